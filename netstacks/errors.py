@@ -1,0 +1,69 @@
+"""Every error that crosses a room's door. Library errors stop at the adapter that raised them."""
+
+
+class NetstacksError(Exception):
+    """Base of all our errors; its text is meant for the person who reads it."""
+
+
+class InvalidInput(NetstacksError):
+    """A value the caller sent is wrong; the text says what would be right."""
+
+
+class NotFound(NetstacksError):
+    """No such thing, or not for this user."""
+
+
+class Conflict(NetstacksError):
+    """The thing exists already, is still in use, or has changed meanwhile."""
+
+
+class Forbidden(NetstacksError):
+    """The user is known and may not do this."""
+
+
+class StoreUnavailable(NetstacksError):
+    """PostgreSQL did not answer in time; nothing was changed by this call as far as the caller may assume."""
+
+
+class RegistryUnavailable(NetstacksError):
+    """Valkey did not answer in time."""
+
+
+class SchemaMismatch(NetstacksError):
+    """The database's schema is newer than this program."""
+
+
+class VaultLocked(NetstacksError):
+    """The master key is not the one that this database's secrets were encrypted with."""
+
+
+class DeviceError(NetstacksError):
+    """The device could not be reached, refused the log-in, or closed the connection."""
+
+
+class DeviceUnreachable(DeviceError):
+    """No SSH connection within the deadline: refused, timed out, or no common algorithm."""
+
+
+class DeviceLoginRefused(DeviceError):
+    """The device answered and refused the credential."""
+
+
+class HostKeyRejected(DeviceError):
+    """The device's host key is unknown or changed, and nobody approved it."""
+
+
+class SessionGone(NetstacksError):
+    """No such session, here or elsewhere."""
+
+
+class SessionFenced(NetstacksError):
+    """The session belongs to another instance by now; this copy must stop."""
+
+
+class PeerUnavailable(NetstacksError):
+    """The owner's private listener could not be reached or did not answer as the owner."""
+
+    def __init__(self, instance_id: str) -> None:
+        super().__init__(f"instance {instance_id} does not answer")
+        self.instance_id = instance_id

