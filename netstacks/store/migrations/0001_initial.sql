@@ -14,12 +14,13 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_username ON users (lower(username));
 CREATE UNIQUE INDEX users_email ON users (lower(email));
 
--- One row a log-in: what a refresh token or a page cookie stands for, and what revoking ends.
+-- One row a log-in: what a refresh token or a page cookie stands for, and what revoking ends. A page has no refresh
+-- token. The hashes are of token ids: the tokens themselves are signed.
 CREATE TABLE logins (
     id             uuid PRIMARY KEY,
     user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     client_type    text NOT NULL,
-    refresh_hash   bytea NOT NULL,
+    refresh_hash   bytea,
     previous_hash  bytea,
     previous_until timestamptz,
     address        text,
@@ -120,20 +121,22 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_started ON sessions (started_at DESC);
 CREATE INDEX sessions_live ON sessions (owner) WHERE state <> 'ended';
 
--- A recording is the chunks of its session in order of (epoch, seq). `events` is the encoding of terminal/events.py;
--- `sha256` covers the chunk and its predecessor's `sha256`. Already compact and often compressed on disk: no TOAST work.
+-- A recording is the chunks of its session in order of (epoch, seq). `events` is the encoding of store/chunks.py;
+-- `sha256` covers the chunk and its predecessor's `sha256`. Times are seconds since 1970.
+-- EXTERNAL: compressing 100 MB of terminal output would cost the database more CPU than the whole rest.
 CREATE TABLE recording_chunks (
     session_id   uuid NOT NULL,
     epoch        integer NOT NULL,
     seq          integer NOT NULL,
     first_offset bigint NOT NULL,
     end_offset   bigint NOT NULL,
-    began_at     timestamptz NOT NULL,
-    ended_at     timestamptz NOT NULL,
+    began_at     double precision NOT NULL,
+    ended_at     double precision NOT NULL,
     events       bytea NOT NULL,
     sha256       bytea NOT NULL,
     PRIMARY KEY (session_id, epoch, seq)
 );
+CREATE INDEX recording_chunks_offset ON recording_chunks (session_id, end_offset);
 ALTER TABLE recording_chunks ALTER COLUMN events SET STORAGE EXTERNAL;
 
 CREATE TABLE audit (

@@ -1,0 +1,130 @@
+"""Log-ins: one row each, for what a refresh token or a page cookie stands for, and what revoking ends."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load
+
+_SQL = load("logins")
+
+ClientType = Literal["terminal", "admin_ui", "page"]
+
+# How long a log-in lives on after its last refresh, or a page's after its last request.
+LOGIN_TTL = timedelta(days=7)
+PAGE_TTL = timedelta(hours=12)
+# The client may send one refresh token twice at once, and keeps the answer that comes last (wire contract 3.2).
+GRACE = timedelta(seconds=60)
+# Reloads and crashes never log out; a client that is there asks for something within its token's hour.
+SEAT_IDLE = timedelta(hours=2)
+
+
+class Refresh(Enum):
+    """What presenting a refresh token did: `REPEATED` within the grace of the previous one, `REUSED` after it."""
+
+    ROTATED = "rotated"
+    REPEATED = "repeated"
+    REUSED = "reused"
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """The answer to a refresh token, with the user as he is now."""
+
+    result: Refresh
+    username: str
+    role: str
+
+
+@dataclass(frozen=True)
+class SeatLogin:
+    """A terminal log-in that holds its user's seat."""
+
+    user_id: UUID
+    user_email: str
+    started_at: datetime
+    last_activity_at: datetime
+
+
+def begin(
+    tx: Transaction,
+    user_id: UUID,
+    client_type: ClientType,
+    *,
+    token_id: str | None = None,
+    address: str | None = None,
+) -> UUID:
+    """Adds a log-in and returns its id; a page's has no refresh token."""
+    login_id = uuid4()
+    tx.execute(_SQL["forget_expired"], {"user_id": user_id})
+    values: dict[str, Any] = {
+        "id": login_id,
+        "user_id": user_id,
+        "client_type": client_type,
+        "refresh_hash": _digest(token_id) if token_id else None,
+        "address": address,
+        "ttl": PAGE_TTL if client_type == "page" else LOGIN_TTL,
+    }
+    tx.execute(_SQL["insert"], values)
+    return login_id
+
+
+def role(tx: Transaction, login_id: UUID) -> str | None:
+    """The role that a log-in gives at this moment, None when it has ended; notes that its user is there."""
+    row = tx.execute(_SQL["look_up"], {"id": login_id}).fetchone()
+    if row is None:
+        return None
+    if row["seen_long_ago"]:
+        tx.execute(_SQL["touch"], {"id": login_id, "page_ttl": PAGE_TTL})
+    return str(row["role"])
+
+
+def refresh(tx: Transaction, login_id: UUID, *, token_id: str, next_id: str) -> Refreshed | None:
+    """Puts token `next_id` in the place of `token_id`; None when the log-in has ended.
+
+    The previous token is accepted for GRACE and leads to the same `next_id`. An older one has been stolen, or its
+    successor has: the log-in is revoked.
+    """
+    row = tx.execute(_SQL["lock"], {"id": login_id}).fetchone()
+    if row is None:
+        return None
+    presented = _digest(token_id)
+    if presented == row["refresh_hash"]:
+        values = {"id": login_id, "refresh_hash": _digest(next_id), "grace": GRACE, "ttl": LOGIN_TTL}
+        tx.execute(_SQL["rotate"], values)
+        result = Refresh.ROTATED
+    elif presented == row["previous_hash"] and row["in_grace"]:
+        result = Refresh.REPEATED
+    else:
+        revoke(tx, login_id)
+        result = Refresh.REUSED
+    return Refreshed(result, row["username"], row["role"])
+
+
+def revoke(tx: Transaction, login_id: UUID) -> None:
+    """Ends one log-in; its access tokens follow within seconds."""
+    tx.execute(_SQL["revoke"], {"id": login_id})
+
+
+def revoke_all(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> None:
+    """Ends all log-ins of a user, or all others."""
+    tx.execute(_SQL["revoke_others"], {"user_id": user_id, "except_id": but})
+
+
+def lock_seats(tx: Transaction) -> None:
+    """Holds off other log-ins until this transaction ends, so that two of them cannot take the last seat."""
+    tx.execute(_SQL["lock_seats"])
+
+
+def holding_seats(tx: Transaction) -> list[SeatLogin]:
+    """The terminal log-ins seen within SEAT_IDLE; each user among them takes one seat."""
+    rows = tx.execute(_SQL["seat_logins"], {"idle": SEAT_IDLE}).fetchall()
+    return [SeatLogin(row["user_id"], row["user_email"], row["created_at"], row["last_seen_at"]) for row in rows]
+
+
+def _digest(token_id: str) -> bytes:
+    return hashlib.sha256(token_id.encode()).digest()

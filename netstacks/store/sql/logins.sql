@@ -1,0 +1,47 @@
+-- name: insert
+INSERT INTO logins (id, user_id, client_type, refresh_hash, address, expires_at)
+VALUES (%(id)s, %(user_id)s, %(client_type)s, %(refresh_hash)s, %(address)s, now() + %(ttl)s)
+
+-- name: forget_expired
+DELETE FROM logins WHERE user_id = %(user_id)s AND expires_at < now()
+
+-- name: look_up
+SELECT users.role, logins.last_seen_at < now() - interval '5 minutes' AS seen_long_ago
+FROM logins JOIN users ON users.id = logins.user_id
+WHERE logins.id = %(id)s AND logins.revoked_at IS NULL AND logins.expires_at > now() AND users.is_active
+
+-- name: touch
+UPDATE logins
+SET last_seen_at = now(),
+    expires_at = CASE client_type WHEN 'page' THEN now() + %(page_ttl)s ELSE expires_at END
+WHERE id = %(id)s
+
+-- name: lock
+SELECT users.username, users.role, logins.refresh_hash, logins.previous_hash,
+       coalesce(logins.previous_until > now(), false) AS in_grace
+FROM logins JOIN users ON users.id = logins.user_id
+WHERE logins.id = %(id)s AND logins.revoked_at IS NULL AND logins.expires_at > now() AND users.is_active
+FOR UPDATE OF logins
+
+-- name: rotate
+UPDATE logins
+SET refresh_hash = %(refresh_hash)s, previous_hash = refresh_hash, previous_until = now() + %(grace)s,
+    last_seen_at = now(), expires_at = now() + %(ttl)s
+WHERE id = %(id)s
+
+-- name: revoke
+UPDATE logins SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
+
+-- name: revoke_others
+UPDATE logins SET revoked_at = now()
+WHERE user_id = %(user_id)s AND id IS DISTINCT FROM %(except_id)s AND revoked_at IS NULL
+
+-- name: lock_seats
+SELECT pg_advisory_xact_lock(hashtext('netstacks.seats'))
+
+-- name: seat_logins
+SELECT logins.user_id, coalesce(users.email, users.username) AS user_email, logins.created_at, logins.last_seen_at
+FROM logins JOIN users ON users.id = logins.user_id
+WHERE logins.client_type = 'terminal' AND logins.revoked_at IS NULL AND logins.expires_at > now()
+  AND logins.last_seen_at > now() - %(idle)s AND users.is_active
+ORDER BY logins.created_at

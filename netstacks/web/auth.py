@@ -1,0 +1,220 @@
+"""Who makes the current request, and whether he may: bearer tokens, the page cookie, and what protects the cookie.
+
+The cookie is SameSite=Lax, not Strict: a link to a session, followed from a ticket or a mail, must find its reader
+logged in. What Lax would let through (nothing but top-level GETs) changes nothing, and every request that does
+change something by the cookie must also name our own origin and carry the CSRF token.
+"""
+
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from flask import Flask, Response, current_app, g, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
+
+from netstacks.errors import Forbidden
+from netstacks.store import audit, logins
+from netstacks.store.users import User
+from netstacks.web import permissions
+from netstacks.web.context import services
+from netstacks.web.login_states import LoginStates
+from netstacks.web.tokens import Claims, Subject, TokenType
+
+COOKIE = "netstacks_page"
+# A cookie this much older than new is replaced by a new one.
+_RENEW_AFTER_SECS = 600
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The user of a request, with what he may do at this moment."""
+
+    user_id: UUID
+    username: str
+    role: str
+    permissions: frozenset[str]
+    login_id: UUID
+
+    def may(self, permission: str) -> bool:
+        """Whether `permission` is granted, by name or by `*`."""
+        return bool(self.permissions & {permission, "*"})
+
+
+def init_app(app: Flask) -> None:
+    """Prepares `app` for identifying its users, and keeps the page cookies of those who are active alive."""
+    app.extensions["netstacks.logins"] = LoginStates(app.extensions["netstacks"].database)
+    app.after_request(_renew_cookie)
+
+
+def login_states() -> LoginStates:
+    """What this instance knows about log-ins; tell it when one is revoked here."""
+    states: LoginStates = current_app.extensions["netstacks.logins"]
+    return states
+
+
+def identify() -> Identity | None:
+    """The user of this request: by bearer token, by `?token=` under /ws/, or by the page cookie.
+
+    A token that is no longer good does not fall back to the cookie. Raises Forbidden when the cookie is used from a
+    foreign page, or for a change without the CSRF token.
+    """
+    if "identity" not in g:
+        g.identity = _identify()
+    who: Identity | None = g.identity
+    return who
+
+
+def identity() -> Identity:
+    """The user of this request; 401 when there is none."""
+    who = identify()
+    if who is None:
+        raise Unauthorized(
+            "You are not logged in, or your log-in has expired.", www_authenticate=WWWAuthenticate("bearer")
+        )
+    return who
+
+
+def requires(permission: str | None = None) -> Callable[[View], View]:
+    """Lets a view be used by logged-in users only (401), and only with `permission` (403) if one is named."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            who = identity()
+            if permission and not who.may(permission):
+                raise Forbidden(f"this needs the permission {permission}, which the role {who.role} does not have")
+            return view(*args, **kwargs)
+
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+def actor() -> audit.Actor:
+    """The user of this request and his address, for audit rows."""
+    who = identity()
+    return audit.Actor(who.username, who.user_id, request.remote_addr)
+
+
+def check_origin() -> None:
+    """Raises Forbidden when a foreign web page makes this request.
+
+    The Origin must be this site's own, by Host, or one of ALLOWED_ORIGINS. Programs other than browsers send none:
+    that is accepted from the bearer of a token, never with the cookie.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        if COOKIE in request.cookies and _bearer_token() is None:
+            raise Forbidden("a request with a page's cookie needs the header Origin")
+    elif not (_is_own(origin) or origin in services().settings.allowed_origins):
+        raise Forbidden(f"the origin {origin} is not this site's: ALLOWED_ORIGINS can add it")
+
+
+def csrf_token() -> str:
+    """What this user's pages must send as `X-CSRF-Token` or as form field `csrf_token` with every change."""
+    return services().tokens.csrf(identity().login_id)
+
+
+def start_page_login(response: Response, user: User) -> Identity:
+    """Begins a page log-in of `user` and sets its cookie; from here on he is the user of this request."""
+    with services().database.transaction() as tx:
+        login_id = logins.begin(tx, user.id, "page", address=request.remote_addr)
+        audit.append(
+            tx,
+            audit.Actor(user.username, user.id, request.remote_addr),
+            "auth.login",
+            f"user:{user.id}",
+            client_type="page",
+        )
+    subject = Subject(user.id, user.username, user.role, login_id)
+    _set_cookie(response, subject)
+    g.identity = _as_identity(subject, user.role)
+    return g.identity
+
+
+def end_login(response: Response) -> None:
+    """Revokes the log-in of this request and takes the page cookie away."""
+    who = identity()
+    with services().database.transaction() as tx:
+        logins.revoke(tx, who.login_id)
+        audit.append(tx, actor(), "auth.logout", f"user:{who.user_id}")
+    login_states().forget()
+    g.pop("page_claims", None)
+    response.delete_cookie(COOKIE)
+
+
+def _identify() -> Identity | None:
+    token = _bearer_token()
+    if token is not None:
+        claims = services().tokens.read(TokenType.ACCESS, token)
+    else:
+        claims = _cookie_claims()
+    if claims is None:
+        return None
+    role = login_states().role(claims.subject)
+    if role is None:
+        return None
+    if token is None:
+        _check_forgery(claims.subject.login_id)
+        g.page_claims = claims
+    return _as_identity(claims.subject, role)
+
+
+def _as_identity(subject: Subject, role: str) -> Identity:
+    return Identity(subject.user_id, subject.username, role, permissions.of_role(role), subject.login_id)
+
+
+def _bearer_token() -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    if request.path.startswith("/ws/"):
+        return request.args.get("token")
+    return None
+
+
+def _cookie_claims() -> Claims | None:
+    return services().tokens.read(TokenType.PAGE, request.cookies.get(COOKIE, ""))
+
+
+def _check_forgery(login_id: UUID) -> None:
+    is_change = request.method not in _SAFE_METHODS
+    if is_change or request.path.startswith("/ws/"):
+        check_origin()
+    if is_change:
+        sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
+        if not hmac.compare_digest(sent.encode(), services().tokens.csrf(login_id).encode()):
+            raise Forbidden("this page is out of date: load it again (its CSRF token is missing or not of this log-in)")
+
+
+def _is_own(origin: str) -> bool:
+    parts = urlsplit(origin)
+    return parts.netloc.lower() == request.host.lower() and (parts.scheme == "https" or not request.is_secure)
+
+
+def _renew_cookie(response: Response) -> Response:
+    claims: Claims | None = g.get("page_claims")
+    if claims is not None and claims.expires_at - time.time() < logins.PAGE_TTL.total_seconds() - _RENEW_AFTER_SECS:
+        who: Identity = g.identity
+        _set_cookie(response, Subject(who.user_id, who.username, who.role, who.login_id))
+    return response
+
+
+def _set_cookie(response: Response, subject: Subject) -> None:
+    response.set_cookie(
+        COOKIE,
+        services().tokens.issue(TokenType.PAGE, subject),
+        max_age=logins.PAGE_TTL,
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Lax",
+    )

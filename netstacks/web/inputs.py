@@ -1,0 +1,80 @@
+"""What clients send, checked once at the door: JSON bodies and query strings as pydantic models."""
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import BadRequest
+
+from netstacks.errors import InvalidInput
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def json_body() -> Any:
+    """The request's JSON value, whatever its content type says.
+
+    Raises BadRequest (400) when it is no JSON, InvalidInput (422) when PostgreSQL could not store a text in it.
+    """
+    try:
+        body = json.loads(request.get_data(), parse_constant=_refuse_constant)
+        _check_texts(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the request body must be valid JSON") from error
+    return body
+
+
+def parse(model: type[Model]) -> Model:
+    """The JSON object of the request as `model`; members it does not know are ignored.
+
+    Raises InvalidInput naming the first wrong member, BadRequest when the body is no JSON.
+    """
+    body = json_body()
+    if not isinstance(body, dict):
+        raise InvalidInput("the request body must be a JSON object")
+    return _validated(model, body)
+
+
+def parse_query(model: type[Model]) -> Model:
+    """The query string as `model`, an empty value counting as absent; raises InvalidInput naming the wrong one."""
+    values = {name: value for name, value in request.args.items() if value}
+    _check_texts(values)
+    return _validated(model, values)
+
+
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # Not chained: the cause shows the values, and one may be a secret.
+        raise InvalidInput(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    member = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{member}: is missing"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message[0].lower() + message[1:]
+    return f"{member}: {message}" if member else message
+
+
+def _check_texts(value: Any) -> None:
+    match value:
+        case str():
+            if "\0" in value:
+                raise InvalidInput("text must not contain NUL characters")
+            value.encode()  # Raises ValueError for half of a surrogate pair.
+        case dict():
+            for name, item in value.items():
+                _check_texts(name)
+                _check_texts(item)
+        case list():
+            for item in value:
+                _check_texts(item)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,48 @@
+"""What PostgreSQL last said about each log-in, so that revoking one takes effect without a query per request."""
+
+import math
+import time
+from uuid import UUID
+
+from cachetools import LRUCache
+
+from netstacks.errors import StoreUnavailable
+from netstacks.store import logins
+from netstacks.store.pool import Database
+from netstacks.web.tokens import Subject
+
+FRESH_SECS = 15.0
+ASK_SECS = 3.0
+# While PostgreSQL is away, one request in this time finds out whether it is back, and the others do not wait.
+AWAY_SECS = 5.0
+
+
+class LoginStates:
+    """A revocation counts within FRESH_SECS; without PostgreSQL its last answer does, or else the token's claims."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: LRUCache[UUID, tuple[str | None, float]] = LRUCache(maxsize=100_000)
+        self._away_until = -math.inf
+
+    def role(self, subject: Subject) -> str | None:
+        """The role that the log-in gives now; None when it was revoked or has ended."""
+        role, checked_at = self._known.get(subject.login_id, (subject.role, -math.inf))
+        now = time.monotonic()
+        if now - checked_at < FRESH_SECS or now < self._away_until:
+            return role
+        if self._away_until > 0:
+            self._away_until = now + AWAY_SECS
+        try:
+            with self._database.transaction(timeout_secs=ASK_SECS) as tx:
+                role = logins.role(tx, subject.login_id)
+        except StoreUnavailable:
+            self._away_until = time.monotonic() + AWAY_SECS
+            return role
+        self._away_until = -math.inf
+        self._known[subject.login_id] = role, now
+        return role
+
+    def forget(self) -> None:
+        """Makes this instance ask again about every log-in: one was revoked, or a user changed."""
+        self._known.clear()
