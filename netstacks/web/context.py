@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netstacks.instance.broker import Broker
     from netstacks.instance.monitor import HealthMonitor
     from netstacks.terminal.hub import Hub
+    from netstacks.terminal.recorder import Recorder
     from netstacks.web.licensing import Licensing
     from netstacks.web.tokens import Tokens
 
@@ -30,6 +31,7 @@ class Services:
     licensing: "Licensing"
     prompts: HostKeyPrompts
     hub: "Hub"
+    recorder: "Recorder"
     broker: "Broker"
     agent: "Agent"
     health: "HealthMonitor"

@@ -1,0 +1,71 @@
+"""Logging: one line an event, as text or JSON, with ids, and with secrets scrubbed whatever logs them."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+# Tokens in URLs and headers, JWTs wherever they stand, passwords in connection URLs, whole private keys.
+_SECRETS = re.compile(
+    r"(?P<name>\b(?:token|reconnect_token|access_token|refresh_token|password|secret)=)[^&\s\"']+"
+    r"|(?P<bearer>\bBearer\s+)[^\s\"']+"
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"
+    r"|(?P<user>://[^:/@\s]*:)[^@\s/]+(?=@)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    re.IGNORECASE | re.DOTALL,
+)
+_SECRET_KEYS = {"password", "secret", "token", "private_key", "passphrase", "authorization", "cookie"}
+
+
+def scrub(text: str) -> str:
+    """Replaces what looks like a secret by `***`."""
+    return _SECRETS.sub(lambda match: (match["name"] or match["bearer"] or match["user"] or "") + "***", text)
+
+
+def _scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if key in _SECRET_KEYS:
+            event[key] = "***"
+        elif isinstance(value, str):
+            event[key] = scrub(value)
+    return event
+
+
+def configure(log_format: str, **context: Any) -> None:
+    """Sets up structlog, and the standard library's logging to go the same way; `context` stands on every line."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        lambda _, __, event: {**context, **event},
+        # Plain tracebacks: a pretty one shows local variables, secrets among them.
+        structlog.processors.format_exc_info,
+        _scrub_event,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    # Its warnings about failed connection attempts repeat what we log ourselves.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -1,0 +1,134 @@
+"""What a recording holds: events of four kinds with their times, packed into numbered, chained chunks."""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+
+class EventKind(Enum):
+    """The kinds of asciicast v2, and NOTE: what the recording itself has to say (a gap, a new epoch, the end)."""
+
+    OUTPUT = b"o"
+    INPUT = b"i"
+    RESIZE = b"r"
+    NOTE = b"n"
+
+
+# Kind, microseconds since the chunk began, length; the payload follows.
+_HEAD = struct.Struct(">cQI")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at `at` (seconds since 1970). A resize's payload is `COLSxROWS`."""
+
+    at: float
+    kind: EventKind
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A numbered piece of a recording: output bytes `first_offset` to `end_offset`, and what else happened then.
+
+    `sha256` covers the chunk and its predecessor's `sha256`; `began_at` and `ended_at` are seconds since 1970.
+    """
+
+    session_id: UUID
+    epoch: int
+    seq: int
+    first_offset: int
+    end_offset: int
+    began_at: float
+    ended_at: float
+    events: bytes
+    sha256: bytes
+
+    def unpacked(self) -> Iterator[Event]:
+        """The events, in order."""
+        position = 0
+        while position < len(self.events):
+            kind, micros, size = _HEAD.unpack_from(self.events, position)
+            position += _HEAD.size
+            yield Event(self.began_at + micros / 1e6, EventKind(kind), self.events[position : position + size])
+            position += size
+
+    def output(self) -> bytes:
+        """The device's bytes in this chunk."""
+        return b"".join(event.payload for event in self.unpacked() if event.kind is EventKind.OUTPUT)
+
+
+def make_chunk(
+    previous_sha256: bytes, session_id: UUID, epoch: int, seq: int, first_offset: int, events: list[Event]
+) -> Chunk:
+    """Packs at least one event into the chunk that follows the one with `previous_sha256` (empty for the first)."""
+    began_at = events[0].at
+    parts: list[bytes] = []
+    output_bytes = 0
+    for event in events:
+        micros = max(0, round((event.at - began_at) * 1e6))
+        parts += _HEAD.pack(event.kind.value, micros, len(event.payload)), event.payload
+        if event.kind is EventKind.OUTPUT:
+            output_bytes += len(event.payload)
+    packed = b"".join(parts)
+    return Chunk(
+        session_id,
+        epoch,
+        seq,
+        first_offset,
+        first_offset + output_bytes,
+        began_at,
+        events[-1].at,
+        packed,
+        digest(previous_sha256, session_id, epoch, seq, first_offset, packed),
+    )
+
+
+def digest(previous_sha256: bytes, session_id: UUID, epoch: int, seq: int, first_offset: int, events: bytes) -> bytes:
+    """The SHA-256 of a chunk: over its predecessor's, its place and its events."""
+    state = hashlib.sha256(previous_sha256)
+    state.update(f"{session_id}/{epoch}/{seq}/{first_offset}/".encode())
+    state.update(events)
+    return state.digest()
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Where a recording stops being provable."""
+
+    epoch: int
+    seq: int
+    problem: str
+
+
+def verify(chunks: Iterable[Chunk]) -> Gap | None:
+    """Checks numbering, offsets and the chain of all chunks of one recording, in order; None when all is proven.
+
+    A recording that was pruned from the front does not verify: pruning removes recordings whole.
+    """
+    previous: Chunk | None = None
+    for chunk in chunks:
+        problem = _problem(previous, chunk)
+        if problem:
+            return Gap(chunk.epoch, chunk.seq, problem)
+        previous = chunk
+    return None
+
+
+def _problem(previous: Chunk | None, chunk: Chunk) -> str | None:
+    expected_seq = previous.seq + 1 if previous and previous.epoch == chunk.epoch else 0
+    if chunk.seq != expected_seq:
+        return f"chunk {expected_seq} is missing"
+    expected_offset = previous.end_offset if previous else 0
+    if chunk.first_offset != expected_offset:
+        return f"output begins at byte {chunk.first_offset}, expected {expected_offset}"
+    previous_sha256 = previous.sha256 if previous else b""
+    place = (chunk.session_id, chunk.epoch, chunk.seq, chunk.first_offset)
+    if digest(previous_sha256, *place, chunk.events) != chunk.sha256:
+        return "its SHA-256 does not match: this chunk or its predecessor was altered"
+    if len(chunk.output()) != chunk.end_offset - chunk.first_offset:
+        return "its output is shorter or longer than its offsets say"
+    return None

@@ -1,0 +1,84 @@
+"""Writes that must not make a terminal wait: kept in order, in memory and bounded, until PostgreSQL has taken them."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
+from netstacks.store import audit
+from netstacks.store.pool import Database, Transaction
+
+log = structlog.get_logger()
+
+CAPACITY = 10_000
+_BATCH = 200
+_RETRY_SECS = 1.0
+
+Write = Callable[[Transaction], None]
+
+
+class Outbox:
+    """Each `put` is a function of a transaction; it must be safe to run twice, or harmless.
+
+    What does not fit is dropped, oldest first, and how much it was is written to the audit log afterwards.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[Write] = deque()
+        self._dropped = 0
+        self._wake = greenlets.Event()
+        self._idle = greenlets.Event()
+        self._idle.set()
+
+    def start(self) -> None:
+        greenlets.spawn("outbox", self._run)
+
+    def put(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Has `write(tx, *args, **kwargs)` run soon; never waits."""
+        if len(self._waiting) >= CAPACITY:
+            self._waiting.popleft()
+            self._dropped += 1
+        self._waiting.append(lambda tx: write(tx, *args, **kwargs))
+        self._idle.clear()
+        self._wake.set()
+
+    def flush(self, timeout_secs: float) -> bool:
+        """Waits until everything is written; False when that took longer than `timeout_secs`."""
+        return bool(self._idle.wait(timeout_secs))
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                self._write_some()
+            self._idle.set()
+
+    def _write_some(self) -> None:
+        writes = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        dropped = self._dropped
+        try:
+            with self._database.transaction() as tx:
+                refused = sum(not _accepted(tx, write) for write in writes)
+                if dropped + refused:
+                    audit.append(tx, audit.SYSTEM, "audit.lost", "audit", rows=dropped + refused)
+            self._dropped -= dropped
+        except StoreUnavailable:
+            self._waiting.extendleft(reversed(writes))
+            greenlets.sleep(_RETRY_SECS)
+
+
+def _accepted(tx: Transaction, write: Write) -> bool:
+    """One write that PostgreSQL refuses must not take the others with it, nor be tried for ever."""
+    try:
+        with tx.transaction():
+            write(tx)
+    except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError):
+        log.exception("outbox.refused")
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""The session rows: PostgreSQL decides who owns a session (design: claiming is a compare-and-set on the epoch)."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load
+
+_SQL = load("sessions")
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session as stored. `owner` is the instance that holds its SSH connection at `epoch`, or None."""
+
+    id: UUID
+    user_id: UUID
+    username: str
+    device_id: UUID | None
+    device_name: str
+    host: str
+    port: int
+    credential_id: UUID | None
+    term: str
+    cols: int
+    rows: int
+    owner: str | None
+    owner_address: str | None
+    epoch: int
+    state: str
+    reconnect_hash: bytes
+    acked_offset: int
+    recording_name: str | None
+    started_at: datetime
+    detached_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+
+
+def hash_token(token: UUID) -> bytes:
+    """What is stored of a reconnect token: it is random enough that a plain SHA-256 does not give it away."""
+    return hashlib.sha256(token.bytes).digest()
+
+
+def _one(tx: Transaction, statement: str, **parameters: Any) -> SessionRow | None:
+    with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
+        return cursor.execute(_SQL[statement], parameters).fetchone()
+
+
+def create(
+    tx: Transaction,
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    username: str,
+    device_id: UUID | None,
+    device_name: str,
+    host: str,
+    port: int,
+    credential_id: UUID | None,
+    term: str,
+    cols: int,
+    rows: int,
+    owner: str,
+    owner_address: str | None,
+    token: UUID,
+) -> SessionRow:
+    """Inserts a session at epoch 1, owned by `owner`."""
+    row = _one(
+        tx,
+        "create",
+        id=session_id,
+        user_id=user_id,
+        username=username,
+        device_id=device_id,
+        device_name=device_name,
+        host=host,
+        port=port,
+        credential_id=credential_id,
+        term=term,
+        cols=cols,
+        rows=rows,
+        owner=owner,
+        owner_address=owner_address,
+        reconnect_hash=hash_token(token),
+    )
+    assert row is not None
+    return row
+
+
+def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
+    return _one(tx, "find", id=session_id)
+
+
+def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
+    """The session that a reconnect token stands for, ended ones included."""
+    return _one(tx, "find_by_token", reconnect_hash=hash_token(token))
+
+
+def claim(tx: Transaction, row: SessionRow, *, owner: str, owner_address: str | None) -> SessionRow | None:
+    """Takes the session over at the next epoch; None when somebody else was faster or it has ended."""
+    return _one(tx, "claim", id=row.id, epoch=row.epoch, owner=owner, owner_address=owner_address)
+
+
+def release(tx: Transaction, session_id: UUID, epoch: int) -> SessionRow | None:
+    """Gives the session up at `epoch` so that the next connection may claim it at once; None when it had moved on."""
+    return _one(tx, "release", id=session_id, epoch=epoch)
+
+
+def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRow | None:
+    """Ends the session at `epoch`; None when it had moved on."""
+    return _one(tx, "end", id=session_id, epoch=epoch, reason=reason)
+
+
+def mark_detached(tx: Transaction, session_id: UUID, epoch: int) -> None:
+    tx.execute(_SQL["detach"], {"id": session_id, "epoch": epoch})
+
+
+def mark_attached(tx: Transaction, session_id: UUID, epoch: int, cols: int, rows: int) -> None:
+    tx.execute(_SQL["attach"], {"id": session_id, "epoch": epoch, "cols": cols, "rows": rows})
+
+
+def page(
+    tx: Transaction,
+    *,
+    user_id: UUID | None = None,
+    live: bool | None = None,
+    before: datetime | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Sessions newest first; `user_id` limits them to one user's, `live` to those that have not or have ended."""
+    return tx.execute(_SQL["page"], {"user_id": user_id, "live": live, "before": before, "limit": limit}).fetchall()
+
+
+def orphans(tx: Transaction, living: Sequence[str], *, limit: int = 500) -> list[SessionRow]:
+    """Live sessions that no instance of `living` owns."""
+    with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
+        return cursor.execute(_SQL["orphans"], {"living": list(living), "limit": limit}).fetchall()

@@ -1,0 +1,40 @@
+"""A recording as asciicast v2: a header line, then one JSON line an event."""
+
+import codecs
+import json
+from collections.abc import Iterable, Iterator
+
+from netstacks.store.chunks import Chunk, EventKind
+
+
+def lines(
+    chunks: Iterable[Chunk], *, title: str, cols: int, rows: int, started_at: float, with_input: bool
+) -> Iterator[str]:
+    """The lines of the file. There is at least one event, for players that take a lone header for an object.
+
+    Times are seconds since the recording began and never decrease. Bytes that are no UTF-8 are shown as U+FFFD.
+    """
+    header = {"version": 2, "width": cols, "height": rows, "timestamp": int(started_at), "title": title}
+    yield json.dumps(header) + "\n"
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    at = 0.0
+    events = 0
+    for chunk in chunks:
+        for event in chunk.unpacked():
+            at = max(at, event.at - started_at)
+            match event.kind:
+                case EventKind.OUTPUT:
+                    kind, text = "o", decoder.decode(event.payload)
+                case EventKind.INPUT if with_input:
+                    kind, text = "i", event.payload.decode("utf-8", "replace")
+                case EventKind.RESIZE:
+                    kind, text = "r", event.payload.decode()
+                case EventKind.NOTE:
+                    kind, text = "m", event.payload.decode()
+                case _:
+                    continue
+            if text:
+                events += 1
+                yield json.dumps([round(at, 6), kind, text], ensure_ascii=False) + "\n"
+    if not events:
+        yield json.dumps([0, "o", ""]) + "\n"

@@ -1,0 +1,171 @@
+"""An attachment: one WebSocket on a session, a cursor in its output log."""
+
+import time
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from netstacks import greenlets
+from netstacks.terminal import frames
+from netstacks.terminal.frames import CloseCode
+
+if TYPE_CHECKING:
+    from netstacks.terminal.session import Session
+
+DATA_BYTES = 64 * 1024
+# A ping after a burst acknowledges it; more than four a second would cost more than they tell.
+ACK_SECS = 0.25
+KEEPALIVE_SECS = 20.0
+# How long the beginning of a UTF-8 character waits for its end before it is sent as it is.
+SPLIT_CHARACTER_SECS = 0.2
+
+
+class Sink(Protocol):
+    """What an attachment needs of its WebSocket."""
+
+    def send(self, data: bytes) -> None: ...
+    def ping(self, payload: bytes) -> None: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def abort(self) -> None: ...
+    def delivered_bytes(self) -> int: ...
+
+
+class Kind(Enum):
+    """The user's own terminal, or a colleague who watches."""
+
+    CONTROL = "control"
+    VIEWER = "viewer"
+
+
+class Attachment:
+    """Sends a session's log from `cursor` on.
+
+    A controlling terminal is never moved forward: it holds the device back, and what it missed is read from the
+    recording. A slow viewer is moved forward with a notice, never waited for.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        kind: Kind,
+        *,
+        user_id: UUID | None,
+        username: str,
+        speaks_offsets: bool = False,
+    ) -> None:
+        self.sink = sink
+        self.kind = kind
+        self.user_id = user_id
+        self.username = username
+        self.speaks_offsets = speaks_offsets
+        self.cursor = 0
+        self.acked = 0
+        self.attached_at = time.time()
+        self._session: Session | None = None
+        self._before: deque[bytes] = deque()
+        self._wake = greenlets.Event()
+        self._closing: tuple[CloseCode, str, tuple[bytes, ...]] | None = None
+        self._pinged = 0
+        self._pinged_at = time.monotonic()
+        self._heard_at = self._pinged_at
+        self._delivered = 0
+
+    def begin(self, session: "Session", cursor: int) -> None:
+        """Places the attachment on a session's log; `pump` then does the work."""
+        self._session = session
+        self.cursor = self.acked = self._pinged = cursor
+
+    def queue(self, *control_frames: bytes) -> None:
+        """Sends frames as they are, before the next of the device's bytes."""
+        self._before.extend(control_frames)
+        self.wake()
+
+    def tell(self, text: str) -> None:
+        """Shows one line that the device did not send, in its place between the device's bytes."""
+        self.show(f"\r\n\x1b[33m[{text}]\x1b[0m\r\n".encode())
+
+    def show(self, payload: bytes) -> None:
+        """Sends bytes for the terminal that are not the device's and not counted."""
+        self.queue(frames.notice(payload) if self.speaks_offsets else frames.data(payload))
+
+    def wake(self) -> None:
+        """There is something new to send."""
+        self._wake.set()
+
+    def finish(self, code: CloseCode, reason: str, *last_frames: bytes) -> None:
+        """Sends what the log still holds, then the last frames, then closes. The first call counts."""
+        if self._closing is None:
+            self._closing = (code, reason, last_frames)
+            self.wake()
+
+    def drop(self, code: CloseCode, reason: str) -> None:
+        """Closes at once, whatever is still to be sent; the caller does not wait for a peer that does not read."""
+        greenlets.spawn("attachment-drop", self.sink.close, code, reason)
+
+    def pump(self) -> None:
+        """Sends until the attachment is finished; raises the sink's error when its socket is gone."""
+        assert self._session is not None
+        session = self._session
+        while True:
+            self._wake.clear()
+            while self._before:
+                self.sink.send(self._before.popleft())
+            payload = session.read(self, DATA_BYTES)
+            if payload:
+                self._send_data(session, payload)
+            elif self._closing is not None:
+                code, reason, last_frames = self._closing
+                for frame in last_frames:
+                    self.sink.send(frame)
+                self.sink.close(code, reason)
+                return
+            else:
+                self._wake.wait(self._next_ping_secs())
+            self._ping_if_due()
+
+    def _send_data(self, session: "Session", payload: bytes) -> None:
+        whole = frames.utf8_cut(payload)
+        if not whole:
+            # All we have is the beginning of one character: its end is on its way, or never was.
+            if not self._wake.wait(SPLIT_CHARACTER_SECS) or self._closing is not None:
+                whole = len(payload)
+        if whole:
+            self.sink.send(frames.data(payload[:whole]))
+            self.cursor += whole
+            session.cursor_moved()
+
+    def _next_ping_secs(self) -> float:
+        due = ACK_SECS if self.cursor != self._pinged else KEEPALIVE_SECS
+        return max(0.0, self._pinged_at + due - time.monotonic())
+
+    def _ping_if_due(self) -> None:
+        if self._next_ping_secs() > 0:
+            return
+        self._pinged = self.cursor
+        self._pinged_at = time.monotonic()
+        self.sink.ping(self.cursor.to_bytes(8, "big"))
+
+    def on_pong(self, payload: bytes) -> None:
+        """A pong proves delivery up to the offset that its ping carried."""
+        self._heard_at = time.monotonic()
+        if len(payload) == 8:
+            offset = int.from_bytes(payload, "big")
+            if self.acked < offset <= self.cursor:
+                self.acked = offset
+                if self._session is not None and self.kind is Kind.CONTROL:
+                    self._session.acknowledged(offset)
+
+    def heard(self) -> None:
+        """Something came from the client, so it is there."""
+        self._heard_at = time.monotonic()
+
+    def is_dead(self) -> bool:
+        """Whether the peer has been silent for two keepalives and has not taken a byte since the last call either.
+
+        A slow client takes bytes long before it reaches the ping behind them; a half-open one does not.
+        """
+        delivered = self.sink.delivered_bytes()
+        progressed = delivered > self._delivered
+        self._delivered = delivered
+        return not progressed and time.monotonic() - self._heard_at >= 2 * KEEPALIVE_SECS

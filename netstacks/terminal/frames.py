@@ -1,0 +1,140 @@
+"""The frames of `/ws/ssh` and `/ws/shared` (wire contract 6.2): one type byte, then the payload, big-endian."""
+
+import json
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+from netstacks.errors import InvalidInput
+
+
+class FrameType(IntEnum):
+    DATA = 0x01
+    RESIZE = 0x02
+    PING = 0x03
+    PONG = 0x04
+    CLOSE = 0x05
+    ERROR = 0x06
+    RECONNECT = 0x07
+    SESSION_INFO = 0x08
+    # Ours: bytes for the terminal that the device did not send; only for clients that speak offsets.
+    NOTICE = 0x09
+
+
+class CloseCode(IntEnum):
+    """WebSocket close codes towards the client; below 4000 as in RFC 6455."""
+
+    NORMAL = 1000
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    RESTARTING = 1012
+    ENDED = 4001
+    REFUSED = 4002
+    SUPERSEDED = 4003
+    FENCED = 4410
+
+
+# A window larger than this is a mistake or an attack; RFC 4254 would allow 32 bits.
+MAX_DIMENSION = 1000
+
+
+@dataclass(frozen=True)
+class Data:
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Resize:
+    cols: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Ping:
+    pass
+
+
+@dataclass(frozen=True)
+class Pong:
+    pass
+
+
+@dataclass(frozen=True)
+class Close:
+    pass
+
+
+ClientFrame = Data | Resize | Ping | Pong | Close
+
+
+def parse(message: bytes | str) -> ClientFrame:
+    """Reads a frame that a client sent; raises InvalidInput for one that no client may send."""
+    if isinstance(message, str):
+        raise InvalidInput("a text message: frames are binary, one type byte and the payload")
+    if not message:
+        raise InvalidInput("an empty message: a frame begins with its type byte")
+    payload = message[1:]
+    match message[0]:
+        case FrameType.DATA:
+            return Data(payload)
+        case FrameType.RESIZE:
+            if len(payload) != 4:
+                raise InvalidInput(f"a Resize frame of {len(payload)} bytes: it takes columns and rows, 2 bytes each")
+            return Resize(*check_window(*struct.unpack(">HH", payload)))
+        case FrameType.PING:
+            return Ping()
+        case FrameType.PONG:
+            return Pong()
+        case FrameType.CLOSE:
+            return Close()
+    raise InvalidInput(f"a frame of type 0x{message[0]:02x}: a client sends types 0x01 to 0x05")
+
+
+def check_window(cols: int, rows: int) -> tuple[int, int]:
+    """Returns the window size; raises InvalidInput when it is not one."""
+    if not (1 <= cols <= MAX_DIMENSION and 1 <= rows <= MAX_DIMENSION):
+        raise InvalidInput(f"a window of {cols} columns and {rows} rows: each must be from 1 to {MAX_DIMENSION}")
+    return cols, rows
+
+
+def data(payload: bytes) -> bytes:
+    return b"\x01" + payload
+
+
+def notice(payload: bytes) -> bytes:
+    return b"\x09" + payload
+
+
+def error(text: str) -> bytes:
+    return b"\x06" + text.encode()
+
+
+def reconnect(token: UUID) -> bytes:
+    return b"\x07" + token.bytes
+
+
+def session_info(**members: Any) -> bytes:
+    return b"\x08" + json.dumps(members).encode()
+
+
+PONG = bytes([FrameType.PONG])
+PING = bytes([FrameType.PING])
+CLOSE = bytes([FrameType.CLOSE])
+
+
+def utf8_cut(payload: bytes) -> int:
+    """How many bytes of `payload` may be sent without splitting a UTF-8 character (wire contract 6.4).
+
+    At most three bytes are held back; bytes that are no UTF-8 at all are not.
+    """
+    size = len(payload)
+    for back in range(1, min(3, size) + 1):
+        byte = payload[size - back]
+        if byte < 0x80:
+            return size
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return size - back if length > back else size
+    return size

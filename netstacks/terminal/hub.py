@@ -1,0 +1,100 @@
+"""The hub: the sessions that this instance owns, and what PostgreSQL is told about them."""
+
+import time
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.store import audit, sessions
+from netstacks.store.audit import Actor
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Transaction
+from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.session import Hooks, Session, State
+
+log = structlog.get_logger()
+
+
+class Hub:
+    """Finds live sessions by id and by reconnect token, without any I/O.
+
+    `on_gone` is called with every session that this instance stops owning.
+    """
+
+    def __init__(self, outbox: Outbox, detach_ttl_secs: float) -> None:
+        self._outbox = outbox
+        self._detach_ttl_secs = detach_ttl_secs
+        self._sessions: dict[UUID, Session] = {}
+        self._by_token: dict[UUID, Session] = {}
+        self.on_gone: Callable[[Session], None] = lambda session: None
+        self.hooks = Hooks(self._attached, self._detached, self._closed)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._by_token[session.facts.token] = session
+
+    def find(self, session_id: UUID) -> Session | None:
+        return self._sessions.get(session_id)
+
+    def find_by_token(self, token: UUID) -> Session | None:
+        return self._by_token.get(token)
+
+    def expire_detached(self) -> None:
+        """Ends the sessions whose user has been away for longer than the detach TTL."""
+        for session in self:
+            if session.state is State.DETACHED and time.monotonic() - session.detached_at > self._detach_ttl_secs:
+                session.end(f"nobody came back within {self._detach_ttl_secs:g} s")
+
+    def hand_over_all(self, reason: str, spread_secs: float) -> None:
+        """Stops every session so that it can be claimed elsewhere: detached ones first, closes spread over time."""
+        ordered = sorted(self, key=lambda session: session.state is State.ACTIVE)
+        for session in ordered:
+            session.hand_over(reason)
+            greenlets.sleep(spread_secs / len(ordered))
+
+    def _attached(self, session: Session, attachment: Attachment) -> None:
+        facts = session.facts
+        if attachment.kind is Kind.CONTROL:
+            self._outbox.put(sessions.mark_attached, facts.id, facts.epoch, session.cols, session.rows)
+        log.info(
+            "session.attached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username
+        )
+
+    def _detached(self, session: Session, attachment: Attachment) -> None:
+        facts = session.facts
+        if attachment.kind is Kind.CONTROL and session.is_live:
+            self._outbox.put(sessions.mark_detached, facts.id, facts.epoch)
+        log.info(
+            "session.detached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username
+        )
+
+    def _closed(self, session: Session, reason: str) -> None:
+        self._sessions.pop(session.id, None)
+        self._by_token.pop(session.facts.token, None)
+        if not session.recording.fenced:
+            session.recording.close(_closing(session, reason))
+        log.info("session.closed", session_id=str(session.id), state=session.state.value, reason=reason)
+        self.on_gone(session)
+
+
+def _closing(session: Session, reason: str) -> Callable[[Transaction], None]:
+    """What the last transaction of a session's recording writes beside it."""
+    facts = session.facts
+    actor = Actor(facts.username, facts.user_id)
+    ended = session.state is State.ENDED
+
+    def close(tx: Transaction) -> None:
+        row = sessions.end(tx, facts.id, facts.epoch, reason) if ended else sessions.release(tx, facts.id, facts.epoch)
+        if row is not None:
+            event = "session.closed" if ended else "session.released"
+            audit.append(tx, actor, event, f"session:{facts.id}", device=facts.device_name, reason=reason)
+
+    return close

@@ -1,0 +1,242 @@
+"""The recorder: stores what sessions record in batches, off the data path, and holds a device back only when full."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
+from netstacks.store import recordings
+from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.recordings import Batch
+from netstacks.terminal.echo import EchoFilter
+
+log = structlog.get_logger()
+
+# A batch is stored this long after its first event, or as soon as one session has this much.
+BATCH_SECS = 0.5
+BATCH_BYTES = 64 * 1024
+# What may wait for PostgreSQL: for one session, for the process, and what every session may have even then.
+SESSION_BUFFER_BYTES = 1024 * 1024
+PROCESS_BUFFER_BYTES = 64 * 1024 * 1024
+SESSION_RESERVE_BYTES = 16 * 1024
+# What an event costs beside its payload, so that many small ones count too.
+_EVENT_COST_BYTES = 128
+_RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
+
+Closing = Callable[[Transaction], None]
+
+
+@dataclass
+class _Unstored:
+    """What is on its way to PostgreSQL for one recording; kept until it is known to be there."""
+
+    recording: "Recording"
+    batch: Batch
+    cost_bytes: int
+    closing: Closing | None
+
+
+class Recording:
+    """One session's end of the recorder, for one epoch.
+
+    `on_room` is called whenever something was stored, `on_fenced` once when another instance owns the session.
+    """
+
+    def __init__(
+        self,
+        recorder: "Recorder",
+        session_id: UUID,
+        epoch: int,
+        *,
+        offset: int = 0,
+        previous_sha256: bytes = b"",
+        on_room: Callable[[], None],
+        on_fenced: Callable[[], None],
+    ) -> None:
+        self.session_id = session_id
+        self.epoch = epoch
+        self.stored_offset = offset
+        self.acked_offset = offset
+        self.on_room = on_room
+        self.on_fenced = on_fenced
+        self.fenced = False
+        self.waiting_bytes = 0
+        self.closing: Closing | None = None
+        self._recorder = recorder
+        self._echo = EchoFilter()
+        self._events: list[Event] = []
+        self._events_bytes = 0
+        self._next_seq = 0
+        self._next_offset = offset
+        self._sha256 = previous_sha256
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the device may go on sending."""
+        if self.waiting_bytes < SESSION_RESERVE_BYTES:
+            return True
+        return self.waiting_bytes < SESSION_BUFFER_BYTES and self._recorder.waiting_bytes < PROCESS_BUFFER_BYTES
+
+    @property
+    def held_by_store(self) -> bool:
+        """Whether it is full because PostgreSQL does not answer."""
+        return not self.has_room and self._recorder.failing
+
+    def output(self, data: bytes) -> None:
+        """Records what the device sent; never waits."""
+        typed = self._echo.sent(data)
+        if typed:
+            self._add(EventKind.INPUT, typed)
+        self._add(EventKind.OUTPUT, data)
+
+    def input(self, data: bytes) -> None:
+        """Records what the user typed, as soon as it is known whether the device echoes it."""
+        decided = self._echo.typed(data, time.monotonic())
+        if decided:
+            self._add(EventKind.INPUT, decided)
+        if self._echo.deadline is not None:
+            self._recorder.schedule(self)
+
+    def resize(self, cols: int, rows: int) -> None:
+        self._add(EventKind.RESIZE, f"{cols}x{rows}".encode())
+
+    def note(self, text: str) -> None:
+        """Records an event of the recording itself: a gap, a new owner, the end."""
+        self._add(EventKind.NOTE, text.encode())
+
+    def close(self, closing: Closing) -> None:
+        """Stores what is left; `closing` runs in the transaction of the last chunk, before its epoch moves on."""
+        self._add_expired_input(float("inf"))
+        self.closing = closing
+        self._recorder.schedule(self, at_once=True)
+
+    def _add(self, kind: EventKind, payload: bytes) -> None:
+        if self.fenced:
+            return
+        self._events.append(Event(time.time(), kind, payload))
+        cost = len(payload) + _EVENT_COST_BYTES
+        self._events_bytes += cost
+        self.waiting_bytes += cost
+        self._recorder.waiting_bytes += cost
+        self._recorder.schedule(self, at_once=self._events_bytes >= BATCH_BYTES)
+
+    def _add_expired_input(self, now: float) -> None:
+        typed = self._echo.expired(now)
+        if typed:
+            self._add(EventKind.INPUT, typed)
+
+    def take(self) -> _Unstored | None:
+        """Makes the next chunk of what has gathered; None when there is nothing to do."""
+        self._add_expired_input(time.monotonic())
+        chunks = [self._next_chunk()] if self._events else []
+        if not chunks and self.closing is None:
+            return None
+        batch = Batch(self.session_id, self.epoch, self.acked_offset, chunks)
+        unstored = _Unstored(self, batch, self._events_bytes, self.closing)
+        self._events = []
+        self._events_bytes = 0
+        return unstored
+
+    def _next_chunk(self) -> Chunk:
+        place = (self.session_id, self.epoch, self._next_seq, self._next_offset)
+        chunk = make_chunk(self._sha256, *place, self._events)
+        self._sha256 = chunk.sha256
+        self._next_seq += 1
+        self._next_offset = chunk.end_offset
+        return chunk
+
+    @property
+    def input_waits(self) -> bool:
+        return self._echo.deadline is not None
+
+    def stored(self, unstored: _Unstored) -> None:
+        """Takes note that a chunk is in PostgreSQL, or never will be."""
+        self.waiting_bytes -= unstored.cost_bytes
+        self._recorder.waiting_bytes -= unstored.cost_bytes
+        for chunk in unstored.batch.chunks:
+            self.stored_offset = chunk.end_offset
+        self.on_room()
+
+    def fence(self) -> None:
+        if not self.fenced:
+            self.fenced = True
+            self.on_fenced()
+
+
+class Recorder:
+    """The process's one writer of recordings."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.waiting_bytes = 0
+        self.failing = False
+        self._dirty: dict[tuple[UUID, int], Recording] = {}
+        self._wake = greenlets.Event()
+        self._at_once = greenlets.Event()
+        self._idle = greenlets.Event()
+        self._idle.set()
+        self._greenlet: greenlets.Greenlet | None = None
+
+    def start(self) -> None:
+        self._greenlet = greenlets.spawn("recorder", self._run)
+
+    def schedule(self, recording: Recording, *, at_once: bool = False) -> None:
+        """Has the recording stored within BATCH_SECS, or as soon as possible."""
+        self._dirty[recording.session_id, recording.epoch] = recording
+        self._idle.clear()
+        self._wake.set()
+        if at_once:
+            self._at_once.set()
+
+    def flush(self, timeout_secs: float) -> bool:
+        """Stores everything that waits; False when that took longer than `timeout_secs`."""
+        self._at_once.set()
+        return bool(self._idle.wait(timeout_secs))
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            self._at_once.wait(BATCH_SECS)
+            self._at_once.clear()
+            dirty, self._dirty = self._dirty, {}
+            batch = [unstored for recording in dirty.values() if (unstored := recording.take())]
+            for recording in dirty.values():
+                if recording.input_waits and recording.closing is None:
+                    self.schedule(recording)
+            if batch:
+                self._store(batch)
+            if not self._dirty:
+                self._idle.set()
+
+    def _store(self, batch: list[_Unstored]) -> None:
+        tries = 0
+        while True:
+            try:
+                with self._database.transaction() as tx:
+                    refused = recordings.save(tx, [unstored.batch for unstored in batch], again=tries > 0)
+                    for unstored in batch:
+                        if unstored.closing and unstored.batch not in refused:
+                            unstored.closing(tx)
+                break
+            except StoreUnavailable as error:
+                if not self.failing:
+                    log.warning("recorder.store_unavailable", waiting_bytes=self.waiting_bytes, error=str(error))
+                self.failing = True
+            except Exception:
+                # Whatever it is, what was recorded is kept and tried again: a device is held back rather than lost.
+                log.exception("recorder.failed", sessions=[str(unstored.batch.session_id) for unstored in batch])
+            greenlets.sleep(_RETRY_SECS[min(tries, len(_RETRY_SECS) - 1)])
+            tries += 1
+        if self.failing:
+            self.failing = False
+            log.info("recorder.store_back", waiting_bytes=self.waiting_bytes, tries=tries)
+        for unstored in batch:
+            unstored.recording.stored(unstored)
+            if unstored.batch in refused:
+                unstored.recording.fence()

@@ -1,0 +1,259 @@
+"""A session: one terminal to one device, its output log, and everybody who reads from it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError
+from netstacks.terminal import frames
+from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.output_log import OutputLog
+from netstacks.terminal.recorder import Recording
+from netstacks.terminal.ssh import Transport
+
+log = structlog.get_logger()
+
+READ_BYTES = 64 * 1024
+
+
+class State(Enum):
+    ACTIVE = "active"
+    DETACHED = "detached"
+    ENDED = "ended"
+    FENCED = "fenced"
+
+
+TRANSITIONS = {
+    State.ACTIVE: {State.DETACHED, State.ENDED, State.FENCED},
+    State.DETACHED: {State.ACTIVE, State.ENDED, State.FENCED},
+    State.ENDED: set[State](),
+    State.FENCED: set[State](),
+}
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """What does not change while this instance owns the session."""
+
+    id: UUID
+    epoch: int
+    user_id: UUID
+    username: str
+    device_id: UUID | None
+    device_name: str
+    host: str
+    port: int
+    credential_id: UUID | None
+    token: UUID = field(repr=False)
+    started_at: float = field(default_factory=time.time)
+
+
+@dataclass
+class Hooks:
+    """What the rest of the instance wants to know; called from the session's greenlets, must not wait."""
+
+    on_attach: Callable[["Session", Attachment], None]
+    on_detach: Callable[["Session", Attachment], None]
+    on_close: Callable[["Session", str], None]
+
+
+# Reads output that the log no longer holds: (session id, offset, limit) -> bytes, b"" when it cannot be had now.
+ReadStored = Callable[[UUID, int, int], bytes]
+
+
+class Session:
+    """The owner's side of a session at one epoch."""
+
+    def __init__(
+        self,
+        facts: SessionFacts,
+        transport: Transport,
+        recording: Recording,
+        output: OutputLog,
+        *,
+        size: tuple[int, int],
+        read_stored: ReadStored,
+        hooks: Hooks,
+    ) -> None:
+        self.facts = facts
+        self.state = State.DETACHED
+        self.detached_at = time.monotonic()
+        self.first_offset = output.end
+        self.output = output
+        self.recording = recording
+        self.attachments: list[Attachment] = []
+        self.cols, self.rows = size
+        self.end_reason = ""
+        self._transport = transport
+        self._read_stored = read_stored
+        self._hooks = hooks
+        self._room = greenlets.Event()
+        self._told_held = False
+
+    @property
+    def id(self) -> UUID:
+        return self.facts.id
+
+    @property
+    def control(self) -> Attachment | None:
+        return next((one for one in self.attachments if one.kind is Kind.CONTROL), None)
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in (State.ACTIVE, State.DETACHED)
+
+    def start(self) -> None:
+        greenlets.spawn(f"session-reader-{self.id}", self._read_device)
+
+    # The device's side.
+
+    def _read_device(self) -> None:
+        try:
+            while self.is_live:
+                self._wait_for_room()
+                data = self._transport.read(READ_BYTES)
+                if not data:
+                    break
+                self.recording.output(data)
+                self.output.append(data, keep_from=self.recording.stored_offset)
+                for attachment in self.attachments:
+                    attachment.wake()
+            self.end(self._transport.close_reason)
+        except DeviceError as error:
+            self.end(str(error))
+
+    def _wait_for_room(self) -> None:
+        """Holds the device back while a cursor that may not lose is too far behind."""
+        while self.is_live and not self._has_room():
+            self._room.clear()
+            if self.recording.held_by_store and not self._told_held:
+                self._told_held = True
+                log.warning("session.held", session_id=str(self.id), waiting_bytes=self.recording.waiting_bytes)
+                self._tell("the recording cannot be stored now: the device is held back until the database answers")
+            self._room.wait(1.0)
+        if self._told_held and self.recording.has_room:
+            self._told_held = False
+            self._tell("the recording goes on")
+
+    def _has_room(self) -> bool:
+        control = self.control
+        behind = self.output.end - control.cursor if control else 0
+        return self.recording.has_room and behind < self.output.capacity
+
+    def room_changed(self) -> None:
+        """The recorder or a cursor has moved on."""
+        self._room.set()
+
+    cursor_moved = room_changed
+
+    # The clients' side.
+
+    def read(self, attachment: Attachment, limit: int) -> bytes:
+        """The log from the attachment's cursor on, at most `limit` bytes; b"" when it has everything."""
+        if attachment.cursor < self.output.start:
+            if attachment.kind is Kind.CONTROL:
+                stored = self._read_stored(self.id, attachment.cursor, limit)
+                if stored:
+                    return stored[:limit]
+            self._skip(attachment)
+        return self.output.read(attachment.cursor, limit)
+
+    def _skip(self, attachment: Attachment) -> None:
+        missed = self.output.start - attachment.cursor
+        attachment.cursor = self.output.start
+        where = "the recording has them" if attachment.kind is Kind.VIEWER else "they cannot be read now"
+        attachment.tell(f"{missed} bytes left out here: {where}")
+
+    def attach(self, attachment: Attachment, cursor: int, size: tuple[int, int] | None = None) -> None:
+        """Adds an attachment that reads from `cursor`. A second control attachment closes the first at once."""
+        former = self.control
+        if attachment.kind is Kind.CONTROL:
+            if former is not None:
+                self.detach(former)
+                former.drop(CloseCode.SUPERSEDED, "this terminal was opened elsewhere")
+            self._become(State.ACTIVE)
+            if size is not None:
+                self.resize(attachment, *size)
+        attachment.begin(self, cursor)
+        self.attachments.append(attachment)
+        self._room.set()
+        self._hooks.on_attach(self, attachment)
+
+    def detach(self, attachment: Attachment) -> None:
+        """Removes an attachment whose socket is gone; the session waits for its user to come back."""
+        if attachment not in self.attachments:
+            return
+        self.attachments.remove(attachment)
+        if attachment.kind is Kind.CONTROL and self.is_live:
+            self._become(State.DETACHED)
+            self.detached_at = time.monotonic()
+        self._room.set()
+        self._hooks.on_detach(self, attachment)
+
+    def input(self, attachment: Attachment, data: bytes) -> None:
+        """Types into the device. Raises DeviceError when the connection is gone."""
+        if attachment in self.attachments and self.is_live:
+            self.recording.input(data)
+            self._transport.write(data)
+
+    def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
+        """The controlling terminal's window is the device's; a viewer's is its own affair."""
+        if attachment.kind is Kind.CONTROL and self.is_live and (cols, rows) != (self.cols, self.rows):
+            self.cols, self.rows = cols, rows
+            self.recording.resize(cols, rows)
+            self._transport.resize(cols, rows)
+
+    def acknowledged(self, offset: int) -> None:
+        """The controlling client has everything before `offset`."""
+        self.recording.acked_offset = offset
+
+    def _tell(self, text: str) -> None:
+        for attachment in self.attachments:
+            attachment.tell(text)
+
+    # The end.
+
+    def end(self, reason: str) -> None:
+        """Ends the session: everybody gets what is left, then the reason."""
+        if self._stop(State.ENDED, reason):
+            self.recording.note(f"ended: {reason}")
+            self._finish(CloseCode.ENDED, reason, frames.error(f"Session ended: {reason}"), frames.CLOSE)
+            self._hooks.on_close(self, reason)
+
+    def fence(self) -> None:
+        """Another instance owns the session: this copy stops, and never writes again."""
+        if self._stop(State.FENCED, "moved to another instance"):
+            self._finish(CloseCode.FENCED, "moved to another instance")
+            self._hooks.on_close(self, self.end_reason)
+
+    def hand_over(self, reason: str) -> None:
+        """Stops here so that another instance may claim the session; clients come back by themselves."""
+        if self._stop(State.FENCED, reason):
+            self.recording.note(f"handed over: {reason}")
+            self._finish(CloseCode.RESTARTING, reason)
+            self._hooks.on_close(self, reason)
+
+    def _stop(self, state: State, reason: str) -> bool:
+        if not self.is_live:
+            return False
+        self._become(state)
+        self.end_reason = reason
+        self._transport.close()
+        self._room.set()
+        return True
+
+    def _finish(self, code: CloseCode, reason: str, *last_frames: bytes) -> None:
+        for attachment in self.attachments:
+            attachment.finish(code, reason, *last_frames)
+
+    def _become(self, state: State) -> None:
+        if state is not self.state:
+            if state not in TRANSITIONS[self.state]:
+                raise ValueError(f"a session does not go from {self.state.value} to {state.value}")
+            self.state = state

@@ -1,0 +1,153 @@
+"""`/api/recordings`: what the controller recorded, as asciicast v2 (wire contract 12). A recording's id is its session's."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, Field
+
+from netstacks.errors import Conflict, Forbidden, InvalidInput, NotFound
+from netstacks.store import audit, recordings
+from netstacks.store.pool import Transaction
+from netstacks.terminal import asciicast
+from netstacks.web import auth
+from netstacks.web.context import services
+from netstacks.web.inputs import parse, parse_query
+
+blueprint = Blueprint("recordings", __name__)
+
+_MADE_HERE = "sessions are recorded by the controller itself: a client can neither add to a recording nor replace it"
+
+
+class _Query(BaseModel):
+    session_id: UUID | None = None
+    before: datetime | None = None
+    limit: int = Field(100, ge=1, le=500)
+
+
+class _Create(BaseModel):
+    session_id: UUID | None = None
+
+
+class _Rename(BaseModel):
+    name: str | None = Field(None, max_length=200)
+
+
+def _whose(identity: auth.Identity) -> UUID | None:
+    """Whose recordings this user may see: their own, or everybody's."""
+    return None if identity.may("sessions.manage") else identity.user_id
+
+
+def _find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
+    found = recordings.summaries(tx, session_id=recording_id, user_id=_whose(auth.identity()), limit=1)
+    if not found:
+        raise NotFound("there is no such recording")
+    return found[0]
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    began, last = row["began_at"], row["last_at"]
+    return {
+        "id": str(row["id"]),
+        "session_id": str(row["id"]),
+        "name": row["recording_name"] or f"{row['username']}@{row['device_name']}",
+        "terminal_cols": row["cols"],
+        "terminal_rows": row["rows"],
+        "duration_ms": round((last - began) * 1000) if began is not None else 0,
+        "file_path": "",
+        "created_at": row["started_at"].isoformat(),
+        "updated_at": (datetime.fromtimestamp(last, UTC) if last else row["started_at"]).isoformat(),
+        "username": row["username"],
+        "device_name": row["device_name"],
+        "bytes": row["bytes"] or 0,
+        "state": "pruned" if began is None and row["state"] == "ended" else row["state"],
+    }
+
+
+@blueprint.get("/api/recordings")
+@auth.requires("recordings.view")
+def browse() -> Response:
+    query = parse_query(_Query)
+    with services().database.transaction() as tx:
+        rows = recordings.summaries(
+            tx, session_id=query.session_id, user_id=_whose(auth.identity()), before=query.before, limit=query.limit
+        )
+    return jsonify([_item(row) for row in rows])
+
+
+@blueprint.post("/api/recordings")
+@auth.requires("recordings.view")
+def create() -> tuple[Response, int]:
+    """A client that asks for a recording of its session is given the one that is being made."""
+    wanted = parse(_Create)
+    if wanted.session_id is None:
+        raise InvalidInput(f"session_id is missing: {_MADE_HERE}")
+    with services().database.transaction() as tx:
+        return jsonify(_item(_find(tx, wanted.session_id))), 201
+
+
+@blueprint.get("/api/recordings/<uuid:recording_id>")
+@auth.requires("recordings.view")
+def show(recording_id: UUID) -> Response:
+    with services().database.transaction() as tx:
+        return jsonify(_item(_find(tx, recording_id)))
+
+
+@blueprint.put("/api/recordings/<uuid:recording_id>")
+@auth.requires("recordings.view")
+def rename(recording_id: UUID) -> Response:
+    """Gives a recording another name; its other members are facts and stay as they are."""
+    wanted = parse(_Rename)
+    with services().database.transaction() as tx:
+        _find(tx, recording_id)
+        if wanted.name:
+            recordings.rename(tx, recording_id, wanted.name)
+            audit.append(tx, auth.actor(), "recording.renamed", f"session:{recording_id}", name=wanted.name)
+        return jsonify(_item(_find(tx, recording_id)))
+
+
+@blueprint.post("/api/recordings/<uuid:recording_id>/append")
+@blueprint.post("/api/recordings/<uuid:recording_id>/save-to-docs")
+@auth.requires("recordings.view")
+def refuse(recording_id: UUID) -> Response:
+    raise Conflict(_MADE_HERE)
+
+
+@blueprint.delete("/api/recordings/<uuid:recording_id>")
+@auth.requires("sessions.manage")
+def delete(recording_id: UUID) -> tuple[str, int]:
+    with services().database.transaction() as tx:
+        row = _find(tx, recording_id)
+        if row["state"] != "ended":
+            raise Conflict("this session is still being recorded: end it first")
+        count = recordings.delete(tx, recording_id)
+        audit.append(tx, auth.actor(), "recording.deleted", f"session:{recording_id}", chunks=count)
+    return "", 204
+
+
+@blueprint.get("/api/recordings/<uuid:recording_id>/data")
+@auth.requires("recordings.view")
+def data(recording_id: UUID) -> Response:
+    """The recording as asciicast v2; `?input=1` adds the recorded keystrokes, which is audited."""
+    with_input = request.args.get("input") == "1"
+    if with_input and not auth.identity().may("recordings.input"):
+        raise Forbidden("reading recorded keystrokes needs the permission recordings.input")
+    database = services().database
+    with database.transaction() as tx:
+        row = _find(tx, recording_id)
+        event = "recording.input_read" if with_input else "recording.read"
+        audit.append(tx, auth.actor(), event, f"session:{recording_id}", device=row["device_name"])
+    services().recorder.flush(1.0)
+    body = asciicast.lines(
+        recordings.chunks(database, recording_id),
+        title=_item(row)["name"],
+        cols=row["cols"],
+        rows=row["rows"],
+        started_at=row["began_at"] or row["started_at"].timestamp(),
+        with_input=with_input,
+    )
+    response = Response(body, mimetype="application/x-asciicast")
+    if request.args.get("download"):
+        response.headers["Content-Disposition"] = f'attachment; filename="{recording_id}.cast"'
+    return response

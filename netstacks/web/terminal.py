@@ -1,0 +1,235 @@
+"""`/ws/ssh`: the user's own terminal (wire contract 6), one WebSocket to one session."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from flask import Blueprint, request
+from werkzeug.exceptions import Forbidden, ServiceUnavailable
+
+from netstacks import greenlets
+from netstacks.errors import (
+    DeviceError,
+    InvalidInput,
+    NetstacksError,
+    SessionGone,
+    StoreUnavailable,
+)
+from netstacks.instance.targets import Wish
+from netstacks.store.audit import Actor
+from netstacks.terminal import frames
+from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.session import Session
+from netstacks.web import auth
+from netstacks.web.context import Services, services
+from netstacks.web.sockets import ConnectionClosed, Sock, WebSocket
+
+log = structlog.get_logger()
+
+blueprint = Blueprint("terminal", __name__)
+sock = Sock()
+
+# How often a silent client is looked at.
+_LOOK_SECS = 10.0
+# What a page without a screen of its own gets of the log.
+TAIL_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where a client that comes back goes on: its token, and for clients that speak offsets the epoch and offset."""
+
+    token: UUID | None
+    epoch: int | None
+    offset: int | None
+    tail: bool
+
+
+def _authorise() -> tuple[auth.Identity, Services]:
+    """Everything that is decided before the upgrade: who it is, from where, and what they may do."""
+    auth.check_origin()
+    identity = auth.identity()
+    if not identity.may("sessions.connect"):
+        raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
+    if services().agent.is_draining and "reconnect_token" not in request.args:
+        raise ServiceUnavailable("this instance is shutting down: connect again")
+    return identity, services()
+
+
+@sock.route("/ws/ssh", bp=blueprint, authorise=_authorise)
+def ssh(ws: WebSocket, authorised: tuple[auth.Identity, Services]) -> None:
+    identity, parts = authorised
+    actor = Actor(identity.username, identity.user_id, request.remote_addr)
+    try:
+        wish, resume = _parse(actor)
+    except InvalidInput as error:
+        _refuse(ws, error)
+        return
+    Terminal(ws, parts, wish, resume).run()
+
+
+def _parse(actor: Actor) -> tuple[Wish, Resume]:
+    given = request.args
+    cols, rows = frames.check_window(_integer("cols", 80), _integer("rows", 24))
+    wish = Wish(
+        actor=actor,
+        credential_id=_uuid("credential_id"),
+        target=given.get("session_id") or None,
+        host=given.get("host") or None,
+        port=_integer("port", None),
+        term=given.get("term") or "xterm-256color",
+        cols=cols,
+        rows=rows,
+    )
+    tail = given.get("offset") == "tail"
+    offset = None if tail else _integer("offset", None)
+    return wish, Resume(_uuid("reconnect_token"), _integer("epoch", None), offset, tail)
+
+
+def _integer(name: str, default: int | None) -> int | None:
+    text = request.args.get(name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InvalidInput(f"{name}={text[:40]!r}: it must be a whole number")
+    return int(text)
+
+
+def _uuid(name: str) -> UUID | None:
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidInput(f"{name}={text[:40]!r}: it must be a UUID") from error
+
+
+def _refuse(ws: WebSocket, error: NetstacksError) -> None:
+    """Tells a person why there is no terminal: the client shows the text, and the code tells ours not to retry."""
+    prefix = "" if isinstance(error, DeviceError) else "Not connected: "
+    code = CloseCode.ENDED if isinstance(error, SessionGone) else CloseCode.REFUSED
+    if isinstance(error, StoreUnavailable):
+        code = CloseCode.RESTARTING
+    ws.send(frames.error(f"{prefix}{error}"))
+    ws.close(code, str(error))
+
+
+class Terminal:
+    """One connection: this greenlet receives, a second one opens the session and then sends."""
+
+    def __init__(self, ws: WebSocket, parts: Services, wish: Wish, resume: Resume) -> None:
+        self._ws = ws
+        self._parts = parts
+        self._wish = wish
+        self._resume = resume
+        self._size = (wish.cols, wish.rows)
+        self._session: Session | None = None
+        self._attachment = Attachment(
+            ws,
+            Kind.CONTROL,
+            user_id=wish.actor.id,
+            username=wish.actor.name,
+            speaks_offsets=resume.tail or resume.offset is not None,
+        )
+
+    def run(self) -> None:
+        # Read while the device is being logged in to: pings want answers, a close gives up (wire contract, rule 11).
+        sender = greenlets.spawn("terminal-sender", self._serve)
+        self._ws.on_pong = self._attachment.on_pong
+        try:
+            self._receive()
+        finally:
+            sender.kill()
+            if self._session is not None:
+                self._session.detach(self._attachment)
+
+    def _serve(self) -> None:
+        try:
+            try:
+                self._attach(self._find_session())
+            except NetstacksError as error:
+                _refuse(self._ws, error)
+                return
+            self._attachment.pump()
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("terminal.failed", session_id=str(self._session.id) if self._session else None)
+            self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
+
+    def _find_session(self) -> Session:
+        broker = self._parts.broker
+        if self._resume.token is not None:
+            session = broker.resume(self._resume.token, self._wish.actor)
+            if session is not None:
+                return session
+        return broker.open(self._wish)
+
+    def _attach(self, session: Session) -> None:
+        self._session = session
+        attachment = self._attachment
+        cursor = self._cursor(session)
+        attachment.queue(
+            frames.session_info(
+                session_id=str(session.id),
+                credential_id=str(session.facts.credential_id),
+                epoch=session.facts.epoch,
+                offset=cursor,
+            ),
+            frames.reconnect(session.facts.token),
+        )
+        session.attach(attachment, cursor, self._size)
+
+    def _cursor(self, session: Session) -> int:
+        """Where this client goes on reading (design: a client is served from the offset it names, or acknowledged)."""
+        resume = self._resume
+        is_other_epoch = resume.epoch is not None and resume.epoch not in (0, session.facts.epoch)
+        if resume.tail or is_other_epoch:
+            return session.output.line_start(session.output.end - TAIL_BYTES)
+        if resume.epoch == session.facts.epoch and resume.offset is not None:
+            return min(resume.offset, session.output.end)
+        return session.recording.acked_offset
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                message = self._ws.receive(timeout=_LOOK_SECS)
+            except ConnectionClosed:
+                return
+            if message is None:
+                if self._attachment.is_dead():
+                    log.info("terminal.half_open", username=self._wish.actor.name)
+                    self._ws.abort()
+                    return
+                continue
+            self._attachment.heard()
+            try:
+                if not self._handle(frames.parse(message)):
+                    return
+            except InvalidInput as error:
+                self._ws.send(frames.error(f"The controller did not understand {error}"))
+            except DeviceError as error:
+                log.info("terminal.input_lost", error=str(error))
+            except ConnectionClosed:
+                return
+
+    def _handle(self, frame: frames.ClientFrame) -> bool:
+        """Does what a frame asks for; False when the client takes its leave."""
+        match frame:
+            case frames.Data(payload):
+                if self._session is not None:
+                    self._session.input(self._attachment, payload)
+            case frames.Resize(cols, rows):
+                self._size = (cols, rows)
+                if self._session is not None:
+                    self._session.resize(self._attachment, cols, rows)
+            case frames.Ping():
+                self._ws.send(frames.PONG)
+            case frames.Close():
+                self._ws.close(CloseCode.NORMAL)
+                return False
+            case frames.Pong():
+                pass
+        return True

@@ -1,0 +1,46 @@
+"""The output log's offsets."""
+
+import pytest
+
+from netstacks.terminal.output_log import OutputLog
+
+
+def test_bytes_are_numbered_from_the_start_of_the_session() -> None:
+    output = OutputLog(100)
+    output.append(b"hello", keep_from=0)
+    output.append(b" world", keep_from=0)
+    assert (output.start, output.end) == (0, 11)
+    assert output.read(6, 3) == b"wor"
+    assert output.read(11, 10) == b""
+
+
+def test_only_the_newest_bytes_are_kept() -> None:
+    output = OutputLog(4)
+    output.append(b"0123456789", keep_from=10)
+    assert (output.start, output.end) == (6, 10)
+    assert output.read(6, 10) == b"6789"
+
+
+def test_what_is_not_stored_yet_is_kept_however_much_it_is() -> None:
+    output = OutputLog(4)
+    output.append(b"0123456789", keep_from=3)
+    assert (output.start, output.end) == (3, 10)
+    output.append(b"ab", keep_from=12)
+    assert (output.start, output.end) == (8, 12)
+
+
+@pytest.mark.parametrize("offset", [5, 13])
+def test_an_offset_that_is_not_held_is_refused(offset: int) -> None:
+    output = OutputLog(6)
+    output.append(b"0123456789ab", keep_from=12)
+    with pytest.raises(ValueError, match="not in"):
+        output.read(offset, 1)
+
+
+@pytest.mark.parametrize(
+    ("offset", "line_start"), [(-5, 0), (0, 0), (1, 4), (4, 8), (9, 9)], ids=["before", "0", "in a line", "4", "last"]
+)
+def test_a_tail_begins_with_a_whole_line(offset: int, line_start: int) -> None:
+    output = OutputLog(100)
+    output.append(b"aaa\nbbb\ncc", keep_from=0)
+    assert output.line_start(offset) == line_start
