@@ -1,0 +1,187 @@
+"""The recorder against a real PostgreSQL."""
+
+import uuid
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.store import recordings, sessions
+from netstacks.store.chunks import Chunk, EventKind, verify
+from netstacks.store.pool import Database
+from netstacks.store.schema import migrate
+from netstacks.terminal import recorder as module
+from netstacks.terminal.recorder import Recorder, Recording
+from tests.postgres import Postgres
+
+
+def nothing() -> None:
+    pass
+
+
+def make_session(database: Database) -> UUID:
+    session_id = uuid.uuid4()
+    with database.transaction() as tx:
+        sessions.create(
+            tx,
+            session_id=session_id,
+            user_id=uuid.uuid4(),
+            username="ana",
+            device_id=None,
+            device_name="r1",
+            host="192.0.2.1",
+            port=22,
+            credential_id=None,
+            term="xterm",
+            cols=80,
+            rows=24,
+            owner="ctrl-1",
+            owner_address=None,
+            token=uuid.uuid4(),
+        )
+    return session_id
+
+
+@pytest.fixture
+def recorder(database: Database) -> Recorder:
+    recorder = Recorder(database)
+    recorder.start()
+    return recorder
+
+
+def begin(recorder: Recorder, session_id: UUID, on_fenced: Callable[[], None] = nothing) -> Recording:
+    return Recording(recorder, session_id, 1, on_room=nothing, on_fenced=on_fenced)
+
+
+def stored(database: Database, session_id: UUID) -> list[Chunk]:
+    return list(recordings.chunks(database, session_id))
+
+
+def test_output_is_stored_in_order_and_its_chain_verifies(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    for number in range(100):
+        recording.output(f"line {number}\r\n".encode() * 50)
+        greenlets.sleep(0)
+    assert recorder.flush(10)
+    chunks = stored(database, session_id)
+    assert b"".join(chunk.output() for chunk in chunks) == b"".join(
+        f"line {number}\r\n".encode() * 50 for number in range(100)
+    )
+    assert verify(chunks) is None
+    assert recording.waiting_bytes == recorder.waiting_bytes == 0
+    assert recording.stored_offset == chunks[-1].end_offset
+
+
+def test_an_altered_or_missing_chunk_is_named(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    for number in range(3):
+        recording.output(b"%d" % number)
+        assert recorder.flush(10)
+    with database.transaction() as tx:
+        tx.execute("UPDATE recording_chunks SET events = replace(events::text, '31', '39')::bytea WHERE seq = 1")
+    gap = verify(stored(database, session_id))
+    assert gap is not None and gap.seq == 1 and "altered" in gap.problem
+    with database.transaction() as tx:
+        tx.execute("DELETE FROM recording_chunks WHERE seq = 1")
+    gap = verify(stored(database, session_id))
+    assert gap is not None and gap.seq == 2 and "chunk 1 is missing" in gap.problem
+
+
+def test_a_password_is_recorded_masked(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    recording.output(b"Password: ")
+    recording.input(b"hunter2\r")
+    recording.output(b"\r\nR1#")
+    assert recorder.flush(10)
+    chunks = stored(database, session_id)
+    typed = b"".join(e.payload for chunk in chunks for e in chunk.unpacked() if e.kind is EventKind.INPUT)
+    assert typed == b"*******\r"
+    assert b"hunter2" not in b"".join(chunk.events for chunk in chunks)
+
+
+def test_a_fenced_epoch_stores_nothing_more(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    fenced: list[bool] = []
+    recording = begin(recorder, session_id, on_fenced=lambda: fenced.append(True))
+    recording.output(b"mine")
+    assert recorder.flush(10)
+    with database.transaction() as tx:
+        row = sessions.find(tx, session_id)
+        assert row is not None
+        assert sessions.claim(tx, row, owner="ctrl-2", owner_address=None) is not None
+        assert sessions.claim(tx, row, owner="ctrl-3", owner_address=None) is None
+    recording.output(b"not mine any more")
+    assert recorder.flush(10)
+    assert fenced == [True]
+    recording.output(b"nor this")
+    assert b"".join(chunk.output() for chunk in stored(database, session_id)) == b"mine"
+
+
+def test_a_batch_whose_commit_was_not_seen_is_not_stored_twice(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    recording.output(b"once")
+    unstored = recording.take()
+    assert unstored is not None
+    for again in (False, True):
+        with database.transaction() as tx:
+            assert recordings.save(tx, [unstored.batch], again=again) == []
+    assert len(stored(database, session_id)) == 1
+
+
+def test_the_last_chunk_and_the_end_of_the_session_are_one_transaction(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    recording.output(b"bye")
+    recording.close(lambda tx: sessions.end(tx, session_id, 1, "logged out"))
+    assert recorder.flush(10)
+    with database.transaction() as tx:
+        row = sessions.find(tx, session_id)
+    assert row is not None
+    assert (row.state, row.end_reason, row.owner, row.epoch) == ("ended", "logged out", None, 2)
+    assert stored(database, session_id)[0].output() == b"bye"
+
+
+def test_without_a_database_the_buffer_fills_holds_the_device_and_loses_nothing() -> None:
+    own = Postgres().start()
+    database = Database(own.create_database())
+    database.open()
+    try:
+        migrate(database)
+        session_id = make_session(database)
+        recorder = Recorder(database)
+        recorder.start()
+        recording = begin(recorder, session_id)
+        own.stop()
+        sent = b""
+        while recording.has_room:
+            sent += b"x" * 60_000
+            recording.output(b"x" * 60_000)
+            greenlets.sleep(0)
+        assert module.SESSION_BUFFER_BYTES <= recording.waiting_bytes < module.SESSION_BUFFER_BYTES + 120_000
+        while not recorder.failing:
+            greenlets.sleep(0.05)
+        assert recording.held_by_store
+        own.start()
+        assert recorder.flush(30)
+        assert recording.has_room
+        chunks = stored(database, session_id)
+        assert b"".join(chunk.output() for chunk in chunks) == sent
+        assert verify(chunks) is None
+    finally:
+        database.close()
+        own.destroy()
+
+
+def test_only_the_reserve_of_a_session_stands_when_the_process_buffer_is_full(
+    database: Database, recorder: Recorder
+) -> None:
+    recording = begin(recorder, make_session(database))
+    recorder.waiting_bytes = module.PROCESS_BUFFER_BYTES
+    assert recording.has_room
+    recording.waiting_bytes = module.SESSION_RESERVE_BYTES
+    assert not recording.has_room
