@@ -18,7 +18,7 @@ from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.recorder import Recorder, Recording
 from netstacks.terminal.session import Session, SessionFacts
-from netstacks.terminal.ssh import Transport
+from netstacks.terminal.transport import Transport
 
 log = structlog.get_logger()
 

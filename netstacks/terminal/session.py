@@ -15,7 +15,7 @@ from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.recorder import Recording
-from netstacks.terminal.ssh import Transport
+from netstacks.terminal.transport import Transport
 
 log = structlog.get_logger()
 

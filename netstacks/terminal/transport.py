@@ -1,0 +1,22 @@
+"""What a session needs of the connection to its device."""
+
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """A terminal's two-way connection; any of its methods may be called from any greenlet."""
+
+    def read(self, max_bytes: int) -> bytes:
+        """Waits for output; b"" when the device has closed the shell."""
+
+    def write(self, data: bytes) -> None:
+        """Types; waits while the device takes nothing. Raises DeviceError when the connection is gone."""
+
+    def resize(self, cols: int, rows: int) -> None: ...
+
+    def close(self) -> None:
+        """Ends the connection; whoever waits in `read` or `write` is woken. May be called twice."""
+
+    @property
+    def close_reason(self) -> str:
+        """Why `read` returned b"", in words for the user."""

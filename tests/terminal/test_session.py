@@ -1,0 +1,344 @@
+"""Sessions, attachments and their cursors, with a device and clients that do as they are told."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.terminal import frames
+from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.output_log import OutputLog
+from netstacks.terminal.session import Hooks, Session, SessionFacts, State
+
+CAPACITY = 1000
+
+
+class Device:
+    """A transport whose output the test decides; a read takes what is there, an empty write ends it."""
+
+    def __init__(self) -> None:
+        self.typed = b""
+        self.size = (0, 0)
+        self.reads = 0
+        self.close_reason = "the device closed the connection"
+        self._output = b""
+        self._closed = False
+        self._changed = greenlets.Event()
+
+    def says(self, data: bytes) -> None:
+        self._output += data
+        self._changed.set()
+
+    def hangs_up(self) -> None:
+        self._closed = True
+        self._changed.set()
+
+    def read(self, max_bytes: int) -> bytes:
+        while not self._output and not self._closed:
+            self._changed.clear()
+            self._changed.wait()
+        self.reads += 1
+        data, self._output = self._output[:max_bytes], self._output[max_bytes:]
+        return data
+
+    def write(self, data: bytes) -> None:
+        self.typed += data
+
+    def resize(self, cols: int, rows: int) -> None:
+        self.size = (cols, rows)
+
+    def close(self) -> None:
+        self.hangs_up()
+
+
+class Client:
+    """A sink that keeps what it is sent, and can stop reading."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.pings: list[int] = []
+        self.closed: tuple[int, str] | None = None
+        self.delivered = 0
+        self._reads = greenlets.Event()
+        self._reads.set()
+
+    def stops_reading(self) -> None:
+        self._reads.clear()
+
+    def reads_on(self) -> None:
+        self._reads.set()
+
+    def send(self, data: bytes) -> None:
+        self._reads.wait()
+        self.frames.append(data)
+
+    def ping(self, payload: bytes) -> None:
+        self.pings.append(int.from_bytes(payload, "big"))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        self.closed = (code, reason)
+
+    def abort(self) -> None:
+        self.closed = (1006, "")
+
+    def delivered_bytes(self) -> int:
+        return self.delivered
+
+    def payload(self, kind: int = frames.FrameType.DATA) -> bytes:
+        return b"".join(frame[1:] for frame in self.frames if frame[0] == kind)
+
+
+@dataclass
+class Recording:
+    """A recorder's end that has room, or has not, as the test says."""
+
+    has_room: bool = True
+    held_by_store: bool = False
+    fenced: bool = False
+    stored_offset: int = 0
+    acked_offset: int = 0
+    waiting_bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+    typed: bytes = b""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    sent: bytes = b""
+
+    def output(self, data: bytes) -> None:
+        self.sent += data
+        self.stored_offset += len(data)
+
+    def input(self, data: bytes) -> None:
+        self.typed += data
+
+    def resize(self, cols: int, rows: int) -> None:
+        self.sizes.append((cols, rows))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Room:
+    """One session with everything around it."""
+
+    def __init__(self) -> None:
+        self.device = Device()
+        self.recording = Recording()
+        self.gone: list[str] = []
+        facts = SessionFacts(
+            id=uuid.uuid4(),
+            epoch=1,
+            user_id=uuid.uuid4(),
+            username="ana",
+            device_id=None,
+            device_name="r1",
+            host="192.0.2.1",
+            port=22,
+            credential_id=None,
+            token=uuid.uuid4(),
+        )
+        hooks = Hooks(lambda *_: None, lambda *_: None, lambda _, reason: self.gone.append(reason))
+        self.session = Session(
+            facts,
+            self.device,
+            self.recording,  # type: ignore[arg-type]
+            OutputLog(CAPACITY),
+            size=(80, 24),
+            read_stored=lambda _, offset, limit: self.recording.sent[offset : offset + limit],
+            hooks=hooks,
+        )
+        self.session.start()
+        self._pumps: list[greenlets.Greenlet] = []
+
+    def attach(self, kind: Kind = Kind.CONTROL, cursor: int = 0, *, speaks: bool = False) -> tuple[Client, Attachment]:
+        client = Client()
+        attachment = Attachment(client, kind, user_id=None, username="ana", speaks_offsets=speaks)
+        self.session.attach(attachment, cursor)
+        self._pumps.append(greenlets.spawn("pump", attachment.pump))
+        return client, attachment
+
+    def close(self) -> None:
+        self.session.end("test over")
+        greenlets.killall(self._pumps)
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    room = Room()
+    yield room
+    room.close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not happen"
+        greenlets.sleep(0.005)
+
+
+def settle() -> None:
+    """Lets every greenlet that can run do so."""
+    for _ in range(20):
+        greenlets.sleep(0)
+
+
+def test_what_the_device_says_reaches_the_client_and_what_is_typed_the_device(room: Room) -> None:
+    client, attachment = room.attach()
+    room.device.says(b"R1#")
+    until(lambda: client.payload() == b"R1#")
+    room.session.input(attachment, b"show ver\r")
+    assert room.device.typed == room.recording.typed == b"show ver\r"
+
+
+def test_a_client_resumes_at_the_exact_byte(room: Room) -> None:
+    first, attachment = room.attach()
+    room.device.says(b"0123456789")
+    until(lambda: first.payload() == b"0123456789")
+    room.session.detach(attachment)
+    assert room.session.state is State.DETACHED
+    room.device.says(b"abc")
+    second, _ = room.attach(cursor=7)
+    until(lambda: second.payload() == b"789abc")
+    assert room.session.state is State.ACTIVE
+
+
+def test_a_client_that_was_away_for_more_than_the_log_gets_the_rest_from_the_recording(room: Room) -> None:
+    sent = b"".join(b"%06d\n" % number for number in range(1000))
+    room.device.says(sent)
+    until(lambda: room.session.output.end == len(sent))
+    assert room.session.output.start > 5
+    client, _ = room.attach(cursor=5)
+    until(lambda: client.payload() == sent[5:])
+
+
+def test_a_controlling_terminal_that_does_not_read_holds_the_device_back(room: Room) -> None:
+    client, _ = room.attach()
+    client.stops_reading()
+    sent = b"x" * 500_000
+    room.device.says(sent)
+    settle()
+    assert room.session.output.end < len(sent)
+    client.reads_on()
+    until(lambda: client.payload() == sent)
+
+
+def test_a_device_runs_on_while_nobody_is_attached(room: Room) -> None:
+    room.device.says(b"x" * 500_000)
+    until(lambda: room.session.output.end == 500_000)
+
+
+def test_a_slow_viewer_is_moved_forward_with_a_notice_and_holds_nobody(room: Room) -> None:
+    control, _ = room.attach()
+    viewer, _ = room.attach(Kind.VIEWER, speaks=True)
+    room.device.says(b"first\n")
+    until(lambda: viewer.payload() == b"first\n")
+    viewer.stops_reading()
+    sent = b"".join(b"%06d\n" % number for number in range(10_000))
+    room.device.says(sent)
+    until(lambda: control.payload() == b"first\n" + sent)
+    viewer.reads_on()
+    until(lambda: viewer.payload().endswith(sent[-CAPACITY:]))
+    assert len(viewer.payload()) < len(sent)
+    assert b"bytes left out here" in viewer.payload(frames.FrameType.NOTICE)
+
+
+def test_a_full_recorder_holds_the_device_and_says_so_when_the_store_is_away(room: Room) -> None:
+    client, _ = room.attach(speaks=True)
+    room.device.says(b"a")
+    until(lambda: client.payload() == b"a")
+    room.recording.has_room = False
+    room.recording.held_by_store = True
+    # The read under way is the last one.
+    room.device.says(b"b")
+    until(lambda: client.payload() == b"ab")
+    room.device.says(b"c")
+    until(lambda: b"held back" in client.payload(frames.FrameType.NOTICE))
+    assert client.payload() == b"ab"
+    room.recording.has_room = True
+    room.session.room_changed()
+    until(lambda: client.payload() == b"abc")
+    assert b"goes on" in client.payload(frames.FrameType.NOTICE)
+
+
+def test_a_second_terminal_closes_the_first_at_once(room: Room) -> None:
+    first, _ = room.attach()
+    first.stops_reading()
+    second, _ = room.attach()
+    until(lambda: first.closed)
+    assert first.closed is not None and first.closed[0] == CloseCode.SUPERSEDED
+    room.device.says(b"hello")
+    until(lambda: second.payload() == b"hello")
+
+
+def test_the_end_of_the_device_comes_after_its_last_bytes_with_the_reason(room: Room) -> None:
+    client, _ = room.attach()
+    room.device.says(b"bye")
+    room.device.hangs_up()
+    until(lambda: client.closed)
+    assert client.closed == (CloseCode.ENDED, "the device closed the connection")
+    assert [frame[0] for frame in client.frames] == [1, 6, 5]
+    assert client.payload() == b"bye"
+    assert room.gone == ["the device closed the connection"]
+    assert room.recording.notes == ["ended: the device closed the connection"]
+
+
+def test_a_fenced_session_closes_its_copy_and_records_nothing(room: Room) -> None:
+    client, _ = room.attach()
+    room.session.fence()
+    until(lambda: client.closed)
+    assert client.closed is not None and client.closed[0] == CloseCode.FENCED
+    assert room.recording.notes == []
+    assert room.session.state is State.FENCED
+
+
+def test_a_pong_acknowledges_what_was_sent_before_its_ping(room: Room) -> None:
+    client, attachment = room.attach()
+    room.device.says(b"12345")
+    until(lambda: client.pings)
+    assert client.pings == [5]
+    attachment.on_pong((5).to_bytes(8, "big"))
+    assert room.recording.acked_offset == 5
+    attachment.on_pong((99).to_bytes(8, "big"))
+    attachment.on_pong(b"x")
+    assert room.recording.acked_offset == 5
+
+
+def test_a_split_character_waits_for_its_end(room: Room) -> None:
+    client, _ = room.attach()
+    room.device.says("grün".encode()[:3])
+    until(lambda: client.frames)
+    assert client.payload() == b"gr"
+    room.device.says("grün".encode()[3:])
+    until(lambda: client.payload() == "grün".encode())
+    assert all(frame[1:].decode() for frame in client.frames)
+
+
+def test_a_lone_byte_that_is_no_character_is_sent_after_a_while(room: Room) -> None:
+    client, _ = room.attach()
+    room.device.says(b"\xe9")
+    until(lambda: client.payload() == b"\xe9")
+
+
+def test_a_viewer_resizes_nothing(room: Room) -> None:
+    _, control = room.attach()
+    _, viewer = room.attach(Kind.VIEWER)
+    room.session.resize(viewer, 10, 10)
+    assert room.device.size == (0, 0)
+    room.session.resize(control, 132, 43)
+    assert room.device.size == (132, 43)
+    assert room.recording.sizes == [(132, 43)]
+
+
+def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, attachment = room.attach()
+    assert not attachment.is_dead()
+    now = time.monotonic()
+    monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now + 100)
+    client.delivered = 10
+    assert not attachment.is_dead()
+    assert attachment.is_dead()
+    attachment.heard()
+    assert not attachment.is_dead()
