@@ -57,9 +57,14 @@ def create_app(services: Services) -> Flask:
 
 
 def _blueprints() -> list:
-    from netstacks.web import login
+    from netstacks.web import capabilities, license, login, users
 
-    return [login.blueprint]
+    return [
+        capabilities.blueprint,
+        license.blueprint,
+        login.blueprint,
+        users.blueprint,
+    ]
 
 
 def _begin() -> None:

@@ -8,7 +8,7 @@ change something by the cookie must also name our own origin and carry the CSRF 
 import hmac
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,9 +19,12 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from netstacks.errors import Forbidden
-from netstacks.store import audit, logins
+from netstacks.store import audit, logins, users
+from netstacks.store.logins import ClientType
+from netstacks.store.pool import Transaction
 from netstacks.store.users import User
 from netstacks.web import permissions
+from netstacks.web.authenticate import limiter
 from netstacks.web.context import services
 from netstacks.web.login_states import LoginStates
 from netstacks.web.tokens import Claims, Subject, TokenType
@@ -50,9 +53,10 @@ class Identity:
 
 
 def init_app(app: Flask) -> None:
-    """Prepares `app` for identifying its users, and keeps the page cookies of those who are active alive."""
+    """Prepares `app` for identifying its users, for their page cookies and for the limit of log-in attempts."""
     app.extensions["netstacks.logins"] = LoginStates(app.extensions["netstacks"].database)
-    app.after_request(_renew_cookie)
+    limiter.init_app(app)
+    app.after_request(_set_cookie)
 
 
 def login_states() -> LoginStates:
@@ -124,32 +128,31 @@ def csrf_token() -> str:
     return services().tokens.csrf(identity().login_id)
 
 
-def start_page_login(response: Response, user: User) -> Identity:
-    """Begins a page log-in of `user` and sets its cookie; from here on he is the user of this request."""
+def begin_login(tx: Transaction, user: User, client_type: ClientType, token_id: str | None = None) -> Subject:
+    """Writes down that `user`, whose password was right, logs in; returns what his tokens are issued for."""
+    login_id = logins.begin(tx, user.id, client_type, token_id=token_id, address=request.remote_addr)
+    users.note_login(tx, user.id)
+    actor = audit.Actor(user.username, user.id, request.remote_addr)
+    audit.append(tx, actor, "auth.login", f"user:{user.id}", client_type=client_type)
+    return Subject(user.id, user.username, user.role, login_id)
+
+
+def start_page_login(user: User) -> None:
+    """Logs `user` in by cookie; he is the user of this request from here on."""
     with services().database.transaction() as tx:
-        login_id = logins.begin(tx, user.id, "page", address=request.remote_addr)
-        audit.append(
-            tx,
-            audit.Actor(user.username, user.id, request.remote_addr),
-            "auth.login",
-            f"user:{user.id}",
-            client_type="page",
-        )
-    subject = Subject(user.id, user.username, user.role, login_id)
-    _set_cookie(response, subject)
+        subject = begin_login(tx, user, "page")
+    g.page_cookie = subject
     g.identity = _as_identity(subject, user.role)
-    return g.identity
 
 
-def end_login(response: Response) -> None:
-    """Revokes the log-in of this request and takes the page cookie away."""
+def end_login() -> None:
+    """Revokes the log-in of this request and takes its page cookie away."""
     who = identity()
     with services().database.transaction() as tx:
         logins.revoke(tx, who.login_id)
         audit.append(tx, actor(), "auth.logout", f"user:{who.user_id}")
     login_states().forget()
-    g.pop("page_claims", None)
-    response.delete_cookie(COOKIE)
+    g.page_cookie = None
 
 
 def _identify() -> Identity | None:
@@ -165,7 +168,8 @@ def _identify() -> Identity | None:
         return None
     if token is None:
         _check_forgery(claims.subject.login_id)
-        g.page_claims = claims
+        if claims.expires_at - time.time() < logins.PAGE_TTL.total_seconds() - _RENEW_AFTER_SECS:
+            g.page_cookie = replace(claims.subject, role=role)
     return _as_identity(claims.subject, role)
 
 
@@ -201,15 +205,13 @@ def _is_own(origin: str) -> bool:
     return parts.netloc.lower() == request.host.lower() and (parts.scheme == "https" or not request.is_secure)
 
 
-def _renew_cookie(response: Response) -> Response:
-    claims: Claims | None = g.get("page_claims")
-    if claims is not None and claims.expires_at - time.time() < logins.PAGE_TTL.total_seconds() - _RENEW_AFTER_SECS:
-        who: Identity = g.identity
-        _set_cookie(response, Subject(who.user_id, who.username, who.role, who.login_id))
-    return response
-
-
-def _set_cookie(response: Response, subject: Subject) -> None:
+def _set_cookie(response: Response) -> Response:
+    if "page_cookie" not in g:
+        return response
+    subject: Subject | None = g.page_cookie
+    if subject is None:
+        response.delete_cookie(COOKIE)
+        return response
     response.set_cookie(
         COOKIE,
         services().tokens.issue(TokenType.PAGE, subject),
@@ -218,3 +220,4 @@ def _set_cookie(response: Response, subject: Subject) -> None:
         httponly=True,
         samesite="Lax",
     )
+    return response

@@ -43,6 +43,10 @@ class LoginStates:
         self._known[subject.login_id] = role, now
         return role
 
+    def last_known_role(self, subject: Subject) -> str | None:
+        """What `role` said last, or else the token, without asking."""
+        return self._known.get(subject.login_id, (subject.role, 0.0))[0]
+
     def forget(self) -> None:
         """Makes this instance ask again about every log-in: one was revoked, or a user changed."""
         self._known.clear()

@@ -1,7 +1,5 @@
 """What each role may do; `*` grants all."""
 
-ROLES = ("admin", "operator", "viewer")
-
 _OF_ROLE: dict[str, frozenset[str]] = {
     "admin": frozenset({"*"}),
     "operator": frozenset({"sessions.connect", "devices.access", "recordings.view"}),

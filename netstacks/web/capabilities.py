@@ -1,0 +1,42 @@
+"""What the client may offer (wire contract 4)."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from netstacks import __version__
+from netstacks.web import auth
+from netstacks.web.context import services
+
+blueprint = Blueprint("capabilities", __name__)
+
+# Features that the client adds by itself unless they are listed as disabled are listed: only what exists is offered.
+_FEATURES = {
+    "central_ssh": True,
+    "rbac": True,
+    "audit_logging": True,
+    "central_ai": False,
+    "central_sftp": False,
+    "local_ai_tools": False,
+    "local_custom_prompts": False,
+    "local_docs": False,
+    "local_integrations": False,
+    "local_session_recording": False,
+    "local_sftp": False,
+    "local_topology": False,
+    "mops": False,
+    "service_stacks": False,
+    "terminal_deenrollment": False,
+}
+
+
+@blueprint.get("/api/capabilities")
+@auth.requires()
+def capabilities() -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "license_tier": services().licensing.current().tier,
+        "features": [{"name": name, "enabled": enabled} for name, enabled in _FEATURES.items()],
+        "permissions": sorted(auth.identity().permissions),
+        "plugins": [],
+    }

@@ -1,0 +1,148 @@
+"""Administration of users, and everybody's own password."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from netstacks.errors import Forbidden
+from netstacks.store import audit, logins, users
+from netstacks.store.passwords import MAX_LENGTH, hash_password, is_password
+from netstacks.store.pool import Transaction
+from netstacks.store.users import Role, User
+from netstacks.web import auth
+from netstacks.web.authenticate import limiter
+from netstacks.web.context import services
+from netstacks.web.inputs import parse
+from netstacks.web.login import as_json
+
+blueprint = Blueprint("users", __name__)
+
+Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
+class Profile(BaseModel):
+    """What an administrator decides about a user."""
+
+    role: Role
+    email: Email | None = None
+    display_name: str | None = Field(None, max_length=128)
+
+
+class NewUser(Profile):
+    username: str
+    password: str
+
+
+class UserChange(Profile):
+    is_active: bool
+
+
+class NewPassword(BaseModel):
+    password: str
+
+
+class OwnPassword(BaseModel):
+    current_password: str = Field(max_length=MAX_LENGTH)
+    new_password: str
+
+
+@blueprint.get("/api/users")
+@auth.requires("users.manage")
+def list_users() -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        items = [as_json(user) for user in users.every(tx)]
+    return {"items": items, "total": len(items)}
+
+
+@blueprint.post("/api/users")
+@auth.requires("users.manage")
+def create_user() -> tuple[dict[str, Any], int]:
+    body = parse(NewUser)
+    password_hash = hash_password(body.password)
+    with services().database.transaction() as tx:
+        user = users.create(tx, password_hash=password_hash, **body.model_dump(exclude={"password"}))
+        _audit(tx, "user.created", user.id, username=user.username, role=user.role)
+    return as_json(user), 201
+
+
+@blueprint.get("/api/users/<uuid:user_id>")
+@auth.requires("users.manage")
+def get_user(user_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        return as_json(users.get(tx, user_id))
+
+
+@blueprint.put("/api/users/<uuid:user_id>")
+@auth.requires("users.manage")
+def update_user(user_id: UUID) -> dict[str, Any]:
+    """Replaces the profile; a user who is deactivated is logged out everywhere."""
+    body = parse(UserChange)
+    with services().database.transaction() as tx:
+        user: User = users.update(tx, user_id, **body.model_dump())
+        if not user.is_active:
+            logins.revoke_all(tx, user_id)
+        _audit(tx, "user.updated", user_id, username=user.username, role=user.role, is_active=user.is_active)
+    auth.login_states().forget()
+    return as_json(user)
+
+
+@blueprint.delete("/api/users/<uuid:user_id>")
+@auth.requires("users.manage")
+def delete_user(user_id: UUID) -> Response:
+    with services().database.transaction() as tx:
+        user = users.get(tx, user_id)
+        users.delete(tx, user_id)
+        _audit(tx, "user.deleted", user_id, username=user.username)
+    auth.login_states().forget()
+    return Response(status=204)
+
+
+@blueprint.put("/api/users/<uuid:user_id>/password")
+@auth.requires("users.manage")
+def set_password(user_id: UUID) -> Response:
+    """Sets a user's password and logs them out everywhere."""
+    _change_password(user_id, parse(NewPassword).password, keep=None)
+    return Response(status=204)
+
+
+@blueprint.delete("/api/users/<uuid:user_id>/logins")
+@auth.requires("users.manage")
+def revoke_logins(user_id: UUID) -> Response:
+    """Logs a user out everywhere."""
+    with services().database.transaction() as tx:
+        user = users.get(tx, user_id)
+        logins.revoke_all(tx, user_id)
+        _audit(tx, "user.logins_revoked", user_id, username=user.username)
+    auth.login_states().forget()
+    return Response(status=204)
+
+
+@blueprint.put("/api/auth/password")
+@auth.requires()
+@limiter.limit("10 per minute", key_func=lambda: str(auth.identity().user_id))
+def change_own_password() -> Response:
+    """Changes the password of whoever knows it, and ends all other log-ins of theirs."""
+    body = parse(OwnPassword)
+    who = auth.identity()
+    with services().database.transaction() as tx:
+        password_hash = users.password_hash_of(tx, who.user_id)
+    if not is_password(body.current_password, password_hash):
+        raise Forbidden("current_password: is not correct")
+    _change_password(who.user_id, body.new_password, keep=who.login_id)
+    return Response(status=204)
+
+
+def _change_password(user_id: UUID, password: str, *, keep: UUID | None) -> None:
+    password_hash = hash_password(password)
+    with services().database.transaction() as tx:
+        user = users.get(tx, user_id)
+        users.set_password(tx, user_id, password_hash)
+        logins.revoke_all(tx, user_id, but=keep)
+        _audit(tx, "user.updated", user_id, username=user.username, password="changed")
+    auth.login_states().forget()
+
+
+def _audit(tx: Transaction, event: str, user_id: UUID, **details: Any) -> None:
+    audit.append(tx, auth.actor(), event, f"user:{user_id}", **details)

@@ -1,0 +1,169 @@
+"""The HTTP side in process: the real application on a real database, spoken to as a user of each role.
+
+`admin`, `operator` and `viewer` are logged-in API clients, `anonymous` is one without a token:
+
+    def test_viewer_may_not_add_devices(viewer):
+        assert viewer.post("/api/devices", json={...}).status_code == 403
+
+`page` is a browser page of the administrator: cookie, Origin and CSRF token. `services` holds what the views work
+with; the parts that belong to terminals are None: set the ones that a test needs (`services.hub = ...`) before it
+asks for a client. `add_user` creates further users, `log_in` logs one in, `audited` lists what the audit log says.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from netstacks.settings import Settings
+from netstacks.store import audit, users
+from netstacks.store.passwords import hash_password
+from netstacks.store.pool import Database
+from netstacks.store.users import Role, User
+from netstacks.store.vault import Vault
+from netstacks.terminal.hostkeys import HostKeyPrompts
+from netstacks.web.app import create_app
+from netstacks.web.context import Services
+from netstacks.web.licensing import Licensing
+from netstacks.web.tokens import Tokens
+
+JWT_SECRET = "a secret of this test that is long enough"
+MASTER_KEY = "5e" * 32
+PASSWORD = "correct horse battery"
+_PASSWORD_HASH = hash_password(PASSWORD)
+
+
+@dataclass
+class Api:
+    """A client that sends `headers` with every request; `user` is who they stand for."""
+
+    client: FlaskClient
+    headers: dict[str, str] = field(default_factory=dict)
+    user: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._send("GET", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._send("POST", path, **kwargs)
+
+    def put(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._send("PUT", path, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._send("DELETE", path, **kwargs)
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> TestResponse:
+        headers = self.headers | kwargs.pop("headers", {})
+        return self.client.open(path, method=method, headers=headers, **kwargs)
+
+    @property
+    def user_id(self) -> UUID:
+        return UUID(self.user["id"])
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(database_url="postgresql://localhost/unused", vault_master_key=MASTER_KEY, jwt_secret=JWT_SECRET)
+
+
+@pytest.fixture
+def services(settings: Settings, database: Database) -> Services:
+    """The parts that views need; those of terminals are None."""
+    vault = Vault(database, MASTER_KEY)
+    vault.unlock()
+    nothing = cast(Any, None)
+    return Services(
+        settings=settings,
+        database=database,
+        vault=vault,
+        tokens=Tokens(JWT_SECRET),
+        licensing=Licensing(database, None),
+        prompts=HostKeyPrompts(),
+        hub=nothing,
+        recorder=nothing,
+        broker=nothing,
+        agent=nothing,
+        health=nothing,
+    )
+
+
+@pytest.fixture
+def app(services: Services) -> Flask:
+    return create_app(services)
+
+
+@pytest.fixture
+def anonymous(app: Flask) -> Api:
+    return Api(app.test_client())
+
+
+@pytest.fixture
+def add_user(database: Database) -> Callable[..., User]:
+    """`add_user("lee", role="viewer", email=...)`: a user whose password is PASSWORD."""
+
+    def add(username: str, *, role: Role = "operator", **rest: Any) -> User:
+        with database.transaction() as tx:
+            return users.create(tx, username=username, password_hash=_PASSWORD_HASH, role=role, **rest)
+
+    return add
+
+
+@pytest.fixture
+def log_in(app: Flask) -> Callable[..., Api]:
+    """`log_in("lee")`: a new log-in of a user whose password is PASSWORD, as an API client of its own."""
+
+    def log_in(username: str, client_type: str = "terminal") -> Api:
+        client = app.test_client()
+        body = {"username": username, "password": PASSWORD, "client_type": client_type}
+        answer = client.post("/api/auth/login", json=body)
+        assert answer.status_code == 200, answer.text
+        return Api(client, {"Authorization": f"Bearer {answer.json['access_token']}"}, answer.json["user"])
+
+    return log_in
+
+
+@pytest.fixture
+def admin(add_user: Callable[..., User], log_in: Callable[..., Api]) -> Api:
+    add_user("admin", role="admin", email="admin@example.net")
+    return log_in("admin")
+
+
+@pytest.fixture
+def operator(add_user: Callable[..., User], log_in: Callable[..., Api]) -> Api:
+    add_user("operator", role="operator")
+    return log_in("operator")
+
+
+@pytest.fixture
+def viewer(add_user: Callable[..., User], log_in: Callable[..., Api]) -> Api:
+    add_user("viewer", role="viewer")
+    return log_in("viewer")
+
+
+@pytest.fixture
+def page(app: Flask, add_user: Callable[..., User]) -> Api:
+    """A browser in which the administrator `page-admin` is logged in."""
+    add_user("page-admin", role="admin")
+    client = app.test_client()
+    body = {"username": "page-admin", "password": PASSWORD}
+    answer = client.post("/api/auth/login", json=body, headers={"X-NetStacks-Page": "1"})
+    assert answer.status_code == 200, answer.text
+    headers = {"Origin": "http://localhost", "X-CSRF-Token": answer.json["csrf_token"]}
+    return Api(client, headers, answer.json["user"])
+
+
+@pytest.fixture
+def audited(database: Database) -> Callable[[str], list[dict[str, Any]]]:
+    """`audited("device.*")`: audit rows of an event or of a family, oldest first."""
+
+    def rows(event: str) -> list[dict[str, Any]]:
+        with database.transaction() as tx:
+            return audit.page(tx, event=event)[::-1]
+
+    return rows
