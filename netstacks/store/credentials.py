@@ -1,0 +1,205 @@
+"""Credentials: what describes them is listed, what they hold lies in the vault and leaves it for a log-in only."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.rows import class_row
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store import user_settings
+from netstacks.store.addresses import normal_host
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load
+from netstacks.store.ssh_keys import checked_private_key
+from netstacks.store.vault import Vault
+
+_SQL = load("credentials")
+
+SSH_TYPES = ("ssh_password", "ssh_key")
+# The user setting that names the credential for Connect.
+DEFAULT_SETTING = "terminal.default_credential"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A credential without its secrets; `fields` names those that the vault holds. A shared one has no owner."""
+
+    id: UUID
+    name: str
+    description: str | None
+    credential_type: str
+    username: str | None
+    host: str | None
+    port: int | None
+    vault_type: str
+    owner_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    fields: list[str]
+
+    @property
+    def has_enable_secret(self) -> bool:
+        """Whether the password of the device's enable mode is stored too."""
+        return "enable_secret" in self.fields
+
+    def is_usable_by(self, user_id: UUID) -> bool:
+        """Whether the user may log in to devices with it: their own, and shared ones."""
+        return self.credential_type in SSH_TYPES and self.owner_id in (None, user_id)
+
+
+@dataclass(frozen=True, repr=False)
+class Secrets:
+    """What goes into the vault; None leaves a field as it is. A new secret comes with its passphrase, or has none."""
+
+    secret: str | None = None
+    passphrase: str | None = None
+    enable_secret: str | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class LoginSecret:
+    """What a device is logged in to with: a password, or a private key with the passphrase that it may need."""
+
+    username: str
+    password: str | None = None
+    private_key: str | None = None
+    passphrase: str | None = None
+
+
+def create(
+    tx: Transaction,
+    vault: Vault,
+    secrets: Secrets,
+    *,
+    name: str,
+    credential_type: str,
+    owner_id: UUID | None = None,
+    username: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    description: str | None = None,
+) -> Credential:
+    """A personal credential of `owner_id`, or a shared one. Raises InvalidInput, VaultLocked."""
+    if secrets.secret is None:
+        raise InvalidInput("secret: is missing")
+    credential_id = uuid4()
+    values = {
+        "id": credential_id,
+        "name": name,
+        "description": description,
+        "credential_type": credential_type,
+        "username": username,
+        "host": host and normal_host(host),
+        "port": port,
+        "vault_type": "personal" if owner_id else "shared",
+        "owner_id": owner_id,
+    }
+    tx.execute(_SQL["create"], values)
+    return _stored(tx, vault, credential_id, secrets)
+
+
+def update(tx: Transaction, vault: Vault, old: Credential, changes: Mapping[str, Any], secrets: Secrets) -> Credential:
+    """Changes the members named in `changes` and the secrets given. Raises InvalidInput, VaultLocked."""
+    new = replace(old, **changes)
+    if new.credential_type != old.credential_type and secrets.secret is None:
+        raise InvalidInput("credential_type: send the secret with it, it is of another type now")
+    tx.execute(_SQL["update"], {**asdict(new), "host": new.host and normal_host(new.host)})
+    return _stored(tx, vault, old.id, secrets)
+
+
+def _stored(tx: Transaction, vault: Vault, credential_id: UUID, secrets: Secrets) -> Credential:
+    credential = find(tx, credential_id)
+    assert credential is not None
+    if credential.credential_type in SSH_TYPES and not credential.username:
+        raise InvalidInput("username: is missing, devices ask for one")
+    if secrets.secret is not None:
+        _seal_secret(tx, vault, credential, secrets.secret, secrets.passphrase)
+    elif secrets.passphrase is not None:
+        raise InvalidInput("passphrase: send it together with the private key that it opens")
+    if secrets.enable_secret is not None:
+        vault.seal(tx, credential.id, "enable_secret", secrets.enable_secret)
+    return find(tx, credential_id) or credential
+
+
+def _seal_secret(tx: Transaction, vault: Vault, credential: Credential, secret: str, passphrase: str | None) -> None:
+    if credential.credential_type == "ssh_key":
+        secret = checked_private_key(secret, passphrase)
+    elif passphrase is not None:
+        raise InvalidInput("passphrase: is for credentials of the type ssh_key")
+    vault.seal(tx, credential.id, "secret", secret)
+    if passphrase is None:
+        vault.forget(tx, credential.id, "passphrase")
+    else:
+        vault.seal(tx, credential.id, "passphrase", passphrase)
+
+
+def delete(tx: Transaction, credential: Credential) -> list[str]:
+    """Returns the names of the devices whose default it was; they have none now."""
+    devices = tx.execute(_SQL["devices_using"], {"id": credential.id}).fetchall()
+    tx.execute(_SQL["delete"], {"id": credential.id})
+    return [row["name"] for row in devices]
+
+
+def find(tx: Transaction, credential_id: UUID) -> Credential | None:
+    return next(iter(_all(tx, "find", id=credential_id)), None)
+
+
+def hold(tx: Transaction, credential_id: UUID, owner_id: UUID | None) -> Credential:
+    """The personal credential of `owner_id`, or the shared one, unchanged by others until the transaction ends.
+
+    Raises NotFound when it is somebody else's.
+    """
+    for credential in _all(tx, "hold", id=credential_id):
+        if credential.owner_id == owner_id:
+            return credential
+    raise NotFound("there is no such credential")
+
+
+def personal(tx: Transaction, user_id: UUID) -> list[Credential]:
+    """What the user has stored for himself, of all types, by name."""
+    return _all(tx, "personal", user_id=user_id)
+
+
+def shared(tx: Transaction) -> list[Credential]:
+    """The shared ones of all types, by name."""
+    return _all(tx, "shared")
+
+
+def usable(tx: Transaction, user_id: UUID) -> list[Credential]:
+    """What the user may log in to devices with, by name."""
+    return _all(tx, "usable", user_id=user_id)
+
+
+def default_for(tx: Transaction, user_id: UUID) -> Credential | None:
+    """What Connect uses without asking: the one that the user's setting DEFAULT_SETTING names, else the only one.
+
+    None when there are several to choose from: a password must not go to a device by accident of the alphabet.
+    """
+    candidates = usable(tx, user_id)
+    try:
+        wish = user_settings.get(tx, user_id, DEFAULT_SETTING)
+    except NotFound:
+        wish = None
+    wished = [credential for credential in candidates if str(credential.id) == wish]
+    only = candidates if len(candidates) == 1 else []
+    return next(iter(wished or only), None)
+
+
+def for_login(tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID) -> LoginSecret:
+    """Opens a credential for a log-in to a device. Raises NotFound unless the user may use it, VaultLocked."""
+    credential = find(tx, credential_id)
+    if credential is None or not credential.is_usable_by(user_id) or credential.username is None:
+        raise NotFound("there is no such SSH credential, or it belongs to somebody else: choose another one")
+    secret = vault.open(tx, credential_id, "secret")
+    if credential.credential_type == "ssh_password":
+        return LoginSecret(credential.username, password=secret)
+    passphrase = vault.open(tx, credential_id, "passphrase") if "passphrase" in credential.fields else None
+    return LoginSecret(credential.username, private_key=secret, passphrase=passphrase)
+
+
+def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Credential]:
+    with tx.cursor(row_factory=class_row(Credential)) as cursor:
+        return cursor.execute(_SQL[statement], parameters).fetchall()

@@ -1,0 +1,75 @@
+"""The folders in which a user files session definitions."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.rows import class_row
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load
+
+_SQL = load("folders")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of one user's; no parent means the top."""
+
+    id: UUID
+    user_id: UUID
+    parent_id: UUID | None
+    name: str
+    sort_order: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def everything(tx: Transaction, user_id: UUID) -> list[Folder]:
+    """The user's folders in the order of their choice."""
+    return _all(tx, "all", user_id=user_id)
+
+
+def hold(tx: Transaction, user_id: UUID, folder_id: UUID) -> Folder:
+    """The user's folder, unchanged by others until the transaction ends; raises NotFound."""
+    return _picked(_all(tx, "hold_all", user_id=user_id), folder_id)
+
+
+def create(tx: Transaction, user_id: UUID, name: str, parent_id: UUID | None) -> Folder:
+    """Raises NotFound when the parent is not a folder of the user's."""
+    if parent_id is not None:
+        hold(tx, user_id, parent_id)
+    return _all(tx, "create", id=uuid4(), user_id=user_id, name=name, parent_id=parent_id)[0]
+
+
+def update(tx: Transaction, user_id: UUID, folder_id: UUID, changes: Mapping[str, Any]) -> Folder:
+    """Renames or moves. Raises NotFound, and InvalidInput when the folder would end up inside itself."""
+    folders = _all(tx, "hold_all", user_id=user_id)
+    wished = replace(_picked(folders, folder_id), **changes)
+    above = wished.parent_id
+    while above is not None:
+        if above == folder_id:
+            raise InvalidInput("parent_id: a folder cannot be moved into itself or a folder below it")
+        above = _picked(folders, above).parent_id
+    return _all(tx, "update", **asdict(wished))[0]
+
+
+def delete(tx: Transaction, user_id: UUID, folder_id: UUID) -> None:
+    """Deletes the folders in it too; what was filed there is at the top again. Raises NotFound."""
+    hold(tx, user_id, folder_id)
+    tx.execute(_SQL["delete"], {"id": folder_id})
+
+
+def _picked(folders: list[Folder], folder_id: UUID) -> Folder:
+    for folder in folders:
+        if folder.id == folder_id:
+            return folder
+    raise NotFound("there is no such folder")
+
+
+def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Folder]:
+    with tx.cursor(row_factory=class_row(Folder)) as cursor:
+        return cursor.execute(_SQL[statement], parameters).fetchall()

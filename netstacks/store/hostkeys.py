@@ -1,0 +1,87 @@
+"""The host keys that somebody approved: one key an address, by which a device proves who it is."""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store.addresses import normal_host
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load
+
+_SQL = load("hostkeys")
+
+
+@dataclass(frozen=True)
+class StoredHostKey:
+    """An approved key; `public_key` is the base64 of its SSH encoding (RFC 4253, section 6.6)."""
+
+    host: str
+    port: int
+    key_type: str
+    public_key: str
+    approved_by: str
+    approved_at: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """As OpenSSH shows it: `SHA256:` and base64 without padding."""
+        digest = hashlib.sha256(base64.b64decode(self.public_key)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def parse_public_key(text: str) -> tuple[str, str]:
+    """Type and base64 of a key written as in `ssh-keyscan` output or a `.pub` file; raises InvalidInput."""
+    for word in text.split():
+        try:
+            blob = base64.b64decode(word, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        # The encoding begins with the length and the text of the key's type.
+        key_type = blob[4 : 4 + int.from_bytes(blob[:4])]
+        if blob[4:] != key_type and key_type.startswith((b"ssh-", b"ecdsa-", b"sk-")) and key_type.isascii():
+            return key_type.decode(), word
+    raise InvalidInput("public_key: must be an SSH public key such as `ssh-ed25519 AAAA...` (see ssh-keyscan)")
+
+
+def find(tx: Transaction, host: str, port: int) -> StoredHostKey | None:
+    return _one(tx, "find", host=normal_host(host), port=port)
+
+
+def everything(tx: Transaction) -> list[StoredHostKey]:
+    """All approved keys, by address."""
+    with tx.cursor(row_factory=class_row(StoredHostKey)) as cursor:
+        return cursor.execute(_SQL["all"]).fetchall()
+
+
+def remember(tx: Transaction, host: str, port: int, key_type: str, public_key: str, approved_by: str) -> StoredHostKey:
+    """Stores the key in place of any other of that address."""
+    key = _one(
+        tx,
+        "remember",
+        host=normal_host(host),
+        port=port,
+        key_type=key_type,
+        public_key=public_key,
+        approved_by=approved_by,
+    )
+    assert key is not None
+    return key
+
+
+def forget(tx: Transaction, host: str, port: int) -> StoredHostKey:
+    """The next connection will ask again. Raises NotFound."""
+    key = _one(tx, "forget", host=normal_host(host), port=port)
+    if key is None:
+        raise NotFound(f"no host key is stored for {host}:{port}")
+    return key
+
+
+def _one(tx: Transaction, statement: str, **parameters: Any) -> StoredHostKey | None:
+    with tx.cursor(row_factory=class_row(StoredHostKey)) as cursor:
+        return cursor.execute(_SQL[statement], parameters).fetchone()

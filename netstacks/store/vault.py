@@ -1,0 +1,155 @@
+"""The vault: every secret sealed before it is stored, opened only towards a device or for an audited reveal."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import NetstacksError, NotFound, VaultLocked
+from netstacks.store import audit
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.queries import load
+from netstacks.store.sealing import SealingKey
+
+log = structlog.get_logger()
+
+_SQL = load("vault")
+_CANARY = "netstacks"
+
+
+@dataclass(frozen=True)
+class KeyStatus:
+    """A key that the database knows; `held` says whether this program was started with its master key."""
+
+    key_id: str
+    is_current: bool
+    held: bool
+    secrets: int
+    created_at: datetime
+
+
+class Vault:
+    """Seals with the database's current key, opens with whichever of its own keys a value was sealed with.
+
+    The current key is a fact of the database, not of the instance: an instance that was given the next master key
+    beside the previous one goes on sealing with the previous one until `rotate` has made the next one current.
+    """
+
+    def __init__(self, database: Database, master_key_hex: str, previous_key_hex: str | None = None) -> None:
+        self._database = database
+        self._own = SealingKey(master_key_hex)
+        previous = [SealingKey(previous_key_hex)] if previous_key_hex else []
+        self._keys = {key.id: key for key in [self._own, *previous]}
+
+    @property
+    def key_ids(self) -> list[str]:
+        """Fingerprints of the keys held, that of the master key first."""
+        return list(self._keys)
+
+    def unlock(self) -> None:
+        """Checks the canary of the database's current key, or makes ours the current one of an empty database.
+
+        Cheap, and safe with several instances at once. Raises VaultLocked when the master key does not fit: nothing
+        can be sealed then, nor opened that another key sealed. Raises StoreUnavailable when there is no telling yet.
+        """
+        with self._database.transaction() as tx:
+            if tx.execute(_SQL["current"]).fetchone() is None:
+                tx.execute(_SQL["create_first"], {"key_id": self._own.id, "canary": _canary(self._own)})
+            self._current(tx)
+
+    def seal(self, tx: Transaction, credential_id: UUID, field: str, text: str) -> None:
+        """Stores `text` in place of what the field held. Raises VaultLocked."""
+        tx.execute(_SQL["hold_current"])
+        _put(tx, self._current(tx), credential_id, field, text)
+
+    def open(self, tx: Transaction, credential_id: UUID, field: str) -> str:
+        """Raises VaultLocked when a key that this instance does not hold has sealed it, NotFound when unset."""
+        row = tx.execute(_SQL["get"], {"credential_id": credential_id, "field": field}).fetchone()
+        if row is None:
+            raise NotFound(f"this credential has no {field}")
+        return self._key(row["key_id"]).open(row["sealed"], _place(credential_id, field))
+
+    def forget(self, tx: Transaction, credential_id: UUID, field: str) -> None:
+        tx.execute(_SQL["forget"], {"credential_id": credential_id, "field": field})
+
+    def status(self) -> list[KeyStatus]:
+        """Every key that the database knows, oldest first."""
+        with self._database.transaction() as tx:
+            return [KeyStatus(held=row["key_id"] in self._keys, **row) for row in tx.execute(_SQL["status"])]
+
+    def rotate(self, actor: audit.Actor, *, batch: int = 200) -> int:
+        """Makes the master key the current one, seals everything else anew with it, and returns how many values.
+
+        May be killed anywhere and run again. An instance that holds both keys opens every value at every moment
+        (docs/vault.md). Raises VaultLocked when the current key is neither the master key nor the previous one.
+        """
+        self._make_current(actor)
+        resealed = 0
+        while self._left():
+            done = self._reseal(batch)
+            resealed += done
+            log.info("vault.resealed", secrets=resealed)
+            if not done:
+                # Locked by transactions that are about to replace or delete what is left.
+                greenlets.sleep(0.1)
+        with self._database.transaction() as tx:
+            tx.execute(_SQL["drop_retired"])
+            audit.append(tx, actor, "vault.rotated", f"vault:{self._own.id}", secrets=resealed)
+        return resealed
+
+    def _make_current(self, actor: audit.Actor) -> None:
+        with self._database.transaction() as tx:
+            tx.execute(_SQL["hold_all"])
+            old = self._current(tx)
+            if old.id != self._own.id:
+                tx.execute(_SQL["retire_current"])
+                tx.execute(_SQL["make_current"], {"key_id": self._own.id, "canary": _canary(self._own)})
+                audit.append(tx, actor, "vault.key_changed", f"vault:{self._own.id}", previous=old.id)
+
+    def _left(self) -> bool:
+        with self._database.transaction() as tx:
+            return tx.execute(_SQL["any_sealed_otherwise"], {"key_id": self._own.id}).fetchone() is not None
+
+    def _reseal(self, batch: int) -> int:
+        with self._database.transaction() as tx:
+            rows = tx.execute(_SQL["sealed_otherwise"], {"key_id": self._own.id, "limit": batch}).fetchall()
+            for row in rows:
+                text = self._key(row["key_id"]).open(row["sealed"], _place(row["credential_id"], row["field"]))
+                _put(tx, self._own, row["credential_id"], row["field"], text)
+        return len(rows)
+
+    def _current(self, tx: Transaction) -> SealingKey:
+        row = tx.execute(_SQL["current"]).fetchone()
+        if row is None:
+            raise VaultLocked("the vault has no key yet: it gets one when an instance starts")
+        key = self._key(row["key_id"])
+        try:
+            key.open(row["canary"], _canary_place(key))
+        except NetstacksError as error:
+            raise VaultLocked(f"the canary of the vault key {key.id} does not open: restore the table") from error
+        return key
+
+    def _key(self, key_id: str) -> SealingKey:
+        if key_id not in self._keys:
+            held = " and ".join(self._keys)
+            raise VaultLocked(f"sealed with the vault key {key_id}; VAULT_MASTER_KEY is another one ({held})")
+        return self._keys[key_id]
+
+
+def _place(credential_id: UUID, field: str) -> str:
+    return f"vault_secrets/{credential_id}/{field}"
+
+
+def _canary_place(key: SealingKey) -> str:
+    return f"vault_keys/{key.id}"
+
+
+def _canary(key: SealingKey) -> bytes:
+    return key.seal(_CANARY, _canary_place(key))
+
+
+def _put(tx: Transaction, key: SealingKey, credential_id: UUID, field: str, text: str) -> None:
+    sealed = key.seal(text, _place(credential_id, field))
+    tx.execute(_SQL["put"], {"credential_id": credential_id, "field": field, "key_id": key.id, "sealed": sealed})

@@ -1,0 +1,157 @@
+"""Credentials: who may use which, what is checked when one is saved, and what Connect uses."""
+
+import secrets
+from dataclasses import asdict
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store import credentials, devices, user_settings, users
+from netstacks.store.credentials import Credential, LoginSecret, Secrets
+from netstacks.store.pool import Database
+from netstacks.store.vault import Vault
+
+KEY = ed25519.Ed25519PrivateKey.generate()
+PLAIN_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+LOCKED_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(b"open sesame")).decode()
+
+
+class Store:
+    """A vault with two users in a database of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.vault = Vault(database, secrets.token_hex(32))
+        self.vault.unlock()
+        with database.transaction() as tx:
+            self.ann, self.bob = (
+                users.create(tx, username=name, password_hash="-", role="operator").id for name in ("ann", "bob")
+            )
+
+    def add(self, name: str, owner_id: UUID | None = None, kind: str = "ssh_password", **more: str) -> Credential:
+        given = {name: more.pop(name) for name in ("secret", "passphrase", "enable_secret") if name in more}
+        values = {"username": "admin", **more}
+        with self.database.transaction() as tx:
+            return credentials.create(
+                tx,
+                self.vault,
+                Secrets(**{"secret": "s3cret", **given}),
+                name=name,
+                credential_type=kind,
+                owner_id=owner_id,
+                **values,  # type: ignore[arg-type]
+            )
+
+    def update(self, old: Credential, new: Secrets = Secrets(), **changes: object) -> Credential:  # noqa: B008
+        with self.database.transaction() as tx:
+            return credentials.update(tx, self.vault, old, changes, new)
+
+    def for_login(self, credential: Credential, user_id: UUID) -> LoginSecret:
+        with self.database.transaction() as tx:
+            return credentials.for_login(tx, self.vault, credential.id, user_id)
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return Store(database)
+
+
+def test_own_and_shared_ones_open_for_a_login(store: Store) -> None:
+    for credential in (store.add("mine", store.ann), store.add("ours")):
+        assert store.for_login(credential, store.ann) == LoginSecret("admin", password="s3cret")
+
+
+def test_anothers_or_an_unknown_one_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound):
+        store.for_login(store.add("mine", store.ann), store.bob)
+    with store.database.transaction() as tx, pytest.raises(NotFound):
+        credentials.for_login(tx, store.vault, uuid4(), store.ann)
+
+
+@pytest.mark.parametrize("kind", ["api_token", "snmp_community", "generic_secret"])
+def test_only_ssh_credentials_go_to_a_device(store: Store, kind: str) -> None:
+    credential = store.add("other", store.ann, kind)
+    with pytest.raises(NotFound, match="SSH"):
+        store.for_login(credential, store.ann)
+    with store.database.transaction() as tx:
+        assert store.vault.open(tx, credential.id, "secret") == "s3cret"
+        assert credentials.usable(tx, store.ann) == []
+
+
+def test_a_key_comes_with_its_passphrase(store: Store) -> None:
+    credential = store.add("key", store.ann, "ssh_key", secret=LOCKED_KEY, passphrase="open sesame")
+    opened = store.for_login(credential, store.ann)
+    assert opened == LoginSecret("admin", private_key=LOCKED_KEY, passphrase="open sesame")
+    assert "PRIVATE" not in repr(opened)
+
+
+def test_a_new_key_without_passphrase_forgets_the_old_passphrase(store: Store) -> None:
+    credential = store.add("key", store.ann, "ssh_key", secret=LOCKED_KEY, passphrase="open sesame")
+    assert store.update(credential, Secrets(PLAIN_KEY)).fields == ["secret"]
+    assert store.for_login(credential, store.ann) == LoginSecret("admin", private_key=PLAIN_KEY)
+
+
+def test_what_is_not_given_stays(store: Store) -> None:
+    credential = store.add("old name", store.ann, enable_secret="enable", description="text")
+    renamed = store.update(credential, name="new name")
+    assert {**asdict(renamed), "updated_at": 0} == {**asdict(credential), "updated_at": 0, "name": "new name"}
+    assert store.for_login(credential, store.ann).password == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "changes", "problem"),
+    [
+        ("ssh_password", Secrets(), {"username": None}, "username: is missing"),
+        ("ssh_password", Secrets("x", "y"), {}, "passphrase: is for credentials of the type ssh_key"),
+        ("ssh_password", Secrets(), {"credential_type": "ssh_key"}, "send the secret with it"),
+        ("ssh_password", Secrets("no key"), {"credential_type": "ssh_key"}, "must be a private key"),
+        ("ssh_key", Secrets(None, "y"), {}, "send it together with the private key"),
+        ("ssh_key", Secrets(LOCKED_KEY), {}, "passphrase: is missing"),
+        ("ssh_password", Secrets(), {"host": "not a host"}, "neither a host name nor"),
+    ],
+)
+def test_a_change_that_could_not_log_in_is_refused_and_changes_nothing(
+    store: Store, kind: str, given: Secrets, changes: dict[str, object], problem: str
+) -> None:
+    credential = store.add("c", store.ann, kind, secret=PLAIN_KEY)
+    before = store.for_login(credential, store.ann)
+    with pytest.raises(InvalidInput, match=problem):
+        store.update(credential, given, **changes)
+    assert store.for_login(credential, store.ann) == before
+
+
+def test_connect_uses_the_only_usable_one_and_never_guesses(store: Store) -> None:
+    def default() -> str | None:
+        with store.database.transaction() as tx:
+            credential = credentials.default_for(tx, store.ann)
+            return credential and credential.name
+
+    def wish(value: object) -> None:
+        with store.database.transaction() as tx:
+            user_settings.put(tx, store.ann, credentials.DEFAULT_SETTING, value)
+
+    assert default() is None
+    store.add("token", store.ann, "api_token")
+    anothers = store.add("anothers", store.bob)
+    store.add("mine", store.ann)
+    assert default() == "mine"
+    ours = store.add("ours")
+    assert default() is None
+    wish(str(ours.id))
+    assert default() == "ours"
+    for nonsense in (str(anothers.id), {"id": 1}, None):
+        wish(nonsense)
+        assert default() is None
+
+
+def test_deleting_one_names_the_devices_that_lose_their_default(store: Store) -> None:
+    credential = store.add("ours")
+    with store.database.transaction() as tx:
+        device = devices.create(tx, name="r1", host="r1", default_credential_id=credential.id)
+        assert credentials.delete(tx, credential) == ["r1"]
+        after = devices.find(tx, device.id)
+        assert after is not None and after.default_credential_id is None
+        assert tx.execute("SELECT 1 FROM vault_secrets").fetchone() is None
