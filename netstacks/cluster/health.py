@@ -1,0 +1,125 @@
+"""Health of this instance, from facts gathered beforehand (specification, Health Endpoints).
+
+A shared dependency that is down is `degraded` and still 200: every instance sees it, and the load balancer would be
+left with none. 503 is for what another instance does better.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from netstacks.cluster.model import ClusterSummary
+
+HealthStatus = Literal["healthy", "degraded", "draining", "unhealthy"]
+ValkeyStatus = Literal["connected", "disconnected", "disabled"]
+
+# A snapshot this many refreshes old means that the loop which refreshes it is stuck.
+MAX_MISSED_REFRESHES = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the refresher saw last. `started_at` and `taken_at` are of one clock, that of `now` in `judge`."""
+
+    instance_id: str
+    version: str
+    started_at: float
+    taken_at: float
+    database: bool
+    valkey: ValkeyStatus
+    cluster: ClusterSummary
+    local_sessions: int
+    leased: bool = True
+    """Whether the registry has this instance's heartbeat."""
+    starting: bool = False
+    draining: bool = False
+    differing_secrets: tuple[str, ...] = ()
+    """The settings whose values the rest of the cluster does not accept."""
+    schema_problem: str | None = None
+    """What is wrong with the database's schema, in words."""
+    hub_blocked: bool = False
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """The answer of `/api/v1/health`."""
+
+    status: HealthStatus
+    reason: str | None
+    degraded: tuple[str, ...]
+    uptime_secs: int
+    facts: Facts
+
+    @property
+    def http_status(self) -> int:
+        return 200 if self.status in ("healthy", "degraded") else 503
+
+    @property
+    def is_ready(self) -> bool:
+        """The strict answer of `/api/v1/health/ready`."""
+        return self.status == "healthy"
+
+    def body(self) -> dict[str, Any]:
+        """The members that the specification shows, plus `version`, `degraded` and, when not healthy, `reason`."""
+        facts = self.facts
+        body: dict[str, Any] = {
+            "status": self.status,
+            "instance_id": facts.instance_id,
+            "uptime_secs": self.uptime_secs,
+            "valkey": facts.valkey,
+            "database": "connected" if facts.database else "disconnected",
+            "cluster": {
+                "registered_instances": facts.cluster.registered_instances,
+                "healthy_instances": facts.cluster.healthy_instances,
+                "total_sessions": facts.cluster.total_sessions,
+                "local_sessions": facts.local_sessions,
+            },
+            "version": facts.version,
+            "degraded": list(self.degraded),
+        }
+        if self.reason is not None:
+            body["reason"] = self.reason
+        return body
+
+
+def judge(facts: Facts, now: float, refresh_secs: float) -> HealthReport:
+    """Judges the facts; `refresh_secs` is how often the facts are gathered."""
+    down = _down(facts)
+    status, reason = _verdict(facts, now - facts.taken_at, refresh_secs, down)
+    return HealthReport(status, reason, tuple(down), int(now - facts.started_at), facts)
+
+
+def _down(facts: Facts) -> dict[str, str]:
+    """What this instance has to do without, and how to say it."""
+    down = {}
+    if facts.valkey == "disconnected":
+        down["valkey"] = "Valkey is not reachable"
+    elif not facts.leased:
+        down["lease"] = "the registry does not have this instance's heartbeat"
+    if not facts.database:
+        down["database"] = "PostgreSQL is not reachable"
+    return down
+
+
+def _verdict(
+    facts: Facts, age_secs: float, refresh_secs: float, down: dict[str, str]
+) -> tuple[HealthStatus, str | None]:
+    if facts.draining:
+        return "draining", "this instance hands over its sessions and leaves"
+    if reason := _unfit(facts, age_secs, refresh_secs):
+        return "unhealthy", reason
+    if down:
+        return "degraded", "; ".join(down.values())
+    return "healthy", None
+
+
+def _unfit(facts: Facts, age_secs: float, refresh_secs: float) -> str | None:
+    """Why this instance must not be given work, or None."""
+    if age_secs >= MAX_MISSED_REFRESHES * refresh_secs:
+        return f"what is told here is {age_secs:.0f} s old: its refresher is stuck"
+    if facts.hub_blocked:
+        return "the event loop was blocked"
+    if facts.starting:
+        return "starting"
+    if facts.differing_secrets:
+        return "differs from the rest of the cluster: " + ", ".join(facts.differing_secrets)
+    return facts.schema_problem

@@ -1,0 +1,77 @@
+"""The words of the cluster as facts: instances, where sessions live, what was seen at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+# refused: it runs, but with other secrets than the cluster, and takes no sessions.
+InstanceState = Literal["active", "draining", "refused"]
+SessionState = Literal["active", "detached", "ended"]
+EventKind = Literal["joined", "left", "reaped", "claimed", "fenced", "failover", "breaker"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Where another instance is reached: the `host:port` of its private listener, and who must answer there."""
+
+    id: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One gunicorn worker. `sessions` and `last_heartbeat_at` are the registry's to fill, by its clock."""
+
+    id: str
+    host: str
+    peer_address: str
+    started_at: float
+    version: str
+    state: InstanceState
+    secrets_fingerprint: str
+    pid: int
+    sessions: int = 0
+    last_heartbeat_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """Where a session lives: `owner` holds its SSH connection at `epoch`; None when it was released or has ended."""
+
+    id: UUID
+    owner: str | None
+    epoch: int
+    device: str
+    user: str
+    started_at: float
+    state: SessionState
+    cols: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The registered instances by id, as the registry had them at `taken_at` of its clock."""
+
+    taken_at: float
+    instances: Mapping[str, Instance]
+
+
+@dataclass(frozen=True)
+class ClusterSummary:
+    """Counts over all instances; healthy ones are active and not stale."""
+
+    registered_instances: int
+    healthy_instances: int
+    total_sessions: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the cluster, by the registry's clock; `instance_id` is whom it concerns."""
+
+    at: float
+    kind: EventKind
+    instance_id: str
+    details: Mapping[str, str] = field(default_factory=dict)

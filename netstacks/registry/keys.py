@@ -1,0 +1,29 @@
+"""The names of the keys in Valkey, as documented for `valkey-cli`.
+
+| key                       | type   | holds                                                                         |
+|---------------------------|--------|-------------------------------------------------------------------------------|
+| netstacks:instances       | zset   | instance id, scored by its last heartbeat (the server's TIME, in seconds)     |
+| netstacks:instance:{id}   | hash   | host, peer_address, started_at, version, state, secrets_fingerprint, pid,     |
+|                           |        | sessions                                                                      |
+| netstacks:session:{id}    | hash   | owner, epoch, device, user, started_at, state, cols, rows                     |
+| netstacks:owned:{id}      | set    | the ids of that instance's sessions                                           |
+| netstacks:events          | stream | kind, instance_id and the details of what happened                            |
+"""
+
+from uuid import UUID
+
+PREFIX = "netstacks:"
+INSTANCES = PREFIX + "instances"
+EVENTS = PREFIX + "events"
+
+
+def instance(instance_id: str) -> str:
+    return f"{PREFIX}instance:{instance_id}"
+
+
+def session(session_id: UUID) -> str:
+    return f"{PREFIX}session:{session_id}"
+
+
+def owned(instance_id: str) -> str:
+    return f"{PREFIX}owned:{instance_id}"

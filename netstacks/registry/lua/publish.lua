@@ -1,0 +1,27 @@
+-- Stores where a session lives. The epoch only moves forward, and one epoch has one owner.
+-- KEYS: 1 netstacks:session:{id}, 2 netstacks:owned:{owner}, 3 netstacks:instance:{owner};
+--       those of the owner before are derived from the stored record
+-- ARGV: 1 session id, 2 owner, 3 epoch, 4... field and value by turns of the whole hash
+-- Reply: 'published', 'fenced' or 'unknown_owner'
+local owner, epoch = unpack(redis.call('HMGET', KEYS[1], 'owner', 'epoch'))
+if owner then
+  local ahead = tonumber(ARGV[3]) - tonumber(epoch)
+  if ahead < 0 or (ahead == 0 and owner ~= ARGV[2]) then
+    return 'fenced'
+  end
+end
+-- So a set of owned sessions never outlives its instance, and reaping finds every one.
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  return 'unknown_owner'
+end
+if owner and owner ~= ARGV[2] then
+  local owned, instance = 'netstacks:owned:' .. owner, 'netstacks:instance:' .. owner
+  redis.call('SREM', owned, ARGV[1])
+  if redis.call('EXISTS', instance) == 1 then
+    redis.call('HSET', instance, 'sessions', redis.call('SCARD', owned))
+  end
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[3], 'sessions', redis.call('SCARD', KEYS[2]))
+return 'published'

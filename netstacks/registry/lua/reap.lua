@@ -1,0 +1,34 @@
+-- Forgets the stale instances with their sessions: nobody while nobody seems to live, for then the data is wrong.
+-- A call forgets a batch of sessions, so that others need not wait long; whoever goes on later finds the rest.
+-- KEYS: 1 netstacks:instances; those of the instances and sessions are derived from what is found
+-- ARGV: 1 TTL in seconds, 2 most sessions to forget, 3 the one instance to forget, stale or not (else '')
+-- Reply: {1 when some are left else 0, ids of the instances forgotten...}
+local function stale()
+  local time = redis.call('TIME')
+  local oldest = string.format('(%.6f', time[1] + time[2] / 1000000 - ARGV[1])
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', oldest)
+  return #ids < redis.call('ZCARD', KEYS[1]) and ids or {}
+end
+
+local budget = tonumber(ARGV[2])
+local reply = {0}
+for _, id in ipairs(ARGV[3] == '' and stale() or {ARGV[3]}) do
+  local owned = 'netstacks:owned:' .. id
+  -- First of all: from here on its heartbeat is answered with "unknown", and it registers anew.
+  redis.call('DEL', 'netstacks:instance:' .. id)
+  local sessions = redis.call('SPOP', owned, budget)
+  budget = budget - #sessions
+  if #sessions > 0 then
+    for i, session in ipairs(sessions) do
+      sessions[i] = 'netstacks:session:' .. session
+    end
+    redis.call('UNLINK', unpack(sessions))
+  end
+  if redis.call('EXISTS', owned) == 1 then
+    reply[1] = 1
+    return reply
+  end
+  redis.call('ZREM', KEYS[1], id)
+  reply[#reply + 1] = id
+end
+return reply

@@ -1,0 +1,7 @@
+-- Makes an instance known, with a heartbeat of now; its sessions, if it has any here, stay.
+-- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:owned:{id}
+-- ARGV: 1 instance id, 2... field and value by turns of its hash
+-- Reply: nothing
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
+redis.call('HSET', KEYS[2], 'sessions', redis.call('SCARD', KEYS[3]), unpack(ARGV, 2))

@@ -1,0 +1,9 @@
+-- Changes the state of an instance that is known.
+-- KEYS: 1 netstacks:instance:{id}
+-- ARGV: 1 state
+-- Reply: 1, or 0 when it is unknown
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'state', ARGV[1])
+return 1

@@ -1,0 +1,112 @@
+"""The registry of a single instance: the same promises, kept in this process."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+from netstacks.cluster.liveness import stale
+from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.registry.base import Publication, Pulse, RegistryStatus
+
+MAX_EVENTS = 1000
+
+
+class MemoryRegistry:
+    """Not shared between processes. `clock` is the registry's clock, in seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._instances: dict[str, Instance] = {}
+        self._sessions: dict[UUID, SessionRecord] = {}
+        self._owned: dict[str, set[UUID]] = {}
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+
+    def register(self, instance: Instance) -> None:
+        self._instances[instance.id] = replace(instance, last_heartbeat_at=self._clock())
+        self._owned.setdefault(instance.id, set())
+
+    def heartbeat(self, instance_id: str) -> Pulse:
+        instance = self._instances.get(instance_id)
+        if instance is None:
+            return Pulse(None, "memory")
+        self._instances[instance_id] = replace(instance, last_heartbeat_at=self._clock())
+        return Pulse(instance.state, "memory")
+
+    def set_state(self, instance_id: str, state: InstanceState) -> bool:
+        instance = self._instances.get(instance_id)
+        if instance is None:
+            return False
+        self._instances[instance_id] = replace(instance, state=state)
+        return True
+
+    def deregister(self, instance_id: str) -> None:
+        self._instances.pop(instance_id, None)
+        for session_id in self._owned.pop(instance_id, ()):
+            del self._sessions[session_id]
+
+    def publish(self, *records: SessionRecord) -> list[Publication]:
+        return [self._publish(record) for record in records]
+
+    def _publish(self, record: SessionRecord) -> Publication:
+        assert record.owner is not None, "a session without an owner is removed, not published"
+        present = self._sessions.get(record.id)
+        if present is not None and not _supersedes(record, present):
+            return "fenced"
+        if record.owner not in self._instances:
+            return "unknown_owner"
+        if present is not None:
+            self._forget(present)
+        self._sessions[record.id] = record
+        self._owned[record.owner].add(record.id)
+        return "published"
+
+    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
+        present = self._sessions.get(session_id)
+        if present is None or present.owner != owner or present.epoch > epoch:
+            return False
+        self._forget(present)
+        return True
+
+    def _forget(self, record: SessionRecord) -> None:
+        assert record.owner is not None
+        del self._sessions[record.id]
+        self._owned[record.owner].discard(record.id)
+
+    def session(self, session_id: UUID) -> SessionRecord | None:
+        return self._sessions.get(session_id)
+
+    def sessions_of(self, instance_id: str) -> list[SessionRecord]:
+        return [self._sessions[session_id] for session_id in self._owned.get(instance_id, ())]
+
+    def instance(self, instance_id: str) -> Instance | None:
+        instance = self._instances.get(instance_id)
+        return replace(instance, sessions=len(self._owned[instance_id])) if instance else None
+
+    def snapshot(self) -> Snapshot:
+        counted = {id: replace(each, sessions=len(self._owned[id])) for id, each in self._instances.items()}
+        return Snapshot(self._clock(), counted)
+
+    def reap(self, ttl_secs: float) -> list[str]:
+        reaped = [instance.id for instance in stale(self.snapshot(), ttl_secs)]
+        for instance_id in reaped:
+            self.deregister(instance_id)
+        return reaped
+
+    def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
+        self._events.append(Event(self._clock(), kind, instance_id, details))
+
+    def events(self, limit: int = 50) -> list[Event]:
+        return list(self._events)[: -limit - 1 : -1]
+
+    def now(self) -> float:
+        return self._clock()
+
+    def status(self) -> RegistryStatus:
+        return RegistryStatus("disabled")
+
+
+def _supersedes(record: SessionRecord, present: SessionRecord) -> bool:
+    """A later epoch does; the same epoch only by its one owner, who repeats it with news of the session."""
+    return record.epoch > present.epoch or (record.epoch == present.epoch and record.owner == present.owner)

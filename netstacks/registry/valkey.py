@@ -1,0 +1,184 @@
+"""The registry in Valkey: every change is one Lua script, timed by the server's clock.
+
+Made for one primary, with or without replicas: scripts derive some keys from what they find, which a sharded Valkey
+Cluster would not allow. Do not kill a greenlet in here nor put it under a deadline: every command has its own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any, cast
+from uuid import UUID
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.connection import BlockingConnectionPool
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.errors import RegistryUnavailable
+from netstacks.registry import hashes, keys
+from netstacks.registry.base import Publication, Pulse, RegistryStatus
+
+MAX_EVENTS = 1000
+# What one call takes on, so that nobody else waits long for the server.
+BATCH = 500
+
+CONNECT_SECS = 0.5
+REPLY_SECS = 2.0
+MAX_CONNECTIONS = 16
+
+
+def connect(url: str) -> Redis:
+    """A client for `redis://` or `rediss://`; it connects when first used.
+
+    A command is tried once: the library's retries can apply one twice (pitfall 3), and our callers come again.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=REPLY_SECS,
+        socket_connect_timeout=CONNECT_SECS,
+        socket_timeout=REPLY_SECS,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        decode_responses=True,
+    )
+    return Redis(connection_pool=pool)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise RegistryUnavailable(f"Valkey: {error}") from error
+
+
+class ValkeyRegistry:
+    """Shared by all instances that use the same Valkey."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        folder = resources.files("netstacks.registry") / "lua"
+        self._scripts = {
+            name: client.register_script((folder / f"{name}.lua").read_text())
+            for name in ("register", "heartbeat", "set_state", "publish", "remove", "reap", "snapshot")
+        }
+
+    def _run(self, script: str, touched: list[str], *arguments: Any) -> Any:
+        return self._scripts[script](keys=touched, args=arguments)
+
+    @_in_our_words()
+    def register(self, instance: Instance) -> None:
+        touched = [keys.INSTANCES, keys.instance(instance.id), keys.owned(instance.id)]
+        self._run("register", touched, instance.id, *hashes.to_hash(instance))
+
+    @_in_our_words()
+    def heartbeat(self, instance_id: str) -> Pulse:
+        return Pulse(*self._run("heartbeat", [keys.INSTANCES, keys.instance(instance_id)], instance_id))
+
+    @_in_our_words()
+    def set_state(self, instance_id: str, state: InstanceState) -> bool:
+        return bool(self._run("set_state", [keys.instance(instance_id)], state))
+
+    @_in_our_words()
+    def deregister(self, instance_id: str) -> None:
+        self._forget(0, instance_id)
+
+    @_in_our_words()
+    def publish(self, *records: SessionRecord) -> list[Publication]:
+        publications: list[Publication] = []
+        for start in range(0, len(records), BATCH):
+            pipeline = self._client.pipeline(transaction=False)
+            for record in records[start : start + BATCH]:
+                assert record.owner is not None, "a session without an owner is removed, not published"
+                self._scripts["publish"](
+                    keys=[keys.session(record.id), keys.owned(record.owner), keys.instance(record.owner)],
+                    args=[str(record.id), record.owner, record.epoch, *hashes.to_hash(record)],
+                    client=pipeline,
+                )
+            publications += pipeline.execute()
+        return publications
+
+    @_in_our_words()
+    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
+        touched = [keys.session(session_id), keys.owned(owner), keys.instance(owner)]
+        return bool(self._run("remove", touched, str(session_id), owner, epoch))
+
+    @_in_our_words()
+    def session(self, session_id: UUID) -> SessionRecord | None:
+        stored = self._client.hgetall(keys.session(session_id))
+        return hashes.session(session_id, cast(dict[str, str], stored)) if stored else None
+
+    @_in_our_words()
+    def sessions_of(self, instance_id: str) -> list[SessionRecord]:
+        ids = [UUID(each) for each in cast(set[str], self._client.smembers(keys.owned(instance_id)))]
+        pipeline = self._client.pipeline(transaction=False)
+        for session_id in ids:
+            pipeline.hgetall(keys.session(session_id))
+        return [hashes.session(id, stored) for id, stored in zip(ids, pipeline.execute(), strict=True) if stored]
+
+    @_in_our_words()
+    def instance(self, instance_id: str) -> Instance | None:
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.hgetall(keys.instance(instance_id))
+        pipeline.zscore(keys.INSTANCES, instance_id)
+        stored, heartbeat_at = pipeline.execute()
+        return hashes.instance(instance_id, heartbeat_at, stored) if stored and heartbeat_at is not None else None
+
+    @_in_our_words()
+    def snapshot(self) -> Snapshot:
+        secs, microsecs, *found = self._run("snapshot", [keys.INSTANCES])
+        instances = {
+            id: hashes.instance(id, float(heartbeat_at), hashes.from_hash(stored))
+            for id, heartbeat_at, stored in found
+            if stored  # else it is being reaped
+        }
+        return Snapshot(hashes.time(secs, microsecs), instances)
+
+    @_in_our_words()
+    def reap(self, ttl_secs: float) -> list[str]:
+        return self._forget(ttl_secs)
+
+    def _forget(self, ttl_secs: float, only: str = "") -> list[str]:
+        forgotten: list[str] = []
+        some_left = True
+        while some_left:
+            some_left, *ids = self._run("reap", [keys.INSTANCES], ttl_secs, BATCH, only)
+            forgotten += ids
+        return forgotten
+
+    @_in_our_words()
+    def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
+        entry = {**details, "kind": kind, "instance_id": instance_id}
+        self._client.xadd(keys.EVENTS, cast(Any, entry), maxlen=MAX_EVENTS, approximate=True)
+
+    @_in_our_words()
+    def events(self, limit: int = 50) -> list[Event]:
+        return [hashes.event(id, entry) for id, entry in cast(Any, self._client.xrevrange(keys.EVENTS, count=limit))]
+
+    @_in_our_words()
+    def now(self) -> float:
+        return hashes.time(*self._client.time())
+
+    def status(self) -> RegistryStatus:
+        try:
+            info = self._client.info()
+        except RedisError as error:
+            return RegistryStatus("disconnected", error=str(error))
+        version = info.get("valkey_version") or info["redis_version"]
+        details = {name: str(info[figure]) for name, figure in _SHOWN.items() if figure in info}
+        return RegistryStatus("connected", {"version": version, **details})
+
+
+# What the panel shows, and the server's own name for it.
+_SHOWN = {
+    "uptime_secs": "uptime_in_seconds",
+    "role": "role",
+    "replicas": "connected_slaves",
+    "memory": "used_memory_human",
+    "clients": "connected_clients",
+    "append_only": "aof_enabled",
+}

@@ -1,0 +1,49 @@
+from netstacks.cluster.liveness import is_stale, living, may_judge, stale, summarize
+from netstacks.cluster.model import ClusterSummary, Instance, Snapshot
+from tests.cluster.facts import instance
+
+TTL_SECS = 30.0
+
+
+def snapshot(*instances: Instance) -> Snapshot:
+    return Snapshot(100.0, {each.id: each for each in instances})
+
+
+def test_stale_is_older_than_the_ttl() -> None:
+    assert not is_stale(instance("a", last_heartbeat_at=70.0), 100.0, TTL_SECS)
+    assert is_stale(instance("a", last_heartbeat_at=69.9), 100.0, TTL_SECS)
+
+
+def test_a_heartbeat_from_the_future_is_fresh() -> None:
+    assert not is_stale(instance("a", last_heartbeat_at=500.0), 100.0, TTL_SECS)
+
+
+def test_the_stale_are_told_from_the_living() -> None:
+    alive, dead = instance("a", last_heartbeat_at=90.0), instance("b", last_heartbeat_at=10.0)
+    seen = snapshot(alive, dead)
+    assert living(seen, TTL_SECS) == [alive]
+    assert stale(seen, TTL_SECS) == [dead]
+
+
+def test_nobody_is_reaped_when_nobody_seems_to_live() -> None:
+    seen = snapshot(instance("a", last_heartbeat_at=10.0), instance("b", last_heartbeat_at=10.0))
+    assert stale(seen, TTL_SECS) == []
+
+
+def test_nobody_is_judged_while_the_registry_is_out_of_contact() -> None:
+    assert not may_judge(None, 1000.0, TTL_SECS)
+
+
+def test_nobody_is_judged_until_one_whole_ttl_after_contact_was_regained() -> None:
+    assert not may_judge(70.0, 100.0, TTL_SECS)
+    assert may_judge(69.9, 100.0, TTL_SECS)
+
+
+def test_only_active_and_fresh_instances_count_as_healthy() -> None:
+    seen = snapshot(
+        instance("a", last_heartbeat_at=90.0),
+        instance("b", last_heartbeat_at=90.0, state="draining"),
+        instance("c", last_heartbeat_at=90.0, state="refused"),
+        instance("d", last_heartbeat_at=10.0),
+    )
+    assert summarize(seen, TTL_SECS) == ClusterSummary(4, 1, 0)

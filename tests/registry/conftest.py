@@ -1,0 +1,62 @@
+"""Registries under test. `age` makes an instance look as if its last heartbeat had been so much earlier."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+
+from netstacks.registry import keys
+from netstacks.registry.base import Registry
+from netstacks.registry.memory import MemoryRegistry
+from netstacks.registry.valkey import ValkeyRegistry, connect
+from tests.valkey import Valkey
+
+
+@pytest.fixture(scope="session")
+def shared_valkey() -> Iterator[Valkey]:
+    """One server for all tests that leave it running."""
+    server = Valkey().start()
+    yield server
+    server.destroy()
+
+
+@dataclass
+class Lab:
+    registry: Registry
+    age: Callable[[str, float], None]
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def lab(request: pytest.FixtureRequest) -> Lab:
+    if request.param == "memory":
+        return _memory()
+    return _valkey(cast(Valkey, request.getfixturevalue("shared_valkey")))
+
+
+def _memory() -> Lab:
+    clock = [1_700_000_000.0]
+    registry = MemoryRegistry(lambda: clock[0])
+
+    def age(instance_id: str, secs: float) -> None:
+        clock[0] += secs
+        for other in registry.snapshot().instances:
+            if other != instance_id:
+                registry.heartbeat(other)
+
+    return Lab(registry, age)
+
+
+def _valkey(server: Valkey) -> Lab:
+    client = connect(server.url)
+    client.flushall()
+
+    def age(instance_id: str, secs: float) -> None:
+        client.zincrby(keys.INSTANCES, -secs, instance_id)
+
+    return Lab(ValkeyRegistry(client), age)
+
+
+@pytest.fixture
+def registry(lab: Lab) -> Registry:
+    return lab.registry

@@ -1,0 +1,300 @@
+"""What every registry promises."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from netstacks.cluster.liveness import is_stale, summarize
+from netstacks.cluster.model import ClusterSummary
+from netstacks.registry.base import Registry
+from tests.cluster.facts import SESSION, instance, record
+from tests.registry.conftest import Lab
+
+TTL_SECS = 30.0
+
+
+@pytest.fixture
+def joined(registry: Registry) -> Registry:
+    """A registry that knows the instances `a` and `b`."""
+    registry.register(instance("a"))
+    registry.register(instance("b"))
+    return registry
+
+
+# Instances
+
+
+def test_a_registered_instance_is_found_with_all_its_facts(registry: Registry) -> None:
+    registry.register(instance("a"))
+    found = registry.instance("a")
+    assert found is not None
+    assert replace(found, last_heartbeat_at=0.0) == instance("a")
+    assert registry.snapshot().instances == {"a": found}
+
+
+def test_registering_counts_as_a_heartbeat_by_the_registrys_clock(registry: Registry) -> None:
+    before = registry.now()
+    registry.register(instance("a", last_heartbeat_at=1.0))
+    snapshot = registry.snapshot()
+    assert before <= snapshot.instances["a"].last_heartbeat_at <= snapshot.taken_at <= registry.now()
+
+
+def test_an_unregistered_instance_is_unknown(registry: Registry) -> None:
+    assert registry.instance("a") is None
+    assert registry.snapshot().instances == {}
+
+
+def test_a_heartbeat_makes_a_stale_instance_fresh(lab: Lab) -> None:
+    registry = lab.registry
+    registry.register(instance("a"))
+    lab.age("a", TTL_SECS + 1)
+    seen = registry.snapshot()
+    assert is_stale(seen.instances["a"], seen.taken_at, TTL_SECS)
+    assert registry.heartbeat("a").state == "active"
+    seen = registry.snapshot()
+    assert not is_stale(seen.instances["a"], seen.taken_at, TTL_SECS)
+
+
+def test_a_heartbeat_of_an_unknown_instance_says_so_and_registers_nothing(registry: Registry) -> None:
+    assert registry.heartbeat("a").state is None
+    assert registry.snapshot().instances == {}
+
+
+def test_heartbeats_name_the_same_server_while_it_runs(joined: Registry) -> None:
+    assert joined.heartbeat("a").server == joined.heartbeat("b").server == joined.heartbeat("nobody").server
+
+
+def test_a_state_set_by_another_is_told_at_the_next_heartbeat(joined: Registry) -> None:
+    assert joined.set_state("a", "draining")
+    assert joined.heartbeat("a").state == "draining"
+    assert joined.snapshot().instances["a"].state == "draining"
+    assert joined.heartbeat("b").state == "active"
+
+
+def test_the_state_of_an_unknown_instance_cannot_be_set(registry: Registry) -> None:
+    assert not registry.set_state("a", "draining")
+    assert registry.instance("a") is None
+
+
+def test_registering_again_keeps_the_sessions(joined: Registry) -> None:
+    joined.publish(record("a"))
+    joined.register(instance("a"))
+    assert joined.session(SESSION) == record("a")
+    assert joined.snapshot().instances["a"].sessions == 1
+
+
+def test_a_deregistered_instance_leaves_nothing_behind(joined: Registry) -> None:
+    joined.publish(record("a"), record("b", session_id=UUID(int=2)))
+    joined.deregister("a")
+    assert joined.instance("a") is None
+    assert joined.session(SESSION) is None
+    assert joined.sessions_of("a") == []
+    assert joined.heartbeat("a").state is None
+    assert joined.session(UUID(int=2)) == record("b", session_id=UUID(int=2))
+
+
+def test_the_last_instance_may_deregister(registry: Registry) -> None:
+    registry.register(instance("a"))
+    registry.deregister("a")
+    assert registry.snapshot().instances == {}
+
+
+# Sessions
+
+
+def test_a_published_session_is_found_with_all_its_facts(joined: Registry) -> None:
+    assert joined.publish(record("a")) == ["published"]
+    assert joined.session(SESSION) == record("a")
+    assert joined.sessions_of("a") == [record("a")]
+    assert joined.sessions_of("b") == []
+
+
+def test_an_unpublished_session_is_unknown(registry: Registry) -> None:
+    assert registry.session(SESSION) is None
+
+
+def test_a_later_epoch_moves_the_session_to_its_new_owner(joined: Registry) -> None:
+    joined.publish(record("a", 1))
+    assert joined.publish(record("b", 2)) == ["published"]
+    assert joined.session(SESSION) == record("b", 2)
+    assert joined.sessions_of("a") == []
+    instances = joined.snapshot().instances
+    assert (instances["a"].sessions, instances["b"].sessions) == (0, 1)
+
+
+def test_an_earlier_epoch_is_fenced(joined: Registry) -> None:
+    joined.publish(record("b", 2))
+    assert joined.publish(record("a", 1)) == ["fenced"]
+    assert joined.session(SESSION) == record("b", 2)
+
+
+def test_one_epoch_has_one_owner(joined: Registry) -> None:
+    joined.publish(record("a", 2))
+    assert joined.publish(record("b", 2)) == ["fenced"]
+    assert joined.session(SESSION) == record("a", 2)
+
+
+def test_epochs_are_compared_as_numbers(joined: Registry) -> None:
+    joined.publish(record("a", 9))
+    assert joined.publish(record("b", 10)) == ["published"]
+    assert joined.publish(record("a", 9)) == ["fenced"]
+
+
+def test_the_owner_may_repeat_its_epoch_with_news(joined: Registry) -> None:
+    joined.publish(record("a", 2))
+    assert joined.publish(replace(record("a", 2), cols=132, state="detached")) == ["published"]
+    assert joined.session(SESSION) == replace(record("a", 2), cols=132, state="detached")
+    assert joined.snapshot().instances["a"].sessions == 1
+
+
+def test_nothing_is_published_for_an_owner_that_is_not_registered(registry: Registry) -> None:
+    assert registry.publish(record("a")) == ["unknown_owner"]
+    assert registry.session(SESSION) is None
+    assert registry.sessions_of("a") == []
+
+
+def test_many_sessions_are_answered_in_order(joined: Registry) -> None:
+    mine = [record("a", session_id=uuid4()) for _ in range(1200)]
+    joined.publish(record("b", 2, session_id=mine[700].id))
+    answers = joined.publish(*mine)
+    assert [each.id for each, answer in zip(mine, answers, strict=True) if answer == "fenced"] == [mine[700].id]
+    assert len(joined.sessions_of("a")) == joined.snapshot().instances["a"].sessions == 1199
+
+
+def test_publishing_nothing_is_harmless(registry: Registry) -> None:
+    assert registry.publish() == []
+
+
+def test_a_removed_session_is_gone(joined: Registry) -> None:
+    joined.publish(record("a", 2))
+    assert joined.remove(SESSION, "a", 2)
+    assert joined.session(SESSION) is None
+    assert joined.snapshot().instances["a"].sessions == 0
+
+
+def test_a_former_owner_removes_nothing(joined: Registry) -> None:
+    joined.publish(record("b", 3))
+    assert not joined.remove(SESSION, "a", 2)
+    assert not joined.remove(SESSION, "b", 2)
+    assert joined.session(SESSION) == record("b", 3)
+
+
+def test_removing_an_unknown_session_is_harmless(joined: Registry) -> None:
+    assert not joined.remove(SESSION, "a", 1)
+
+
+def test_the_summary_counts_the_sessions_of_all(joined: Registry) -> None:
+    joined.publish(record("a"), record("b", session_id=UUID(int=2)), record("b", session_id=UUID(int=3)))
+    assert summarize(joined.snapshot(), TTL_SECS) == ClusterSummary(2, 2, 3)
+
+
+# Reaping
+
+
+def test_a_stale_instance_is_reaped_with_its_sessions(lab: Lab) -> None:
+    registry = lab.registry
+    registry.register(instance("a"))
+    registry.register(instance("b"))
+    registry.publish(record("a"), record("b", session_id=UUID(int=2)))
+    lab.age("a", TTL_SECS + 1)
+    assert registry.reap(TTL_SECS) == ["a"]
+    assert registry.session(SESSION) is None
+    assert list(registry.snapshot().instances) == ["b"]
+    assert registry.session(UUID(int=2)) is not None
+
+
+def test_reaping_twice_finds_nothing_the_second_time(lab: Lab) -> None:
+    lab.registry.register(instance("a"))
+    lab.registry.register(instance("b"))
+    lab.age("a", TTL_SECS + 1)
+    assert lab.registry.reap(TTL_SECS) == ["a"]
+    assert lab.registry.reap(TTL_SECS) == []
+
+
+def test_the_living_are_not_reaped(lab: Lab) -> None:
+    lab.registry.register(instance("a"))
+    lab.registry.register(instance("b"))
+    lab.age("a", TTL_SECS - 1)
+    assert lab.registry.reap(TTL_SECS) == []
+
+
+def test_nobody_is_reaped_when_nobody_seems_to_live(lab: Lab) -> None:
+    lab.registry.register(instance("a"))
+    lab.registry.publish(record("a"))
+    lab.age("a", TTL_SECS + 1)
+    assert lab.registry.reap(TTL_SECS) == []
+    assert lab.registry.session(SESSION) == record("a")
+
+
+def test_reaping_an_empty_registry_is_harmless(registry: Registry) -> None:
+    assert registry.reap(TTL_SECS) == []
+
+
+def test_an_instance_with_very_many_sessions_is_reaped_wholly(lab: Lab) -> None:
+    registry = lab.registry
+    registry.register(instance("a"))
+    registry.register(instance("b"))
+    theirs = [record("a", session_id=uuid4()) for _ in range(1200)]
+    registry.publish(*theirs)
+    lab.age("a", TTL_SECS + 1)
+    assert registry.reap(TTL_SECS) == ["a"]
+    assert registry.sessions_of("a") == []
+    assert not [each for each in theirs if registry.session(each.id)]
+
+
+def test_a_reaped_instance_that_lives_is_told_and_may_come_back_with_its_sessions(lab: Lab) -> None:
+    registry = lab.registry
+    registry.register(instance("a"))
+    registry.register(instance("b"))
+    registry.publish(record("a"))
+    lab.age("a", TTL_SECS + 1)
+    registry.reap(TTL_SECS)
+    assert registry.heartbeat("a").state is None
+    registry.register(instance("a"))
+    assert registry.publish(record("a")) == ["published"]
+    assert registry.snapshot().instances["a"].sessions == 1
+
+
+def test_a_claimed_session_survives_the_reaping_of_its_former_owner(lab: Lab) -> None:
+    registry = lab.registry
+    registry.register(instance("a"))
+    registry.register(instance("b"))
+    registry.publish(record("a", 1))
+    registry.publish(record("b", 2))
+    lab.age("a", TTL_SECS + 1)
+    assert registry.reap(TTL_SECS) == ["a"]
+    assert registry.session(SESSION) == record("b", 2)
+
+
+# Events, clock, status
+
+
+def test_events_are_read_newest_first(registry: Registry) -> None:
+    before = registry.now()
+    registry.record_event("joined", "a")
+    registry.record_event("claimed", "b", session=str(SESSION), owner_before="a")
+    registry.record_event("left", "a")
+    newest, claimed = registry.events(2)
+    assert (newest.kind, newest.instance_id, newest.details) == ("left", "a", {})
+    assert (claimed.kind, claimed.instance_id) == ("claimed", "b")
+    assert claimed.details == {"session": str(SESSION), "owner_before": "a"}
+    assert before - 0.001 <= claimed.at <= newest.at <= registry.now()  # events are timed to the millisecond
+
+
+def test_only_the_newest_events_are_kept(registry: Registry) -> None:
+    for number in range(1500):
+        registry.record_event("failover", "a", number=str(number))
+    events = registry.events(10_000)
+    assert 1000 <= len(events) < 1200
+    assert events[0].details == {"number": "1499"}
+
+
+def test_the_status_says_how_the_registry_is_connected(lab: Lab, request: pytest.FixtureRequest) -> None:
+    status = lab.registry.status()
+    if "memory" in request.node.name:
+        assert status.connection == "disabled"
+    else:
+        assert status.connection == "connected"
+        assert status.details["role"] == "master"
+    assert status.error is None

@@ -1,0 +1,153 @@
+"""What Valkey's own troubles look like from outside: short, told in our words, and mended without help."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from netstacks.errors import RegistryUnavailable
+from netstacks.registry import keys
+from netstacks.registry.base import Pulse
+from netstacks.registry.valkey import CONNECT_SECS, REPLY_SECS, ValkeyRegistry, connect
+from tests.cluster.facts import SESSION, instance, record
+from tests.valkey import Valkey
+
+TTL_SECS = 30.0
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A server of the test's own, to be killed."""
+    server = Valkey().start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def registry(valkey: Valkey) -> ValkeyRegistry:
+    registry = ValkeyRegistry(connect(valkey.url))
+    registry.register(instance("a"))
+    return registry
+
+
+def unavailable_within(secs: float, ask: Callable[[], object]) -> str:
+    started_at = time.monotonic()
+    with pytest.raises(RegistryUnavailable) as caught:
+        ask()
+    assert time.monotonic() - started_at < secs
+    return str(caught.value)
+
+
+def test_a_dead_server_is_told_at_once_and_in_our_words(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    valkey.kill()
+    for ask in (registry.snapshot, registry.now, lambda: registry.heartbeat("a"), lambda: registry.session(SESSION)):
+        assert unavailable_within(5.0, ask).startswith("Valkey: ")
+    status = registry.status()
+    assert status.connection == "disconnected"
+    assert status.error
+
+
+def test_a_frozen_server_costs_a_bounded_time(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    valkey.freeze()
+    unavailable_within(2 * (CONNECT_SECS + REPLY_SECS), lambda: registry.heartbeat("a"))
+    valkey.thaw()
+    assert registry.heartbeat("a").state == "active"
+
+
+def test_a_reply_that_came_too_late_is_nobody_elses_reply(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    registry.publish(record("a"))
+    valkey.freeze()
+    unavailable_within(5.0, lambda: registry.heartbeat("a"))
+    valkey.thaw()
+    assert registry.session(SESSION) == record("a")
+
+
+def test_a_restart_shows_as_another_server_and_keeps_what_was_acknowledged(
+    valkey: Valkey, registry: ValkeyRegistry
+) -> None:
+    registry.publish(record("a"))
+    before = registry.heartbeat("a")
+    valkey.kill()
+    valkey.start()
+    after = registry.heartbeat("a")
+    assert after == Pulse("active", after.server)
+    assert after.server != before.server
+    assert registry.session(SESSION) == record("a")
+
+
+def test_a_server_that_comes_back_empty_says_unknown(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    valkey.kill()
+    valkey.wipe()
+    valkey.start()
+    assert registry.heartbeat("a").state is None
+    registry.register(instance("a"))
+    assert registry.publish(record("a")) == ["published"]
+
+
+def test_a_read_only_replica_is_not_taken_for_a_registry(valkey: Valkey) -> None:
+    replica = Valkey("--replicaof", f"127.0.0.1 {valkey.port}").start()
+    try:
+        unavailable_within(5.0, lambda: ValkeyRegistry(connect(replica.url)).register(instance("a")))
+    finally:
+        replica.destroy()
+
+
+def test_contending_reapers_reap_each_instance_once(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    client = connect(valkey.url)
+    stale = [f"stale-{number}" for number in range(50)]
+    for name in stale:
+        registry.register(instance(name))
+        registry.publish(*(record(name, session_id=uuid4()) for _ in range(40)))
+        client.zincrby(keys.INSTANCES, -TTL_SECS - 1, name)
+    reaped: list[str] = []
+    reapers = [threading.Thread(target=lambda: reaped.extend(registry.reap(TTL_SECS))) for _ in range(6)]
+    for reaper in reapers:
+        reaper.start()
+    for reaper in reapers:
+        reaper.join()
+    assert sorted(reaped) == sorted(stale)
+    assert set(client.keys(keys.PREFIX + "*")) == {keys.INSTANCES, keys.instance("a")}
+
+
+def test_an_instance_revived_while_it_is_reaped_is_told_and_loses_nothing(
+    valkey: Valkey, registry: ValkeyRegistry
+) -> None:
+    """A reaper that died between two batches has forgotten some of the sessions and not the instance."""
+    client = connect(valkey.url)
+    mine = [record("a", session_id=uuid4()) for _ in range(20)]
+    registry.publish(*mine)
+    registry.register(instance("b"))
+    client.zincrby(keys.INSTANCES, -TTL_SECS - 1, "a")
+    assert registry._run("reap", [keys.INSTANCES], TTL_SECS, 5, "") == [1]
+    assert registry.snapshot().instances.keys() == {"b"}
+    assert registry.heartbeat("a").state is None
+    registry.register(instance("a"))
+    assert registry.publish(*mine) == ["published"] * 20
+    assert registry.reap(TTL_SECS) == []
+    assert len(registry.sessions_of("a")) == 20
+
+
+def test_the_cost_of_a_snapshot_does_not_grow_with_the_sessions(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    client = connect(valkey.url)
+
+    def commands() -> int:
+        before = client.info("commandstats")
+        registry.snapshot()
+        after = client.info("commandstats")
+        counted = ("cmdstat_hgetall", "cmdstat_zrange", "cmdstat_scard", "cmdstat_keys", "cmdstat_scan")
+        return sum(after.get(c, {}).get("calls", 0) - before.get(c, {}).get("calls", 0) for c in counted)
+
+    few = commands()
+    registry.publish(*(record("a", session_id=uuid4()) for _ in range(1000)))
+    assert commands() == few == 2
+
+
+def test_the_password_appears_in_no_error() -> None:
+    server = Valkey("--requirepass", "right").start()
+    try:
+        url = server.url.replace("//", "//:wrong-secret@")
+        assert "wrong-secret" not in unavailable_within(5.0, ValkeyRegistry(connect(url)).now)
+    finally:
+        server.destroy()
