@@ -1,11 +1,15 @@
 """The broker: brings a connection to its session: one that is here, one that is claimed, or a new one."""
 
+import time
 import uuid
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 
-from netstacks.errors import DeviceError, SessionGone, StoreUnavailable
+from netstacks.cluster.model import Instance
+from netstacks.cluster.routing import Claim, Gone, Local, Placement, Proxy, Route, Wait, choose_route
+from netstacks.errors import DeviceError, PeerUnavailable, SessionGone, StoreUnavailable
 from netstacks.instance import targets
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.targets import Target, Wish
@@ -29,8 +33,8 @@ class Broker:
     def __init__(
         self,
         *,
-        instance_id: str,
-        peer_address: str | None,
+        me: Callable[[], Instance],
+        ttl_secs: float,
         database: Database,
         vault: Vault,
         dialer: Dialer,
@@ -38,8 +42,8 @@ class Broker:
         recorder: Recorder,
         log_bytes: int,
     ) -> None:
-        self._instance_id = instance_id
-        self._peer_address = peer_address
+        self._me = me
+        self._ttl_secs = ttl_secs
         self._database = database
         self._vault = vault
         self._dialer = dialer
@@ -85,8 +89,8 @@ class Broker:
                 term=wish.term,
                 cols=wish.cols,
                 rows=wish.rows,
-                owner=self._instance_id,
-                owner_address=self._peer_address,
+                owner=self._me().id,
+                owner_address=self._me().peer_address or None,
                 token=token,
             )
             audit.append(
@@ -152,23 +156,33 @@ class Broker:
         """
         session = self._hub.find_by_token(token)
         if session is not None:
-            if session.facts.user_id != actor.id:
-                raise SessionGone("this session belongs to another user")
+            _check_user(session.facts.user_id, actor)
             return session
         with self._database.transaction() as tx:
             row = sessions.find_by_token(tx, token)
         if row is None:
             return None
-        if row.user_id != actor.id:
-            raise SessionGone("this session belongs to another user")
-        if row.state == "ended":
-            raise SessionGone(f"it has ended: {row.end_reason}")
-        return self._claim(row, token, actor)
+        _check_user(row.user_id, actor)
+        match self._route(row):
+            case Claim():
+                return self._claim(row, token, actor)
+            case Gone(reason):
+                raise SessionGone(f"it has ended: {reason}")
+            case Wait(reason):
+                raise StoreUnavailable(reason)
+            case Proxy(owner):
+                raise PeerUnavailable(owner.id)
+            case Local():
+                raise StoreUnavailable("the session is being opened by another connection just now")
+
+    def _route(self, row: SessionRow) -> Route:
+        placement = Placement(row=row.record(), row_address=row.owner_address, end_reason=row.end_reason)
+        return choose_route(placement, self._me(), time.time(), self._ttl_secs)
 
     def _claim(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
         claimed = None
         with self._database.transaction() as tx:
-            claimed = sessions.claim(tx, row, owner=self._instance_id, owner_address=self._peer_address)
+            claimed = sessions.claim(tx, row, owner=self._me().id, owner_address=self._me().peer_address or None)
             if claimed is None:
                 raise StoreUnavailable("the session was taken over by another connection just now")
             audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
@@ -192,7 +206,7 @@ class Broker:
         output = OutputLog(self._log_bytes, start=end - len(kept))
         output.append(kept, keep_from=end)
         session = self._adopt(row, token, transport, output, previous_sha256=sha256)
-        session.recording.note(f"claimed by {self._instance_id} at byte {end}; what was not stored by then is lost")
+        session.recording.note(f"claimed by {self._me().id} at byte {end}; what was not stored by then is lost")
         log.info("session.claimed", session_id=str(row.id), epoch=row.epoch, device=row.device_name)
         return session
 
@@ -209,3 +223,8 @@ class Broker:
             audit.append(
                 tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)
             )
+
+
+def _check_user(user_id: UUID, actor: Actor) -> None:
+    if user_id != actor.id:
+        raise SessionGone("this session belongs to another user")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import credentials, definitions, devices
+from netstacks.store.addresses import normal_host
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
 from netstacks.store.pool import Transaction
@@ -45,7 +46,7 @@ def resolve(tx: Transaction, wish: Wish) -> Target:
     Whatever address the client names, only addresses of stored devices and definitions are dialled.
     """
     target = _named(tx, wish.target) if wish.target else _addressed(tx, wish)
-    if wish.host and (wish.host.lower(), wish.port or target.port) != (target.host.lower(), target.port):
+    if wish.host and (normal_host(wish.host), wish.port or target.port) != (target.host, target.port):
         raise NotFound(
             f"{target.name} is at {target.host}:{target.port}, not at {wish.host}:{wish.port}:"
             " its address was changed, reload the device list"

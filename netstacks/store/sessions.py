@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from netstacks.cluster.model import SessionRecord, SessionState
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
 
@@ -33,7 +34,7 @@ class SessionRow:
     owner: str | None
     owner_address: str | None
     epoch: int
-    state: str
+    state: SessionState
     reconnect_hash: bytes
     acked_offset: int
     recording_name: str | None
@@ -41,6 +42,20 @@ class SessionRow:
     detached_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
+
+    def record(self) -> SessionRecord:
+        """The row in the cluster's words."""
+        return SessionRecord(
+            id=self.id,
+            owner=self.owner,
+            epoch=self.epoch,
+            device=self.device_name,
+            user=self.username,
+            started_at=self.started_at.timestamp(),
+            state=self.state,
+            cols=self.cols,
+            rows=self.rows,
+        )
 
 
 def hash_token(token: UUID) -> bytes:

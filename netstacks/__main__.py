@@ -1,0 +1,49 @@
+"""The `netstacks` command: everything an operator does beside running the server."""
+
+import os
+import sys
+
+import click
+
+from netstacks import __version__, settings
+from netstacks.commands.license import license_group
+from netstacks.commands.recordings import recordings_group
+from netstacks.commands.users import users_group
+from netstacks.commands.vault import vault_group
+from netstacks.errors import NetstacksError
+
+
+@click.group()
+@click.version_option(__version__, prog_name="netstacks")
+def main() -> None:
+    """NetStacks Controller: terminals to network devices. The server is `gunicorn -c gunicorn.conf.py`."""
+
+
+@main.command("check-config")
+def check_config() -> None:
+    """Prints the settings in force, secrets masked; exit code 2 when one is wrong."""
+    for name, value in settings.effective(settings.load(os.environ)).items():
+        click.echo(f"{name}={value}")
+
+
+for group in (license_group, recordings_group, users_group, vault_group):
+    main.add_command(group)
+
+
+def run() -> None:
+    """Runs the command; a failure is one line, never a traceback."""
+    try:
+        main()
+    except settings.SettingsError as error:
+        sys.exit(_fail(f"wrong settings\n{error}", 2))
+    except NetstacksError as error:
+        sys.exit(_fail(str(error), 1))
+
+
+def _fail(text: str, code: int) -> int:
+    click.echo(f"netstacks: {text}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    run()

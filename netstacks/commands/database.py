@@ -1,0 +1,19 @@
+"""The database as commands reach it: by the settings of the environment."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from netstacks import settings
+from netstacks.store.pool import Database
+
+
+@contextmanager
+def opened() -> Iterator[Database]:
+    """The configured database, opened for the block."""
+    database = Database(settings.load(os.environ).database_url, max_size=2)
+    database.open()
+    try:
+        yield database
+    finally:
+        database.close()

@@ -1,0 +1,46 @@
+"""`netstacks recordings`: proves that recordings are whole and unaltered."""
+
+import itertools
+from uuid import UUID
+
+import click
+
+from netstacks.commands import database
+from netstacks.store import recordings
+from netstacks.store.chunks import verify
+from netstacks.store.pool import Database
+
+
+@click.group("recordings")
+def recordings_group() -> None:
+    """Recordings of sessions."""
+
+
+@recordings_group.command("verify")
+@click.argument("recording_id", type=click.UUID, required=False)
+def verify_command(recording_id: UUID | None) -> None:
+    """Checks the chain of one recording, or of all; exit code 1 when one has a gap, which is named."""
+    with database.opened() as opened:
+        if recording_id is None:
+            with opened.transaction() as tx:
+                wanted = recordings.ids(tx)
+        else:
+            wanted = [recording_id]
+        broken = sum(not _prove(opened, each) for each in wanted)
+    click.echo(f"{len(wanted)} recordings, {broken} broken")
+    if broken:
+        raise SystemExit(1)
+
+
+def _prove(opened: Database, recording_id: UUID) -> bool:
+    chunks = recordings.chunks(opened, recording_id)
+    first = next(chunks, None)
+    if first is None:
+        click.echo(f"{recording_id}: there is no such recording")
+        return False
+    gap = verify(itertools.chain([first], chunks))
+    if gap is not None:
+        click.echo(f"{recording_id}: broken at chunk {gap.seq} of epoch {gap.epoch}: {gap.problem}")
+        return False
+    click.echo(f"{recording_id}: proven")
+    return True

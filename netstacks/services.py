@@ -1,0 +1,123 @@
+"""The composition root: builds the rooms of one instance, starts them in order, and takes them down in order."""
+
+import sys
+import time
+
+import structlog
+
+from netstacks import __version__
+from netstacks.cluster import liveness
+from netstacks.cluster.health import Facts
+from netstacks.instance.agent import Agent
+from netstacks.instance.broker import Broker
+from netstacks.instance.dialer import Dialer
+from netstacks.instance.monitor import HealthMonitor
+from netstacks.instance.retention import Retention
+from netstacks.instance.startup import Startup
+from netstacks.registry.memory import MemoryRegistry
+from netstacks.settings import Settings
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database
+from netstacks.store.users import ensure_administrator
+from netstacks.store.vault import Vault
+from netstacks.terminal.hostkeys import HostKeyPrompts
+from netstacks.terminal.hub import Hub
+from netstacks.terminal.recorder import Recorder
+from netstacks.web.context import Services
+from netstacks.web.licensing import Licensing
+from netstacks.web.tokens import Tokens
+
+log = structlog.get_logger()
+
+# What a drain leaves for storing what is still in memory, out of DRAIN_TIMEOUT_SECS.
+_FLUSH_SHARE = 0.5
+
+
+class Node:
+    """One instance: its parts, and their beginning and end."""
+
+    def __init__(self, settings: Settings, instance_id: str) -> None:
+        self._settings = settings
+        self._started_at = time.monotonic()
+        self._database = Database(settings.database_url)
+        self._vault = Vault(self._database, settings.vault_master_key, settings.vault_master_key_previous)
+        self._outbox = Outbox(self._database)
+        self._recorder = Recorder(self._database)
+        self._registry = MemoryRegistry()
+        self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
+        self._startup = Startup(self._database, self._vault, self._ensure_administrator)
+        self._retention = Retention(self._database, settings.recording_retention_days)
+        self._agent = Agent()
+        prompts = HostKeyPrompts()
+        broker = Broker(
+            me=lambda: self._agent.me,
+            ttl_secs=settings.ha_stale_instance_ttl_secs,
+            database=self._database,
+            vault=self._vault,
+            dialer=Dialer(self._database, prompts),
+            hub=self._hub,
+            recorder=self._recorder,
+            log_bytes=settings.session_log_bytes,
+        )
+        self.services = Services(
+            settings=settings,
+            database=self._database,
+            vault=self._vault,
+            tokens=Tokens(settings.jwt_secret),
+            licensing=Licensing(self._database, settings.license_key),
+            prompts=prompts,
+            hub=self._hub,
+            recorder=self._recorder,
+            broker=broker,
+            agent=self._agent,
+            health=HealthMonitor(self._gather),
+        )
+
+    def start(self) -> None:
+        """Starts everything that runs in the background; to be called in the worker, after the fork."""
+        self._database.open()
+        self._recorder.start()
+        self._outbox.start()
+        self._startup.start()
+        self._agent.start()
+        self._retention.start()
+        self.services.health.start()
+
+    def drain(self) -> None:
+        """Hands over what this instance has, within DRAIN_TIMEOUT_SECS; takes nothing new meanwhile."""
+        timeout_secs = self._settings.drain_timeout_secs
+        log.info("instance.draining", sessions=len(self._hub), timeout_secs=timeout_secs)
+        self._agent.drain()
+        self._hub.hand_over_all("the controller is restarting", timeout_secs * (1 - _FLUSH_SHARE))
+        stored = self._recorder.flush(timeout_secs * _FLUSH_SHARE) and self._outbox.flush(1.0)
+        self._agent.leave()
+        log.info("instance.drained", stored=stored, unstored_bytes=self._recorder.waiting_bytes)
+
+    def _ensure_administrator(self) -> None:
+        settings = self._settings
+        password = ensure_administrator(
+            self._database, settings.bootstrap_admin_username, settings.bootstrap_admin_password
+        )
+        if password is not None and not settings.bootstrap_admin_password:
+            # The one secret that is printed, once: nobody could log in otherwise. Not through the log.
+            print(
+                f"\nFirst start: log in as {settings.bootstrap_admin_username!r} with the password {password!r}"
+                " and change it.\n",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _gather(self, now: float) -> Facts:
+        return Facts(
+            instance_id=self._agent.me.id,
+            version=__version__,
+            started_at=self._started_at,
+            taken_at=now,
+            database=self._database.ping(),
+            valkey=self._registry.status().connection,
+            cluster=liveness.summarize(self._registry.snapshot(), self._settings.ha_stale_instance_ttl_secs),
+            local_sessions=len(self._hub),
+            starting=not self._startup.ready and self._startup.problem is None,
+            draining=self._agent.is_draining,
+            schema_problem=self._startup.problem,
+        )

@@ -1,0 +1,43 @@
+"""What gunicorn loads in each worker: `app`, and `start` for the hook that runs when the worker is ready."""
+
+import os
+import signal
+from typing import Any
+
+import structlog
+
+from netstacks import greenlets, logs, settings
+from netstacks.instance.agent import new_instance_id
+from netstacks.services import Node
+from netstacks.web.app import create_app
+
+log = structlog.get_logger()
+
+_settings = settings.load(os.environ)
+_instance_id = new_instance_id(_settings.instance_id)
+logs.configure(_settings.log_format, instance_id=_instance_id)
+_node = Node(_settings, _instance_id)
+app = create_app(_node.services)
+
+
+def start(worker: Any) -> None:
+    """Begins the instance's life in a gunicorn worker, and makes SIGTERM a drain.
+
+    gunicorn would close all listeners at SIGTERM; a draining instance needs them open until it is done (pitfalls 1).
+    """
+    _node.start()
+    log.info("instance.started", pid=os.getpid())
+    draining = greenlets.Event()
+
+    def on_sigterm(*_: Any) -> None:
+        draining.set()
+
+    def drain() -> None:
+        draining.wait()
+        try:
+            _node.drain()
+        finally:
+            worker.alive = False
+
+    greenlets.spawn("drain", drain)
+    signal.signal(signal.SIGTERM, on_sigterm)
