@@ -1,0 +1,259 @@
+"""A real controller for tests: gunicorn with a gevent worker, spoken to over HTTP and WebSockets as clients do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.ports import free_port
+
+ROOT = Path(__file__).parents[1]
+ADMIN = ("admin", "a password of the tests")
+MASTER_KEY = "5e" * 32
+JWT_SECRET = "a secret of the tests that is long enough"
+
+
+def until(condition: Callable[[], Any], what: str = "it", timeout_secs: float = 30) -> Any:
+    """Waits for `condition` to be true and returns its value; the deadline is a ceiling, not a measurement."""
+    give_up_at = time.monotonic() + timeout_secs
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < give_up_at, f"{what} did not happen within {timeout_secs} s"
+        time.sleep(0.02)
+
+
+class Controller:
+    """One controller process; `log()` is everything it printed."""
+
+    def __init__(self, database_url: str, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = Path(tempfile.mkstemp(prefix="netstacks-controller-", suffix=".log")[1])
+        self._environ = {
+            **os.environ,
+            "PORT": str(self.port),
+            "DATABASE_URL": database_url,
+            "VAULT_MASTER_KEY": MASTER_KEY,
+            "JWT_SECRET": JWT_SECRET,
+            "BOOTSTRAP_ADMIN_USERNAME": ADMIN[0],
+            "BOOTSTRAP_ADMIN_PASSWORD": ADMIN[1],
+            "DRAIN_TIMEOUT_SECS": "4",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait_for: str = "healthy") -> "Controller":
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
+                cwd=ROOT,
+                env=self._environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(lambda: self._has_failed() or self.health().get("status") == wait_for, f"{wait_for} health")
+        return self
+
+    def _has_failed(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the controller ended with {self.process.returncode}:\n{self.log()}")
+        return False
+
+    def health(self) -> dict[str, Any]:
+        try:
+            body: dict[str, Any] = requests.get(f"{self.url}/api/v1/health", timeout=5).json()
+        except (requests.RequestException, ValueError):
+            return {}
+        return body
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def worker_pids(self) -> list[int]:
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def terminate(self) -> None:
+        """SIGTERM: an orderly end."""
+        assert self.process is not None
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL of the whole process tree."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._log.unlink(missing_ok=True)
+
+    def login(self, username: str = ADMIN[0], password: str = ADMIN[1]) -> "Api":
+        api = Api(self)
+        api.login(username, password)
+        return api
+
+
+class Api:
+    """One logged-in user."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self.token = ""
+        self.refresh_token = ""
+        self.user: dict[str, Any] = {}
+
+    def login(self, username: str, password: str) -> None:
+        body = self.call("POST", "/api/auth/login", json={"username": username, "password": password}, expect=200)
+        self.token, self.refresh_token, self.user = body["access_token"], body["refresh_token"], body["user"]
+
+    def call(self, method: str, path: str, *, expect: int | None = None, **kwargs: Any) -> Any:
+        """The JSON of the answer; asserts on its status when `expect` is given, else that it is a success."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        answer = requests.request(method, self.controller.url + path, headers=headers, timeout=30, **kwargs)
+        if expect is None:
+            assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        else:
+            assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text}"
+        if answer.headers.get("Content-Type", "").startswith("application/json"):
+            return answer.json()
+        return answer.text
+
+    def get(self, path: str, **kwargs: Any) -> Any:
+        return self.call("GET", path, **kwargs)
+
+    def post(self, path: str, json: Any = None, **kwargs: Any) -> Any:
+        return self.call("POST", path, json=json, **kwargs)
+
+    def add_device(self, host: str, port: int, *, host_key: tuple[str, str] | None = None, **members: Any) -> Any:
+        """A device, its host key approved when one is given as (type, base64)."""
+        body = {"name": f"device-{port}", "host": host, "port": port, "device_type": "linux", **members}
+        device = self.post("/api/devices", body)
+        if host_key is not None:
+            key_type, public_key = host_key
+            self.post("/api/host-keys", {"host": host, "port": port, "key_type": key_type, "public_key": public_key})
+        return device
+
+    def add_credential(self, username: str, secret: str, credential_type: str = "ssh_password", **members: Any) -> Any:
+        body = {"name": username, "credential_type": credential_type, "username": username, "secret": secret}
+        return self.post("/api/credentials", body | members)
+
+    def open(self, device: Any, credential: Any, **query: Any) -> "Terminal":
+        """A terminal as the Terminal client opens it (wire contract 6.1)."""
+        return Terminal(
+            self,
+            {
+                "credential_id": credential["id"],
+                "term": "xterm-256color",
+                "cols": 80,
+                "rows": 24,
+                "host": device["host"],
+                "port": device["port"],
+                "session_id": f"device-{device['id']}",
+                **query,
+            },
+        )
+
+
+class Terminal:
+    """A terminal client; a thread of its own reads the socket, as a browser does."""
+
+    def __init__(self, api: Api, query: dict[str, Any], *, path: str = "/ws/ssh", origin: str | None = None) -> None:
+        self.api = api
+        self.query = query
+        self.output = b""
+        self.notices = b""
+        self.errors: list[str] = []
+        self.info: dict[str, Any] = {}
+        self.token: uuid.UUID | None = None
+        self.frames: list[int] = []
+        self.close: tuple[int, str] | None = None
+        url = f"ws://127.0.0.1:{api.controller.port}{path}?{urlencode({**query, 'token': api.token})}"
+        self.socket: ClientConnection = connect(url, origin=origin, max_size=None, ping_interval=None)  # type: ignore[arg-type]
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            for message in self.socket:
+                assert isinstance(message, bytes)
+                self._take(message[0], message[1:])
+        except (ConnectionClosed, OSError):
+            pass
+        self.close = (self.socket.close_code or 1006, self.socket.close_reason or "")
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        match kind:
+            case 0x01:
+                self.output += payload
+            case 0x06:
+                self.errors.append(payload.decode())
+            case 0x07:
+                self.token = uuid.UUID(bytes=payload)
+            case 0x08:
+                self.info = json.loads(payload)
+            case 0x09:
+                self.notices += payload
+        self.frames.append(kind)
+
+    def type(self, text: str | bytes) -> None:
+        self.socket.send(b"\x01" + (text.encode() if isinstance(text, str) else text))
+
+    def frame(self, message: bytes) -> None:
+        self.socket.send(message)
+
+    def expect(self, text: str | bytes, timeout_secs: float = 30) -> None:
+        """Waits until the device has printed `text`."""
+        wanted = text.encode() if isinstance(text, str) else text
+        until(lambda: wanted in self.output or self._over(wanted), f"{wanted!r} in {self.output[-300:]!r}", timeout_secs)
+
+    def _over(self, wanted: bytes) -> bool:
+        assert self.close is None, f"closed with {self.close} {self.errors} before {wanted!r}: {self.output[-300:]!r}"
+        return False
+
+    def connected(self) -> "Terminal":
+        """Waits for SessionInfo and the reconnect token."""
+        until(lambda: (self.info and self.token) or self._over(b"SessionInfo"), "SessionInfo")
+        return self
+
+    def closed(self, timeout_secs: float = 30) -> tuple[int, str]:
+        until(lambda: self.close, "the close", timeout_secs)
+        assert self.close is not None
+        return self.close
+
+    def leave(self) -> None:
+        """Closes the socket in an orderly way."""
+        self.socket.close()
+        self._reader.join(10)
+
+    def vanish(self) -> None:
+        """Cuts the TCP connection without a word."""
+        self.socket.socket.close()
+        self._reader.join(10)
+
+    def again(self, **query: Any) -> "Terminal":
+        """Comes back with the reconnect token, as both clients do."""
+        return Terminal(self.api, {**self.query, "reconnect_token": str(self.token), **query})
