@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 import structlog
@@ -38,6 +38,8 @@ __all__ = [
 
 log = structlog.get_logger()
 
+Result = TypeVar("Result")
+
 Greenlet = gevent.Greenlet
 GreenletExit = gevent.GreenletExit
 killall = gevent.killall
@@ -63,9 +65,10 @@ def _log_crash(greenlet: Greenlet) -> None:
     log.error("greenlet.crashed", greenlet=greenlet.name, exc_info=greenlet.exc_info)
 
 
-def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+def in_thread(function: Callable[..., Result], *args: Any) -> Result:
     """Runs `function` in a native thread while other greenlets go on: for C code that computes without the GIL."""
-    return gevent.get_hub().threadpool.apply(function, args)
+    result: Result = gevent.get_hub().threadpool.apply(function, args)
+    return result
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The composition root: builds the rooms of one instance, starts them in order, and takes them down in order."""
 
+import os
+import socket
 import sys
 import time
 
@@ -8,10 +10,13 @@ import structlog
 from netstacks import __version__
 from netstacks.cluster import liveness
 from netstacks.cluster.health import Facts
+from netstacks.cluster.model import Instance
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.dialer import Dialer
+from netstacks.instance.identity import secrets_fingerprint
 from netstacks.instance.monitor import HealthMonitor
+from netstacks.instance.orphans import Orphans
 from netstacks.instance.retention import Retention
 from netstacks.instance.startup import Startup
 from netstacks.registry.memory import MemoryRegistry
@@ -47,7 +52,13 @@ class Node:
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
         self._startup = Startup(self._database, self._vault, self._ensure_administrator)
         self._retention = Retention(self._database, settings.recording_retention_days)
-        self._agent = Agent()
+        self._agent = Agent(
+            self._me(settings, instance_id),
+            self._registry,
+            self._hub,
+            interval_secs=settings.ha_heartbeat_interval_secs,
+            ttl_secs=settings.ha_stale_instance_ttl_secs,
+        )
         prompts = HostKeyPrompts()
         broker = Broker(
             me=lambda: self._agent.me,
@@ -56,9 +67,12 @@ class Node:
             vault=self._vault,
             dialer=Dialer(self._database, prompts),
             hub=self._hub,
+            registry=self._registry,
             recorder=self._recorder,
             log_bytes=settings.session_log_bytes,
         )
+        self._hub.on_gone = broker.forget
+        self._orphans = Orphans(self._database, self._agent, settings.session_detach_ttl_secs)
         self.services = Services(
             settings=settings,
             database=self._database,
@@ -73,6 +87,19 @@ class Node:
             health=HealthMonitor(self._gather),
         )
 
+    @staticmethod
+    def _me(settings: Settings, instance_id: str) -> Instance:
+        return Instance(
+            id=instance_id,
+            host=socket.gethostname(),
+            peer_address="",
+            started_at=time.time(),
+            version=__version__,
+            state="active",
+            secrets_fingerprint=secrets_fingerprint(bytes.fromhex(settings.vault_master_key), settings.jwt_secret),
+            pid=os.getpid(),
+        )
+
     def start(self) -> None:
         """Starts everything that runs in the background; to be called in the worker, after the fork."""
         self._database.open()
@@ -80,6 +107,7 @@ class Node:
         self._outbox.start()
         self._startup.start()
         self._agent.start()
+        self._orphans.start()
         self._retention.start()
         self.services.health.start()
 
@@ -119,5 +147,7 @@ class Node:
             local_sessions=len(self._hub),
             starting=not self._startup.ready and self._startup.problem is None,
             draining=self._agent.is_draining,
+            leased=self._agent.is_leased,
+            differing_secrets=self._agent.differing_secrets,
             schema_problem=self._startup.problem,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from netstacks import greenlets, logs, settings
-from netstacks.instance.agent import new_instance_id
+from netstacks.instance.identity import new_instance_id
 from netstacks.services import Node
 from netstacks.web.app import create_app
 

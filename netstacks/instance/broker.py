@@ -7,12 +7,14 @@ from uuid import UUID
 
 import structlog
 
+from netstacks import greenlets
 from netstacks.cluster.model import Instance
 from netstacks.cluster.routing import Claim, Gone, Local, Placement, Proxy, Route, Wait, choose_route
-from netstacks.errors import DeviceError, PeerUnavailable, SessionGone, StoreUnavailable
+from netstacks.errors import DeviceError, PeerUnavailable, RegistryUnavailable, SessionGone, StoreUnavailable
 from netstacks.instance import targets
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.targets import Target, Wish
+from netstacks.registry.base import Registry
 from netstacks.store import audit, recordings, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
@@ -39,6 +41,7 @@ class Broker:
         vault: Vault,
         dialer: Dialer,
         hub: Hub,
+        registry: Registry,
         recorder: Recorder,
         log_bytes: int,
     ) -> None:
@@ -48,6 +51,7 @@ class Broker:
         self._vault = vault
         self._dialer = dialer
         self._hub = hub
+        self._registry = registry
         self._recorder = recorder
         self._log_bytes = log_bytes
 
@@ -123,6 +127,7 @@ class Broker:
         facts = SessionFacts(
             id=row.id,
             epoch=row.epoch,
+            owner=self._me().id,
             user_id=row.user_id,
             username=row.username,
             device_id=row.device_id,
@@ -145,8 +150,26 @@ class Broker:
         recording.acked_offset = row.acked_offset
         recording.resize(row.cols, row.rows)
         self._hub.add(session)
+        self._publish(session)
         session.start()
         return session
+
+    def _publish(self, session: Session) -> None:
+        try:
+            self._registry.publish(session.record())
+        except RegistryUnavailable as error:
+            # The heartbeat registers everything anew when contact is back.
+            log.warning("session.not_published", session_id=str(session.id), error=str(error))
+
+    def forget(self, session: Session) -> None:
+        """Takes a session that this instance owned out of the registry; does not wait for it."""
+        greenlets.spawn("session-forget", self._forget, session)
+
+    def _forget(self, session: Session) -> None:
+        try:
+            self._registry.remove(session.id, session.facts.owner, session.facts.epoch)
+        except RegistryUnavailable as error:
+            log.warning("session.not_forgotten", session_id=str(session.id), error=str(error))
 
     def resume(self, token: UUID, actor: Actor) -> Session | None:
         """The session that a reconnect token stands for; None when no such session was ever known.

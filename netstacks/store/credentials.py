@@ -58,6 +58,10 @@ class Secrets:
     passphrase: str | None = None
     enable_secret: str | None = None
 
+    def given(self) -> list[str]:
+        """The names of the fields that are set."""
+        return [field for field, text in asdict(self).items() if text is not None]
+
 
 @dataclass(frozen=True, repr=False)
 class LoginSecret:

@@ -153,7 +153,12 @@ def page(
     return tx.execute(_SQL["page"], {"user_id": user_id, "live": live, "before": before, "limit": limit}).fetchall()
 
 
-def orphans(tx: Transaction, living: Sequence[str], *, limit: int = 500) -> list[SessionRow]:
-    """Live sessions that no instance of `living` owns."""
+def detach_orphans(tx: Transaction, living: Sequence[str]) -> None:
+    """Notes the time at which live sessions were first seen without an owner among `living`."""
+    tx.execute(_SQL["detach_orphans"], {"living": list(living)})
+
+
+def overdue_orphans(tx: Transaction, living: Sequence[str], ttl_secs: float) -> list[SessionRow]:
+    """Sessions that no instance of `living` owns and that nobody has come back to for `ttl_secs`."""
     with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
-        return cursor.execute(_SQL["orphans"], {"living": list(living), "limit": limit}).fetchall()
+        return cursor.execute(_SQL["overdue_orphans"], {"living": list(living), "ttl_secs": ttl_secs}).fetchall()

@@ -1,12 +1,13 @@
 """The hub: the sessions that this instance owns, and what PostgreSQL is told about them."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import structlog
 
 from netstacks import greenlets
+from netstacks.cluster.model import SessionRecord
 from netstacks.store import audit, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.outbox import Outbox
@@ -46,6 +47,22 @@ class Hub:
 
     def find_by_token(self, token: UUID) -> Session | None:
         return self._by_token.get(token)
+
+    def records(self) -> list[SessionRecord]:
+        """What the registry is to know of each session."""
+        return [session.record() for session in self]
+
+    def fence(self, session_ids: Sequence[UUID]) -> None:
+        """Closes the copies of sessions that another instance owns by now."""
+        for session_id in session_ids:
+            session = self.find(session_id)
+            if session is not None:
+                session.fence()
+
+    def recheck(self) -> None:
+        """Has every session's recording compare its epoch with the row's: a fenced copy closes itself."""
+        for session in self:
+            session.recording.recheck()
 
     def expire_detached(self) -> None:
         """Ends the sessions whose user has been away for longer than the detach TTL."""

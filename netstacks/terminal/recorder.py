@@ -67,6 +67,7 @@ class Recording:
         self.fenced = False
         self.waiting_bytes = 0
         self.closing: Closing | None = None
+        self._rechecking = False
         self._recorder = recorder
         self._echo = EchoFilter()
         self._events: list[Event] = []
@@ -109,6 +110,11 @@ class Recording:
         """Records an event of the recording itself: a gap, a new owner, the end."""
         self._add(EventKind.NOTE, text.encode())
 
+    def recheck(self) -> None:
+        """Compares the epoch with the session's row even when there is nothing to store."""
+        self._rechecking = True
+        self._recorder.schedule(self)
+
     def close(self, closing: Closing) -> None:
         """Stores what is left; `closing` runs in the transaction of the last chunk, before its epoch moves on."""
         self._add_expired_input(float("inf"))
@@ -134,8 +140,9 @@ class Recording:
         """Makes the next chunk of what has gathered; None when there is nothing to do."""
         self._add_expired_input(time.monotonic())
         chunks = [self._next_chunk()] if self._events else []
-        if not chunks and self.closing is None:
+        if not chunks and self.closing is None and not self._rechecking:
             return None
+        self._rechecking = False
         batch = Batch(self.session_id, self.epoch, self.acked_offset, chunks)
         unstored = _Unstored(self, batch, self._events_bytes, self.closing)
         self._events = []

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from netstacks import greenlets
+from netstacks.cluster.model import SessionRecord
 from netstacks.errors import DeviceError
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
@@ -43,6 +44,7 @@ class SessionFacts:
 
     id: UUID
     epoch: int
+    owner: str
     user_id: UUID
     username: str
     device_id: UUID | None
@@ -107,6 +109,21 @@ class Session:
     @property
     def is_live(self) -> bool:
         return self.state in (State.ACTIVE, State.DETACHED)
+
+    def record(self) -> SessionRecord:
+        """What the registry is to know of the session."""
+        facts = self.facts
+        return SessionRecord(
+            id=facts.id,
+            owner=facts.owner,
+            epoch=facts.epoch,
+            device=facts.device_name,
+            user=facts.username,
+            started_at=facts.started_at,
+            state="active" if self.state is State.ACTIVE else "detached",
+            cols=self.cols,
+            rows=self.rows,
+        )
 
     def start(self) -> None:
         greenlets.spawn(f"session-reader-{self.id}", self._read_device)

@@ -57,12 +57,33 @@ def create_app(services: Services) -> Flask:
 
 
 def _blueprints() -> list:
-    from netstacks.web import capabilities, license, login, users
+    from netstacks.web import (
+        audit,
+        capabilities,
+        compat,
+        credentials,
+        definitions,
+        devices,
+        folders,
+        hostkeys,
+        license,
+        login,
+        user_settings,
+        users,
+    )
 
     return [
+        audit.blueprint,
         capabilities.blueprint,
+        compat.blueprint,
+        credentials.blueprint,
+        definitions.blueprint,
+        devices.blueprint,
+        folders.blueprint,
+        hostkeys.blueprint,
         license.blueprint,
         login.blueprint,
+        user_settings.blueprint,
         users.blueprint,
     ]
 

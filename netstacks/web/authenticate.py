@@ -1,5 +1,6 @@
 """Name and password to user: rate limited, equally slow for unknown names, failures audited."""
 
+import math
 import time
 
 from flask import Response, jsonify, request
@@ -17,7 +18,7 @@ _LONGEST_NAME = 128
 def _too_many(breached: RequestLimit) -> Response:
     response = jsonify(error="Too many attempts to log in. Wait a minute and try again.")
     response.status_code = 429
-    response.headers["Retry-After"] = str(max(1, breached.reset_at - int(time.time())))
+    response.headers["Retry-After"] = str(max(1, math.ceil(breached.window.reset_time - time.time())))
     return response
 
 

@@ -131,6 +131,7 @@ class Room:
         facts = SessionFacts(
             id=uuid.uuid4(),
             epoch=1,
+            owner="ctrl-1",
             user_id=uuid.uuid4(),
             username="ana",
             device_id=None,

@@ -47,8 +47,13 @@ WHERE (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)
 ORDER BY started_at DESC
 LIMIT %(limit)s
 
--- name: orphans
+-- name: detach_orphans
+UPDATE sessions SET state = 'detached', detached_at = now()
+WHERE state = 'active' AND (owner IS NULL OR NOT owner = ANY(%(living)s))
+
+-- name: overdue_orphans
 SELECT * FROM sessions
-WHERE state <> 'ended' AND (owner IS NULL OR NOT owner = ANY(%(living)s))
-ORDER BY started_at
-LIMIT %(limit)s
+WHERE state = 'detached' AND (owner IS NULL OR NOT owner = ANY(%(living)s))
+  AND detached_at < now() - make_interval(secs => %(ttl_secs)s)
+ORDER BY detached_at
+LIMIT 500

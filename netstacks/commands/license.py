@@ -1,0 +1,45 @@
+"""`netstacks license`: says what a licence grants, and issues one for whoever holds the private key."""
+
+from datetime import UTC, datetime
+from typing import TextIO
+
+import click
+
+from netstacks.store import license
+from netstacks.store.license import TIER_NAMES
+
+_TIERS = {name: tier for tier, name in TIER_NAMES.items()}
+
+
+@click.group("license")
+def license_group() -> None:
+    """Licences: signed tokens with tier, seats and expiry."""
+
+
+@license_group.command("inspect")
+@click.argument("key", envvar="LICENSE_KEY")
+@click.option("--public-key", type=click.File(), help="Check the signature with this PEM file, not with the own key.")
+def inspect_command(key: str, public_key: TextIO | None) -> None:
+    """Prints what the licence KEY (or that of LICENSE_KEY) grants."""
+    found = license.read(key, public_key.read() if public_key else license.PUBLIC_KEY)
+    grant = license.judge(found, datetime.now(UTC))
+    click.echo(f"customer: {found.customer}")
+    click.echo(f"tier:     {TIER_NAMES[found.tier]}")
+    click.echo(f"seats:    {found.seats}")
+    click.echo(f"issued:   {found.issued_at:%Y-%m-%d}")
+    click.echo(f"expires:  {found.expires_at:%Y-%m-%d}")
+    click.echo(f"status:   {grant.status}")
+
+
+@license_group.command("issue")
+@click.option("--private-key", type=click.File(), required=True, help="PEM file of an Ed25519 key; - for stdin.")
+@click.option("--customer", required=True)
+@click.option("--tier", type=click.Choice(list(_TIERS), case_sensitive=False), required=True)
+@click.option("--seats", type=click.IntRange(min=1), required=True)
+@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), required=True, help="First day on which it is expired.")
+def issue_command(private_key: TextIO, customer: str, tier: str, seats: int, expires: datetime) -> None:
+    """Prints a new licence key. `openssl genpkey -algorithm ed25519` makes a private key."""
+    expires_at = expires.replace(tzinfo=UTC)
+    click.echo(
+        license.issue(private_key.read(), customer=customer, tier=_TIERS[tier], seats=seats, expires_at=expires_at)
+    )

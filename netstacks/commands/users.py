@@ -1,0 +1,57 @@
+"""`netstacks users`: users from the command line, also when nobody can log in any more."""
+
+import click
+
+from netstacks.commands import database
+from netstacks.errors import NotFound
+from netstacks.store import audit, logins, users
+from netstacks.store.passwords import hash_password
+
+_password = click.option(
+    "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NETSTACKS_USER_PASSWORD"
+)
+
+
+@click.group("users")
+def users_group() -> None:
+    """Local users."""
+
+
+@users_group.command("create")
+@click.argument("username")
+@click.option("--role", type=click.Choice(["admin", "operator", "viewer"]), required=True)
+@click.option("--email")
+@_password
+def create_command(username: str, role: users.Role, email: str | None, password: str) -> None:
+    """Adds a user; asks for the password."""
+    password_hash = hash_password(password)
+    with database.opened() as opened, opened.transaction() as tx:
+        user = users.create(tx, username=username, password_hash=password_hash, role=role, email=email)
+        audit.append(tx, audit.SYSTEM, "user.created", f"user:{user.id}", username=username, role=role)
+    click.echo(f"created {username} ({role})")
+
+
+@users_group.command("passwd")
+@click.argument("username")
+@_password
+def passwd_command(username: str, password: str) -> None:
+    """Sets a user's password and ends all log-ins of theirs."""
+    password_hash = hash_password(password)
+    with database.opened() as opened, opened.transaction() as tx:
+        found = users.by_login_name(tx, username)
+        if found is None:
+            raise NotFound(f"there is no user {username}")
+        user, _ = found
+        users.set_password(tx, user.id, password_hash)
+        logins.revoke_all(tx, user.id)
+        audit.append(tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, password="changed")
+    click.echo(f"changed the password of {user.username}")
+
+
+@users_group.command("list")
+def list_command() -> None:
+    """Prints all users with role and state."""
+    with database.opened() as opened, opened.transaction() as tx:
+        for user in users.every(tx):
+            state = "active" if user.is_active else "inactive"
+            click.echo(f"{user.username}  {user.role}  {state}  {user.email or '-'}")

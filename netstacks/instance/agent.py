@@ -1,0 +1,170 @@
+"""This instance's life in the cluster: it joins, says that it lives, reaps who does not, drains and leaves."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.cluster.liveness import living, may_judge
+from netstacks.cluster.model import Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.errors import RegistryUnavailable
+from netstacks.instance.identity import differing_secrets
+from netstacks.registry.base import Pulse, Registry
+
+log = structlog.get_logger()
+
+
+class LiveSessions(Protocol):
+    """The sessions that this instance holds, as far as the agent is concerned. All of it returns at once."""
+
+    def records(self) -> list[SessionRecord]:
+        """What the registry is to know of each."""
+
+    def fence(self, session_ids: Sequence[UUID]) -> None:
+        """Closes the copies of sessions that belong to another instance by now."""
+
+    def recheck(self) -> None:
+        """Compares each with its row, as soon as the database answers, and closes the copies that were fenced."""
+
+    def expire_detached(self) -> None:
+        """Ends those that have been without their client for too long."""
+
+
+@dataclass(frozen=True)
+class _Contact:
+    """With which run of which server, and since when by our clock."""
+
+    server: str
+    since: float
+
+
+class Agent:
+    """Call `start` after the fork; `heartbeat` and `reap` may be called by hand as well.
+
+    `on_drain` is called when an administrator asked for a drain through the registry; it returns at once. `clock` only
+    measures for how long the registry has been in contact.
+    """
+
+    def __init__(
+        self,
+        me: Instance,
+        registry: Registry,
+        sessions: LiveSessions,
+        *,
+        interval_secs: float,
+        ttl_secs: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.me = me
+        self.snapshot = Snapshot(0.0, {})
+        self.differing_secrets: tuple[str, ...] = ()
+        self.on_drain: Callable[[], object] = lambda: None
+        self._registry = registry
+        self._sessions = sessions
+        self._ttl_secs = ttl_secs
+        self._clock = clock
+        self._accepted = False
+        self._contact: _Contact | None = None
+        self._heart = greenlets.Periodic("heartbeat", self.heartbeat, interval_secs)
+        self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
+
+    @property
+    def is_draining(self) -> bool:
+        return self.me.state == "draining"
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether the registry had our last heartbeat."""
+        return self._contact is not None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough."""
+        return not may_judge(self._contact.since if self._contact else None, self._clock(), self._ttl_secs)
+
+    def start(self) -> None:
+        self._heart.start()
+        self._reaper.start()
+
+    def heartbeat(self) -> None:
+        """Says that we live. After an outage, a failover or a reaping, all that we own is registered anew."""
+        try:
+            pulse = self._registry.heartbeat(self.me.id)
+            if not self._accepted:
+                self._compare_secrets()
+            if pulse.state is None or self._contact is None or pulse.server != self._contact.server:
+                self._join(pulse)
+            elif pulse.state == "draining" and not self.is_draining:
+                self.on_drain()
+            self.snapshot = self._registry.snapshot()
+        except RegistryUnavailable as error:
+            self._lose_contact(error)
+
+    def _compare_secrets(self) -> None:
+        """An instance with other secrets than the cluster takes no sessions. Once accepted, it stays accepted."""
+        others = [each for each in living(self._registry.snapshot(), self._ttl_secs) if each.id != self.me.id]
+        accepted = [each.secrets_fingerprint for each in others if each.state != "refused"]
+        self.differing_secrets = differing_secrets(self.me.secrets_fingerprint, accepted)
+        self._accepted = not self.differing_secrets
+        if not self._accepted:
+            log.error("secrets.differ", settings=self.differing_secrets)
+        if not self.is_draining:
+            self._become("active" if self._accepted else "refused")
+
+    def _become(self, state: InstanceState) -> None:
+        if state != self.me.state:
+            self.me = replace(self.me, state=state)
+            self._registry.set_state(self.me.id, state)
+
+    def _join(self, pulse: Pulse) -> None:
+        self._contact = None
+        self._registry.register(self.me)
+        records = self._sessions.records()
+        answers = self._registry.publish(*records)
+        self._sessions.fence([each.id for each, answer in zip(records, answers, strict=True) if answer == "fenced"])
+        if pulse.state is None:
+            self._registry.record_event("joined", self.me.id)
+        self._contact = _Contact(pulse.server, self._clock())
+        log.info("instance.joined", instance_id=self.me.id, sessions=len(records), server=pulse.server)
+        # While we were away, others may have claimed and even ended what we hold.
+        self._sessions.recheck()
+
+    def _lose_contact(self, error: RegistryUnavailable) -> None:
+        self._contact = None
+        log.warning("registry.lost", error=str(error))
+
+    def reap(self) -> None:
+        """Ends what our users have left behind, and forgets instances that died, unless we might be wrong about it."""
+        self._sessions.expire_detached()
+        if self.is_blind:
+            return
+        try:
+            for instance_id in self._registry.reap(self._ttl_secs):
+                log.warning("instance.reaped", instance_id=instance_id)
+                self._registry.record_event("reaped", instance_id, by=self.me.id)
+        except RegistryUnavailable as error:
+            self._lose_contact(error)
+
+    def drain(self) -> None:
+        """From now on this instance takes nothing new; returns at once."""
+        if self.is_draining:
+            return
+        try:
+            self._become("draining")
+        except RegistryUnavailable as error:
+            self._lose_contact(error)
+
+    def leave(self) -> None:
+        """Says that this instance is gone, with everything it still has in the registry."""
+        self._heart.stop()
+        self._reaper.stop()
+        try:
+            self._registry.deregister(self.me.id)
+            self._registry.record_event("left", self.me.id)
+        except RegistryUnavailable as error:
+            log.warning("instance.not_deregistered", instance_id=self.me.id, error=str(error))
+        log.info("instance.left", instance_id=self.me.id)

@@ -1,0 +1,112 @@
+"""The audit log: filtered and paged, and exported whole as CSV or JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint, Response
+from pydantic import AfterValidator, BaseModel, Field
+
+from netstacks.store import audit
+from netstacks.store.pool import Database
+from netstacks.web import auth
+from netstacks.web.context import services
+from netstacks.web.inputs import parse_query
+
+blueprint = Blueprint("audit", __name__)
+
+Moment = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC))]
+_COLUMNS = ("id", "at", "actor", "actor_id", "event", "resource", "details", "address")
+_EXPORT_PAGE = 1000
+
+
+class Filter(BaseModel):
+    """`event` may end in `.*`; times without a zone are UTC, `since` is included and `until` is not."""
+
+    actor: str | None = None
+    event: str | None = None
+    resource: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class PageQuery(Filter):
+    before: int | None = Field(None, ge=1, lt=2**63)
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class ExportQuery(Filter):
+    format: Literal["csv", "json"] = "csv"
+
+
+@blueprint.get("/api/audit")
+@auth.requires("audit.view")
+def list_events() -> dict[str, Any]:
+    """A page, newest first; `next` is the `before` of the next page, null on the last one."""
+    query = parse_query(PageQuery)
+    with services().database.transaction() as tx:
+        rows = audit.page(tx, **query.model_dump())
+    return {"items": [_as_json(row) for row in rows], "next": rows[-1]["id"] if len(rows) == query.limit else None}
+
+
+@blueprint.get("/api/audit/export")
+@auth.requires("audit.view")
+def export_events() -> Response:
+    """All events that match, newest first, as a download; that it was made is an event itself."""
+    query = parse_query(ExportQuery)
+    filters = query.model_dump(exclude={"format"})
+    with services().database.transaction() as tx:
+        audit.append(tx, auth.actor(), "audit.exported", "audit", **query.model_dump(mode="json", exclude_none=True))
+    pages = _pages(services().database, filters)
+    match query.format:
+        case "csv":
+            response = Response(_as_csv(pages), mimetype="text/csv")
+        case "json":
+            response = Response(_as_json_array(pages), mimetype="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="netstacks-audit.{query.format}"'
+    return response
+
+
+def _pages(database: Database, filters: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """Each page in a transaction of its own: a slow download holds no connection."""
+    before = None
+    while True:
+        with database.transaction() as tx:
+            rows = audit.page(tx, **filters, before=before, limit=_EXPORT_PAGE)
+        yield [_as_json(row) for row in rows]
+        if len(rows) < _EXPORT_PAGE:
+            return
+        before = rows[-1]["id"]
+
+
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    actor_id = str(row["actor_id"]) if row["actor_id"] else None
+    plain = {**row, "at": row["at"].astimezone(UTC).isoformat(), "actor_id": actor_id}
+    return {name: plain[name] for name in _COLUMNS}
+
+
+def _as_csv(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
+    yield ",".join(_COLUMNS) + "\r\n"
+    for page in pages:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        for item in page:
+            writer.writerow(map(_cell, {**item, "details": json.dumps(item["details"])}.values()))
+        yield text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet would run text that begins like a formula: a quote before it keeps it text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+
+
+def _as_json_array(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
+    separator = "[\n"
+    for page in pages:
+        for item in page:
+            yield separator + json.dumps(item)
+            separator = ",\n"
+    yield "[]\n" if separator == "[\n" else "\n]\n"

@@ -1,0 +1,128 @@
+"""Session definitions (wire contract 5.4)."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store import audit, credentials, definitions
+from netstacks.store.definitions import Definition
+from netstacks.store.pool import Transaction
+from netstacks.web import auth
+from netstacks.web.changes import changes
+from netstacks.web.context import services
+from netstacks.web.fields import Description, Host, Name, Port
+from netstacks.web.inputs import parse
+from netstacks.web.organisation import ORG_ID
+from netstacks.web.outputs import timestamp
+
+blueprint = Blueprint("definitions", __name__)
+
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+
+
+class DefinitionChange(BaseModel):
+    """What may be sent of a definition; what is absent stays as it is."""
+
+    name: Name = ""
+    host: Host = ""
+    port: Port = 22
+    description: Description = None
+    credential_override_id: UUID | None = None
+    cli_flavor: Annotated[str, Field(max_length=100)] = "auto"
+    tags: Annotated[list[Tag], Field(max_length=100)] = []
+
+
+class NewDefinition(DefinitionChange):
+    name: Name
+    host: Host
+
+
+@blueprint.get("/api/session-definitions")
+@auth.requires("devices.access")
+def list_definitions() -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        items = [as_json(definition) for definition in definitions.everything(tx)]
+    return {"items": items, "total": len(items)}
+
+
+@blueprint.post("/api/session-definitions")
+@auth.requires("devices.manage")
+def create_definition() -> tuple[dict[str, Any], int]:
+    values = parse(NewDefinition).model_dump(exclude_unset=True)
+    with services().database.transaction() as tx:
+        _check_credential(tx, values)
+        definition = definitions.create(tx, created_by=auth.identity().user_id, **values)
+        _audit(tx, "session_definition.created", definition, host=definition.host, port=definition.port)
+    return as_json(definition), 201
+
+
+@blueprint.get("/api/session-definitions/<uuid:definition_id>")
+@auth.requires("devices.access")
+def get_definition(definition_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        definition = definitions.find(tx, definition_id)
+    if definition is None:
+        raise NotFound("there is no such session definition")
+    return as_json(definition)
+
+
+@blueprint.put("/api/session-definitions/<uuid:definition_id>")
+@auth.requires("devices.manage")
+def update_definition(definition_id: UUID) -> dict[str, Any]:
+    values = parse(DefinitionChange).model_dump(exclude_unset=True)
+    with services().database.transaction() as tx:
+        _check_credential(tx, values)
+        old = definitions.hold(tx, definition_id)
+        definition = definitions.update(tx, old, values)
+        _audit(tx, "session_definition.updated", definition, changes=changes(old, definition))
+    return as_json(definition)
+
+
+@blueprint.delete("/api/session-definitions/<uuid:definition_id>")
+@auth.requires("devices.manage")
+def delete_definition(definition_id: UUID) -> Response:
+    """Takes it out of everybody's folders too."""
+    with services().database.transaction() as tx:
+        definition = definitions.hold(tx, definition_id)
+        definitions.delete(tx, definition)
+        _audit(tx, "session_definition.deleted", definition, host=definition.host, port=definition.port)
+    return Response(status=204)
+
+
+def as_json(definition: Definition) -> dict[str, Any]:
+    """A session definition as clients see it."""
+    return {
+        "id": str(definition.id),
+        "org_id": ORG_ID,
+        "name": definition.name,
+        "host": definition.host,
+        "port": definition.port,
+        "description": definition.description,
+        "credential_override_id": _text(definition.credential_override_id),
+        "cli_flavor": definition.cli_flavor,
+        "tags": definition.tags,
+        "created_by": _text(definition.created_by),
+        "created_at": timestamp(definition.created_at),
+        "updated_at": timestamp(definition.updated_at),
+        "active_connections": definition.active_connections,
+    }
+
+
+def _text(id: UUID | None) -> str | None:
+    return str(id) if id else None
+
+
+def _check_credential(tx: Transaction, values: dict[str, Any]) -> None:
+    credential_id = values.get("credential_override_id")
+    if credential_id is None:
+        return
+    credential = credentials.find(tx, credential_id)
+    if credential is None or not credential.is_usable_by(auth.identity().user_id):
+        raise InvalidInput("credential_override_id: must be an SSH credential that you may use")
+
+
+def _audit(tx: Transaction, event: str, definition: Definition, **details: Any) -> None:
+    audit.append(tx, auth.actor(), event, f"session_definition:{definition.id}", name=definition.name, **details)

@@ -1,0 +1,151 @@
+"""The device list, and its upkeep (wire contract 5.1, 5.2)."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Blueprint
+from pydantic import BaseModel, Field
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store import audit, credentials, devices
+from netstacks.store.devices import Device
+from netstacks.store.pool import Transaction
+from netstacks.web import auth
+from netstacks.web.changes import changes
+from netstacks.web.context import services
+from netstacks.web.fields import Description, Host, Name, OptionalText, Port
+from netstacks.web.inputs import parse, parse_query
+from netstacks.web.organisation import ORG_ID
+from netstacks.web.outputs import timestamp
+
+blueprint = Blueprint("devices", __name__)
+
+
+class BrowseQuery(BaseModel):
+    """`search` is a part of the name or the host."""
+
+    search: str | None = None
+    source: str | None = None
+    device_type: str | None = None
+    site: str | None = None
+    limit: int = Field(1000, ge=1, le=1000)
+    offset: int = Field(0, ge=0, le=1_000_000)
+
+
+class DeviceChange(BaseModel):
+    """What may be sent of a device; what is absent stays as it is."""
+
+    name: Name = ""
+    host: Host = ""
+    port: Port = 22
+    device_type: Annotated[str, Field(max_length=200)] = ""
+    manufacturer: OptionalText = None
+    model: OptionalText = None
+    site: OptionalText = None
+    description: Description = None
+    legacy_algorithms: bool = False
+    default_credential_id: UUID | None = None
+
+
+class NewDevice(DeviceChange):
+    name: Name
+    host: Host
+
+
+@blueprint.get("/api/devices/browse")
+@auth.requires("devices.access")
+def browse_devices() -> dict[str, Any]:
+    query = parse_query(BrowseQuery)
+    with services().database.transaction() as tx:
+        page, total = devices.browse(tx, **query.model_dump())
+    return {
+        "items": [as_json(device) for device in page],
+        "total": total,
+        "limit": query.limit,
+        "offset": query.offset,
+    }
+
+
+@blueprint.post("/api/devices")
+@auth.requires("devices.manage")
+def create_device() -> tuple[dict[str, Any], int]:
+    values = parse(NewDevice).model_dump(exclude_unset=True)
+    with services().database.transaction() as tx:
+        _check_default_credential(tx, values)
+        device = devices.create(tx, **values)
+        _audit(tx, "device.created", device, host=device.host, port=device.port)
+    return as_json(device), 201
+
+
+@blueprint.get("/api/devices/<uuid:device_id>")
+@auth.requires("devices.access")
+def get_device(device_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        device = devices.find(tx, device_id)
+    if device is None:
+        raise NotFound("there is no such device")
+    return as_json(device)
+
+
+@blueprint.put("/api/devices/<uuid:device_id>")
+@auth.requires("devices.manage")
+def update_device(device_id: UUID) -> dict[str, Any]:
+    """Changes what is sent; an empty description is what clients send that do not know it, null removes it."""
+    values = parse(DeviceChange).model_dump(exclude_unset=True)
+    if values.get("description") == "":
+        del values["description"]
+    with services().database.transaction() as tx:
+        _check_default_credential(tx, values)
+        old = devices.hold(tx, device_id)
+        device = devices.update(tx, old, values)
+        _audit(tx, "device.updated", device, changes=changes(old, device))
+    return as_json(device)
+
+
+@blueprint.delete("/api/devices/<uuid:device_id>")
+@auth.requires("devices.manage")
+def delete_device(device_id: UUID) -> dict[str, Any]:
+    """Takes the device out of the list; the answer says how many live sessions on it go on until they are ended."""
+    with services().database.transaction() as tx:
+        device = devices.hold(tx, device_id)
+        live_sessions = devices.live_sessions(tx, device_id)
+        devices.delete(tx, device)
+        _audit(tx, "device.deleted", device, host=device.host, port=device.port, live_sessions=live_sessions)
+    return {"live_sessions": live_sessions}
+
+
+def as_json(device: Device) -> dict[str, Any]:
+    """A device as clients see it; `name`, `host` and `port` are what the list cannot do without."""
+    credential_id = device.default_credential_id
+    return {
+        "id": str(device.id),
+        "org_id": ORG_ID,
+        "name": device.name,
+        "host": device.host,
+        "port": device.port,
+        "device_type": device.device_type,
+        "manufacturer": device.manufacturer,
+        "model": device.model,
+        "site": device.site,
+        "description": device.description,
+        "source": device.source,
+        "legacy_algorithms": device.legacy_algorithms,
+        "default_credential_id": str(credential_id) if credential_id else None,
+        "snmp_credential_id": None,
+        "connect_commands": [],
+        "created_at": timestamp(device.created_at),
+        "updated_at": timestamp(device.updated_at),
+    }
+
+
+def _check_default_credential(tx: Transaction, values: dict[str, Any]) -> None:
+    credential_id = values.get("default_credential_id")
+    if credential_id is None:
+        return
+    credential = credentials.find(tx, credential_id)
+    if credential is None or credential.owner_id or credential.credential_type not in credentials.SSH_TYPES:
+        raise InvalidInput("default_credential_id: must be a shared SSH credential, others could not use it")
+
+
+def _audit(tx: Transaction, event: str, device: Device, **details: Any) -> None:
+    audit.append(tx, auth.actor(), event, f"device:{device.id}", name=device.name, **details)

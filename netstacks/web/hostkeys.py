@@ -1,0 +1,116 @@
+"""Host keys: those that are approved, and the questions that waiting connections have asked (wire contract 8)."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel, Field
+
+from netstacks.store import audit, hostkeys
+from netstacks.store.hostkeys import StoredHostKey
+from netstacks.store.pool import Transaction
+from netstacks.web import auth
+from netstacks.web.context import services
+from netstacks.web.fields import Host, Port
+from netstacks.web.inputs import parse
+from netstacks.web.outputs import timestamp
+
+blueprint = Blueprint("hostkeys", __name__)
+
+
+class NewHostKey(BaseModel):
+    """`public_key` as `ssh-keyscan` prints it, or as in a `.pub` file."""
+
+    host: Host
+    port: Port = 22
+    public_key: str = Field(max_length=16384)
+
+
+@blueprint.get("/api/host-keys")
+@auth.requires("devices.access")
+def list_host_keys() -> Response:
+    """All approved keys, as a bare array."""
+    with services().database.transaction() as tx:
+        keys = hostkeys.everything(tx)
+    return jsonify([as_json(key) for key in keys])
+
+
+@blueprint.post("/api/host-keys")
+@auth.requires("hostkeys.manage")
+def approve_host_key() -> tuple[dict[str, Any], int]:
+    """Approves a key before the first connection, in place of any other for that address."""
+    body = parse(NewHostKey)
+    key_type, public_key = hostkeys.parse_public_key(body.public_key)
+    with services().database.transaction() as tx:
+        old = hostkeys.find(tx, body.host, body.port)
+        key = hostkeys.remember(tx, body.host, body.port, key_type, public_key, auth.identity().username)
+        _audit(tx, "host_key.approved", key, changed=old is not None and old.public_key != key.public_key)
+    return as_json(key), 201
+
+
+@blueprint.delete("/api/host-keys/<host>/<int:port>")
+@auth.requires("hostkeys.manage")
+def forget_host_key(host: str, port: int) -> Response:
+    """The next connection to that address asks again."""
+    with services().database.transaction() as tx:
+        _audit(tx, "host_key.forgotten", hostkeys.forget(tx, host, port))
+    return Response(status=204)
+
+
+@blueprint.get("/api/host-keys/prompts")
+@auth.requires()
+def list_prompts() -> dict[str, Any]:
+    """What the user's own connections are waiting for; asked by every browser every 750 ms, answered from memory."""
+    prompts = services().prompts.pending(auth.identity().user_id)
+    return {
+        "prompts": [
+            {
+                "id": str(prompt.id),
+                "host": prompt.host,
+                "port": prompt.port,
+                "is_changed_key": prompt.is_changed_key,
+                "fingerprint": prompt.fingerprint,
+                "previous_fingerprint": prompt.previous_fingerprint,
+                "created_at": timestamp(prompt.created_at),
+            }
+            for prompt in prompts
+        ]
+    }
+
+
+@blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/approve")
+@auth.requires()
+def approve_prompt(prompt_id: UUID) -> Response:
+    return _answer(prompt_id, approve=True)
+
+
+@blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/reject")
+@auth.requires()
+def reject_prompt(prompt_id: UUID) -> Response:
+    return _answer(prompt_id, approve=False)
+
+
+def _answer(prompt_id: UUID, *, approve: bool) -> Response:
+    who = auth.identity()
+    with services().database.transaction() as tx:
+        services().prompts.answer(prompt_id, who.user_id, approve, is_admin=who.may("hostkeys.manage"))
+        event = "host_key.prompt_approved" if approve else "host_key.prompt_rejected"
+        audit.append(tx, auth.actor(), event, f"host_key_prompt:{prompt_id}")
+    return Response(status=204)
+
+
+def as_json(key: StoredHostKey) -> dict[str, Any]:
+    """An approved key as clients see it."""
+    return {
+        "host": key.host,
+        "port": key.port,
+        "key_type": key.key_type,
+        "fingerprint": key.fingerprint,
+        "public_key": key.public_key,
+        "approved_by": key.approved_by,
+        "approved_at": timestamp(key.approved_at),
+    }
+
+
+def _audit(tx: Transaction, event: str, key: StoredHostKey, **details: Any) -> None:
+    audit.append(tx, auth.actor(), event, f"host:{key.host}:{key.port}", fingerprint=key.fingerprint, **details)

@@ -1,0 +1,130 @@
+"""WebSocket routes: flask-sock's front, with a connection of our own behind it.
+
+simple-websocket, which flask-sock would hand out, loses output under gevent and keeps unbounded input (pitfalls 7).
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn
+
+import flask_sock
+import structlog
+from flask import Blueprint, Flask, Response, jsonify, request
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidUpgrade
+from websockets.frames import CloseCode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from netstacks.web.websocket import ConnectionClosed, WebSocket
+
+__all__ = ["ConnectionClosed", "Sock", "WebSocket"]
+
+log = structlog.get_logger()
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+Handler = Callable[..., None]
+
+
+class Sock(flask_sock.Sock):  # type: ignore[misc]
+    """Registers WebSocket routes. A handler that returns closes with 1000, one that fails with 1011."""
+
+    def route(
+        self, path: str, bp: Blueprint | None = None, *, authorise: Callable[..., Any] | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Routes `path` to `handler(ws, **arguments)`, or with `authorise` to `handler(ws, context, **arguments)`.
+
+        `authorise(**arguments)` runs before the connection is accepted. What it returns is the context; what it
+        raises is answered as in any other view.
+        """
+
+        def decorator(handler: Handler) -> Handler:
+            @wraps(handler)
+            def view(**arguments: Any) -> Response:
+                protocol = ServerProtocol(state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
+                try:
+                    answer = _shake_hands(protocol)
+                except InvalidHandshake as error:
+                    return _refuse(error)
+                context = [authorise(**arguments)] if authorise else []
+                ws = WebSocket(request.environ["gunicorn.socket"], protocol)
+                _serve(ws, answer, lambda: handler(ws, *context, **arguments))
+                return _AlreadyAnswered()
+
+            front = self._front(bp)
+            front.add_url_rule(path, view_func=view, websocket=True)
+            front.add_url_rule(path, endpoint=f"{handler.__name__}_without_upgrade", view_func=_ask_for_upgrade)
+            return handler
+
+        return decorator
+
+    def _front(self, bp: Blueprint | None) -> Flask | Blueprint:
+        if bp is None and self.app is None and self.bp is None:
+            self.bp = Blueprint("__flask_sock", __name__)
+        front: Flask | Blueprint = bp or self.app or self.bp
+        return front
+
+
+class _AlreadyAnswered(Response):
+    """Writes no HTTP into what is a WebSocket by now: gunicorn takes StopIteration for "close this connection"."""
+
+    def __call__(self, *_: object) -> NoReturn:
+        raise StopIteration
+
+
+def _shake_hands(protocol: ServerProtocol) -> bytes:
+    """The 101 that answers the current request; raises InvalidHandshake."""
+    if request.content_length or "Transfer-Encoding" in request.headers:
+        raise InvalidMessage("the request must not have a body")
+    accept_key, _, _ = protocol.process_request(
+        Request(
+            request.path,
+            Headers(request.headers.items()),
+            request.method,
+            request.environ["SERVER_PROTOCOL"],
+        )
+    )
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key}\r\n\r\n"
+    ).encode()
+
+
+def _ask_for_upgrade(**_: object) -> Response:
+    return _refuse(InvalidUpgrade("Upgrade", request.headers.get("Upgrade")))
+
+
+def _refuse(error: InvalidHandshake) -> Response:
+    response = jsonify(error=f"{request.path} speaks WebSocket, version 13, only: {error}")
+    response.status_code = 400
+    if isinstance(error, InvalidUpgrade) or (
+        isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version"
+    ):
+        response.status_code = 426
+        response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"})
+    return response
+
+
+def _serve(ws: WebSocket, answer: bytes, handle: Callable[[], None]) -> None:
+    code, reason = CloseCode.NORMAL_CLOSURE, ""
+    try:
+        ws.start(answer, _read_ahead())
+        handle()
+    except ConnectionClosed:
+        pass
+    except Exception:
+        log.exception("websocket.failed", path=request.path)
+        code, reason = CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server"
+    except BaseException:
+        # The worker ends this greenlet: gunicorn must not take what is left on the socket for a request.
+        ws.abort()
+        raise
+    ws.close(code, reason)
+
+
+def _read_ahead() -> bytes:
+    """What came right behind the request's head and sits in gunicorn's parser by now."""
+    unread: bytes = request.environ["wsgi.input"].reader.unreader.take_buffered()
+    return unread
