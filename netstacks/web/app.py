@@ -9,10 +9,49 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from netstacks import errors
-from netstacks.web import auth
+from netstacks.web import (
+    audit,
+    auth,
+    capabilities,
+    client,
+    compat,
+    credentials,
+    definitions,
+    devices,
+    folders,
+    health,
+    hostkeys,
+    license,
+    login,
+    recordings,
+    sessions,
+    terminal,
+    user_settings,
+    users,
+)
 from netstacks.web.context import Services
 
 log = structlog.get_logger()
+
+_FAMILIES = (
+    audit,
+    capabilities,
+    client,
+    compat,
+    credentials,
+    definitions,
+    devices,
+    folders,
+    health,
+    hostkeys,
+    license,
+    login,
+    recordings,
+    sessions,
+    terminal,
+    user_settings,
+    users,
+)
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,45 +86,13 @@ def create_app(services: Services) -> Flask:
 
     app.before_request(_begin)
     auth.init_app(app)
-    for blueprint in _blueprints():
-        app.register_blueprint(blueprint)
+    for family in _FAMILIES:
+        app.register_blueprint(family.blueprint)
     app.after_request(_finish)
     app.register_error_handler(errors.NetstacksError, _our_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     return app
-
-
-def _blueprints() -> list:
-    from netstacks.web import (
-        audit,
-        capabilities,
-        compat,
-        credentials,
-        definitions,
-        devices,
-        folders,
-        hostkeys,
-        license,
-        login,
-        user_settings,
-        users,
-    )
-
-    return [
-        audit.blueprint,
-        capabilities.blueprint,
-        compat.blueprint,
-        credentials.blueprint,
-        definitions.blueprint,
-        devices.blueprint,
-        folders.blueprint,
-        hostkeys.blueprint,
-        license.blueprint,
-        login.blueprint,
-        user_settings.blueprint,
-        users.blueprint,
-    ]
 
 
 def _begin() -> None:
