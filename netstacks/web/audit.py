@@ -59,7 +59,8 @@ def export_events() -> Response:
     query = parse_query(ExportQuery)
     filters = query.model_dump(exclude={"format"})
     with services().database.transaction() as tx:
-        audit.append(tx, auth.actor(), "audit.exported", "audit", **query.model_dump(mode="json", exclude_none=True))
+        asked = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)
+        audit.append(tx, auth.actor(), "audit.exported", "audit", format=query.format, filter=asked)
     pages = _pages(services().database, filters)
     match query.format:
         case "csv":

@@ -1,0 +1,86 @@
+"""What the web client asks of every controller gets the empty answer that leaves its pages standing."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from netstacks.web.compat import EMPTY
+from tests.web.conftest import Api
+
+# Wire contract 9: whatever is not an array here blanks the page that asks for it.
+ARRAYS = [
+    "agents/executions?limit=50",
+    "agents?enabled_only=false",
+    "mapped-keys",
+    "custom-commands",
+    f"sessions/{uuid4()}/context",
+    "topologies",
+    "topologies?shared=true",
+    "topologies/folders",
+    "docs",
+    "mops?limit=100",
+    "config/templates",
+    "config/stacks",
+    "config/instances",
+    "config/deployments",
+    "config/platforms",
+    f"config/devices/{uuid4()}/configs",
+    "scripts",
+    "settings/workspaces",
+    "snippets",
+    "quick-prompts",
+    "quick-actions",
+    "api-resources",
+]
+OTHERS: dict[str, Any] = {
+    "ai/status": {"configured": False, "providers": []},
+    "ai/config-mode/status": {"enabled": False, "expires_at": None, "seconds_remaining": None},
+    "ai/memory": {"memories": []},
+    "ai-profiles": {"profiles": []},
+    "ai-profiles/active": {"profile_id": None, "profile": None},
+    "admin/sanitization/config": None,
+    "settings/ai.config_changes_enabled": {"value": False},
+}
+
+
+@pytest.mark.parametrize("path", ARRAYS)
+def test_lists_are_empty_arrays(viewer: Api, path: str) -> None:
+    answer = viewer.get(f"/api/{path}")
+    assert (answer.status_code, answer.json) == (200, [])
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_other_answers_have_the_members_that_are_read(viewer: Api, path: str) -> None:
+    answer = viewer.get(f"/api/{path}")
+    assert (answer.status_code, answer.json) == (200, OTHERS[path])
+
+
+def test_every_answer_is_tested_and_needs_a_login(anonymous: Api) -> None:
+    assert len(EMPTY) == len({path.split("?")[0] for path in ARRAYS}) + len(OTHERS)
+    assert {anonymous.get(f"/api/{path}").status_code for path in [*ARRAYS, *OTHERS]} == {401}
+
+
+def test_highlights_are_none(viewer: Api) -> None:
+    assert viewer.post("/api/ai/analyze-highlights", json={"output": "x", "mode": "errors"}).json == {"highlights": []}
+
+
+def test_the_certificate_question_comes_without_a_token(anonymous: Api) -> None:
+    expected = {"tls_enabled": True, "fingerprint": None, "ca_certificate_pem": None}
+    assert anonymous.get("/api/tls/ca-certificate/info").json == expected
+
+
+def test_about_names_the_product(viewer: Api) -> None:
+    assert set(viewer.get("/api/info").json) == {"name", "version", "mode"}
+
+
+@pytest.mark.parametrize("path", ["mcp/servers", "tunnels", "settings/keybindings", "ai/chat", "no-such-thing"])
+def test_what_is_not_offered_is_404_in_json(viewer: Api, path: str) -> None:
+    for answer in (viewer.get(f"/api/{path}"), viewer.post(f"/api/{path}", json={})):
+        assert (answer.status_code, type(answer.json["error"])) == (404, str)
+
+
+def test_the_jump_box_refuses_the_upgrade(viewer: Api) -> None:
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    answer = viewer.get("/ws/jumpbox?cols=80&rows=24", headers=upgrade)
+    assert (answer.status_code, "jump box" in answer.json["error"]) == (404, True)

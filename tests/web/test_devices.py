@@ -1,0 +1,165 @@
+"""The device list: in the shape that the web client can read, and edited only by those who may."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from netstacks.store import sessions
+from netstacks.store.pool import Database
+from tests.web.conftest import Api
+
+# What the client's "Edit Device" sends, always all of it.
+FORM = {
+    "name": "core-1",
+    "host": "10.0.0.1",
+    "port": 22,
+    "device_type": "cisco_ios",
+    "description": "",
+    "site": "",
+    "manufacturer": "",
+    "model": "",
+}
+
+
+def add_device(admin: Api, **values: Any) -> dict[str, Any]:
+    answer = admin.post("/api/devices", json=FORM | values)
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+def add_credential(admin: Api, path: str = "/api/credentials", **values: Any) -> str:
+    body = {"name": "c", "credential_type": "ssh_password", "username": "u", "secret": "s"}
+    answer = admin.post(path, json=body | values)
+    assert answer.status_code == 201, answer.text
+    return answer.json["id"]
+
+
+def test_browse_has_the_shape_that_the_client_reads(admin: Api, viewer: Api) -> None:
+    assert viewer.get("/api/devices/browse?limit=1000").json == {"items": [], "total": 0, "limit": 1000, "offset": 0}
+    device = add_device(admin)
+    answer = viewer.get("/api/devices/browse?limit=1&offset=0").json
+    assert answer == {"items": [device], "total": 1, "limit": 1, "offset": 0}
+    assert {name: type(device[name]) for name in ("id", "org_id", "name", "host", "port", "device_type", "source")} == {
+        **dict.fromkeys(("id", "org_id", "name", "host", "device_type", "source"), str),
+        "port": int,
+    }
+    assert UUID(device["org_id"]) and device["connect_commands"] == [] and device["created_at"].endswith("Z")
+    assert [device[name] for name in ("manufacturer", "model", "site", "default_credential_id")] == [None] * 4
+
+
+def test_browse_filters(admin: Api) -> None:
+    add_device(admin, name="a", site="berlin")
+    add_device(admin, name="b", site="paris", device_type="junos")
+    for query in ("search=B", "site=paris", "device_type=junos"):
+        answer = admin.get(f"/api/devices/browse?{query}").json
+        assert ([item["name"] for item in answer["items"]], answer["total"]) == (["b"], 1)
+    assert admin.get("/api/devices/browse?source=netbox").json["items"] == []
+    # Filters that were left empty in a form are none.
+    assert admin.get("/api/devices/browse?search=&site=&limit=").json["total"] == 2
+
+
+def test_an_edit_with_an_empty_description_keeps_the_stored_one(admin: Api) -> None:
+    device = add_device(admin, description="in the cellar", legacy_algorithms=True)
+    path = f"/api/devices/{device['id']}"
+    edited = admin.put(path, json=FORM | {"name": "core-2", "site": "berlin"}).json
+    assert edited | {"updated_at": 0} == device | {"name": "core-2", "site": "berlin", "updated_at": 0}
+    assert admin.put(path, json={"description": None}).json["description"] is None
+    assert admin.get(path).json["name"] == "core-2"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"name": " "}, "name: "),
+        ({"name": None}, "name: "),
+        ({"host": "two words"}, "host: 'two words' is neither a host name nor an IP address"),
+        ({"host": "10.0.0.256"}, "host: "),
+        ({"host": ""}, "host: "),
+        ({"port": 0}, "port: must be greater than or equal to 1"),
+        ({"port": 65536}, "port: must be less than or equal to 65535"),
+        ({"port": "ssh"}, "port: "),
+        ({"default_credential_id": "none"}, "default_credential_id: "),
+        ({"default_credential_id": str(uuid4())}, "default_credential_id: must be a shared SSH credential"),
+    ],
+)
+def test_wrong_values_are_named(admin: Api, wrong: dict[str, Any], problem: str) -> None:
+    path = f"/api/devices/{add_device(admin)['id']}"
+    for answer in (admin.post("/api/devices", json=FORM | wrong), admin.put(path, json=FORM | wrong)):
+        assert answer.status_code == 422
+        assert answer.json["error"].startswith(problem)
+
+
+def test_a_new_device_needs_a_name_and_a_host(admin: Api) -> None:
+    assert admin.post("/api/devices", json={"host": "r1"}).json == {"error": "name: is missing"}
+    assert admin.post("/api/devices", json={"name": "r1"}).json == {"error": "host: is missing"}
+    assert admin.post("/api/devices", json={"name": "r1", "host": "R1"}).json["port"] == 22
+
+
+def test_the_default_credential_is_one_that_everybody_may_use(admin: Api) -> None:
+    shared = add_credential(admin)
+    assert add_device(admin, default_credential_id=shared)["default_credential_id"] == shared
+    for unfit in (
+        add_credential(admin, "/api/credentials/personal"),
+        add_credential(admin, credential_type="snmp_community"),
+    ):
+        assert admin.post("/api/devices", json=FORM | {"default_credential_id": unfit}).status_code == 422
+
+
+def test_deleting_a_device_tells_how_many_sessions_go_on(admin: Api, database: Database) -> None:
+    device = add_device(admin)
+    with database.transaction() as tx:
+        session_id = uuid4()
+        sessions.create(
+            tx,
+            session_id=session_id,
+            user_id=admin.user_id,
+            username="admin",
+            device_id=UUID(device["id"]),
+            device_name="core-1",
+            host="10.0.0.1",
+            port=22,
+            credential_id=None,
+            term="xterm",
+            cols=80,
+            rows=24,
+            owner="ctrl-1",
+            owner_address=None,
+            token=uuid4(),
+        )
+    assert admin.delete(f"/api/devices/{device['id']}").json == {"live_sessions": 1}
+    assert admin.get(f"/api/devices/{device['id']}").status_code == 404
+    with database.transaction() as tx:
+        session = sessions.find(tx, session_id)
+    assert session is not None and session.state == "active"
+
+
+def test_only_managers_edit(admin: Api, operator: Api, viewer: Api, anonymous: Api) -> None:
+    path = f"/api/devices/{add_device(admin)['id']}"
+    for user in (operator, viewer):
+        assert user.get(path).status_code == 200
+        assert user.post("/api/devices", json=FORM).status_code == 403
+        assert user.put(path, json=FORM).status_code == 403
+        assert user.delete(path).status_code == 403
+    assert anonymous.get("/api/devices/browse").status_code == 401
+
+
+def test_an_unknown_device_is_404_in_json(admin: Api) -> None:
+    for answer in (
+        admin.get(f"/api/devices/{uuid4()}"),
+        admin.put(f"/api/devices/{uuid4()}", json=FORM),
+        admin.delete(f"/api/devices/{uuid4()}"),
+        admin.get("/api/devices/1"),
+    ):
+        assert (answer.status_code, type(answer.json["error"])) == (404, str)
+
+
+def test_edits_are_audited_with_what_changed(admin: Api, audited: Callable[[str], list[dict[str, Any]]]) -> None:
+    device_id = add_device(admin)["id"]
+    admin.put(f"/api/devices/{device_id}", json=FORM | {"host": "10.0.0.2"})
+    admin.delete(f"/api/devices/{device_id}")
+    rows = audited("device.*")
+    assert [row["event"] for row in rows] == ["device.created", "device.updated", "device.deleted"]
+    assert {(row["actor"], row["resource"]) for row in rows} == {("admin", f"device:{device_id}")}
+    assert rows[1]["details"]["changes"] == {"host": ["10.0.0.1", "10.0.0.2"]}
