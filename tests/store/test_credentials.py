@@ -153,5 +153,6 @@ def test_deleting_one_names_the_devices_that_lose_their_default(store: Store) ->
         device = devices.create(tx, name="r1", host="r1", default_credential_id=credential.id)
         assert credentials.delete(tx, credential) == ["r1"]
         after = devices.find(tx, device.id)
-        assert after is not None and after.default_credential_id is None
+        assert after is not None
+        assert after.default_credential_id is None
         assert tx.execute("SELECT 1 FROM vault_secrets").fetchone() is None

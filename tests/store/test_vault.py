@@ -49,7 +49,8 @@ def test_a_sealed_value_opens_and_shows_nothing_of_itself_in_the_table(database:
     assert get(database, vault, credential_id) == "pässword"
     with database.transaction() as tx:
         row = tx.execute("SELECT * FROM vault_secrets").fetchone()
-    assert row is not None and "pässword".encode() not in row["sealed"]
+    assert row is not None
+    assert "pässword".encode() not in row["sealed"]
     assert row["key_id"] == vault.key_ids[0]
 
 
@@ -58,7 +59,8 @@ def test_the_same_text_is_sealed_differently_each_time(database: Database, vault
         put(database, vault, "same")
     with database.transaction() as tx:
         first, second = (row["sealed"] for row in tx.execute("SELECT sealed FROM vault_secrets"))
-    assert first[:12] != second[:12] and first[12:] != second[12:]
+    assert first[:12] != second[:12]
+    assert first[12:] != second[12:]
 
 
 @pytest.mark.parametrize(

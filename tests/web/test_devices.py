@@ -45,7 +45,9 @@ def test_browse_has_the_shape_that_the_client_reads(admin: Api, viewer: Api) -> 
         **dict.fromkeys(("id", "org_id", "name", "host", "device_type", "source"), str),
         "port": int,
     }
-    assert UUID(device["org_id"]) and device["connect_commands"] == [] and device["created_at"].endswith("Z")
+    assert UUID(device["org_id"])
+    assert device["connect_commands"] == []
+    assert device["created_at"].endswith("Z")
     assert [device[name] for name in ("manufacturer", "model", "site", "default_credential_id")] == [None] * 4
 
 
@@ -132,7 +134,8 @@ def test_deleting_a_device_tells_how_many_sessions_go_on(admin: Api, database: D
     assert admin.get(f"/api/devices/{device['id']}").status_code == 404
     with database.transaction() as tx:
         session = sessions.find(tx, session_id)
-    assert session is not None and session.state == "active"
+    assert session is not None
+    assert session.state == "active"
 
 
 def test_only_managers_edit(admin: Api, operator: Api, viewer: Api, anonymous: Api) -> None:
