@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import gevent
 import structlog
+from gevent import Greenlet, GreenletExit, joinall, killall, sleep
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub
 from gevent.lock import BoundedSemaphore, RLock
@@ -40,11 +41,6 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-Greenlet = gevent.Greenlet
-GreenletExit = gevent.GreenletExit
-killall = gevent.killall
-joinall = gevent.joinall
-sleep = gevent.sleep
 current = gevent.getcurrent
 
 
@@ -54,7 +50,7 @@ Hub.NOT_ERROR = (*Hub.NOT_ERROR, Exception)
 
 def spawn(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
     """Runs `function` in a named greenlet; a crash reaches the log with the name and the traceback."""
-    greenlet = gevent.Greenlet(function, *args, **kwargs)
+    greenlet = Greenlet(function, *args, **kwargs)
     greenlet.name = name
     greenlet.link_exception(_log_crash)
     greenlet.start()

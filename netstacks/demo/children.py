@@ -17,7 +17,7 @@ class ChildEnded(Exception):
 
 
 class Child:
-    """A process whose output goes to `NAME.log` in `log_folder`. Ctrl-C in the terminal does not reach it: we end it."""
+    """A process whose output goes to `NAME.log` in `log_folder`; Ctrl-C in the terminal does not reach it."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Child:
         self._name = name
         self._log_path = log_folder / f"{name.replace(' ', '-')}.log"
         with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own programs
                 command,
                 env={**os.environ, **(environ or {})},
                 cwd=cwd,

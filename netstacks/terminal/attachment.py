@@ -126,10 +126,9 @@ class Attachment:
 
     def _send_data(self, session: "Session", payload: bytes) -> None:
         whole = frames.utf8_cut(payload)
-        if not whole:
-            # All we have is the beginning of one character: its end is on its way, or never was.
-            if not self._wake.wait(SPLIT_CHARACTER_SECS) or self._closing is not None:
-                whole = len(payload)
+        # The beginning of one character is all there is: its end is on its way, or never was.
+        if not whole and (not self._wake.wait(SPLIT_CHARACTER_SECS) or self._closing is not None):
+            whole = len(payload)
         if whole:
             self.sink.send(frames.data(payload[:whole]))
             self.cursor += whole

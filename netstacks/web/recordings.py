@@ -1,4 +1,7 @@
-"""`/api/recordings`: what the controller recorded, as asciicast v2 (wire contract 12). A recording's id is its session's."""
+"""`/api/recordings`: what the controller recorded, as asciicast v2 (wire contract 12).
+
+A recording has the id of its session.
+"""
 
 from datetime import UTC, datetime
 from typing import Any

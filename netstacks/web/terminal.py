@@ -71,26 +71,26 @@ def ssh(ws: WebSocket, authorised: tuple[auth.Identity, Services]) -> None:
 
 def _parse(actor: Actor) -> tuple[Wish, Resume]:
     given = request.args
-    cols, rows = frames.check_window(_integer("cols", 80), _integer("rows", 24))
+    cols, rows = frames.check_window(_integer("cols") or 80, _integer("rows") or 24)
     wish = Wish(
         actor=actor,
         credential_id=_uuid("credential_id"),
         target=given.get("session_id") or None,
         host=given.get("host") or None,
-        port=_integer("port", None),
+        port=_integer("port"),
         term=given.get("term") or "xterm-256color",
         cols=cols,
         rows=rows,
     )
     tail = given.get("offset") == "tail"
-    offset = None if tail else _integer("offset", None)
-    return wish, Resume(_uuid("reconnect_token"), _integer("epoch", None), offset, tail)
+    offset = None if tail else _integer("offset")
+    return wish, Resume(_uuid("reconnect_token"), _integer("epoch"), offset, tail)
 
 
-def _integer(name: str, default: int | None) -> int | None:
+def _integer(name: str) -> int | None:
     text = request.args.get(name)
     if not text:
-        return default
+        return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise InvalidInput(f"{name}={text[:40]!r}: it must be a whole number")
     return int(text)
