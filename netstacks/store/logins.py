@@ -7,6 +7,9 @@ from enum import Enum
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+from psycopg.rows import class_row
+
+from netstacks.errors import NotFound
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
 
@@ -38,6 +41,17 @@ class Refreshed:
     result: Refresh
     username: str
     role: str
+
+
+@dataclass(frozen=True)
+class Login:
+    """One of a user's log-ins, as they see it themselves."""
+
+    id: UUID
+    client_type: ClientType
+    address: str | None
+    created_at: datetime
+    last_seen_at: datetime
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,18 @@ def revoke(tx: Transaction, login_id: UUID) -> None:
 def revoke_all(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> None:
     """Ends all log-ins of a user, or all others."""
     tx.execute(_SQL["revoke_others"], {"user_id": user_id, "except_id": but})
+
+
+def of_user(tx: Transaction, user_id: UUID) -> list[Login]:
+    """The log-ins of a user that have not ended, the last seen first."""
+    with tx.cursor(row_factory=class_row(Login)) as cursor:
+        return cursor.execute(_SQL["of_user"], {"user_id": user_id}).fetchall()
+
+
+def revoke_own(tx: Transaction, user_id: UUID, login_id: UUID) -> None:
+    """Ends one of a user's own log-ins; raises NotFound when it is not theirs or has ended."""
+    if not tx.execute(_SQL["revoke_own"], {"id": login_id, "user_id": user_id}).rowcount:
+        raise NotFound("there is no such log-in, or it has ended")
 
 
 def lock_seats(tx: Transaction) -> None:

@@ -16,6 +16,7 @@ from netstacks.web import (
     client,
     compat,
     credentials,
+    csp,
     definitions,
     devices,
     folders,
@@ -23,6 +24,7 @@ from netstacks.web import (
     hostkeys,
     license,
     login,
+    pages,
     recordings,
     sessions,
     terminal,
@@ -46,6 +48,7 @@ _FAMILIES = (
     hostkeys,
     license,
     login,
+    pages,
     recordings,
     sessions,
     terminal,
@@ -67,12 +70,6 @@ _STATUS: dict[type[errors.NetstacksError], int] = {
     errors.VaultLocked: 503,
     errors.DeviceError: 502,
 }
-
-_CSP = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:;"
-    " worker-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self';"
-    " frame-ancestors 'none'"
-)
 
 
 def create_app(services: Services) -> Flask:
@@ -103,7 +100,7 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", _CSP)
+    headers.setdefault("Content-Security-Policy", csp.POLICY)
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "same-origin")

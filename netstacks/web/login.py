@@ -1,6 +1,7 @@
 """Logging in and out, and what keeps a client logged in (wire contract 3)."""
 
 from typing import Any, Literal
+from uuid import UUID
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
@@ -94,6 +95,18 @@ def log_out() -> Response:
     """Ends the log-in of the bearer token or of the page cookie."""
     auth.end_login()
     return jsonify(status="logged out")
+
+
+@blueprint.delete("/api/auth/logins/<uuid:login_id>")
+@auth.requires()
+def end_own_login(login_id: UUID) -> Response:
+    """Ends another log-in of the user's own, on a device left somewhere."""
+    who = auth.identity()
+    with services().database.transaction() as tx:
+        logins.revoke_own(tx, who.user_id, login_id)
+        audit.append(tx, auth.actor(), "auth.logout", f"user:{who.user_id}", login=str(login_id))
+    auth.login_states().forget()
+    return Response(status=204)
 
 
 @blueprint.get("/api/auth/me")

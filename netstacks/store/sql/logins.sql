@@ -36,6 +36,15 @@ UPDATE logins SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
 UPDATE logins SET revoked_at = now()
 WHERE user_id = %(user_id)s AND id IS DISTINCT FROM %(except_id)s AND revoked_at IS NULL
 
+-- name: revoke_own
+UPDATE logins SET revoked_at = now() WHERE id = %(id)s AND user_id = %(user_id)s AND revoked_at IS NULL
+
+-- name: of_user
+SELECT id, client_type, address, created_at, last_seen_at
+FROM logins
+WHERE user_id = %(user_id)s AND revoked_at IS NULL AND expires_at > now()
+ORDER BY last_seen_at DESC
+
 -- name: lock_seats
 SELECT pg_advisory_xact_lock(hashtext('netstacks.seats'))
 

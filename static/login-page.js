@@ -1,0 +1,16 @@
+/** The log-in page: goes on to where the user wanted to be. */
+
+import { logIn } from "./login.js";
+
+const form = document.querySelector("form");
+const alert = document.querySelector("[role=alert]");
+const button = form.querySelector("button");
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  button.disabled = true;
+  alert.textContent = await logIn(form);
+  button.disabled = false;
+  if (alert.textContent) form.elements.password.select();
+  else location.assign(form.dataset.next);
+});

@@ -1,0 +1,48 @@
+/** What every page with a list does: local times, dialog forms, a search that follows typing, arrow keys, refreshing. */
+
+import "./forms.js";
+import { logOut } from "./login.js";
+import { refreshPart } from "./part.js";
+import { localiseTimes } from "./times.js";
+
+const SEARCH_DELAY_MS = 200;
+
+localiseTimes();
+document.querySelector(".top [aria-current]")?.scrollIntoView({ block: "nearest" });
+
+const search = document.querySelector("form[role=search]");
+if (search?.dataset.live !== undefined) {
+  let timer;
+  search.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => showMatches(search), SEARCH_DELAY_MS);
+  });
+}
+
+function showMatches(form) {
+  const url = `${location.pathname}?${new URLSearchParams(new FormData(form))}`;
+  history.replaceState(null, "", url);
+  return refreshPart(url);
+}
+
+// Up and down move between the links of the list's rows, and from the search field into it.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const stops = [...document.querySelectorAll("form[data-live] input, [data-part] a.row-link")];
+  const here = stops.indexOf(document.activeElement);
+  if (here < 0) return;
+  event.preventDefault();
+  stops[here + (event.key === "ArrowDown" ? 1 : -1)]?.focus();
+});
+
+const everySecs = Number(document.querySelector("[data-refresh-secs]")?.dataset.refreshSecs);
+if (everySecs) {
+  setInterval(() => {
+    if (!document.hidden) refreshPart(location.href, { quietly: true }).catch(() => {});
+  }, everySecs * 1000);
+}
+
+document.getElementById("log-out").addEventListener("click", async () => {
+  await logOut();
+  location.assign("/login");
+});

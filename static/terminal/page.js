@@ -1,0 +1,130 @@
+/** The terminal page: puts screen, connection and status together. */
+
+import { api, isLoggedIn } from "../api.js";
+import { ask } from "../dialogs.js";
+import { renewLogin } from "../login.js";
+import { Connection, NEW_PLACE } from "./connection.js";
+import { chooseCredential, findCredential } from "./credentials.js";
+import { watchHostKeys } from "./hostkeys.js";
+import { forget, recall, remember } from "./memory.js";
+import { Screen } from "./screen.js";
+import { StatusBar } from "./status.js";
+
+const BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024;
+const RED = 31;
+const DIM = 90;
+
+const { device, session, credential_id: usualCredentialId } = JSON.parse(
+  document.getElementById("terminal-data").textContent,
+);
+const remembered = session && recall(session.id);
+const startPlace = remembered?.place ?? { ...NEW_PLACE, sessionId: session?.id ?? null };
+
+let credentialId = remembered?.credentialId ?? usualCredentialId;
+let isWatching = false;
+
+const status = new StatusBar(device, {
+  reconnect: () => connection.open(),
+  take: () => connection.open(),
+  retry: start,
+  new: startNew,
+  choose: changeCredential,
+  end: endSession,
+  replay: () => window.open(`/sessions/${connection.place.sessionId}/replay`),
+});
+
+const screen = new Screen(document.getElementById("screen"), {
+  onInput: (bytes) => connection.send(bytes) || status.hint("Not sent: the terminal is not connected"),
+  onResize: (size) => connection.resize(size),
+  onLeave: () => status.focus(),
+});
+
+const connection = new Connection(
+  {
+    query: () => ({
+      credential_id: credentialId,
+      term: "xterm-256color",
+      ...screen.size,
+      host: device.host,
+      port: device.port,
+      session_id: target(),
+    }),
+    onState: changed,
+    onPlace: moved,
+    onData: draw,
+    onNotice: (bytes) => screen.write(bytes),
+    onError: (text) => screen.say(text, RED),
+    onNewEpoch: () => screen.reset(),
+    isLoggedIn: () => isLoggedIn().catch(() => true),
+    logIn: renewLogin,
+  },
+  session ? { ...startPlace, offset: "tail" } : startPlace,
+);
+
+/** A session opened from the list is named by its own id; this tab has no token for it. */
+function target() {
+  const { sessionId, token } = connection.place;
+  return sessionId && !token ? sessionId : `device-${device.id}`;
+}
+
+async function start() {
+  try {
+    if (!credentialId) status.show({ name: "choosing" });
+    credentialId ??= await findCredential();
+  } catch (error) {
+    return status.show({ name: "refused", why: error.message });
+  }
+  if (credentialId) connection.open();
+}
+
+async function changeCredential() {
+  credentialId = (await chooseCredential(credentialId)) ?? credentialId;
+  await start();
+}
+
+function startNew() {
+  screen.say("New session", DIM);
+  connection.openNew();
+}
+
+async function endSession() {
+  if ((await ask(document.getElementById("end-dialog"))) !== "end") return screen.focus();
+  try {
+    await api(`/api/sessions/${connection.place.sessionId}`, { method: "DELETE" });
+  } catch (error) {
+    status.hint(error.message);
+  }
+}
+
+function changed(state) {
+  status.show(state);
+  if (state.name === "connecting") watch();
+  if (state.name === "connected") screen.focus();
+}
+
+function moved(place) {
+  if (!place.sessionId) return;
+  history.replaceState(null, "", `/terminals/${place.sessionId}`);
+  if (place.token) remember(place, credentialId);
+  else forget();
+}
+
+async function watch() {
+  if (isWatching) return;
+  isWatching = true;
+  const isConnecting = () => connection.state.name === "connecting";
+  await watchHostKeys(device, isConnecting, (isAsking) => {
+    status.show(isAsking ? { name: "deciding" } : connection.state);
+    if (!isAsking) screen.focus();
+  });
+  isWatching = false;
+}
+
+// xterm.js gives up data beyond 50 MB. What we leave for later stays with the server, which holds the device back.
+function draw(bytes) {
+  screen.write(bytes);
+  if (screen.unwrittenBytes > BACKLOG_LIMIT_BYTES) connection.pause("Output comes faster than this browser draws it");
+}
+
+if (session?.state === "ended") changed({ name: "ended", why: session.end_reason });
+else start();

@@ -1,0 +1,62 @@
+/** The screen: xterm.js in its element, fed with bytes, telling what is typed and how large it is. */
+
+import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
+import { Terminal } from "../vendor/xterm/xterm.mjs";
+
+const THEME = {
+  background: "#0e1416", foreground: "#d5dcdd", cursor: "#5eead4", selectionBackground: "#2f5d62",
+  black: "#1c2427", red: "#f07178", green: "#8bd49c", yellow: "#e6c073", blue: "#73aeea", magenta: "#c99ae8",
+  cyan: "#5fcfd0", white: "#d5dcdd", brightBlack: "#6b7a7e", brightRed: "#ff9a9e", brightGreen: "#b2efc0",
+  brightYellow: "#ffdf9e", brightBlue: "#a3cfff", brightMagenta: "#e4c1fb", brightCyan: "#93f0ef", brightWhite: "#ffffff",
+};
+const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
+const encoder = new TextEncoder();
+
+export class Screen {
+  /** `onInput(bytes)` for what is typed or pasted, `onResize({cols, rows})`, `onLeave()` for the key that leaves it. */
+  constructor(element, { onInput, onResize, onLeave }) {
+    this.terminal = new Terminal({ theme: THEME, fontFamily: FONT, fontSize: 14, scrollback: 10_000, cursorBlink: true });
+    this.unwrittenBytes = 0;
+    const fit = new FitAddon();
+    this.terminal.loadAddon(fit);
+    this.terminal.open(element);
+    this.terminal.onData((text) => onInput(encoder.encode(text)));
+    this.terminal.onBinary((text) => onInput(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+    this.terminal.attachCustomKeyEventHandler((event) => this.#isTerminalKey(event, onLeave));
+    fit.fit();
+    this.terminal.onResize(onResize);
+    new ResizeObserver(() => fit.fit()).observe(element);
+  }
+
+  get size() {
+    return { cols: this.terminal.cols, rows: this.terminal.rows };
+  }
+
+  write(bytes) {
+    this.unwrittenBytes += bytes.length;
+    this.terminal.write(bytes, () => (this.unwrittenBytes -= bytes.length));
+  }
+
+  /** A line of our own, apart from what the device has written: `colour` is an SGR number. */
+  say(text, colour) {
+    this.terminal.write(`\r\n\x1b[${colour}m${text.replace(/[\x00-\x1f\x7f]/g, " ")}\x1b[0m\r\n`);
+  }
+
+  /** Clears everything, after what is still to be drawn: RIS, as a device would. */
+  reset() {
+    this.terminal.write("\x1bc");
+  }
+
+  focus() {
+    this.terminal.focus();
+  }
+
+  #isTerminalKey(event, onLeave) {
+    if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey) return true;
+    if (event.code === "ArrowUp") onLeave();
+    else if (event.code === "KeyC" && this.terminal.hasSelection()) navigator.clipboard.writeText(this.terminal.getSelection());
+    else return true;
+    event.preventDefault();
+    return false;
+  }
+}

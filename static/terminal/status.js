@@ -1,0 +1,49 @@
+/** The status bar: the state in words, a countdown where there is one, and the buttons that the state offers. */
+
+import { describe } from "./words.js";
+
+const HINT_MS = 3_000;
+const TICK_MS = 500;
+
+export class StatusBar {
+  /** `actions` maps the name of each button (`data-offer`) to what it does. */
+  constructor(device, actions) {
+    this.title = device.name;
+    this.state = { name: "connecting" };
+    this.buttons = [...document.querySelectorAll("[data-offer]")];
+    for (const button of this.buttons) button.addEventListener("click", actions[button.dataset.offer]);
+    setInterval(() => this.#render(), TICK_MS);
+  }
+
+  show(state) {
+    this.state = state;
+    this.#render();
+  }
+
+  /** Says something in passing. */
+  hint(text) {
+    write("hint", text);
+    clearTimeout(this.hintTimer);
+    this.hintTimer = setTimeout(() => write("hint", ""), HINT_MS);
+  }
+
+  /** Puts the keyboard on the first button that is offered, else on the way back to the devices. */
+  focus() {
+    (this.buttons.find((button) => button.checkVisibility()) ?? document.querySelector("header a")).focus();
+  }
+
+  #render() {
+    const { text, detail = "", tone, offers } = describe(this.state, Date.now());
+    document.body.dataset.tone = tone;
+    document.title = `${tone === "good" ? "" : `(${text}) `}${this.title}`;
+    write("state", text);
+    write("detail", detail);
+    for (const button of this.buttons) button.hidden = !offers.includes(button.dataset.offer);
+  }
+}
+
+// A live region is read out whenever it is written: leave it alone when nothing has changed.
+function write(id, text) {
+  const element = document.getElementById(id);
+  if (element.textContent !== text) element.textContent = text;
+}

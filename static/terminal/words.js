@@ -1,0 +1,33 @@
+/** What the page says and offers in each state of the connection: the one place where these words are. */
+
+/** Returns `{text, detail, tone, offers}`; `offers` are the names of the buttons shown. */
+export function describe(state, now) {
+  switch (state.name) {
+    case "choosing":
+      return { text: "Choose a credential", detail: "", tone: "busy", offers: ["choose"] };
+    case "connecting":
+      return { text: "Connecting", detail: "", tone: "busy", offers: [] };
+    case "deciding":
+      return { text: "Waiting for your host key decision", detail: "", tone: "busy", offers: [] };
+    case "connected":
+      return {
+        text: "Connected",
+        detail: `session ${state.sessionId.slice(0, 8)}, since ${clock(state.since)}`,
+        tone: "good",
+        offers: ["end"],
+      };
+    case "waiting":
+      return { text: state.why, detail: `Reconnecting in ${secondsTo(state.until, now)} s`, tone: "lost", offers: ["reconnect"] };
+    case "logged-out":
+      return { text: "Your log-in has expired", detail: "Log in to resume the session", tone: "lost", offers: [] };
+    case "ended":
+      return { text: "Session ended", detail: state.why, tone: "over", offers: ["new", "replay"] };
+    case "refused":
+      return { text: "Not connected", detail: state.why, tone: "over", offers: ["retry", "choose"] };
+    case "taken":
+      return { text: "Taken over", detail: "This session is open in another window of yours", tone: "over", offers: ["take"] };
+  }
+}
+
+const secondsTo = (until, now) => Math.max(1, Math.ceil((until - now) / 1000));
+const clock = (at) => new Date(at).toLocaleTimeString(undefined, { timeStyle: "short" });

@@ -1,0 +1,12 @@
+/** Shows the times of a page in the reader's own zone; without JavaScript they stay in UTC, and say so. */
+
+const SHOWN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
+export function localiseTimes(root = document) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    element.textContent = SHOWN.format(at);
+    element.title = EXACT.format(at);
+  }
+}
