@@ -2,27 +2,40 @@
 
 # Only the standard library up here: what is imported before the fork is not patched by gevent (pitfalls 1).
 import os
+from typing import Any
+
+
+def _number(name: str, default: int) -> int:
+    """A wrong value counts as absent here: `on_starting` refuses it, in words."""
+    try:
+        return int(float(os.environ.get(name) or default))
+    except (ValueError, OverflowError):
+        return default
+
 
 wsgi_app = "netstacks.wsgi:app"
-bind = f"0.0.0.0:{os.environ.get('PORT') or 8080}"
+bind = f"0.0.0.0:{_number('PORT', 8080)}"
 worker_class = "gevent"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 1)
+# `workers` is left to gunicorn, which reads WEB_CONCURRENCY itself.
 # Terminals are long-lived and cheap; what is bounded is memory per session, not their number.
 worker_connections = 10_000
 # A blocked event loop is killed before its peers would take it for dead (HA_STALE_INSTANCE_TTL_SECS).
 timeout = 20
 # The instance drains itself within DRAIN_TIMEOUT_SECS; this is the arbiter's patience with it.
-graceful_timeout = int(float(os.environ.get("DRAIN_TIMEOUT_SECS") or 20)) + 5
+graceful_timeout = _number("DRAIN_TIMEOUT_SECS", 20) + 5
 keepalive = 75
 control_socket_disable = True
+# Whose X-Forwarded-* headers count is TRUSTED_PROXIES, and the application's business.
+forwarded_allow_ips = ""
 # No access log: the application logs what happens, and query strings hold tokens.
 accesslog = None
 loglevel = "warning"
-if os.path.isdir("/dev/shm"):
-    worker_tmp_dir = "/dev/shm"
+# In memory: a worker that waits for a slow disk to touch its heartbeat file would be taken for blocked.
+if os.path.isdir("/dev/shm"):  # noqa: S108
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 
-def on_starting(server):
+def on_starting(server: Any) -> None:
     """Refuses wrong settings before anything listens, with a line for each and exit code 2."""
     import resource
     import sys
@@ -38,7 +51,8 @@ def on_starting(server):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
+    """Begins the instance's life, now that everything is patched."""
     from netstacks.wsgi import start
 
     start(worker)
