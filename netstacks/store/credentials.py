@@ -13,7 +13,7 @@ from netstacks.store import user_settings
 from netstacks.store.addresses import normal_host
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
-from netstacks.store.ssh_keys import checked_private_key
+from netstacks.store.ssh_keys import opened_private_key
 from netstacks.store.vault import Vault
 
 _SQL = load("credentials")
@@ -25,7 +25,7 @@ DEFAULT_SETTING = "terminal.default_credential"
 
 @dataclass(frozen=True)
 class Credential:
-    """A credential without its secrets; `fields` names those that the vault holds. A shared one has no owner."""
+    """A credential without its secrets. A shared one has no owner."""
 
     id: UUID
     name: str
@@ -38,12 +38,7 @@ class Credential:
     owner_id: UUID | None
     created_at: datetime
     updated_at: datetime
-    fields: list[str]
-
-    @property
-    def has_enable_secret(self) -> bool:
-        """Whether the password of the device's enable mode is stored too."""
-        return "enable_secret" in self.fields
+    has_enable_secret: bool
 
     def is_usable_by(self, user_id: UUID) -> bool:
         """Whether the user may log in to devices with it: their own, and shared ones."""
@@ -52,20 +47,20 @@ class Credential:
 
 @dataclass(frozen=True, repr=False)
 class Secrets:
-    """What goes into the vault; None leaves a field as it is. A new secret comes with its passphrase, or has none."""
+    """What goes into the vault; None leaves a field as it is. The passphrase opens a private key that is given."""
 
     secret: str | None = None
     passphrase: str | None = None
     enable_secret: str | None = None
 
     def given(self) -> list[str]:
-        """The names of the fields that are set."""
+        """The names of those that are set."""
         return [field for field, text in asdict(self).items() if text is not None]
 
 
 @dataclass(frozen=True, repr=False)
 class LoginSecret:
-    """What a device is logged in to with: a password, or a private key with the passphrase that it may need."""
+    """What a device is logged in to with: a password or a private key. Stored keys are open: no passphrase."""
 
     username: str
     password: str | None = None
@@ -120,24 +115,21 @@ def _stored(tx: Transaction, vault: Vault, credential_id: UUID, secrets: Secrets
     if credential.credential_type in SSH_TYPES and not credential.username:
         raise InvalidInput("username: is missing, devices ask for one")
     if secrets.secret is not None:
-        _seal_secret(tx, vault, credential, secrets.secret, secrets.passphrase)
+        vault.seal(tx, credential_id, "secret", _checked_secret(credential.credential_type, secrets))
     elif secrets.passphrase is not None:
         raise InvalidInput("passphrase: send it together with the private key that it opens")
     if secrets.enable_secret is not None:
-        vault.seal(tx, credential.id, "enable_secret", secrets.enable_secret)
+        vault.seal(tx, credential_id, "enable_secret", secrets.enable_secret)
     return find(tx, credential_id) or credential
 
 
-def _seal_secret(tx: Transaction, vault: Vault, credential: Credential, secret: str, passphrase: str | None) -> None:
-    if credential.credential_type == "ssh_key":
-        secret = checked_private_key(secret, passphrase)
-    elif passphrase is not None:
+def _checked_secret(credential_type: str, secrets: Secrets) -> str:
+    assert secrets.secret is not None
+    if credential_type == "ssh_key":
+        return opened_private_key(secrets.secret, secrets.passphrase)
+    if secrets.passphrase is not None:
         raise InvalidInput("passphrase: is for credentials of the type ssh_key")
-    vault.seal(tx, credential.id, "secret", secret)
-    if passphrase is None:
-        vault.forget(tx, credential.id, "passphrase")
-    else:
-        vault.seal(tx, credential.id, "passphrase", passphrase)
+    return secrets.secret
 
 
 def delete(tx: Transaction, credential: Credential) -> list[str]:
@@ -198,10 +190,9 @@ def for_login(tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID)
     if credential is None or not credential.is_usable_by(user_id) or credential.username is None:
         raise NotFound("there is no such SSH credential, or it belongs to somebody else: choose another one")
     secret = vault.open(tx, credential_id, "secret")
-    if credential.credential_type == "ssh_password":
-        return LoginSecret(credential.username, password=secret)
-    passphrase = vault.open(tx, credential_id, "passphrase") if "passphrase" in credential.fields else None
-    return LoginSecret(credential.username, private_key=secret, passphrase=passphrase)
+    if credential.credential_type == "ssh_key":
+        return LoginSecret(credential.username, private_key=secret)
+    return LoginSecret(credential.username, password=secret)
 
 
 def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Credential]:

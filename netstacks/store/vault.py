@@ -71,9 +71,6 @@ class Vault:
             raise NotFound(f"this credential has no {field}")
         return self._key(row["key_id"]).open(row["sealed"], _place(credential_id, field))
 
-    def forget(self, tx: Transaction, credential_id: UUID, field: str) -> None:
-        tx.execute(_SQL["forget"], {"credential_id": credential_id, "field": field})
-
     def status(self) -> list[KeyStatus]:
         """Every key that the database knows, oldest first."""
         with self._database.transaction() as tx:

@@ -7,7 +7,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_NOT_TOLD = ("updated_at", "fields", "active_connections")
+_NOT_TOLD = ("updated_at", "active_connections")
 
 
 def changes(old: "DataclassInstance", new: "DataclassInstance") -> dict[str, list[Any]]:

@@ -51,7 +51,7 @@ CREATE INDEX credentials_owner ON credentials (owner_id);
 -- Sealed values (AES-256-GCM), apart from what describes them, so that no listing ever reads one.
 CREATE TABLE vault_secrets (
     credential_id uuid NOT NULL REFERENCES credentials ON DELETE CASCADE,
-    field         text NOT NULL CHECK (field IN ('secret', 'passphrase', 'enable_secret')),
+    field         text NOT NULL CHECK (field IN ('secret', 'enable_secret')),
     key_id        text NOT NULL,
     sealed        bytea NOT NULL,
     PRIMARY KEY (credential_id, field)

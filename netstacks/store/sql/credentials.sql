@@ -10,30 +10,35 @@ SET name = %(name)s, description = %(description)s, credential_type = %(credenti
 WHERE id = %(id)s
 
 -- name: find
-SELECT c.*, ARRAY(SELECT field FROM vault_secrets s WHERE s.credential_id = c.id) AS fields
+SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
+                    WHERE s.credential_id = c.id AND s.field = 'enable_secret') AS has_enable_secret
 FROM credentials c
 WHERE id = %(id)s
 
 -- name: hold
-SELECT c.*, ARRAY(SELECT field FROM vault_secrets s WHERE s.credential_id = c.id) AS fields
+SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
+                    WHERE s.credential_id = c.id AND s.field = 'enable_secret') AS has_enable_secret
 FROM credentials c
 WHERE id = %(id)s
 FOR UPDATE
 
 -- name: personal
-SELECT c.*, ARRAY(SELECT field FROM vault_secrets s WHERE s.credential_id = c.id) AS fields
+SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
+                    WHERE s.credential_id = c.id AND s.field = 'enable_secret') AS has_enable_secret
 FROM credentials c
 WHERE owner_id = %(user_id)s
 ORDER BY lower(name), id
 
 -- name: shared
-SELECT c.*, ARRAY(SELECT field FROM vault_secrets s WHERE s.credential_id = c.id) AS fields
+SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
+                    WHERE s.credential_id = c.id AND s.field = 'enable_secret') AS has_enable_secret
 FROM credentials c
 WHERE vault_type = 'shared'
 ORDER BY lower(name), id
 
 -- name: usable
-SELECT c.*, ARRAY(SELECT field FROM vault_secrets s WHERE s.credential_id = c.id) AS fields
+SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
+                    WHERE s.credential_id = c.id AND s.field = 'enable_secret') AS has_enable_secret
 FROM credentials c
 WHERE (vault_type = 'shared' OR owner_id = %(user_id)s) AND credential_type IN ('ssh_password', 'ssh_key')
 ORDER BY lower(name), id
