@@ -1,12 +1,13 @@
 """The settings: each read once from the environment, each wrong value refused with one line that says what is right."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 SECRETS = frozenset(
@@ -21,8 +22,8 @@ SECRETS = frozenset(
         "license_key",
     }
 )
-_MASK = "***"
-_PASSWORD_IN_URL = re.compile(r"(?<=:)[^:/@]+(?=@)")
+# Greedy up to the last `@`: what somebody forgot to quote in a password is masked too.
+_PASSWORD_IN_URL = re.compile(r"(?P<user>://[^:@]*:).*(?=@)|(?P<query>[?&]\w*password=)[^&]*", re.IGNORECASE)
 
 
 class SettingsError(Exception):
@@ -46,12 +47,27 @@ def _postgres_url(value: str) -> str:
 
 
 def _valkey_url(value: str) -> str:
-    if urlsplit(value.split(",")[0]).scheme not in ("redis", "rediss", "valkey", "valkeys"):
+    if urlsplit(value).scheme not in ("redis", "rediss", "valkey", "valkeys"):
         raise ValueError("must be a URL such as redis://host:6379")
     return value
 
 
-def _origin(values: tuple[str, ...]) -> tuple[str, ...]:
+def _instance_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", value):
+        raise ValueError("must be 1 to 40 letters, digits or any of . _ -")
+    return value
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            raise ValueError(f"has {value!r}: must be addresses or networks such as 10.0.0.0/8") from None
+    return values
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
@@ -63,6 +79,7 @@ _List = Annotated[tuple[str, ...], BeforeValidator(_split)]
 _MasterKey = Annotated[str, AfterValidator(_master_key)]
 _ValkeyUrl = Annotated[str, AfterValidator(_valkey_url)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -78,29 +95,29 @@ class Settings(BaseSettings):
     valkey_url: _ValkeyUrl | None = None
     valkey_sentinel_url: _ValkeyUrl | None = None
     valkey_sentinel_master_name: str = "mymaster"
-    ha_heartbeat_interval_secs: Annotated[float, Field(gt=0)] = 5
-    ha_stale_instance_ttl_secs: Annotated[float, Field(gt=0)] = 30
+    ha_heartbeat_interval_secs: _Seconds = 5
+    ha_stale_instance_ttl_secs: _Seconds = 30
     ha_advertise_host: str | None = None
     ha_peer_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    ha_peer_tls_cert: Path | None = None
-    ha_peer_tls_key: Path | None = None
-    ha_peer_tls_ca: Path | None = None
-    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "ctrl"
+    ha_peer_tls_cert: FilePath | None = None
+    ha_peer_tls_key: FilePath | None = None
+    ha_peer_tls_ca: FilePath | None = None
+    instance_id: Annotated[str, AfterValidator(_instance_id)] = "ctrl"
     web_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     drain_timeout_secs: Annotated[float, Field(ge=1, le=3600)] = 20
-    session_detach_ttl_secs: Annotated[float, Field(ge=1)] = 300
+    session_detach_ttl_secs: Annotated[_Seconds, Field(ge=1)] = 300
     session_log_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 262144
     bootstrap_admin_username: Annotated[str, Field(min_length=1)] = "admin"
     bootstrap_admin_password: Annotated[str, Field(min_length=8)] | None = None
     recording_retention_days: Annotated[int, Field(ge=0)] = 0
     license_key: str | None = None
-    trusted_proxies: _List = ()
-    allowed_origins: Annotated[_List, AfterValidator(_origin)] = ()
+    trusted_proxies: Annotated[_List, AfterValidator(_networks)] = ()
+    allowed_origins: Annotated[_List, AfterValidator(_origins)] = ()
     terminal_web_dir: Path | None = None
     log_format: Literal["text", "json"] = "text"
     llm_breaker_failures: Annotated[int, Field(ge=1)] = 5
-    llm_breaker_cooldown_secs: Annotated[float, Field(gt=0)] = 30
-    llm_timeout_secs: Annotated[float, Field(gt=0)] = 30
+    llm_breaker_cooldown_secs: _Seconds = 30
+    llm_timeout_secs: _Seconds = 30
 
     @classmethod
     def settings_customise_sources(
@@ -111,61 +128,87 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
+        if misfits := list(self._misfits()):
+            raise ValueError("\n".join(misfits))
+        return self
+
+    def _misfits(self) -> Iterator[str]:
         if self.ha_heartbeat_interval_secs * 3 > self.ha_stale_instance_ttl_secs:
-            raise ValueError(
-                f"HA_HEARTBEAT_INTERVAL_SECS={self.ha_heartbeat_interval_secs:g}: it must be at most a third of"
+            yield (
+                f"HA_HEARTBEAT_INTERVAL_SECS={self.ha_heartbeat_interval_secs:g}: must be at most a third of"
                 f" HA_STALE_INSTANCE_TTL_SECS ({self.ha_stale_instance_ttl_secs:g}), or a single late heartbeat makes"
                 " a living instance look dead"
             )
         if self.ha_peer_port and self.web_concurrency > 1:
-            raise ValueError(
-                f"HA_PEER_PORT={self.ha_peer_port}: with WEB_CONCURRENCY={self.web_concurrency} each worker needs a"
-                " private port of its own, so it must be 0"
+            yield (
+                f"HA_PEER_PORT={self.ha_peer_port}: must be 0 with WEB_CONCURRENCY={self.web_concurrency}, each worker"
+                " needs a private port of its own"
             )
         if (self.ha_peer_tls_cert is None) != (self.ha_peer_tls_key is None):
-            raise ValueError("HA_PEER_TLS_CERT and HA_PEER_TLS_KEY: both must be set, or neither")
+            yield "HA_PEER_TLS_CERT and HA_PEER_TLS_KEY: must both be set, or neither"
         if self.terminal_web_dir is not None and not (self.terminal_web_dir / "index.html").is_file():
-            raise ValueError(f"TERMINAL_WEB_DIR={str(self.terminal_web_dir)!r}: there is no index.html in it")
-        return self
+            yield f"TERMINAL_WEB_DIR={str(self.terminal_web_dir)!r}: must be a folder with an index.html in it"
 
 
 def load(environ: Mapping[str, str]) -> Settings:
     """Reads the settings from the environment, an empty value counting as absent; raises SettingsError."""
     values: dict[str, str] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for name in Settings.model_fields:
-        variable = name.upper()
-        value = environ.get(variable, "").strip()
-        path = environ.get(f"{variable}_FILE", "").strip()
-        if path and value:
-            problems.append(f"{variable} and {variable}_FILE are both set: leave one of them out")
-        elif path:
-            try:
-                value = Path(path).read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{variable}_FILE={path!r}: cannot be read ({type(error).__name__})")
-                continue
-        if value:
-            values[name] = value
+        try:
+            if value := _read(name, environ):
+                values[name] = value
+        except ValueError as error:
+            problems[name] = str(error)
     try:
         settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        # Not chained: the cause shows the values, secrets among them.
-        raise SettingsError("\n".join([*problems, *(_line(detail, values) for detail in error.errors())])) from None
+        problems = {_name(detail): _line(detail, values) for detail in error.errors()} | problems
     if problems:
-        raise SettingsError("\n".join(problems))
+        # Outside the handler: a chained cause would show the values, secrets among them.
+        raise SettingsError("\n".join(problems.values()))
     return settings
 
 
+def _read(name: str, environ: Mapping[str, str]) -> str:
+    """The value of a variable, or what stands in the file that NAME_FILE names; raises ValueError."""
+    variable = name.upper()
+    value = environ.get(variable, "").strip()
+    path = environ.get(f"{variable}_FILE", "").strip() if name in SECRETS else ""
+    if not path:
+        return value
+    if value:
+        raise ValueError(f"{variable} and {variable}_FILE: must not both be set")
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{variable}_FILE={path!r}: must be a readable text file ({type(error).__name__})") from None
+
+
+def _name(detail: Any) -> str:
+    """The setting that is wrong, empty when several do not fit together."""
+    return str(detail["loc"][0]) if detail["loc"] else ""
+
+
 def _line(detail: Any, values: Mapping[str, str]) -> str:
-    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if not detail["loc"]:
-        return str(message)
-    name = detail["loc"][0]
+    name = _name(detail)
+    message: str = detail["msg"]
+    for theirs, ours in _WORDING.items():
+        message = message.replace(theirs, ours)
+    if not name:
+        return message
     if detail["type"] == "missing":
-        return f"{name.upper()} is not set: {_WHAT_FOR.get(name, 'it is needed')}"
-    message = message[0].lower() + message[1:]
-    return f"{name.upper()}={shown(name, values.get(name, ''))!r}: {message}"
+        return f"{name.upper()} is not set: {_WHAT_FOR[name]}"
+    return f"{name.upper()}={shown(name, values[name])!r}: {message.split(', unable')[0]}"
+
+
+# What pydantic says, made to follow a colon.
+_WORDING = {
+    "Value error, ": "",
+    "Input should ": "must ",
+    "String should ": "must ",
+    "Path does not point to ": "must be the path of ",
+}
 
 
 _WHAT_FOR = {
@@ -177,10 +220,14 @@ _WHAT_FOR = {
 
 def shown(name: str, value: Any) -> str:
     """A setting's value as a person may see it: secrets masked, URLs without their password."""
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    if name in SECRETS and value is not None:
-        return _PASSWORD_IN_URL.sub(_MASK, text) if name.endswith("_url") and "://" in text else _MASK
-    return text
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    if name not in SECRETS:
+        return text
+    return _PASSWORD_IN_URL.sub(_mask_password, text) if name.endswith("_url") and "://" in text else "***"
+
+
+def _mask_password(match: re.Match[str]) -> str:
+    return f"{match['user'] or match['query']}***"
 
 
 def effective(settings: Settings) -> dict[str, str]:
