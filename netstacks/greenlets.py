@@ -25,6 +25,7 @@ __all__ = [
     "Periodic",
     "Queue",
     "RLock",
+    "Watch",
     "current",
     "deadline",
     "in_thread",
@@ -79,6 +80,38 @@ def deadline(seconds: float, error: Exception) -> Iterator[None]:
         raise error from None
     finally:
         timeout.close()
+
+
+class Watch:
+    """Waits for one descriptor, for one greenlet at a time, and can be woken by others."""
+
+    def __init__(self, descriptor: int) -> None:
+        loop = gevent.get_hub().loop
+        self._event = Event()
+        self._readable = loop.io(descriptor, 1)
+        self._writable = loop.io(descriptor, 2)
+
+    def wait(self, *, read: bool = False, write: bool = False) -> None:
+        """Until the descriptor can be read or written as asked, or `wake` was called since the last wait."""
+        watchers = [self._readable] * read + [self._writable] * write
+        try:
+            for watcher in watchers:
+                watcher.start(self._event.set)
+            self._event.wait()
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+            self._event.clear()
+
+    def wake(self) -> None:
+        self._event.set()
+
+    def close(self) -> None:
+        """Wakes who waits; to be called before the descriptor is closed."""
+        self._event.set()
+        for watcher in (self._readable, self._writable):
+            watcher.stop()
+            watcher.close()
 
 
 class Periodic:

@@ -9,8 +9,9 @@ from netstacks.store import audit, hostkeys
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
 from netstacks.store.pool import Database
-from netstacks.terminal.hostkeys import HostKeyPrompts, check_host_key
-from netstacks.terminal.ssh import HostKey, SshTarget, Transport, open_shell
+from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key
+from netstacks.terminal.ssh import SshTarget, open_shell
+from netstacks.terminal.transport import Transport
 
 # A refused log-in is not tried again for so long: clients retry by themselves, and devices lock accounts.
 REFUSED_LOGIN_SECS = 15.0
@@ -44,7 +45,6 @@ class Dialer:
             username=secret.username,
             password=secret.password,
             private_key=secret.private_key,
-            passphrase=secret.passphrase,
             legacy_algorithms=target.legacy_algorithms,
             term=term,
             cols=cols,
@@ -69,7 +69,8 @@ class Dialer:
 
     def _check_host_key(self, actor: Actor, target: Target, found: HostKey) -> None:
         with self._database.transaction() as tx:
-            stored = hostkeys.find(tx, target.host, target.port)
+            row = hostkeys.find(tx, target.host, target.port)
+        stored = HostKey(row.key_type, row.public_key) if row else None
         if check_host_key(self._prompts, actor.id, target.host, target.port, found, stored):
             with self._database.transaction() as tx:
                 hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)

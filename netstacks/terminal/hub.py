@@ -81,17 +81,13 @@ class Hub:
         facts = session.facts
         if attachment.kind is Kind.CONTROL:
             self._outbox.put(sessions.mark_attached, facts.id, facts.epoch, session.cols, session.rows)
-        log.info(
-            "session.attached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username
-        )
+        log.info("session.attached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username)
 
     def _detached(self, session: Session, attachment: Attachment) -> None:
         facts = session.facts
         if attachment.kind is Kind.CONTROL and session.is_live:
             self._outbox.put(sessions.mark_detached, facts.id, facts.epoch)
-        log.info(
-            "session.detached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username
-        )
+        log.info("session.detached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username)
 
     def _closed(self, session: Session, reason: str) -> None:
         self._sessions.pop(session.id, None)

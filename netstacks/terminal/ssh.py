@@ -1,0 +1,237 @@
+"""SSH to devices, on libssh in non-blocking mode: the hub waits, never the process (pitfalls 11)."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ssh import options
+from ssh.channel import Channel
+from ssh.error_codes import SSH_AGAIN
+from ssh.exceptions import EOF, BaseSSHError
+from ssh.session import SSH_AUTH_AGAIN, SSH_READ_PENDING, SSH_WRITE_PENDING, Session
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError, DeviceUnreachable
+from netstacks.terminal import ssh_login
+from netstacks.terminal.hostkeys import HostKey
+
+CONNECT_SECS = 10.0
+LOGIN_SECS = 20.0
+# A host that is gone is noticed by the kernel after about this long, typing or not.
+DEAD_HOST_SECS = 90
+# Key exchange computes for tens of milliseconds in C: so many at a time leave the loop to others.
+_KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
+# A writer that waits for the device's window looks again this often: the reader may have taken the news.
+_WINDOW_SECS = 0.05
+
+# Added to libssh's own lists for devices that are allowed them: what network gear of the 2000s speaks.
+_LEGACY = (
+    (options.KEY_EXCHANGE, "diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1,diffie-hellman-group1-sha1"),
+    (options.HOSTKEYS, "ssh-rsa"),
+    (options.PUBLICKEY_ACCEPTED_TYPES, "ssh-rsa"),
+    (options.CIPHERS_C_S, "aes256-cbc,aes192-cbc,aes128-cbc,3des-cbc"),
+    (options.CIPHERS_S_C, "aes256-cbc,aes192-cbc,aes128-cbc,3des-cbc"),
+    (options.HMAC_C_S, "hmac-sha1"),
+    (options.HMAC_S_C, "hmac-sha1"),
+)
+
+
+@dataclass(frozen=True)
+class SshTarget:
+    """What to dial, how to log in, and the terminal to ask for."""
+
+    host: str
+    port: int
+    username: str
+    password: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+    legacy_algorithms: bool = False
+    term: str = "xterm-256color"
+    cols: int = 80
+    rows: int = 24
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def open_shell(target: SshTarget, *, check_host_key: Callable[[HostKey], None]) -> "Shell":
+    """Connects, has the host key checked, logs in and opens a shell; it may be killed anywhere and leaves nothing.
+
+    `check_host_key` raises HostKeyRejected to refuse, and may wait for a person: no deadline runs meanwhile. Raises
+    DeviceUnreachable, DeviceLoginRefused or DeviceError, all in words for the user.
+    """
+    connection = Connection(target)
+    try:
+        with greenlets.deadline(CONNECT_SECS, DeviceUnreachable(f"{target.address} did not answer as an SSH server")):
+            connection.connect()
+        check_host_key(connection.host_key())
+        with greenlets.deadline(LOGIN_SECS, DeviceError(f"{target.address} took too long to log in")):
+            ssh_login.log_in(connection, target)
+            return Shell(connection, _open_channel(connection, target))
+    except BaseException:
+        connection.close()
+        raise
+
+
+class Connection:
+    """A libssh session and the hub's view of its socket."""
+
+    def __init__(self, target: SshTarget) -> None:
+        self._target = target
+        try:
+            sock = socket.create_connection((target.host, target.port), timeout=CONNECT_SECS)
+        except OSError as error:
+            raise DeviceUnreachable(f"{target.address} cannot be reached: {error.strerror or error}") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_HOST_SECS * 1000)
+        sock.setblocking(False)
+        self.session = Session()
+        self.session.options_set(options.HOST, target.host)
+        self.session.options_set(options.USER, target.username)
+        self.session.options_set_port(target.port)
+        # Neither this account's ~/.ssh/config nor its known hosts are the device's business.
+        self.session.options_set_int_val(options.PROCESS_CONFIG, 0)
+        if target.legacy_algorithms:
+            for option, names in _LEGACY:
+                self.session.options_set(option, f"+{names}")
+        self.session.set_blocking(0)
+        self.session.set_socket(sock)
+        # libssh closes the descriptor itself; closed twice it would cut another session (pitfalls 11).
+        self.fd = sock.detach()
+        self.watch = greenlets.Watch(self.fd)
+        self._closed = False
+
+    def connect(self) -> None:
+        self.watch.wait(read=True)
+        try:
+            with _KEY_EXCHANGES:
+                self.drive(self.session.connect)
+        except BaseSSHError as error:
+            raise DeviceUnreachable(f"{self._target.address}: {self._advice(_text(error))}") from error
+
+    def _advice(self, text: str) -> str:
+        if "no match" in text and not self._target.legacy_algorithms:
+            return f"{text}. An old device may need the legacy algorithms, which its entry can allow"
+        return text
+
+    def host_key(self) -> HostKey:
+        key = self.session.get_server_publickey()
+        return HostKey(str(key.key_type()), key.export_pubkey_base64().decode())
+
+    def drive(self, call: Callable[..., int], *arguments: object) -> int:
+        """Repeats a non-blocking call until it is done; returns what it says then, or raises libssh's error."""
+        while (result := call(*arguments)) in (SSH_AGAIN, SSH_AUTH_AGAIN):
+            flags = self.session.get_poll_flags()
+            write = bool(flags & SSH_WRITE_PENDING)
+            self.watch.wait(read=bool(flags & SSH_READ_PENDING) or not write, write=write)
+        return result
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.watch.close()
+            self.session.disconnect()
+
+
+def _open_channel(connection: Connection, target: SshTarget) -> Channel:
+    channel = connection.session.channel_new()
+    for what, call, arguments in (
+        ("open a session", channel.open_session, ()),
+        ("give a terminal", channel.request_pty_size, (target.term, target.cols, target.rows)),
+        ("start a shell", channel.request_shell, ()),
+    ):
+        try:
+            connection.drive(call, *arguments)
+        except BaseSSHError as error:
+            raise DeviceError(f"{target.address} refused to {what}: {_text(error)}") from error
+    return channel
+
+
+class Shell:
+    """A shell on a device: the `Transport` of a session."""
+
+    def __init__(self, connection: Connection, channel: Channel) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._closed = False
+        self._writing = greenlets.BoundedSemaphore(1)
+        self.close_reason = "the device closed the connection"
+
+    def read(self, max_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while size < max_bytes and not self._closed:
+            try:
+                count, data = self._channel.read_nonblocking(max_bytes - size)
+            except EOF:
+                if not parts:
+                    self._note_exit()
+                break
+            except BaseSSHError as error:
+                if not parts:
+                    self.close_reason = f"the connection to the device was lost ({_text(error)})"
+                break
+            if count > 0:
+                parts.append(data)
+                size += count
+            elif parts:
+                break
+            else:
+                self._connection.watch.wait(read=True)
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+
+    def _note_exit(self) -> None:
+        status = self._channel.get_exit_status()
+        if status > 0:
+            self.close_reason = f"the device closed the connection (exit status {status})"
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        with self._writing, self._errors():
+            while view and not self._closed:
+                _, written = self._channel.write(bytes(view[:32768]))
+                view = view[max(0, written) :]
+                self._flush()
+                # Processing a write takes in what the device sent: the reader's descriptor will not tell.
+                self._connection.watch.wake()
+                if view and written <= 0:
+                    greenlets.sleep(_WINDOW_SECS)
+        if self._closed:
+            raise DeviceError("the connection to the device is closed")
+
+    def _flush(self) -> None:
+        while self._connection.session.get_poll_flags() & SSH_WRITE_PENDING and not self._closed:
+            greenlets.wait_write(self._connection.fd)
+            self._connection.session.blocking_flush(0)
+
+    def resize(self, cols: int, rows: int) -> None:
+        with contextlib.suppress(DeviceError), self._errors():
+            self._channel.change_pty_size(cols, rows)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(BaseSSHError):
+                self._channel.close()
+            self._connection.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (BaseSSHError, OSError) as error:
+            raise DeviceError(f"the connection to the device was lost ({_text(error)})") from error
+
+
+def _text(error: Exception) -> str:
+    """libssh's words for what went wrong."""
+    first = error.args[0] if error.args else ""
+    return first.decode(errors="replace") if isinstance(first, bytes) else str(first) or type(error).__name__
