@@ -31,6 +31,9 @@ Handler = Callable[..., None]
 class Sock(flask_sock.Sock):  # type: ignore[misc]
     """Registers WebSocket routes. A handler that returns closes with 1000, one that fails with 1011."""
 
+    app: Flask | None
+    bp: Blueprint | None
+
     def route(
         self, path: str, bp: Blueprint | None = None, *, authorise: Callable[..., Any] | None = None
     ) -> Callable[[Handler], Handler]:
@@ -61,10 +64,9 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
         return decorator
 
     def _front(self, bp: Blueprint | None) -> Flask | Blueprint:
-        if bp is None and self.app is None and self.bp is None:
-            self.bp = Blueprint("__flask_sock", __name__)
-        front: Flask | Blueprint = bp or self.app or self.bp
-        return front
+        if self.bp is None:
+            self.bp = Blueprint("sockets", __name__)  # Registered by `init_app`.
+        return bp or self.app or self.bp
 
 
 class _AlreadyAnswered(Response):
