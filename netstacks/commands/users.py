@@ -44,7 +44,7 @@ def passwd_command(username: str, password: str) -> None:
         user, _ = found
         users.set_password(tx, user.id, password_hash)
         logins.revoke_all(tx, user.id)
-        audit.append(tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, password="changed")
+        audit.append(tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, changed="password")
     click.echo(f"changed the password of {user.username}")
 
 

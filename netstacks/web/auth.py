@@ -157,10 +157,7 @@ def end_login() -> None:
 
 def _identify() -> Identity | None:
     token = _bearer_token()
-    if token is not None:
-        claims = services().tokens.read(TokenType.ACCESS, token)
-    else:
-        claims = _cookie_claims()
+    claims = _cookie_claims() if token is None else services().tokens.read(TokenType.ACCESS, token)
     if claims is None:
         return None
     role = login_states().role(claims.subject)

@@ -140,7 +140,7 @@ def _change_password(user_id: UUID, password: str, *, keep: UUID | None) -> None
         user = users.get(tx, user_id)
         users.set_password(tx, user_id, password_hash)
         logins.revoke_all(tx, user_id, but=keep)
-        _audit(tx, "user.updated", user_id, username=user.username, password="changed")
+        _audit(tx, "user.updated", user_id, username=user.username, changed="password")
     auth.login_states().forget()
 
 

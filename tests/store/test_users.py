@@ -1,0 +1,184 @@
+"""Users and their passwords, the last administrator, the first one."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from netstacks.errors import Conflict, InvalidInput, NotFound
+from netstacks.store import audit, users
+from netstacks.store.passwords import hash_password, is_password
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.schema import migrate
+from netstacks.store.users import Role, User
+from tests.postgres import Postgres
+
+HASH = hash_password("correct horse battery")
+
+
+def add(tx: Transaction, username: str, role: Role = "admin", email: str | None = None) -> User:
+    return users.create(tx, username=username, password_hash=HASH, role=role, email=email)
+
+
+def test_a_password_is_known_by_its_hash_only() -> None:
+    assert is_password("correct horse battery", HASH)
+    assert not is_password("wrong", HASH)
+    assert "correct" not in HASH
+    assert hash_password("correct horse battery") != HASH
+
+
+def test_no_password_is_right_where_there_is_no_hash() -> None:
+    assert not is_password("what an unknown user's password is compared with", None)
+
+
+def test_a_damaged_hash_fits_no_password() -> None:
+    assert not is_password("x", "not a hash")
+
+
+@pytest.mark.parametrize("password", ["", "1234567", "x" * 1025])
+def test_a_password_has_eight_characters_or_more(password: str) -> None:
+    with pytest.raises(InvalidInput, match="8 to 1024"):
+        hash_password(password)
+
+
+@pytest.mark.parametrize("username", ["", "a b", "a>b", "a?b", "a~b", "x" * 65, "a\nb"])
+def test_a_user_name_that_a_token_could_not_carry_is_refused(database: Database, username: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^username: "), database.transaction() as tx:
+        add(tx, username)
+
+
+def test_names_and_addresses_are_unique_whatever_their_case(database: Database) -> None:
+    with database.transaction() as tx:
+        add(tx, "lee", email="lee@example.net")
+    for username, email in (("LEE", None), ("kim", "Lee@Example.net")):
+        with pytest.raises(Conflict), database.transaction() as tx:
+            add(tx, username, email=email)
+
+
+def test_a_name_is_preferred_to_an_equal_address(database: Database) -> None:
+    with database.transaction() as tx:
+        add(tx, "kim", email="lee")
+        lee = add(tx, "lee")
+        found = users.by_login_name(tx, "lee")
+    assert found == (lee, HASH)
+
+
+def retire(tx: Transaction, user: User, **change: object) -> None:
+    values = {"email": None, "display_name": None, "role": "admin", "is_active": True} | change
+    users.update(tx, user.id, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "remove",
+    [
+        lambda tx, user: users.delete(tx, user.id),
+        lambda tx, user: retire(tx, user, is_active=False),
+        lambda tx, user: retire(tx, user, role="operator"),
+    ],
+)
+def test_the_last_active_administrator_stays(database: Database, remove: Callable[[Transaction, User], None]) -> None:
+    with database.transaction() as tx:
+        first, second = add(tx, "first"), add(tx, "second")
+        add(tx, "other", role="operator")
+        remove(tx, first)
+    with pytest.raises(Conflict, match="last active administrator"), database.transaction() as tx:
+        remove(tx, second)
+    with database.transaction() as tx:
+        assert users.get(tx, second.id) == second
+
+
+def test_two_administrators_cannot_remove_each_other_at_once(database: Database) -> None:
+    with database.transaction() as tx:
+        admins = [add(tx, "first"), add(tx, "second")]
+    both_looked = threading.Barrier(2, timeout=5)
+    outcomes: list[str] = []
+
+    def remove(user: User) -> None:
+        try:
+            with database.transaction() as tx:
+                users.get(tx, user.id)
+                both_looked.wait()
+                users.delete(tx, user.id)
+            outcomes.append("removed")
+        except Conflict:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=remove, args=[user]) for user in admins]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(outcomes) == ["refused", "removed"]
+
+
+def test_an_unknown_user_is_not_found(database: Database) -> None:
+    with database.transaction() as tx:
+        user = add(tx, "lee")
+        add(tx, "kim")
+        users.delete(tx, user.id)
+        with pytest.raises(NotFound):
+            users.get(tx, user.id)
+
+
+def test_an_empty_database_gets_an_administrator_with_a_made_up_password(database: Database) -> None:
+    password = users.ensure_administrator(database, "root", None)
+    assert password is not None
+    with database.transaction() as tx:
+        found = users.by_login_name(tx, "root")
+        [row] = audit.page(tx, event="user.created")
+    assert found is not None
+    user, password_hash = found
+    assert user.role == "admin"
+    assert is_password(password, password_hash)
+    assert (row["actor"], password in str(row)) == ("system", False)
+    assert users.ensure_administrator(database, "root", None) is None
+
+
+def test_the_given_password_is_used(database: Database) -> None:
+    assert users.ensure_administrator(database, "root", "given password") == "given password"
+
+
+def test_a_database_with_users_gets_no_administrator(database: Database) -> None:
+    with database.transaction() as tx:
+        add(tx, "lee", role="viewer")
+    assert users.ensure_administrator(database, "root", "given password") is None
+    with database.transaction() as tx:
+        assert [user.username for user in users.every(tx)] == ["lee"]
+
+
+START = """
+import sys
+from netstacks.store.pool import Database
+from netstacks.store.users import ensure_administrator
+database = Database(sys.argv[1])
+database.open()
+print("ready", flush=True)
+sys.stdin.read()
+print(ensure_administrator(database, "root", None))
+database.close()
+"""
+
+
+def test_instances_that_start_together_make_one_administrator(postgres: Postgres) -> None:
+    url = postgres.create_database()
+    database = Database(url)
+    database.open()
+    migrate(database)
+    instances = [
+        subprocess.Popen([sys.executable, "-c", START, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for instance in instances:
+        assert instance.stdout is not None
+        assert instance.stdout.readline() == "ready\n"
+    for instance in instances:
+        assert instance.stdin is not None
+        instance.stdin.close()
+    passwords = [instance.stdout.read().strip() for instance in instances if instance.stdout is not None]
+    assert [instance.wait(30) for instance in instances] == [0] * 4
+    assert sorted(password == "None" for password in passwords) == [False, True, True, True]
+    with database.transaction() as tx:
+        assert len(users.every(tx)) == 1
+    database.close()

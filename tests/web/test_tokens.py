@@ -1,0 +1,81 @@
+"""Tokens: what they prove, and that the real client can read them."""
+
+import base64
+import json
+import time
+from uuid import uuid4
+
+import jwt
+import pytest
+
+from netstacks.web.tokens import ACCESS_TTL, Subject, Tokens, TokenType
+
+SECRET = "a secret of this test that is long enough"
+ALICE = Subject(uuid4(), "alice", "operator", uuid4())
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens(SECRET)
+
+
+def test_a_token_tells_what_it_was_issued_for(tokens: Tokens) -> None:
+    claims = tokens.read(TokenType.REFRESH, tokens.issue(TokenType.REFRESH, ALICE, "id-1"))
+    assert claims is not None
+    assert (claims.subject, claims.token_id) == (ALICE, "id-1")
+
+
+@pytest.mark.parametrize("name", ["alice", "li.na@example.net", "müller", "a_b-c+d", "日本"])
+def test_the_client_reads_the_end_of_an_access_token_with_plain_base64(tokens: Tokens, name: str) -> None:
+    # Every alignment of the claims: `-` or `_` in the segment would switch the client's refreshing off.
+    for padding in ("", "x", "xx"):
+        token = tokens.issue(TokenType.ACCESS, Subject(uuid4(), name + padding, "viewer", uuid4()))
+        segment = token.split(".")[1]
+        assert not set(segment) & set("-_")
+        claims = json.loads(base64.b64decode(segment + "=" * (-len(segment) % 4)))
+        assert isinstance(claims["exp"], int)
+
+
+def test_an_access_token_lives_an_hour(tokens: Tokens) -> None:
+    claims = tokens.read(TokenType.ACCESS, tokens.issue(TokenType.ACCESS, ALICE))
+    assert claims is not None
+    assert 3500 < claims.expires_at - time.time() <= ACCESS_TTL.total_seconds() == 3600
+
+
+@pytest.mark.parametrize("wanted", [TokenType.ACCESS, TokenType.PAGE])
+def test_a_token_of_one_type_is_no_token_of_another(tokens: Tokens, wanted: TokenType) -> None:
+    assert tokens.read(wanted, tokens.issue(TokenType.REFRESH, ALICE, "id-1")) is None
+
+
+def test_instances_with_the_same_secret_accept_each_others_tokens(tokens: Tokens) -> None:
+    assert Tokens(SECRET).read(TokenType.ACCESS, tokens.issue(TokenType.ACCESS, ALICE)) is not None
+
+
+def test_a_token_signed_with_another_secret_is_refused(tokens: Tokens) -> None:
+    assert tokens.read(TokenType.ACCESS, Tokens(SECRET + "!").issue(TokenType.ACCESS, ALICE)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"exp": 1}, {"sub": "no uuid"}, {"sub": None}, {"typ": "admin"}, {"exp": None}, {"exp": "x"}],
+)
+def test_expired_or_deformed_claims_are_refused(tokens: Tokens, change: dict[str, object]) -> None:
+    good = jwt.decode(tokens.issue(TokenType.ACCESS, ALICE), SECRET, algorithms=["HS256"])
+    claims = {name: value for name, value in (good | change).items() if value is not None}
+    assert tokens.read(TokenType.ACCESS, jwt.encode(claims, SECRET, algorithm="HS256")) is None
+
+
+def test_an_unsigned_token_is_refused(tokens: Tokens) -> None:
+    claims = jwt.decode(tokens.issue(TokenType.ACCESS, ALICE), SECRET, algorithms=["HS256"])
+    assert tokens.read(TokenType.ACCESS, jwt.encode(claims, None, algorithm="none")) is None
+
+
+@pytest.mark.parametrize("text", ["", "valid-token-123", "a.b.c", "\u2603"])
+def test_what_is_no_token_is_refused(tokens: Tokens, text: str) -> None:
+    assert tokens.read(TokenType.ACCESS, text) is None
+
+
+def test_the_successor_of_a_refresh_token_id_can_be_told_only_with_the_secret(tokens: Tokens) -> None:
+    first = tokens.new_token_id()
+    assert tokens.next_token_id(first) == Tokens(SECRET).next_token_id(first) != first
+    assert tokens.next_token_id(first) != Tokens(SECRET + "!").next_token_id(first)

@@ -1,0 +1,161 @@
+"""Users as administrators keep them, and everybody's own password."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from netstacks.store.users import User
+from tests.web.conftest import PASSWORD, Api
+
+AddUser = Callable[..., User]
+LogIn = Callable[..., Api]
+
+KIM = {"username": "kim", "password": "kims own password", "role": "viewer", "email": "kim@example.net"}
+
+
+def status_of_log_in(api: Api, username: str, password: str) -> int:
+    return api.client.post("/api/auth/login", json={"username": username, "password": password}).status_code
+
+
+def test_a_created_user_can_log_in_and_is_listed(admin: Api) -> None:
+    created = admin.post("/api/users", json=KIM)
+    assert created.status_code == 201
+    assert (created.json["username"], created.json["role"], created.json["email"]) == ("kim", "viewer", KIM["email"])
+    assert "password" not in created.text
+    assert status_of_log_in(admin, "kim", KIM["password"]) == 200
+    listed = admin.get("/api/users").json
+    assert [user["username"] for user in listed["items"]] == ["admin", "kim"]
+    assert listed["total"] == 2
+    assert admin.get(f"/api/users/{created.json['id']}").json["username"] == "kim"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "member"),
+    [
+        ({"username": "a b"}, 422, "username"),
+        ({"password": "short"}, 422, "password"),
+        ({"role": "king"}, 422, "role"),
+        ({"email": "no address"}, 422, "email"),
+        ({"username": "ADMIN"}, 409, "users_username"),
+        ({"email": "admin@example.net"}, 409, "users_email"),
+    ],
+)
+def test_a_user_who_cannot_be_created_is_refused_in_words(
+    admin: Api, change: dict[str, str], status: int, member: str
+) -> None:
+    answer = admin.post("/api/users", json=KIM | change)
+    assert answer.status_code == status
+    assert member in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("get", "/api/users"),
+        ("post", "/api/users"),
+        ("get", f"/api/users/{uuid4()}"),
+        ("put", f"/api/users/{uuid4()}"),
+        ("delete", f"/api/users/{uuid4()}"),
+        ("put", f"/api/users/{uuid4()}/password"),
+        ("delete", f"/api/users/{uuid4()}/logins"),
+    ],
+)
+def test_only_administrators_keep_users(operator: Api, anonymous: Api, method: str, path: str) -> None:
+    assert getattr(operator, method)(path, json={}).status_code == 403
+    assert getattr(anonymous, method)(path, json={}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("get", "", {}),
+        ("put", "", {"role": "viewer", "is_active": True}),
+        ("delete", "", {}),
+        ("put", "/password", {"password": "long enough"}),
+        ("delete", "/logins", {}),
+    ],
+)
+def test_an_unknown_user_is_a_404(admin: Api, method: str, path: str, body: dict[str, Any]) -> None:
+    assert getattr(admin, method)(f"/api/users/{uuid4()}{path}", json=body).status_code == 404
+
+
+def test_a_profile_is_replaced(admin: Api, add_user: AddUser) -> None:
+    user = add_user("kim", role="viewer", email="kim@example.net", display_name="Kim")
+    answer = admin.put(f"/api/users/{user.id}", json={"role": "operator", "is_active": True, "display_name": "K."})
+    assert answer.status_code == 200
+    assert (answer.json["role"], answer.json["display_name"], answer.json["email"]) == ("operator", "K.", None)
+
+
+def test_a_new_role_counts_at_once_where_it_is_given(admin: Api, operator: Api) -> None:
+    assert "sessions.connect" in operator.get("/api/capabilities").json["permissions"]
+    admin.put(f"/api/users/{operator.user_id}", json={"role": "viewer", "is_active": True})
+    assert "sessions.connect" not in operator.get("/api/capabilities").json["permissions"]
+
+
+def test_a_deactivated_user_is_out_and_stays_out_of_old_log_ins(admin: Api, operator: Api) -> None:
+    path = f"/api/users/{operator.user_id}"
+    admin.put(path, json={"role": "operator", "is_active": False})
+    assert operator.get("/api/auth/me").status_code == 401
+    assert status_of_log_in(admin, "operator", PASSWORD) == 401
+    admin.put(path, json={"role": "operator", "is_active": True})
+    assert operator.get("/api/auth/me").status_code == 401
+    assert status_of_log_in(admin, "operator", PASSWORD) == 200
+
+
+def test_a_deleted_user_is_gone_with_all_log_ins(admin: Api, operator: Api) -> None:
+    assert admin.delete(f"/api/users/{operator.user_id}").status_code == 204
+    assert operator.get("/api/auth/me").status_code == 401
+    assert admin.get(f"/api/users/{operator.user_id}").status_code == 404
+
+
+def test_the_last_administrator_cannot_go(admin: Api, operator: Api) -> None:
+    path = f"/api/users/{admin.user_id}"
+    refused = [
+        admin.delete(path),
+        admin.put(path, json={"role": "operator", "is_active": True}),
+        admin.put(path, json={"role": "admin", "is_active": False}),
+    ]
+    assert [answer.status_code for answer in refused] == [409, 409, 409]
+    assert admin.get("/api/auth/me").status_code == 200
+
+
+def test_a_password_set_by_an_administrator_ends_all_log_ins(admin: Api, operator: Api) -> None:
+    path = f"/api/users/{operator.user_id}/password"
+    assert admin.put(path, json={"password": "short"}).status_code == 422
+    assert admin.put(path, json={"password": "a new password"}).status_code == 204
+    assert operator.get("/api/auth/me").status_code == 401
+    assert status_of_log_in(admin, "operator", PASSWORD) == 401
+    assert status_of_log_in(admin, "operator", "a new password") == 200
+
+
+def test_changing_ones_own_password_ends_the_other_log_ins_only(operator: Api, log_in: LogIn) -> None:
+    other = log_in("operator")
+    body = {"current_password": PASSWORD, "new_password": "a new password"}
+    assert operator.put("/api/auth/password", json=body).status_code == 204
+    assert operator.get("/api/auth/me").status_code == 200
+    assert other.get("/api/auth/me").status_code == 401
+    assert status_of_log_in(operator, "operator", "a new password") == 200
+
+
+def test_ones_own_password_is_changed_only_by_who_knows_it(operator: Api) -> None:
+    body = {"current_password": "wrong", "new_password": "a new password"}
+    # 403: a 401 would make the client refresh its token and try again.
+    statuses = [operator.put("/api/auth/password", json=body).status_code for _ in range(11)]
+    assert statuses == [403] * 10 + [429]
+    assert status_of_log_in(operator, "operator", PASSWORD) == 200
+
+
+def test_what_happens_to_users_is_audited_without_passwords(admin: Api, audited: Callable[[str], Any]) -> None:
+    user_id = admin.post("/api/users", json=KIM).json["id"]
+    admin.put(f"/api/users/{user_id}", json={"role": "operator", "is_active": True})
+    admin.put(f"/api/users/{user_id}/password", json={"password": "another password"})
+    admin.delete(f"/api/users/{user_id}/logins")
+    admin.delete(f"/api/users/{user_id}")
+    rows = audited("user.*")
+    events = [row["event"] for row in rows]
+    assert events == ["user.created", "user.updated", "user.updated", "user.logins_revoked", "user.deleted"]
+    assert {(row["actor"], row["resource"]) for row in rows} == {("admin", f"user:{user_id}")}
+    assert "another password" not in str(rows)
+    assert KIM["password"] not in str(rows)
