@@ -1,0 +1,94 @@
+"""`netstacks users`: users without the web."""
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner, Result
+
+from netstacks.commands.users import users_group
+from netstacks.errors import Conflict, NotFound
+from netstacks.store import audit, logins, users
+from netstacks.store.passwords import is_password
+from netstacks.store.pool import Database
+from netstacks.store.schema import migrate
+from tests.postgres import Postgres
+
+Run = Callable[..., Result]
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    return postgres.create_database()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(url)
+    database.open()
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def run(url: str, database: Database) -> Run:
+    """`run("create", "lee", ..., typed="password")`: the password is typed twice."""
+    environment = {"DATABASE_URL": url, "VAULT_MASTER_KEY": "5e" * 32, "JWT_SECRET": "s" * 32}
+
+    def run(*arguments: str, typed: str = PASSWORD) -> Result:
+        return CliRunner().invoke(users_group, arguments, input=f"{typed}\n{typed}\n", env=environment)
+
+    return run
+
+
+def stored(database: Database, name: str) -> tuple[users.User, str]:
+    with database.transaction() as tx:
+        found = users.by_login_name(tx, name)
+    assert found is not None
+    return found
+
+
+def test_a_user_is_created_with_the_typed_password(run: Run, database: Database) -> None:
+    result = run("create", "lee", "--role", "operator", "--email", "lee@example.net")
+    assert result.exit_code == 0, result.output
+    assert PASSWORD not in result.output
+    user, password_hash = stored(database, "lee@example.net")
+    assert (user.username, user.role) == ("lee", "operator")
+    assert is_password(PASSWORD, password_hash)
+    with database.transaction() as tx:
+        [row] = audit.page(tx, event="user.created")
+    assert (row["actor"], row["resource"]) == ("system", f"user:{user.id}")
+
+
+def test_a_taken_name_is_refused(run: Run) -> None:
+    run("create", "lee", "--role", "operator")
+    assert isinstance(run("create", "LEE", "--role", "viewer").exception, Conflict)
+
+
+def begin_login(database: Database, user_id: UUID) -> UUID:
+    with database.transaction() as tx:
+        return logins.begin(tx, user_id, "page")
+
+
+def test_a_changed_password_ends_all_log_ins(run: Run, database: Database) -> None:
+    run("create", "lee", "--role", "operator")
+    user, _ = stored(database, "lee")
+    login_id = begin_login(database, user.id)
+    result = run("passwd", "lee", typed="another password")
+    assert result.exit_code == 0, result.output
+    assert is_password("another password", stored(database, "lee")[1])
+    with database.transaction() as tx:
+        assert logins.role(tx, login_id) is None
+
+
+def test_the_password_of_nobody_is_not_changed(run: Run) -> None:
+    assert isinstance(run("passwd", "nobody").exception, NotFound)
+
+
+def test_all_users_are_listed(run: Run) -> None:
+    run("create", "lee", "--role", "operator")
+    run("create", "kim", "--role", "admin", "--email", "kim@example.net")
+    assert run("list").output.splitlines() == ["kim  admin  active  kim@example.net", "lee  operator  active  -"]
