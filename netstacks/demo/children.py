@@ -5,10 +5,9 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-_TERM_SECS = 30
+_STOP_SECS = 30
 _TAIL_LINES = 15
 
 
@@ -17,46 +16,49 @@ class ChildEnded(Exception):
 
 
 class Child:
-    """A process whose output goes to `NAME.log` in `log_folder`; Ctrl-C in the terminal does not reach it."""
+    """A process for the time of a `with` block. Its output goes to `log_path`; Ctrl-C in the terminal spares it."""
 
     def __init__(
         self,
         name: str,
         command: Sequence[str],
-        log_folder: Path,
+        log_path: Path,
         *,
         environ: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self._name = name
-        self._log_path = log_folder / f"{name.replace(' ', '-')}.log"
+        self._command = command
+        self._log_path = log_path
+        self._environ = environ
+        self._user = user
+        self._stop_signal = stop_signal
+
+    def __enter__(self) -> Self:
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own programs
-                command,
-                env={**os.environ, **(environ or {})},
-                cwd=cwd,
+                self._command,
+                env=self._environ,
+                user=self._user,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        return self
 
     def check(self) -> None:
         """Raises ChildEnded when the process is gone."""
         code = self._process.poll()
         if code is not None:
             tail = "\n".join(self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
-            raise ChildEnded(f"The {self._name} ended with exit code {code}. The end of its log:\n\n{tail}")
+            raise ChildEnded(f"{self._name} ended with exit code {code}. The end of its log:\n\n{tail}")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(self._stop_signal)
         try:
-            self._process.wait(_TERM_SECS)
-        except subprocess.TimeoutExpired:
+            self._process.wait(_STOP_SECS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -1,30 +1,120 @@
 """A Cisco IOS device to type into, simulated over SSH: `python -m netstacks.demo.device PORT KEY_FILE`."""
 
-import signal
 import sys
+import threading
+from typing import Any
 
 from fakenos import FakeNOS
+from fakenos.plugins.servers import ssh_server_paramiko
+from fakenos.plugins.shell.cmd_shell import CMDShell
 
-NAME = "demo-router"
-USERNAME = "demo"
-PASSWORD = "demo"  # noqa: S105 - it protects nothing
+from netstacks.demo import ROUTER_NAME, ROUTER_PASSWORD, ROUTER_USERNAME
+
+_ENABLED = "{base_prompt}#"
+_CONFIGURING = "{base_prompt}(config)#"
+
+
+def _exit(device: Any, base_prompt: str, current_prompt: str, command: str) -> Any:
+    """Out of the configuration, or else out of the device."""
+    return {"output": None, "new_prompt": _ENABLED} if current_prompt.endswith("(config)#") else True
+
+
+# Beside those that fakenos knows: about two hundred `show` commands.
+_COMMANDS = {
+    "configure terminal": {
+        "output": "Enter configuration commands, one per line.  End with CNTL/Z.",
+        "prompt": _ENABLED,
+        "new_prompt": _CONFIGURING,
+    },
+    "end": {"output": None, "prompt": _CONFIGURING, "new_prompt": _ENABLED},
+    "exit": {"output": _exit},
+    "logout": {"output": True},
+    "enable": {"output": None},
+    "write": {"output": "Building configuration...\n[OK]", "prompt": _ENABLED},
+    "write memory": {"alias": "write", "prompt": _ENABLED},
+}
+
+
+class IosShell(CMDShell):  # type: ignore[misc]
+    """fakenos' shell with what fingers expect of IOS: privileged from the start, and commands may be abbreviated."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.prompt = _ENABLED.format(base_prompt=self.base_prompt)
+
+    def stop(self) -> None:
+        # Not by `exit`, which may only leave the configuration mode.
+        self.stdin.write("logout\n")
+
+    def precmd(self, line: str) -> str:
+        return expand(line, [name for name, it in self.commands.items() if self._check_prompt(it.get("prompt"))])
+
+    def default(self, line: str) -> bool:
+        if self.prompt.endswith("(config)#") and line not in self.commands:
+            return False  # every configuration is accepted, and none is kept
+        return bool(super().default(line))
+
+
+def expand(line: str, commands: list[str]) -> str:
+    """The one command that `line` abbreviates word by word, a word that is written out winning; else the line."""
+    words = line.split()
+    candidates = [command.split() for command in commands]
+    for position, word in enumerate(words):
+        candidates = [known for known in candidates if len(known) > position and known[position].startswith(word)]
+        candidates = [known for known in candidates if known[position] == word] or candidates
+    matches = [known for known in candidates if len(known) == len(words)]
+    return " ".join(matches[0] if len(matches) == 1 else words)
+
+
+def edit_lines(channel: Any, shell_input: Any, replied: threading.Event, running: threading.Event) -> None:
+    """In place of fakenos' own, which knows no backspace: echoes what is typed and hands whole lines to the shell."""
+    line = b""
+    try:
+        while running.is_set() and (byte := channel.read(1)):
+            replied.wait(10)
+            match byte:
+                case b"\r" | b"\n":
+                    channel.write(b"\r\n")
+                    replied.clear()
+                    shell_input.write(line.decode(errors="replace") + "\n")
+                    line = b""
+                case b"\x7f" | b"\b" if line:
+                    channel.write(b"\b \b")
+                    line = line[:-1]
+                case b"\x03" | b"\x15":  # Ctrl-C, Ctrl-U
+                    channel.write(b"\b \b" * len(line))
+                    line = b""
+                case b"\x1b":  # an arrow: ESC [ A
+                    channel.read(2)
+                case _ if byte >= b" " and byte != b"\x7f":
+                    channel.write(byte)
+                    line += byte
+    except (OSError, EOFError):
+        return  # the client has gone
 
 
 def main() -> None:
-    """Serves until it is told to end."""
+    """Serves until the process is ended: the threads that fakenos starts keep it alive."""
     port, key_file = int(sys.argv[1]), sys.argv[2]
     host = {
-        "username": USERNAME,
-        "password": PASSWORD,
+        "username": ROUTER_USERNAME,
+        "password": ROUTER_PASSWORD,
         "port": port,
         "platform": "cisco_ios",
-        "server": {"plugin": "ParamikoSshServer", "configuration": {"address": "127.0.0.1", "ssh_key_file": key_file}},
+        "server": {
+            "plugin": "ParamikoSshServer",
+            "configuration": {"address": "127.0.0.1", "ssh_key_file": key_file, "ssh_banner": "A simulated device"},
+        },
+        "shell": {
+            "plugin": "CMDShell",
+            "configuration": {"intro": f"{ROUTER_NAME}: try `show version` or `sh ip int br`"},
+        },
+        "nos": {"plugin": "cisco_ios", "configuration": {"commands": _COMMANDS}},
     }
-    network = FakeNOS(inventory={"hosts": {NAME: host}})
+    network = FakeNOS(inventory={"hosts": {ROUTER_NAME: host}})
+    network.shell_plugins["CMDShell"] = IosShell
+    ssh_server_paramiko.channel_to_shell_tap = edit_lines
     network.start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pause()
 
 
 if __name__ == "__main__":

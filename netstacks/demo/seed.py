@@ -7,10 +7,20 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from netstacks.demo import device
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from netstacks.demo import ROUTER_NAME, ROUTER_PASSWORD, ROUTER_USERNAME
 from netstacks.demo.children import Child
 
 _START_SECS = 60.0
+
+
+class Refused(Exception):
+    """The controller answered, but not with a success."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"the controller answered {status}: {text}")
+        self.status = status
 
 
 class Api:
@@ -25,7 +35,7 @@ class Api:
         self._token = self.call("POST", "/api/auth/login", body)["access_token"]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; raises urllib's HTTPError for a refusal."""
+        """The answer's JSON; raises Refused, or OSError when there is no answer."""
         request = urllib.request.Request(  # noqa: S310 - our own address
             self._url + path,
             method=method,
@@ -34,68 +44,72 @@ class Api:
         )
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            text = answer.read()
-            return json.loads(text) if text else None
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, error.read().decode(errors="replace")) from error
 
 
-def seed(url: str, username: str, password: str, device_port: int, key_file: Path, controller: Child) -> None:
-    """Waits for the controller and adds what is not there yet."""
-    _wait_until_healthy(url, controller)
+def wait_until_ready(url: str, controller: Child) -> None:
+    """Raises ChildEnded, or SystemExit with what the controller says of itself."""
+    give_up_at = time.monotonic() + _START_SECS
+    while True:
+        try:
+            Api(url).call("GET", "/api/v1/health/ready")
+            return
+        except (Refused, OSError) as error:
+            controller.check()
+            if time.monotonic() > give_up_at:
+                raise SystemExit(f"The controller is not ready after {_START_SECS:g} s: {error}") from None
+        time.sleep(0.2)
+
+
+def seed(url: str, username: str, password: str, device_port: int, key_file: Path) -> bool:
+    """Adds what is not there yet; False when the password is no longer good, and nothing was done."""
     api = Api(url)
     try:
         api.log_in(username, password)
-    except urllib.error.HTTPError as error:
-        if error.code != 401:
+    except Refused as error:
+        if error.status != 401:
             raise
-        print(f"The password of {username} was changed: the demo device is left as it is.")
-        return
-    credential = _find(api.call("GET", "/api/credentials")["items"], name="demo device")
-    if credential is None:
-        body = {"name": "demo device", "credential_type": "ssh_password"}
-        body |= {"username": device.USERNAME, "secret": device.PASSWORD}
-        credential = api.call("POST", "/api/credentials", body)
+        return False
+    _seed_device(api, device_port, _seed_credential(api))
+    api.call("POST", "/api/host-keys", {"host": "127.0.0.1", "port": device_port, "public_key": _public_key(key_file)})
+    api.call("POST", "/api/auth/logout")
+    return True
+
+
+def _seed_credential(api: Api) -> str:
+    members = {"name": "demo device", "credential_type": "ssh_password", "username": ROUTER_USERNAME}
+    known = _find(api.call("GET", "/api/credentials"), **members)
+    id_: str = (known or api.call("POST", "/api/credentials", members | {"secret": ROUTER_PASSWORD}))["id"]
+    return id_
+
+
+def _seed_device(api: Api, port: int, credential_id: str) -> None:
     members = {
-        "name": device.NAME,
+        "name": ROUTER_NAME,
         "host": "127.0.0.1",
-        "port": device_port,
+        "port": port,
         "device_type": "cisco_ios",
         "description": "A simulated Cisco IOS router",
         "site": "demo",
         "manufacturer": "Cisco",
         "model": "simulated",
-        "default_credential_id": credential["id"],
+        "default_credential_id": credential_id,
     }
-    existing = _find(api.call("GET", "/api/devices/browse")["items"], name=device.NAME)
-    if existing is None:
+    known = _find(api.call("GET", f"/api/devices/browse?search={ROUTER_NAME}"), name=ROUTER_NAME, host="127.0.0.1")
+    if known is None:
         api.call("POST", "/api/devices", members)
-    elif existing["port"] != device_port:
-        api.call("PUT", f"/api/devices/{existing['id']}", members)
-    key_type, public_key = _public_key(key_file)
-    host_key = {"host": "127.0.0.1", "port": device_port, "key_type": key_type, "public_key": public_key}
-    api.call("POST", "/api/host-keys", host_key)
+    elif known["port"] != port:
+        api.call("PUT", f"/api/devices/{known['id']}", {"port": port})
 
 
-def _wait_until_healthy(url: str, controller: Child) -> None:
-    give_up_at = time.monotonic() + _START_SECS
-    while True:
-        controller.check()
-        try:
-            with urllib.request.urlopen(f"{url}/api/v1/health/ready", timeout=5):  # noqa: S310
-                return
-        except OSError as error:
-            if time.monotonic() > give_up_at:
-                raise SystemExit(f"the controller did not become healthy within {_START_SECS:g} s: {error}") from error
-        time.sleep(0.2)
+def _find(answer: dict[str, Any], **members: Any) -> dict[str, Any] | None:
+    return next((item for item in answer["items"] if members.items() <= item.items()), None)
 
 
-def _find(items: list[dict[str, Any]], **members: Any) -> dict[str, Any] | None:
-    return next((item for item in items if members.items() <= item.items()), None)
-
-
-def _public_key(key_file: Path) -> tuple[str, str]:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
+def _public_key(key_file: Path) -> str:
     key = load_pem_private_key(key_file.read_bytes(), None)
-    key_type, public_key = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode().split()
-    return key_type, public_key
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
