@@ -52,7 +52,7 @@ class Placement:
     database: bool = True
     """Whether PostgreSQL answered."""
     blind: bool = False
-    """Whether heartbeats prove nothing: see `liveness.may_judge`."""
+    """Whether heartbeats prove nothing: see `liveness.may_judge`. To be asked after they were read."""
     viewer: bool = False
     """Whether the connection is a share's: viewers never claim."""
 

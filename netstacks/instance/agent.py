@@ -69,6 +69,7 @@ class Agent:
         self._clock = clock
         self._accepted = False
         self._contact: _Contact | None = None
+        self._away = False
         self._heart = greenlets.Periodic("heartbeat", self.heartbeat, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
 
@@ -83,7 +84,11 @@ class Agent:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough."""
+        """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough.
+
+        Who is about to claim for that age beats once, after reading it, and asks this then: the registry may have come
+        back empty since our last heartbeat.
+        """
         return not may_judge(self._contact.since if self._contact else None, self._clock(), self._ttl_secs)
 
     def start(self) -> None:
@@ -96,10 +101,12 @@ class Agent:
             pulse = self._registry.heartbeat(self.me.id)
             if not self._accepted:
                 self._compare_secrets()
+            if pulse.state == "draining" and not self.is_draining:
+                self.on_drain()
+            elif pulse.state not in (None, self.me.state):
+                self._registry.set_state(self.me.id, self.me.state)
             if pulse.state is None or self._contact is None or pulse.server != self._contact.server:
                 self._join(pulse)
-            elif pulse.state == "draining" and not self.is_draining:
-                self.on_drain()
             self.snapshot = self._registry.snapshot()
         except RegistryUnavailable as error:
             self._lose_contact(error)
@@ -121,21 +128,48 @@ class Agent:
             self._registry.set_state(self.me.id, state)
 
     def _join(self, pulse: Pulse) -> None:
-        self._contact = None
+        """Registers this instance and makes the registry agree with what it really holds."""
+        # Set first: whatever fails from here on, in other greenlets too, takes it back.
+        self._contact = _Contact(pulse.server, self._clock())
         self._registry.register(self.me)
-        records = self._sessions.records()
-        answers = self._registry.publish(*records)
-        self._sessions.fence([each.id for each, answer in zip(records, answers, strict=True) if answer == "fenced"])
+        published = self._registry.sessions_of(self.me.id)
+        held = self._sessions.records()
+        self._publish(held)
+        holding = {each.id for each in held}
+        for stray in published:
+            if stray.id not in holding:
+                self._registry.remove(stray.id, self.me.id, stray.epoch)
         if pulse.state is None:
             self._registry.record_event("joined", self.me.id)
-        self._contact = _Contact(pulse.server, self._clock())
-        log.info("instance.joined", instance_id=self.me.id, sessions=len(records), server=pulse.server)
+        self._away = False
+        log.info("instance.joined", instance_id=self.me.id, sessions=len(held), server=pulse.server)
         # While we were away, others may have claimed and even ended what we hold.
         self._sessions.recheck()
 
+    def publish(self, record: SessionRecord) -> None:
+        """Tells the cluster of a session that this instance holds already; later, if the registry is away."""
+        try:
+            self._publish([record])
+        except RegistryUnavailable as error:
+            self._lose_contact(error)
+
+    def _publish(self, records: list[SessionRecord]) -> None:
+        answers = self._registry.publish(*records)
+        self._sessions.fence([each.id for each, answer in zip(records, answers, strict=True) if answer == "fenced"])
+
+    def withdraw(self, session_id: UUID, epoch: int) -> None:
+        """Tells the cluster of a session that this instance no longer holds; later, if the registry is away."""
+        try:
+            self._registry.remove(session_id, self.me.id, epoch)
+        except RegistryUnavailable as error:
+            self._lose_contact(error)
+
     def _lose_contact(self, error: RegistryUnavailable) -> None:
+        """The next heartbeat that succeeds joins anew, and so makes up for whatever failed meanwhile."""
         self._contact = None
-        log.warning("registry.lost", error=str(error))
+        if not self._away:
+            self._away = True
+            log.warning("registry.away", error=str(error))
 
     def reap(self) -> None:
         """Ends what our users have left behind, and forgets instances that died, unless we might be wrong about it."""

@@ -1,0 +1,398 @@
+"""The agent against the registry in memory, driven by hand and by a clock of the test's own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.cluster.model import Instance, SessionRecord
+from netstacks.errors import RegistryUnavailable
+from netstacks.instance.agent import Agent
+from netstacks.registry.base import Pulse
+from netstacks.registry.memory import MemoryRegistry
+from tests.cluster.facts import SESSION, instance, record
+
+TTL_SECS = 30.0
+OTHER_SECRETS = "vault:2 jwt:2"
+
+
+class Registry(MemoryRegistry):
+    """The registry in memory, with the troubles of one in Valkey."""
+
+    def __init__(self, clock: "Clock") -> None:
+        super().__init__(clock)
+        self.away = False
+        self.run = 1
+
+    def heartbeat(self, instance_id: str) -> Pulse:
+        self._reach()
+        return replace(super().heartbeat(instance_id), server=f"run {self.run}")
+
+    def publish(self, *records: SessionRecord):
+        self._reach()
+        return super().publish(*records)
+
+    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
+        self._reach()
+        return super().remove(session_id, owner, epoch)
+
+    def set_state(self, instance_id: str, state) -> bool:
+        self._reach()
+        return super().set_state(instance_id, state)
+
+    def reap(self, ttl_secs: float) -> list[str]:
+        self._reach()
+        return super().reap(ttl_secs)
+
+    def deregister(self, instance_id: str) -> None:
+        self._reach()
+        super().deregister(instance_id)
+
+    def _reach(self) -> None:
+        if self.away:
+            raise RegistryUnavailable("no answer")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Sessions:
+    """What an instance holds, and what its agent told it."""
+
+    def __init__(self, *records: SessionRecord) -> None:
+        self.held = list(records)
+        self.fenced: list[UUID] = []
+        self.rechecks = 0
+        self.expiries = 0
+
+    def records(self) -> list[SessionRecord]:
+        return list(self.held)
+
+    def fence(self, session_ids: Sequence[UUID]) -> None:
+        self.fenced += session_ids
+        self.held = [each for each in self.held if each.id not in session_ids]
+
+    def recheck(self) -> None:
+        self.rechecks += 1
+
+    def expire_detached(self) -> None:
+        self.expiries += 1
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(clock: Clock) -> Registry:
+    return Registry(clock)
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions(record("a"))
+
+
+def make_agent(me: Instance, registry: Registry, sessions: Sessions) -> Agent:
+    return Agent(me, registry, sessions, interval_secs=5.0, ttl_secs=TTL_SECS, clock=registry.now)
+
+
+@pytest.fixture
+def agent(registry: Registry, sessions: Sessions) -> Agent:
+    return make_agent(instance("a"), registry, sessions)
+
+
+def kinds(registry: Registry) -> list[str]:
+    return [event.kind for event in registry.events()]
+
+
+# Joining and beating
+
+
+def test_the_first_heartbeat_registers_the_instance_and_all_it_holds(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    assert agent.is_leased
+    assert registry.session(SESSION) == record("a")
+    assert list(agent.snapshot.instances) == ["a"]
+    assert kinds(registry) == ["joined"]
+
+
+def test_a_heartbeat_registers_nothing_twice(agent: Agent, registry: Registry, sessions: Sessions) -> None:
+    agent.heartbeat()
+    agent.heartbeat()
+    assert kinds(registry) == ["joined"]
+    assert sessions.rechecks == 1
+
+
+def test_a_reaped_instance_joins_again_and_checks_what_it_holds(
+    agent: Agent, registry: Registry, sessions: Sessions
+) -> None:
+    agent.heartbeat()
+    registry.deregister("a")
+    agent.heartbeat()
+    assert registry.session(SESSION) == record("a")
+    assert sessions.rechecks == 2
+    assert kinds(registry) == ["joined", "joined"]
+
+
+def test_what_another_instance_claimed_meanwhile_is_fenced(
+    agent: Agent, registry: Registry, sessions: Sessions
+) -> None:
+    agent.heartbeat()
+    registry.deregister("a")
+    registry.register(instance("b"))
+    registry.publish(record("b", 2))
+    agent.heartbeat()
+    assert sessions.fenced == [SESSION]
+    assert registry.session(SESSION) == record("b", 2)
+
+
+@pytest.mark.parametrize("event", ["outage", "restart"])
+def test_after_an_outage_or_a_failover_everything_is_registered_anew(
+    agent: Agent, registry: Registry, sessions: Sessions, event: str
+) -> None:
+    agent.heartbeat()
+    if event == "outage":
+        registry.away = True
+        agent.heartbeat()
+        assert not agent.is_leased
+        registry.away = False
+    else:
+        registry.run = 2
+    registry.remove(SESSION, "a", 1)  # a write that a failover lost
+    agent.heartbeat()
+    assert agent.is_leased
+    assert registry.session(SESSION) == record("a")
+    assert kinds(registry) == ["joined"]
+
+
+def test_a_registry_that_is_away_at_the_start_is_joined_when_it_appears(agent: Agent, registry: Registry) -> None:
+    registry.away = True
+    agent.heartbeat()
+    assert not agent.is_leased
+    assert agent.me.state == "active"
+    registry.away = False
+    agent.heartbeat()
+    assert agent.is_leased
+
+
+# Sessions that come and go
+
+
+def test_a_publication_that_failed_is_made_up_for(agent: Agent, registry: Registry, sessions: Sessions) -> None:
+    agent.heartbeat()
+    another = record("a", session_id=UUID(int=2))
+    sessions.held.append(another)
+    registry.away = True
+    agent.publish(another)
+    registry.away = False
+    agent.heartbeat()
+    assert registry.session(another.id) == another
+
+
+def test_a_withdrawal_that_failed_is_made_up_for(agent: Agent, registry: Registry, sessions: Sessions) -> None:
+    agent.heartbeat()
+    sessions.held.clear()
+    registry.away = True
+    agent.withdraw(SESSION, 1)
+    registry.away = False
+    agent.heartbeat()
+    assert registry.session(SESSION) is None
+
+
+def test_a_publication_that_comes_too_late_fences_the_session(
+    agent: Agent, registry: Registry, sessions: Sessions
+) -> None:
+    agent.heartbeat()
+    registry.register(instance("b"))
+    registry.publish(record("b", 2))
+    agent.publish(record("a", 1))
+    assert sessions.fenced == [SESSION]
+
+
+# Judging others
+
+
+def test_an_instance_is_blind_until_one_ttl_after_contact_was_regained(
+    agent: Agent, registry: Registry, clock: Clock
+) -> None:
+    agent.heartbeat()
+    assert agent.is_blind
+    clock.now += TTL_SECS + 1
+    agent.heartbeat()
+    assert not agent.is_blind
+    registry.away = True
+    agent.heartbeat()
+    assert agent.is_blind
+    registry.away = False
+    agent.heartbeat()
+    clock.now += TTL_SECS
+    assert agent.is_blind
+    clock.now += 1
+    assert not agent.is_blind
+
+
+def test_a_restart_of_the_registry_blinds_even_when_no_heartbeat_failed(
+    agent: Agent, registry: Registry, clock: Clock
+) -> None:
+    agent.heartbeat()
+    clock.now += TTL_SECS + 1
+    registry.run = 2
+    agent.heartbeat()
+    assert agent.is_blind
+
+
+def test_the_dead_are_reaped_by_whoever_sees(agent: Agent, registry: Registry, clock: Clock) -> None:
+    agent.heartbeat()
+    registry.register(instance("b"))
+    clock.now += TTL_SECS + 1
+    agent.heartbeat()
+    agent.reap()
+    assert registry.instance("b") is None
+    newest = registry.events()[0]
+    assert (newest.kind, newest.instance_id, newest.details) == ("reaped", "b", {"by": "a"})
+
+
+def test_nobody_is_reaped_by_whoever_is_blind(agent: Agent, registry: Registry, clock: Clock) -> None:
+    registry.register(instance("b"))
+    clock.now += TTL_SECS + 1
+    agent.heartbeat()
+    agent.reap()
+    assert registry.instance("b") is not None
+
+
+def test_detached_sessions_expire_whatever_the_registry_does(
+    agent: Agent, registry: Registry, sessions: Sessions
+) -> None:
+    registry.away = True
+    agent.heartbeat()
+    agent.reap()
+    assert sessions.expiries == 1
+
+
+def test_a_registry_that_fails_while_reaping_is_no_error(agent: Agent, registry: Registry, clock: Clock) -> None:
+    agent.heartbeat()
+    clock.now += TTL_SECS + 1
+    registry.away = True
+    agent.reap()
+    assert not agent.is_leased
+
+
+# Secrets
+
+
+def test_a_newcomer_with_other_secrets_is_refused_and_says_which(
+    agent: Agent, registry: Registry, sessions: Sessions
+) -> None:
+    agent.heartbeat()
+    newcomer = make_agent(replace(instance("b"), secrets_fingerprint=OTHER_SECRETS), registry, Sessions())
+    newcomer.heartbeat()
+    assert newcomer.me.state == "refused"
+    assert newcomer.differing_secrets == ("VAULT_MASTER_KEY",)
+    agent.heartbeat()
+    assert agent.snapshot.instances["b"].state == "refused"
+    assert (agent.me.state, agent.differing_secrets) == ("active", ())
+
+
+def test_a_third_instance_is_not_measured_by_the_refused_one(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    for name, fingerprint in (("b", OTHER_SECRETS), ("c", OTHER_SECRETS), ("d", agent.me.secrets_fingerprint)):
+        other = make_agent(replace(instance(name), secrets_fingerprint=fingerprint), registry, Sessions())
+        other.heartbeat()
+        assert other.me.state == ("active" if name == "d" else "refused")
+
+
+def test_a_refused_instance_is_accepted_when_nobody_is_left_to_differ_from(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    newcomer = make_agent(replace(instance("b"), secrets_fingerprint=OTHER_SECRETS), registry, Sessions())
+    newcomer.heartbeat()
+    agent.leave()
+    newcomer.heartbeat()
+    assert (newcomer.me.state, newcomer.differing_secrets) == ("active", ())
+    found = registry.instance("b")
+    assert found is not None
+    assert found.state == "active"
+
+
+# Draining and leaving
+
+
+def test_a_draining_instance_says_so_and_goes_on_beating(agent: Agent, registry: Registry, clock: Clock) -> None:
+    agent.heartbeat()
+    agent.drain()
+    assert agent.is_draining
+    clock.now += 5
+    agent.heartbeat()
+    found = registry.instance("a")
+    assert found is not None
+    assert (found.state, found.last_heartbeat_at) == ("draining", clock.now)
+
+
+def test_an_instance_drains_without_the_registry_and_says_so_later(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    registry.away = True
+    agent.drain()
+    assert agent.is_draining
+    registry.away = False
+    agent.heartbeat()
+    found = registry.instance("a")
+    assert found is not None
+    assert found.state == "draining"
+
+
+def test_a_reaped_instance_that_drains_joins_as_draining(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    agent.drain()
+    registry.deregister("a")
+    agent.heartbeat()
+    found = registry.instance("a")
+    assert found is not None
+    assert found.state == "draining"
+
+
+def test_an_administrators_wish_to_drain_is_heard_at_the_next_heartbeat(agent: Agent, registry: Registry) -> None:
+    asked: list[str] = []
+    agent.on_drain = lambda: asked.append("drain")
+    agent.heartbeat()
+    registry.set_state("a", "draining")
+    agent.heartbeat()
+    assert asked == ["drain"]
+    agent.drain()
+    agent.heartbeat()
+    assert asked == ["drain"]
+
+
+def test_an_instance_that_left_is_forgotten_with_all_it_had(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    agent.leave()
+    assert registry.instance("a") is None
+    assert registry.session(SESSION) is None
+    assert kinds(registry) == ["left", "joined"]
+
+
+def test_leaving_without_the_registry_is_no_error(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    registry.away = True
+    agent.leave()
+
+
+def test_the_agent_beats_by_itself_until_it_leaves(registry: Registry, sessions: Sessions) -> None:
+    agent = Agent(instance("a"), registry, sessions, interval_secs=0.01, ttl_secs=TTL_SECS)
+    agent.start()
+    with greenlets.deadline(5.0, AssertionError("no second heartbeat")):
+        while not agent.is_leased:
+            greenlets.sleep(0.005)
+        registry.deregister("a")
+        while registry.instance("a") is None:
+            greenlets.sleep(0.005)
+    agent.leave()
+    greenlets.sleep(0.05)
+    assert registry.instance("a") is None

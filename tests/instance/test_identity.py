@@ -1,0 +1,42 @@
+import re
+
+from netstacks.instance.identity import differing_secrets, new_instance_id, secrets_fingerprint
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(32)
+MINE = secrets_fingerprint(KEY, "a secret")
+
+
+def test_an_instance_id_is_the_prefix_and_eight_hex_digits() -> None:
+    assert re.fullmatch(r"ctrl-[0-9a-f]{8}", new_instance_id())
+    assert re.fullmatch(r"blue-[0-9a-f]{8}", new_instance_id("blue"))
+
+
+def test_no_two_processes_share_an_id() -> None:
+    assert len({new_instance_id() for _ in range(100)}) == 100
+
+
+def test_the_same_secrets_have_the_same_fingerprint() -> None:
+    assert secrets_fingerprint(KEY, "a secret") == MINE
+
+
+def test_a_fingerprint_contains_no_secret() -> None:
+    assert KEY.hex() not in MINE
+    assert "a secret" not in MINE
+
+
+def test_a_jwt_secret_cannot_be_guessed_without_the_vaults_key() -> None:
+    """The same weak secret looks different in every installation."""
+    assert MINE.split()[1] != secrets_fingerprint(OTHER_KEY, "a secret").split()[1]
+
+
+def test_the_secret_that_differs_is_named() -> None:
+    assert differing_secrets(MINE, [secrets_fingerprint(KEY, "another")]) == ("JWT_SECRET",)
+    assert differing_secrets(MINE, [secrets_fingerprint(OTHER_KEY, "a secret")]) == ("VAULT_MASTER_KEY",)
+
+
+def test_one_accepted_fingerprint_is_enough() -> None:
+    assert differing_secrets(MINE, [secrets_fingerprint(OTHER_KEY, "another"), MINE]) == ()
+
+
+def test_the_first_instance_differs_from_nobody() -> None:
+    assert differing_secrets(MINE, []) == ()
