@@ -1,8 +1,10 @@
 """A real controller for tests: gunicorn with a gevent worker, spoken to over HTTP and WebSockets as clients do."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -192,7 +194,9 @@ class Terminal:
         self.frames: list[int] = []
         self.close: tuple[int, str] | None = None
         url = f"ws://127.0.0.1:{api.controller.port}{path}?{urlencode({**query, 'token': api.token})}"
-        self.socket: ClientConnection = connect(url, origin=origin, max_size=None, ping_interval=None)  # type: ignore[arg-type]
+        self.socket: ClientConnection = connect(
+            url, origin=origin, max_size=None, ping_interval=None, close_timeout=1, legacy=True
+        )  # type: ignore[arg-type]
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -228,7 +232,9 @@ class Terminal:
     def expect(self, text: str | bytes, timeout_secs: float = 30) -> None:
         """Waits until the device has printed `text`."""
         wanted = text.encode() if isinstance(text, str) else text
-        until(lambda: wanted in self.output or self._over(wanted), f"{wanted!r} in {self.output[-300:]!r}", timeout_secs)
+        until(
+            lambda: wanted in self.output or self._over(wanted), f"{wanted!r} in {self.output[-300:]!r}", timeout_secs
+        )
 
     def _over(self, wanted: bytes) -> bool:
         assert self.close is None, f"closed with {self.close} {self.errors} before {wanted!r}: {self.output[-300:]!r}"
@@ -251,6 +257,8 @@ class Terminal:
 
     def vanish(self) -> None:
         """Cuts the TCP connection without a word."""
+        with contextlib.suppress(OSError):
+            self.socket.socket.shutdown(socket.SHUT_RDWR)
         self.socket.socket.close()
         self._reader.join(10)
 

@@ -39,7 +39,19 @@ class Postgres:
         )
 
     def start(self) -> "Postgres":
-        command = [_BIN / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
+        command = [
+            _BIN / "postgres",
+            "-D",
+            self._data,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-k",
+            "",
+            "-c",
+            "fsync=off",
+        ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *self._options], user=self._user, cwd=self._folder, stdout=log, stderr=log

@@ -181,6 +181,10 @@ class Broker:
         if session is not None:
             _check_user(session.facts.user_id, actor)
             return session
+        ended = self._hub.ended(token)
+        if ended is not None:
+            _check_user(ended[0], actor)
+            raise SessionGone(f"it has ended: {ended[1]}")
         with self._database.transaction() as tx:
             row = sessions.find_by_token(tx, token)
         if row is None:
@@ -223,9 +227,7 @@ class Broker:
             target = targets.resolve(tx, wish)
             credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
             end, sha256, kept = recordings.tail(tx, row.id, self._log_bytes)
-        transport = self._dialer.dial(
-            actor, target, credential_id, secret, term=row.term, cols=row.cols, rows=row.rows
-        )
+        transport = self._dialer.dial(actor, target, credential_id, secret, term=row.term, cols=row.cols, rows=row.rows)
         output = OutputLog(self._log_bytes, start=end - len(kept))
         output.append(kept, keep_from=end)
         session = self._adopt(row, token, transport, output, previous_sha256=sha256)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.model import SessionRecord
@@ -16,6 +17,10 @@ from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.session import Hooks, Session, State
 
 log = structlog.get_logger()
+
+# A client whose device has hung up comes back with its token (wire contract 6.6); so many are known for so long.
+_ENDED_TOKENS = 10_000
+_ENDED_SECS = 3600.0
 
 
 class Hub:
@@ -29,6 +34,7 @@ class Hub:
         self._detach_ttl_secs = detach_ttl_secs
         self._sessions: dict[UUID, Session] = {}
         self._by_token: dict[UUID, Session] = {}
+        self._ended: TTLCache[UUID, tuple[UUID, str]] = TTLCache(_ENDED_TOKENS, _ENDED_SECS)
         self.on_gone: Callable[[Session], None] = lambda session: None
         self.hooks = Hooks(self._attached, self._detached, self._closed)
 
@@ -47,6 +53,10 @@ class Hub:
 
     def find_by_token(self, token: UUID) -> Session | None:
         return self._by_token.get(token)
+
+    def ended(self, token: UUID) -> tuple[UUID, str] | None:
+        """User and reason of a session that ended here lately: its row may not say so yet, or not be readable now."""
+        return self._ended.get(token)
 
     def records(self) -> list[SessionRecord]:
         """What the registry is to know of each session."""
@@ -92,6 +102,8 @@ class Hub:
     def _closed(self, session: Session, reason: str) -> None:
         self._sessions.pop(session.id, None)
         self._by_token.pop(session.facts.token, None)
+        if session.state is State.ENDED:
+            self._ended[session.facts.token] = (session.facts.user_id, reason)
         if not session.recording.fenced:
             session.recording.close(_closing(session, reason))
         log.info("session.closed", session_id=str(session.id), state=session.state.value, reason=reason)
