@@ -65,7 +65,6 @@ class LoginSecret:
     username: str
     password: str | None = None
     private_key: str | None = None
-    passphrase: str | None = None
 
 
 def create(
