@@ -30,7 +30,7 @@ def address_and_name() -> str:
     """Whom the log-in limit counts: one name, tried from one address."""
     body = request.get_json(force=True, silent=True)
     name = (body.get("username") or body.get("email")) if isinstance(body, dict) else None
-    return f"{get_remote_address()} {str(name).lower()[:_LONGEST_NAME]}"
+    return f"{get_remote_address()} {str(name).strip().lower()[:_LONGEST_NAME]}"
 
 
 def authenticate(name: str, password: str) -> User | None:

@@ -145,6 +145,13 @@ def test_guessing_one_name_is_stopped_after_ten_attempts(anonymous: Api, add_use
     assert attempt(anonymous, username="kim").status_code == 200
 
 
+def test_another_spelling_of_the_name_is_no_new_chance(anonymous: Api, add_user: AddUser) -> None:
+    add_user("lee")
+    spellings = [" " * number + ("lee", "LEE")[number % 2] for number in range(10)]
+    assert [attempt(anonymous, username=name, password="wrong").status_code for name in spellings] == [401] * 10
+    assert attempt(anonymous).status_code == 429
+
+
 def test_a_right_password_forgives_the_wrong_ones_before_it(anonymous: Api, add_user: AddUser) -> None:
     add_user("lee")
     for _ in range(3):
