@@ -79,8 +79,10 @@ def _start(folder: Folder, stack: ExitStack) -> list[Child]:
 
 
 def _environ(folder: Folder) -> dict[str, str]:
-    """The environment, with made-up secrets in place of those that are not given."""
+    """The environment, with a short drain and made-up secrets where none are given."""
     environ = {name: value for name, value in os.environ.items() if value}
+    # Nobody is there to take sessions over: Ctrl-C need not wait for it.
+    environ.setdefault("DRAIN_TIMEOUT_SECS", "4")
     for variable, size in (("VAULT_MASTER_KEY", 32), ("JWT_SECRET", 32), ("BOOTSTRAP_ADMIN_PASSWORD", 6)):
         if variable not in environ and f"{variable}_FILE" not in environ:
             environ[f"{variable}_FILE"] = str(folder.secret(variable.lower(), size))

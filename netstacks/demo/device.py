@@ -46,6 +46,13 @@ class IosShell(CMDShell):  # type: ignore[misc]
         # Not by `exit`, which may only leave the configuration mode.
         self.stdin.write("logout\n")
 
+    def postloop(self) -> None:
+        # An orderly end; fakenos would cut the connection.
+        channel = self.stdin.channel
+        channel.send_exit_status(0)
+        channel.close()
+        channel.transport.join(1)
+
     def precmd(self, line: str) -> str:
         return expand(line, [name for name, it in self.commands.items() if self._check_prompt(it.get("prompt"))])
 
@@ -68,6 +75,7 @@ def expand(line: str, commands: list[str]) -> str:
 
 def edit_lines(channel: Any, shell_input: Any, replied: threading.Event, running: threading.Event) -> None:
     """In place of fakenos' own, which knows no backspace: echoes what is typed and hands whole lines to the shell."""
+    shell_input.channel = channel.channel
     line = b""
     try:
         while running.is_set() and (byte := channel.read(1)):
