@@ -4,6 +4,7 @@ Made for one primary, with or without replicas: scripts derive some keys from wh
 Cluster would not allow. Do not kill a greenlet in here nor put it under a deadline: every command has its own.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -130,11 +131,9 @@ class ValkeyRegistry:
 
     @_in_our_words()
     def snapshot(self) -> Snapshot:
-        secs, microsecs, *found = self._run("snapshot", [keys.INSTANCES])
+        secs, microsecs, *found = json.loads(self._run("snapshot", [keys.INSTANCES]))
         instances = {
-            id: hashes.instance(id, float(heartbeat_at), hashes.from_hash(stored))
-            for id, heartbeat_at, stored in found
-            if stored  # else it is being reaped
+            id: hashes.instance(id, float(heartbeat_at), hashes.from_hash(stored)) for id, heartbeat_at, stored in found
         }
         return Snapshot(hashes.time(secs, microsecs), instances)
 
