@@ -75,7 +75,7 @@ def seed(url: str, username: str, password: str, device_port: int, key_file: Pat
             raise
         return False
     _seed_device(api, device_port, _seed_credential(api))
-    api.call("POST", "/api/host-keys", {"host": "127.0.0.1", "port": device_port, "public_key": _public_key(key_file)})
+    api.call("POST", "/api/host-keys", {"host": "127.0.0.1", "port": device_port, "public_key": public_key(key_file)})
     api.call("POST", "/api/auth/logout")
     return True
 
@@ -110,6 +110,7 @@ def _find(answer: dict[str, Any], **members: Any) -> dict[str, Any] | None:
     return next((item for item in answer["items"] if members.items() <= item.items()), None)
 
 
-def _public_key(key_file: Path) -> str:
+def public_key(key_file: Path) -> str:
+    """The public half of a private key file, as in a `.pub` file."""
     key = load_pem_private_key(key_file.read_bytes(), None)
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
