@@ -61,13 +61,13 @@ class Node:
         )
         prompts = HostKeyPrompts()
         broker = Broker(
-            me=lambda: self._agent.me,
+            agent=self._agent,
             ttl_secs=settings.ha_stale_instance_ttl_secs,
             database=self._database,
             vault=self._vault,
             dialer=Dialer(self._database, prompts),
             hub=self._hub,
-            registry=self._registry,
+            outbox=self._outbox,
             recorder=self._recorder,
             log_bytes=settings.session_log_bytes,
         )
@@ -143,7 +143,7 @@ class Node:
             taken_at=now,
             database=self._database.ping(),
             valkey=self._registry.status().connection,
-            cluster=liveness.summarize(self._registry.snapshot(), self._settings.ha_stale_instance_ttl_secs),
+            cluster=liveness.summarize(self._agent.snapshot, self._settings.ha_stale_instance_ttl_secs),
             local_sessions=len(self._hub),
             starting=not self._startup.ready and self._startup.problem is None,
             draining=self._agent.is_draining,

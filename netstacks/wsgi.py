@@ -40,4 +40,5 @@ def start(worker: Any) -> None:
             worker.alive = False
 
     greenlets.spawn("drain", drain)
+    _node.services.agent.on_drain = draining.set
     signal.signal(signal.SIGTERM, on_sigterm)

@@ -2,22 +2,21 @@
 
 import time
 import uuid
-from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 
 from netstacks import greenlets
-from netstacks.cluster.model import Instance
 from netstacks.cluster.routing import Claim, Gone, Local, Placement, Proxy, Route, Wait, choose_route
-from netstacks.errors import DeviceError, PeerUnavailable, RegistryUnavailable, SessionGone, StoreUnavailable
+from netstacks.errors import DeviceError, PeerUnavailable, SessionGone, StoreUnavailable
 from netstacks.instance import targets
+from netstacks.instance.agent import Agent
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.targets import Target, Wish
-from netstacks.registry.base import Registry
 from netstacks.store import audit, recordings, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.pool import Database
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
 from netstacks.terminal.hub import Hub
@@ -35,23 +34,23 @@ class Broker:
     def __init__(
         self,
         *,
-        me: Callable[[], Instance],
+        agent: Agent,
         ttl_secs: float,
         database: Database,
         vault: Vault,
         dialer: Dialer,
         hub: Hub,
-        registry: Registry,
+        outbox: Outbox,
         recorder: Recorder,
         log_bytes: int,
     ) -> None:
-        self._me = me
+        self._agent = agent
         self._ttl_secs = ttl_secs
         self._database = database
         self._vault = vault
         self._dialer = dialer
         self._hub = hub
-        self._registry = registry
+        self._outbox = outbox
         self._recorder = recorder
         self._log_bytes = log_bytes
 
@@ -93,8 +92,8 @@ class Broker:
                 term=wish.term,
                 cols=wish.cols,
                 rows=wish.rows,
-                owner=self._me().id,
-                owner_address=self._me().peer_address or None,
+                owner=self._agent.me.id,
+                owner_address=self._agent.me.peer_address or None,
                 token=token,
             )
             audit.append(
@@ -127,7 +126,7 @@ class Broker:
         facts = SessionFacts(
             id=row.id,
             epoch=row.epoch,
-            owner=self._me().id,
+            owner=self._agent.me.id,
             user_id=row.user_id,
             username=row.username,
             device_id=row.device_id,
@@ -150,26 +149,13 @@ class Broker:
         recording.acked_offset = row.acked_offset
         recording.resize(row.cols, row.rows)
         self._hub.add(session)
-        self._publish(session)
+        self._agent.publish(session.record())
         session.start()
         return session
 
-    def _publish(self, session: Session) -> None:
-        try:
-            self._registry.publish(session.record())
-        except RegistryUnavailable as error:
-            # The heartbeat registers everything anew when contact is back.
-            log.warning("session.not_published", session_id=str(session.id), error=str(error))
-
     def forget(self, session: Session) -> None:
         """Takes a session that this instance owned out of the registry; does not wait for it."""
-        greenlets.spawn("session-forget", self._forget, session)
-
-    def _forget(self, session: Session) -> None:
-        try:
-            self._registry.remove(session.id, session.facts.owner, session.facts.epoch)
-        except RegistryUnavailable as error:
-            log.warning("session.not_forgotten", session_id=str(session.id), error=str(error))
+        greenlets.spawn("session-forget", self._agent.withdraw, session.id, session.facts.epoch)
 
     def resume(self, token: UUID, actor: Actor) -> Session | None:
         """The session that a reconnect token stands for; None when no such session was ever known.
@@ -204,21 +190,22 @@ class Broker:
 
     def _route(self, row: SessionRow) -> Route:
         placement = Placement(row=row.record(), row_address=row.owner_address, end_reason=row.end_reason)
-        return choose_route(placement, self._me(), time.time(), self._ttl_secs)
+        return choose_route(placement, self._agent.me, time.time(), self._ttl_secs)
 
     def _claim(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
         claimed = None
         with self._database.transaction() as tx:
-            claimed = sessions.claim(tx, row, owner=self._me().id, owner_address=self._me().peer_address or None)
+            claimed = sessions.claim(
+                tx, row, owner=self._agent.me.id, owner_address=self._agent.me.peer_address or None
+            )
             if claimed is None:
                 raise StoreUnavailable("the session was taken over by another connection just now")
             audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
         try:
             return self._continue(claimed, token, actor)
         except BaseException as error:
-            with self._database.transaction() as tx:
-                sessions.release(tx, claimed.id, claimed.epoch)
-                audit.append(tx, actor, "session.claim_failed", f"session:{row.id}", reason=str(error))
+            # By the outbox: the row must not go on naming an owner that holds nothing, even if the database is away.
+            self._outbox.put(_give_back, claimed, actor, str(error) or type(error).__name__)
             raise
 
     def _continue(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
@@ -231,7 +218,7 @@ class Broker:
         output = OutputLog(self._log_bytes, start=end - len(kept))
         output.append(kept, keep_from=end)
         session = self._adopt(row, token, transport, output, previous_sha256=sha256)
-        session.recording.note(f"claimed by {self._me().id} at byte {end}; what was not stored by then is lost")
+        session.recording.note(f"claimed by {self._agent.me.id} at byte {end}; what was not stored by then is lost")
         log.info("session.claimed", session_id=str(row.id), epoch=row.epoch, device=row.device_name)
         return session
 
@@ -248,6 +235,12 @@ class Broker:
             audit.append(
                 tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)
             )
+
+
+def _give_back(tx: Transaction, claimed: SessionRow, actor: Actor, reason: str) -> None:
+    """Leaves a session that could not be continued to be claimed again."""
+    if sessions.release(tx, claimed.id, claimed.epoch):
+        audit.append(tx, actor, "session.claim_failed", f"session:{claimed.id}", reason=reason)
 
 
 def _check_user(user_id: UUID, actor: Actor) -> None:

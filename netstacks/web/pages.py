@@ -111,7 +111,14 @@ def terminal(session_id: UUID) -> str:
         row = sessions.find(tx, session_id)
     if row is None or row.user_id != auth.identity().user_id:
         raise NotFound("There is no such session, or it belongs to another user.")
-    session = {"id": row.id, "state": row.state, "end_reason": row.end_reason}
+    # The page of another window than the one that opened the session learns the token here.
+    live = services().hub.find(session_id)
+    session = {
+        "id": row.id,
+        "state": row.state,
+        "end_reason": row.end_reason,
+        "token": live.facts.token if live else None,
+    }
     return _terminal(row.device_id, row.device_name, row.host, row.port, row.credential_id, session=session)
 
 
