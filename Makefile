@@ -1,11 +1,11 @@
 # `make run` and `make test` do all their own set-up; see README.md.
 
-# The first Python that runs and is new enough; name another one with PYTHON=...
+# The first Python that runs and fits; name another one with PYTHON=...
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test check bench format clean
+.PHONY: run test check bench format vendor clean
 
 run: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo
@@ -26,12 +26,29 @@ format: .venv/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The browser's libraries, by npm, in the versions that static/vendor/VERSIONS names; their source maps stay out.
+vendor:
+	@cd static/vendor && unpack() { \
+		version=$$(awk -v name="$$1" '$$1 == name {print $$2}' VERSIONS) && \
+		tar -xOzf "$$(npm pack --silent "$$1@$$version")" "package/$$2" | sed '/^\/\/# sourceMappingURL=/d' > "$$3"; } && \
+	unpack @xterm/xterm lib/xterm.mjs xterm/xterm.mjs && \
+	unpack @xterm/xterm css/xterm.css xterm/xterm.css && \
+	unpack @xterm/xterm LICENSE xterm/LICENSE && \
+	unpack @xterm/addon-fit lib/addon-fit.mjs xterm/addon-fit.mjs && \
+	unpack @xterm/addon-fit LICENSE xterm/LICENSE.addon-fit && \
+	unpack asciinema-player dist/bundle/asciinema-player.css asciinema-player/asciinema-player.css && \
+	unpack asciinema-player dist/bundle/asciinema-player.min.js asciinema-player/asciinema-player.min.js && \
+	unpack asciinema-player LICENSE asciinema-player/LICENSE && \
+	rm -f *.tgz
+
+# var/, the data of `make run`, is kept.
 clean:
-	rm -rf .venv artefacts
+	rm -rf .venv artefacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 .venv/.installed: setup.cfg constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: name one with PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up .venv (a minute or two, once) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv || \
+		{ echo "This Python cannot make environments; on Debian and Ubuntu the package python3-venv is missing."; exit 1; }
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[demo,dev]'
 	@touch $@
