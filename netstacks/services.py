@@ -11,6 +11,7 @@ from netstacks import __version__
 from netstacks.cluster import liveness
 from netstacks.cluster.health import Facts
 from netstacks.cluster.model import Instance
+from netstacks.errors import StoreUnavailable, VaultLocked
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.dialer import Dialer
@@ -135,6 +136,17 @@ class Node:
                 flush=True,
             )
 
+    def _vault_problem(self) -> str | None:
+        """A key that was rotated away while this instance runs is as wrong as one at the start."""
+        try:
+            if self._startup.ready:
+                self._vault.unlock()
+        except VaultLocked as error:
+            return str(error)
+        except StoreUnavailable:
+            pass
+        return None
+
     def _gather(self, now: float) -> Facts:
         return Facts(
             instance_id=self._agent.me.id,
@@ -149,5 +161,5 @@ class Node:
             draining=self._agent.is_draining,
             leased=self._agent.is_leased,
             differing_secrets=self._agent.differing_secrets,
-            schema_problem=self._startup.problem,
+            schema_problem=self._startup.problem or self._vault_problem(),
         )

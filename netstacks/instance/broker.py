@@ -153,6 +153,10 @@ class Broker:
         session.start()
         return session
 
+    def forget_refusals(self, credential_id: UUID) -> None:
+        """A credential was changed: the next log-in with it is tried at once."""
+        self._dialer.forget_refusals(credential_id)
+
     def forget(self, session: Session) -> None:
         """Takes a session that this instance owned out of the registry; does not wait for it."""
         greenlets.spawn("session-forget", self._agent.withdraw, session.id, session.facts.epoch)

@@ -60,7 +60,7 @@ class Secrets:
 
 @dataclass(frozen=True, repr=False)
 class LoginSecret:
-    """What a device is logged in to with: a password or a private key. Stored keys are open: no passphrase."""
+    """What a device is logged in to with: a password, or a private key that needs no passphrase."""
 
     username: str
     password: str | None = None

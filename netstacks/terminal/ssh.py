@@ -47,7 +47,6 @@ class SshTarget:
     username: str
     password: str | None = field(default=None, repr=False)
     private_key: str | None = field(default=None, repr=False)
-    passphrase: str | None = field(default=None, repr=False)
     legacy_algorithms: bool = False
     term: str = "xterm-256color"
     cols: int = 80

@@ -23,7 +23,7 @@ def log_in(connection: "Connection", target: "SshTarget") -> None:
         return
     offered = {name for bit, name in _METHODS.items() if session.userauth_list() & bit}
     if target.private_key and "publickey" in offered:
-        key = _read_key(target.private_key, target.passphrase)
+        key = _read_key(target.private_key)
         if _succeeds(connection, session.userauth_publickey, key):
             return
     if target.password is not None:
@@ -69,8 +69,8 @@ def _prompt(session: Any, number: int) -> tuple[bytes, bool]:
     return prompt, bool(echo[0] if isinstance(echo, bytes) else echo)
 
 
-def _read_key(text: str, passphrase: str | None) -> Any:
+def _read_key(text: str) -> Any:
     try:
-        return import_privkey_base64(text.encode(), (passphrase or "").encode())
+        return import_privkey_base64(text.encode())
     except KeyImportError as error:
-        raise DeviceError("the credential's private key cannot be read: is its passphrase right?") from error
+        raise DeviceError("the credential's private key cannot be read: store it again") from error

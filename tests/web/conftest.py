@@ -12,6 +12,7 @@ asks for a client. `add_user` creates further users, `log_in` logs one in, `audi
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -87,7 +88,7 @@ def services(settings: Settings, database: Database) -> Services:
         prompts=HostKeyPrompts(),
         hub=nothing,
         recorder=nothing,
-        broker=nothing,
+        broker=cast(Any, SimpleNamespace(forget_refusals=lambda credential_id: None)),
         agent=nothing,
         health=nothing,
     )
