@@ -83,11 +83,15 @@ def test_an_altered_or_missing_chunk_is_named(database: Database, recorder: Reco
     with database.transaction() as tx:
         tx.execute("UPDATE recording_chunks SET events = replace(events::text, '31', '39')::bytea WHERE seq = 1")
     gap = verify(stored(database, session_id))
-    assert gap is not None and gap.seq == 1 and "altered" in gap.problem
+    assert gap is not None
+    assert gap.seq == 1
+    assert "altered" in gap.problem
     with database.transaction() as tx:
         tx.execute("DELETE FROM recording_chunks WHERE seq = 1")
     gap = verify(stored(database, session_id))
-    assert gap is not None and gap.seq == 2 and "chunk 1 is missing" in gap.problem
+    assert gap is not None
+    assert gap.seq == 2
+    assert "chunk 1 is missing" in gap.problem
 
 
 def test_a_password_is_recorded_masked(database: Database, recorder: Recorder) -> None:

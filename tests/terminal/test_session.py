@@ -269,7 +269,8 @@ def test_a_second_terminal_closes_the_first_at_once(room: Room) -> None:
     first.stops_reading()
     second, _ = room.attach()
     until(lambda: first.closed)
-    assert first.closed is not None and first.closed[0] == CloseCode.SUPERSEDED
+    assert first.closed is not None
+    assert first.closed[0] == CloseCode.SUPERSEDED
     room.device.says(b"hello")
     until(lambda: second.payload() == b"hello")
 
@@ -290,7 +291,8 @@ def test_a_fenced_session_closes_its_copy_and_records_nothing(room: Room) -> Non
     client, _ = room.attach()
     room.session.fence()
     until(lambda: client.closed)
-    assert client.closed is not None and client.closed[0] == CloseCode.FENCED
+    assert client.closed is not None
+    assert client.closed[0] == CloseCode.FENCED
     assert room.recording.notes == []
     assert room.session.state is State.FENCED
 
