@@ -1,5 +1,6 @@
 """A real OpenSSH server for tests, with its own host keys and, under root, a user of its own who has a password."""
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -131,10 +132,8 @@ class Sshd:
 
 
 def _kill(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _descendants(pid: int) -> list[int]:
