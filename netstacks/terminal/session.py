@@ -21,6 +21,9 @@ from netstacks.terminal.transport import Transport
 log = structlog.get_logger()
 
 READ_BYTES = 64 * 1024
+# What was typed or pasted and the device has not taken yet; the client is read on meanwhile, so that its pings are
+# answered while a slow device takes a long paste.
+TYPED_BYTES = 1024 * 1024
 
 
 class State(Enum):
@@ -97,6 +100,9 @@ class Session:
         self._hooks = hooks
         self._room = greenlets.Event()
         self._told_held = False
+        self._typed = bytearray()
+        self._typing = False
+        self._typed_room = greenlets.Event()
 
     @property
     def id(self) -> UUID:
@@ -214,10 +220,29 @@ class Session:
         self._hooks.on_detach(self, attachment)
 
     def input(self, attachment: Attachment, data: bytes) -> None:
-        """Types into the device. Raises DeviceError when the connection is gone."""
+        """Types into the device; waits only while TYPED_BYTES are before it."""
+        while self.is_live and len(self._typed) >= TYPED_BYTES:
+            self._typed_room.clear()
+            self._typed_room.wait(1.0)
         if attachment in self.attachments and self.is_live:
             self.recording.input(data)
-            self._transport.write(data)
+            self._typed += data
+            if not self._typing:
+                self._typing = True
+                greenlets.spawn(f"session-typist-{self.id}", self._type)
+
+    def _type(self) -> None:
+        try:
+            while self._typed and self.is_live:
+                data = bytes(self._typed)
+                self._typed.clear()
+                self._typed_room.set()
+                self._transport.write(data)
+        except DeviceError as error:
+            # The reader sees the end of the connection too, and says why.
+            log.info("session.input_lost", session_id=str(self.id), error=str(error))
+        finally:
+            self._typing = False
 
     def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
         """The controlling terminal's window is the device's; a viewer's is its own affair."""

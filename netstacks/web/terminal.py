@@ -210,8 +210,6 @@ class Terminal:
                     return
             except InvalidInput as error:
                 self._ws.send(frames.error(f"The controller did not understand {error}"))
-            except DeviceError as error:
-                log.info("terminal.input_lost", error=str(error))
             except ConnectionClosed:
                 return
 

@@ -28,6 +28,14 @@ class Device:
         self._output = b""
         self._closed = False
         self._changed = greenlets.Event()
+        self._takes = greenlets.Event()
+        self._takes.set()
+
+    def takes_nothing(self) -> None:
+        self._takes.clear()
+
+    def takes_on(self) -> None:
+        self._takes.set()
 
     def says(self, data: bytes) -> None:
         self._output += data
@@ -46,6 +54,7 @@ class Device:
         return data
 
     def write(self, data: bytes) -> None:
+        self._takes.wait()
         self.typed += data
 
     def resize(self, cols: int, rows: int) -> None:
@@ -191,7 +200,18 @@ def test_what_the_device_says_reaches_the_client_and_what_is_typed_the_device(ro
     room.device.says(b"R1#")
     until(lambda: client.payload() == b"R1#")
     room.session.input(attachment, b"show ver\r")
+    until(lambda: room.device.typed)
     assert room.device.typed == room.recording.typed == b"show ver\r"
+
+
+def test_a_paste_that_the_device_takes_slowly_holds_up_no_reader(room: Room) -> None:
+    _, attachment = room.attach()
+    room.device.takes_nothing()
+    for _ in range(10):
+        room.session.input(attachment, b"x" * 50_000)
+    assert room.device.typed == b""
+    room.device.takes_on()
+    until(lambda: room.device.typed == b"x" * 500_000)
 
 
 def test_a_client_resumes_at_the_exact_byte(room: Room) -> None:
