@@ -64,9 +64,10 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
         return decorator
 
     def _front(self, bp: Blueprint | None) -> Flask | Blueprint:
-        if self.bp is None:
-            self.bp = Blueprint("sockets", __name__)  # Registered by `init_app`.
-        return bp or self.app or self.bp
+        front = bp or self.app
+        if front is None:
+            front = self.bp = self.bp or Blueprint("sockets", __name__)  # Registered by `init_app`.
+        return front
 
 
 class _AlreadyAnswered(Response):
@@ -88,6 +89,7 @@ def _shake_hands(protocol: ServerProtocol) -> bytes:
             request.environ["SERVER_PROTOCOL"],
         )
     )
+    # Neither an extension nor a subprotocol is agreed upon: compression costs memory per socket (pitfalls 7).
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept_key}\r\n\r\n"

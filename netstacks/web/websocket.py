@@ -42,8 +42,8 @@ class _TimeIsUp(Exception):
 class WebSocket:
     """Messages in both directions; any greenlet may call any method.
 
-    Nothing is read except in `receive`, so TCP holds back a peer whose messages nobody takes; and `receive` never
-    waits for a peer that does not read.
+    Nothing is read except in `receive`, so TCP holds back a peer whose messages nobody takes. `receive` never waits
+    for a peer that does not read, but at most CLOSE_TIMEOUT_SECS to answer its close.
     """
 
     on_pong: Callable[[bytes], None] | None = None

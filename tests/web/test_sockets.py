@@ -149,16 +149,33 @@ def test_pongs_are_told_in_their_place_between_the_messages(server: WebSocketSer
     peer.close()
 
 
-def test_pings_of_a_peer_that_does_not_read_hold_no_receiver(server: WebSocketServer, name: str) -> None:
-    peer = Peer(server.port, f"/notes/{name}", receive_buffer_bytes=4096)
+def flood_with_pings(peer: Peer) -> None:
+    """Sends megabytes of pings, a last one and a message, to a server whose pongs nobody reads yet."""
     for _ in range(100):
         peer.send(*(frame(PING, b"p" * 125) for _ in range(400)))
     peer.send(frame(PING, b"the latest"), frame(TEXT, b"still there?"))
-    assert notes(server, name, 1) == ["message 'still there?'"]
 
-    assert peer.receive() == Received(TEXT, b"ready")
+
+def read_pongs(peer: Peer) -> None:
     while (received := peer.receive()).payload != b"the latest":
         assert received == Received(PONG, b"p" * 125)
+
+
+def test_pings_of_a_peer_that_does_not_read_hold_no_receiver(server: WebSocketServer, name: str) -> None:
+    peer = Peer(server.port, f"/notes/{name}", receive_buffer_bytes=4096)
+    assert peer.receive() == Received(TEXT, b"ready")
+    flood_with_pings(peer)
+    assert notes(server, name, 1) == ["message 'still there?'"]
+    read_pongs(peer)
+    peer.close()
+
+
+def test_message_does_not_land_inside_a_pong_that_is_stuck(server: WebSocketServer, name: str) -> None:
+    peer = Peer(server.port, f"/answers/{name}", receive_buffer_bytes=4096)
+    flood_with_pings(peer)
+    notes(server, name, 1)
+    read_pongs(peer)
+    assert peer.receive() == Received(TEXT, b"noted")
     peer.close()
 
 
@@ -171,19 +188,13 @@ def test_pings_are_heard_while_a_sender_waits_for_the_peer(server: WebSocketServ
     peer.close()
 
 
-def test_delivered_bytes_grow_with_what_the_peer_takes_only(server: WebSocketServer) -> None:
-    peer = Peer(server.port, "/progress", receive_buffer_bytes=4096)
-
-    def ask() -> None:
-        peer.send(frame(TEXT, b"how much?"))
-
-    ask()
-    ask()
-    burst = peer.receive()
-    first, second = (int(peer.receive().payload) for _ in range(2))
-    assert first <= second < len(burst.payload)
-    ask()
-    assert int(peer.receive().payload) > len(burst.payload)
+def test_delivered_bytes_grow_with_what_the_peer_takes(server: WebSocketServer, name: str) -> None:
+    peer = Peer(server.port, f"/progress/{name}", receive_buffer_bytes=4096)
+    peer.send(frame(TEXT, b"how much before I read?"))
+    assert int(notes(server, name, 1)[0]) < 100_000
+    assert len(peer.receive().payload) == 100_000
+    peer.send(frame(TEXT, b"and now?"))
+    assert int(notes(server, name, 2)[1]) > 100_000
     peer.close()
 
 
@@ -248,14 +259,19 @@ def test_closed_connections_are_no_failures(server: WebSocketServer, name: str) 
     assert server.log() == before
 
 
-@pytest.mark.parametrize("data", [frame(BINARY, b"x" * (MIB + 1)), frame(BINARY, b"x" * MIB, fin=False) * 4])
-def test_message_above_the_limit_is_closed_with_1009(server: WebSocketServer, data: bytes) -> None:
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [frame(BINARY, b"x" * (MIB + 1))],
+        [frame(BINARY, b"x" * MIB, fin=False), frame(CONTINUATION, b"x")],
+    ],
+)
+def test_message_above_the_limit_is_closed_with_1009(server: WebSocketServer, frames: list[bytes]) -> None:
     peer = Peer(server.port, "/echo")
-    if data.startswith(bytes([BINARY])):  # Its first fragment; the others continue it.
-        size = len(data) // 4
-        data = data[:size] + (bytes([CONTINUATION]) + data[1:size]) * 3
-    peer.send(data)
+    peer.send(*frames)
     assert peer.receive().close_code == 1009
+    for _ in range(100):
+        peer.send(frame(BINARY, b"x" * 100_000))
     assert peer.at_end()
     peer.close()
 
@@ -304,6 +320,16 @@ def test_peer_that_does_not_read_does_not_hold_the_closer(server: WebSocketServe
     peer = Peer(server.port, f"/flood/{name}", receive_buffer_bytes=4096)
     peer.send(frame(TEXT, b"close"))
     assert set(notes(server, name, 3)) == {"told 'close'", "sender woke up", "close returned"}
+    peer.close()
+
+
+def test_client_that_is_sending_is_not_reset_by_a_close(server: WebSocketServer) -> None:
+    peer = Peer(server.port, "/closes/4001", glued=frame(BINARY, b"x" * 10_000) * 20)
+    assert peer.receive().close_code == 4001
+    for _ in range(100):
+        peer.send(frame(BINARY, b"x" * 100_000))
+    peer.send(frame(CLOSE, (4001).to_bytes(2, "big")))
+    assert peer.at_end()
     peer.close()
 
 

@@ -4,7 +4,7 @@ import hashlib
 import random
 from typing import Any
 
-from flask import Flask, jsonify, request
+from flask import Blueprint, Flask, jsonify, request
 from werkzeug.exceptions import Forbidden
 
 from netstacks import greenlets
@@ -12,6 +12,8 @@ from netstacks.web.sockets import ConnectionClosed, Sock, WebSocket
 
 app = Flask(__name__)
 sock = Sock(app)
+sock_before_app = Sock()
+blueprint = Blueprint("doors", __name__)
 SAID: list[str] = []
 GO = greenlets.Event()
 
@@ -47,6 +49,14 @@ def notes(ws: WebSocket, name: str) -> None:
     except ConnectionClosed:
         SAID.append(f"{name} closed {ws.close_code} {ws.close_reason}")
         raise
+
+
+@sock.route("/answers/<name>")
+def answers(ws: WebSocket, name: str) -> None:
+    """Notes what comes, then answers it."""
+    while True:
+        SAID.append(f"{name} message {ws.receive()!r}")
+        ws.send("noted")
 
 
 @sock.route("/burst/<int:seed>")
@@ -128,13 +138,13 @@ def deaf(ws: WebSocket) -> None:
     ws.close(1000)
 
 
-@sock.route("/progress")
-def progress(ws: WebSocket) -> None:
-    """Answers each message with the bytes that its peer has acknowledged."""
+@sock.route("/progress/<name>")
+def progress(ws: WebSocket, name: str) -> None:
+    """Sends 100,000 bytes, then notes at each message how many its peer has acknowledged."""
     ws.send(b"x" * 100_000)
     while True:
         ws.receive()
-        ws.send(str(ws.delivered_bytes()))
+        SAID.append(f"{name} {ws.delivered_bytes()}")
 
 
 @sock.route("/fails")
@@ -143,7 +153,7 @@ def fails(ws: WebSocket) -> None:
     raise RuntimeError("a bug in a handler")
 
 
-@sock.route("/closes/<int:code>")
+@sock_before_app.route("/closes/<int:code>")
 def closes(ws: WebSocket, code: int) -> None:
     ws.close(code, "because " + "é" * 100)
 
@@ -154,6 +164,10 @@ def _authorise(door: str) -> str:
     return f"guest of {door}"
 
 
-@sock.route("/guarded/<door>", authorise=_authorise)
+@sock.route("/guarded/<door>", bp=blueprint, authorise=_authorise)
 def guarded(ws: WebSocket, guest: str, door: str) -> None:
     ws.send(f"{guest} at {door}")
+
+
+sock_before_app.init_app(app)
+app.register_blueprint(blueprint)

@@ -76,11 +76,8 @@ class Peer:
         return Received(first & 0x0F, self._exactly(size))
 
     def at_end(self) -> bool:
-        """Whether the server has closed TCP without sending anything more; waits for it."""
-        try:
-            return self.socket.recv(1) == b""
-        except ConnectionResetError:
-            return True
+        """Waits for the server to close TCP, orderly and without sending anything more."""
+        return self.socket.recv(1) == b""
 
     def close(self) -> None:
         self.socket.close()
