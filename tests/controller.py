@@ -45,7 +45,7 @@ class Controller:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = Path(tempfile.mkstemp(prefix="netstacks-controller-", suffix=".log")[1])
-        self._environ = {
+        self.environ = {
             **os.environ,
             "PORT": str(self.port),
             "DATABASE_URL": database_url,
@@ -63,7 +63,7 @@ class Controller:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
                 cwd=ROOT,
-                env=self._environ,
+                env=self.environ,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
