@@ -1,0 +1,70 @@
+"""What was measured, as a table: medians, ratios, and whether they reach what was promised."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+STACKS = ("netstacks", "webssh", "ssh", "flask")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound for our value as a multiple of a peer's, or as it is when there is no peer."""
+
+    bound: float
+    peer: str = ""
+    is_minimum: bool = False
+
+    def judge(self, ours: list[float], theirs: list[float]) -> str:
+        """Rounds are compared one by one, as they ran side by side; the median of their ratios counts."""
+        values = [a / b for a, b in zip(ours, theirs, strict=False)] if self.peer else ours
+        value = statistics.median(values)
+        is_reached = value >= self.bound if self.is_minimum else value <= self.bound
+        what = f"{value:.2f} x {self.peer}, " if self.peer else ""
+        return (
+            f"{what}{'at least' if self.is_minimum else 'at most'} {self.bound:g}: {'ok' if is_reached else 'MISSED'}"
+        )
+
+
+def at_least(bound: float, peer: str) -> Target:
+    return Target(bound, peer, is_minimum=True)
+
+
+def at_most(bound: float, peer: str = "") -> Target:
+    return Target(bound, peer)
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    unit: str
+    targets: tuple[Target, ...] = ()
+
+
+class Results:
+    """Samples by row and stack."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
+
+    def add(self, row: str, stack: str, value: float) -> None:
+        self._samples[row, stack].append(value)
+
+    def table(self, rows: Iterable[Row]) -> str:
+        """One line a row that was measured, in the order of `rows`."""
+        measured = [row for row in rows if any((row.name, stack) in self._samples for stack in STACKS)]
+        width = max(len(f"{row.name}, {row.unit}") for row in measured)
+        lines = [" " * width + "".join(f"{stack:>11}" for stack in STACKS)]
+        for row in measured:
+            values = "".join(f"{self._median(row.name, stack):>11}" for stack in STACKS)
+            verdicts = "; ".join(self._judge(row, target) for target in row.targets)
+            lines.append(f"{f'{row.name}, {row.unit}':<{width}}{values}   {verdicts}".rstrip())
+        return "\n".join(lines)
+
+    def _median(self, row: str, stack: str) -> str:
+        samples = self._samples.get((row, stack))
+        return f"{statistics.median(samples):.4g}" if samples else "-"
+
+    def _judge(self, row: Row, target: Target) -> str:
+        return target.judge(self._samples[row.name, STACKS[0]], self._samples.get((row.name, target.peer), []))
