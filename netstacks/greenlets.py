@@ -1,8 +1,7 @@
 """The one door to gevent: spawning, waiting, deadlines, periodic work. Nothing else imports gevent."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gevent
@@ -68,18 +67,22 @@ def in_thread(function: Callable[..., Result], *args: Any) -> Result:
     return result
 
 
-@contextmanager
-def deadline(seconds: float, error: Exception) -> Iterator[None]:
-    """Raises `error` inside the block when it has not ended after `seconds`."""
-    timeout = gevent.Timeout.start_new(seconds)
-    try:
-        yield
-    except gevent.Timeout as expired:
-        if expired is not timeout:
-            raise
-        raise error from None
-    finally:
-        timeout.close()
+class deadline:  # noqa: N801 - used as a function, a class because it stands in every socket read
+    """A context manager that raises `error` inside its block when that has not ended after `seconds`."""
+
+    __slots__ = ("_error", "_timeout")
+
+    def __init__(self, seconds: float, error: Exception) -> None:
+        self._error = error
+        self._timeout = gevent.Timeout(seconds)
+
+    def __enter__(self) -> None:
+        self._timeout.start()
+
+    def __exit__(self, kind: object, raised: BaseException | None, trace: object) -> None:
+        self._timeout.close()
+        if raised is self._timeout:
+            raise self._error from None
 
 
 class Watch:

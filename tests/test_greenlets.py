@@ -1,0 +1,73 @@
+"""Spawning, deadlines and periodic work."""
+
+import os
+from typing import Any
+
+import pytest
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
+
+
+def test_a_deadline_raises_the_given_error_and_nothing_once_it_is_left() -> None:
+    with pytest.raises(StoreUnavailable, match="too late"), greenlets.deadline(0.01, StoreUnavailable("too late")):
+        greenlets.sleep(60)
+    with greenlets.deadline(0.01, StoreUnavailable("never")):
+        pass
+    greenlets.sleep(0.05)
+
+
+def test_an_inner_deadline_does_not_swallow_the_outer_one() -> None:
+    with pytest.raises(StoreUnavailable, match="outer"), greenlets.deadline(0.01, StoreUnavailable("outer")):
+        with greenlets.deadline(60, StoreUnavailable("inner")):
+            greenlets.sleep(60)
+
+
+def test_an_error_of_the_block_passes_through() -> None:
+    with pytest.raises(KeyError), greenlets.deadline(60, StoreUnavailable("late")):
+        raise KeyError
+
+
+def test_a_crash_reaches_the_log_with_the_greenlets_name() -> None:
+    def crash() -> None:
+        raise ValueError("boom")
+
+    with structlog.testing.capture_logs() as logs:
+        greenlets.joinall([greenlets.spawn("doomed", crash)])
+        greenlets.sleep(0)
+    assert [(entry["event"], entry["greenlet"]) for entry in logs] == [("greenlet.crashed", "doomed")]
+
+
+def test_a_failed_round_does_not_end_the_period() -> None:
+    rounds: list[Any] = []
+    enough = greenlets.Event()
+
+    def fail() -> None:
+        rounds.append(None)
+        if len(rounds) == 3:
+            enough.set()
+        raise ValueError
+
+    periodic = greenlets.Periodic("failing", fail, 0.001)
+    with structlog.testing.capture_logs() as logs:
+        periodic.start()
+        assert enough.wait(10)
+        periodic.stop()
+    assert {entry["event"] for entry in logs} >= {"periodic.failed"}
+
+
+def test_a_watch_is_woken_by_others() -> None:
+    reader, writer = os.pipe()
+    watch = greenlets.Watch(reader)
+    waiting = greenlets.spawn("waiting", watch.wait, read=True)
+    greenlets.sleep(0)
+    assert not waiting.ready()
+    watch.wake()
+    waiting.join(10)
+    assert waiting.ready()
+    os.write(writer, b"x")
+    watch.wait(read=True)
+    watch.close()
+    os.close(reader)
+    os.close(writer)
