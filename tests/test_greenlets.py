@@ -19,9 +19,10 @@ def test_a_deadline_raises_the_given_error_and_nothing_once_it_is_left() -> None
 
 
 def test_an_inner_deadline_does_not_swallow_the_outer_one() -> None:
-    with pytest.raises(StoreUnavailable, match="outer"), greenlets.deadline(0.01, StoreUnavailable("outer")):
-        with greenlets.deadline(60, StoreUnavailable("inner")):
-            greenlets.sleep(60)
+    outer = greenlets.deadline(0.01, StoreUnavailable("outer"))
+    inner = greenlets.deadline(60, StoreUnavailable("inner"))
+    with pytest.raises(StoreUnavailable, match="outer"), outer, inner:
+        greenlets.sleep(60)
 
 
 def test_an_error_of_the_block_passes_through() -> None:
