@@ -18,7 +18,7 @@ const { device, session, credential_id: usualCredentialId } = JSON.parse(
   document.getElementById("terminal-data").textContent,
 );
 const remembered = session && recall(session.id);
-const startPlace = remembered?.place ?? { ...NEW_PLACE, sessionId: session?.id ?? null };
+const startPlace = { ...NEW_PLACE, sessionId: session?.id, token: session?.token, ...remembered?.place };
 
 let credentialId = remembered?.credentialId ?? usualCredentialId;
 let isWatching = false;
@@ -47,7 +47,7 @@ const connection = new Connection(
       ...screen.size,
       host: device.host,
       port: device.port,
-      session_id: target(),
+      session_id: `device-${device.id}`,
     }),
     onState: changed,
     onPlace: moved,
@@ -60,12 +60,6 @@ const connection = new Connection(
   },
   session ? { ...startPlace, offset: "tail" } : startPlace,
 );
-
-/** A session opened from the list is named by its own id; this tab has no token for it. */
-function target() {
-  const { sessionId, token } = connection.place;
-  return sessionId && !token ? sessionId : `device-${device.id}`;
-}
 
 async function start() {
   try {
@@ -127,4 +121,5 @@ function draw(bytes) {
 }
 
 if (session?.state === "ended") changed({ name: "ended", why: session.end_reason });
+else if (session && !startPlace.token) changed({ name: "elsewhere" });
 else start();

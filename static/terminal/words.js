@@ -24,6 +24,8 @@ export function describe(state, now) {
       return { text: "Session ended", detail: state.why, tone: "over", offers: ["new", "replay"] };
     case "refused":
       return { text: "Not connected", detail: state.why, tone: "over", offers: ["retry", "choose"] };
+    case "elsewhere":
+      return { text: "Cannot be resumed here", detail: "Go to the window that opened it", tone: "over", offers: ["new"] };
     case "taken":
       return { text: "Taken over", detail: "This session is open in another window of yours", tone: "over", offers: ["take"] };
   }

@@ -9,8 +9,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from netstacks.store import sessions
+from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.users import User
+from netstacks.terminal.hub import Hub
+from netstacks.web.context import Services
 from tests.web.conftest import PASSWORD, Api
 
 PAGES = ("/", "/sessions", "/credentials", "/host-keys", "/audit", "/users", "/account")
@@ -143,8 +146,9 @@ def test_only_the_replay_may_compile_web_assembly(page: Api, session_of: Callabl
 
 
 def test_a_terminal_opens_for_its_own_user_only(
-    page: Api, browser: Callable[[str], FlaskClient], session_of: Callable[..., uuid.UUID]
+    services: Services, page: Api, browser: Callable[[str], FlaskClient], session_of: Callable[..., uuid.UUID]
 ) -> None:
+    services.hub = Hub(Outbox(services.database), detach_ttl_secs=60)
     session_id = session_of(page.user_id)
     assert page.get(f"/terminals/{session_id}").status_code == 200
     assert browser("operator").get(f"/terminals/{session_id}").status_code == 404
