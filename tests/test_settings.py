@@ -1,13 +1,14 @@
 """Settings: defaults, NAME_FILE, one line for each wrong value, and no secret in any of it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from netstacks.settings import Settings, SettingsError, effective, load
+from netstacks.settings import SECRETS, Settings, SettingsError, effective, load
 
 ROOT = Path(__file__).parents[1]
 KEY = "0123456789abcdef" * 4
@@ -33,6 +34,20 @@ def test_three_settings_are_enough() -> None:
     assert (settings.port, settings.drain_timeout_secs, settings.session_detach_ttl_secs) == (8080, 20, 300)
     assert (settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs) == (5, 30)
     assert settings.valkey_url is None
+
+
+def test_the_documentation_names_every_setting_with_its_default_and_whether_it_is_a_secret() -> None:
+    documented = {}
+    for row in re.findall(r"^\| (`.*)\|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE):
+        names, *cells = row.split("|")
+        default = cells[0].strip() if len(cells) == 2 else None
+        documented.update({name: (default, star == "*") for name, star in re.findall(r"`(\w+)`(\*?)", names)})
+    defaults = effective(Settings.model_construct())
+    actual = {
+        name.upper(): (None if field.is_required() else defaults[name.upper()], name in SECRETS)
+        for name, field in Settings.model_fields.items()
+    }
+    assert documented == actual
 
 
 def test_each_missing_setting_is_told_with_what_it_is_for() -> None:
