@@ -8,8 +8,9 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.processes import SERVER_CORE, cpu_secs, pin
+from bench.cores import SERVER_CORE, pin
 from tests.fast_websocket import TEXT, FastWebSocket
+from tests.processes import cpu_secs
 
 _READ_BYTES = 256 * 1024
 

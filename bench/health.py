@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.processes import CLIENT_CORE, SERVER_CORE, children, pin
+from bench.cores import CLIENT_CORE, SERVER_CORE, pin
 from tests.controller import until
 from tests.ports import free_port
+from tests.processes import children
 
 _ROOT = Path(__file__).parents[1]
 

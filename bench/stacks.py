@@ -13,9 +13,10 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from bench.channels import Door, NetstacksDoor, OpenSshDoor, WebSshDoor
-from bench.processes import SERVER_CORE, cpu_secs, pin, rss_bytes
+from bench.cores import SERVER_CORE, pin
 from tests.controller import Controller, until
 from tests.ports import free_port
+from tests.processes import cpu_secs, rss_bytes
 from tests.sshd import Sshd
 
 WEBSSH = Path(__file__).parents[1] / "var/bench/webssh"

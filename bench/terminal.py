@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import psycopg
 
 from bench import health, stacks
+from bench.cores import CLIENT_CORE, pin
 from bench.crowd import Crowd
-from bench.processes import CLIENT_CORE, children, cpu_secs, parent, pin
 from bench.report import Results, Row, at_least, at_most
 from bench.stacks import Stack
 from bench.typist import TypistProcess
 from tests.controller import until
 from tests.postgres import Postgres
+from tests.processes import children, cpu_secs, parent
 from tests.sshd import Sshd
 
 _ECHO_ALONE, _ECHO_FLOOD = (at_most(0.7, "webssh"),), (at_most(0.3, "webssh"),)

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from bench.channels import Channel, Door
-from bench.processes import CLIENT_CORE, pin
+from bench.cores import CLIENT_CORE, pin
 
 _KEY_GAP_SECS = 0.003
 _WARM_UP_KEYS = 20

@@ -1,5 +1,6 @@
 """A WebSocket client that costs next to nothing, so that a load measures the server and not itself."""
 
+import contextlib
 import os
 import socket
 from base64 import b64encode
@@ -19,7 +20,7 @@ class FastWebSocket:
         self._unparsed = b""
         self._socket = socket.socket()
         if receive_buffer_bytes:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            self.limit_receive_buffer(receive_buffer_bytes)
         self._socket.settimeout(30)
         self._socket.connect(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -39,6 +40,10 @@ class FastWebSocket:
         head, _, self._unparsed = answer.partition(b"\r\n\r\n")
         if b" 101 " not in head.split(b"\r\n")[0]:
             raise ConnectionError(f"no upgrade: {answer.decode(errors='replace')}")
+
+    def limit_receive_buffer(self, size_bytes: int) -> None:
+        """What the kernel takes in before it is read."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -85,7 +90,9 @@ class FastWebSocket:
                 case 1 | 2:
                     messages.append(data[begin:end])
                 case 9:
-                    self.send(data[begin:end], PONG)
+                    # A server that has gone has perhaps left bytes to read.
+                    with contextlib.suppress(OSError):
+                        self.send(data[begin:end], PONG)
                 case 8:
                     self.close_code = int.from_bytes(data[begin : begin + 2], "big") or 1005
             position = end

@@ -1,11 +1,8 @@
-"""What processes cost, read from the kernel, and where they run."""
+"""What processes cost, read from the kernel."""
 
 import os
 import time
 from pathlib import Path
-
-# The stack under test has a core to itself; the client and the device share the other one.
-SERVER_CORE, CLIENT_CORE = 0, 1
 
 
 def cpu_secs(*pids: int) -> float:
@@ -29,10 +26,3 @@ def children(pid: int) -> list[int]:
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def pin(pid: int, core: int) -> None:
-    """Keeps a process, its threads and what they start on one core, where there are two of them."""
-    if (os.cpu_count() or 1) > 1:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(thread), {core})

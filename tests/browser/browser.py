@@ -1,0 +1,166 @@
+"""A headless Chromium in the hands of a person who reads the page: finds things by the words that they show."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.controller import until
+
+CHROMIUM = shutil.which("chromium")
+CHROMEDRIVER = shutil.which("chromedriver")
+ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+
+DESKTOP = (1280, 800)
+PHONE = (390, 844)
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Counts what the device sent, as bytes on the socket: the screen shows only the end of it.
+_EAVESDROP = """
+window.received = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", ({ data }) => {
+      const bytes = new Uint8Array(data);
+      if (bytes[0] === 1) window.received.push(new TextDecoder("latin1").decode(bytes.subarray(1)));
+    });
+  }
+};
+"""
+
+
+class Browser:
+    """One browser on one site."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self._profile = tempfile.mkdtemp(prefix="netstacks-browser-")
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM or ""
+        for flag in (*_FLAGS, f"--user-data-dir={self._profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+        self.resize(DESKTOP)
+
+    def close(self) -> None:
+        self.driver.quit()
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def prefer(self, scheme: str) -> None:
+        """`light` or `dark`."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.origin + path)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    @property
+    def path(self) -> str:
+        return self.driver.current_url.removeprefix(self.origin)
+
+    @property
+    def text(self) -> str:
+        """What the page shows."""
+        text: str = self.run("return document.body?.innerText ?? ''")
+        return text
+
+    def find(self, selector: str) -> WebElement:
+        """The first element on screen that matches; waits for it."""
+
+        def visible() -> WebElement | None:
+            found = self.driver.find_elements(By.CSS_SELECTOR, selector)
+            return next((element for element in found if element.is_displayed()), None)
+
+        element: WebElement = until(visible, f"{selector} on {self.path}")
+        return element
+
+    def button(self, name: str) -> WebElement:
+        """The button or link of that name, as assistive technology reads it."""
+
+        def named() -> WebElement | None:
+            found = self.driver.find_elements(By.CSS_SELECTOR, "button, a")
+            return next((each for each in found if each.is_displayed() and each.accessible_name == name), None)
+
+        element: WebElement = until(named, f"a button {name!r} on {self.path}")
+        return element
+
+    def click(self, name: str) -> None:
+        self.button(name).click()
+
+    def fill(self, **fields: str) -> None:
+        """Types into the fields of these names, in the open dialog if there is one."""
+        scope = "dialog[open] " if self.run("return !!document.querySelector('dialog[open]')") else ""
+        for name, value in fields.items():
+            field = self.find(f"{scope}[name={name}]")
+            field.clear()
+            field.send_keys(value)
+
+    def type(self, *keys: str) -> None:
+        """Types where the keyboard is."""
+        self.driver.switch_to.active_element.send_keys(*keys)
+
+    def wait_for(self, text: str, *, gone: bool = False) -> None:
+        """Waits until the page shows `text`, or no longer does."""
+        until(lambda: (text in self.text) != gone, f"{text!r} {'gone from' if gone else 'in'} {self.text[-600:]!r}")
+
+    def log_in(self, username: str, password: str) -> None:
+        self.open("/login")
+        self.fill(username=username, password=password)
+        self.type(Keys.ENTER)
+        self.wait_for("Log out")
+
+    def switch_to_new_tab(self) -> None:
+        """Goes to the tab that was opened last, once there is one."""
+        known = set(self.driver.window_handles)
+        until(lambda: len(self.driver.window_handles) > 1, "a second tab")
+        self.driver.switch_to.window(self.driver.window_handles[-1])
+        assert known
+
+    def eavesdrop(self) -> None:
+        """From the next page on, `received` has every byte that the device sent."""
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _EAVESDROP})
+
+    @property
+    def received(self) -> str:
+        text: str = self.run("return window.received.join('')")
+        return text
+
+    @property
+    def screen(self) -> str:
+        """What the terminal shows, a line each."""
+        script = "return [...document.querySelectorAll('.xterm-rows > div')].map((row) => row.textContent).join('\\n')"
+        text: str = self.run(script)
+        return "\n".join(line.rstrip() for line in text.replace("\xa0", " ").split("\n"))
+
+    def screenshot(self, name: str) -> None:
+        ARTEFACTS.mkdir(exist_ok=True)
+        self.driver.save_screenshot(str(ARTEFACTS / f"{name}.png"))
+
+    def errors(self) -> list[str]:
+        """What the browser complained about since the last call: scripts that failed, policies that were violated."""
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]

@@ -1,0 +1,73 @@
+"""A browser, a network that can be cut, a controller and a device behind it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.browser import CHROMEDRIVER, CHROMIUM, Browser
+from tests.controller import ADMIN, Api, Controller
+from tests.postgres import Postgres
+from tests.sshd import SSHD, Sshd
+from tests.wire import Wire
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    if SSHD is None:
+        pytest.skip("needs Debian's openssh-server")
+    with Sshd() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def controller(postgres: Postgres) -> Iterator[Controller]:
+    if CHROMIUM is None or CHROMEDRIVER is None:
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    controller = Controller(postgres.create_database(), SESSION_DETACH_TTL_SECS="60").start()
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture(scope="module")
+def admin(controller: Controller) -> Api:
+    return controller.login()
+
+
+@pytest.fixture(scope="module")
+def lab(admin: Api, sshd: Sshd) -> str:
+    """A device with a default credential; its id. Its host key is not yet known."""
+    credential = admin.add_credential(sshd.user, sshd.private_key, "ssh_key", name="Lab key")
+    device = admin.add_device(sshd.host, sshd.port, name="lab-1", default_credential_id=credential["id"])
+    device_id: str = device["id"]
+    return device_id
+
+
+@pytest.fixture
+def known_lab(admin: Api, sshd: Sshd, lab: str) -> str:
+    """The same, its host key approved."""
+    key = f"{sshd.host_key_type} {sshd.host_key_base64}"
+    admin.post("/api/host-keys", {"host": sshd.host, "port": sshd.port, "public_key": key})
+    return lab
+
+
+@pytest.fixture
+def wire(controller: Controller) -> Iterator[Wire]:
+    """The network between browser and controller."""
+    wire = Wire(controller.port)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def stranger(wire: Wire) -> Iterator[Browser]:
+    """A browser in which nobody is logged in."""
+    browser = Browser(f"http://127.0.0.1:{wire.port}")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(stranger: Browser) -> Browser:
+    """A browser in which the administrator is logged in."""
+    stranger.log_in(*ADMIN)
+    return stranger

@@ -1,0 +1,150 @@
+"""The other pages in a real browser: forms, replay, looks."""
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.controller import ADMIN, Api, until
+from tests.sshd import Sshd
+
+PAGES = {
+    "devices": "/",
+    "sessions": "/sessions",
+    "credentials": "/credentials",
+    "host-keys": "/host-keys",
+    "audit": "/audit",
+    "users": "/users",
+    "account": "/account",
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(admin: Api, sshd: Sshd, lab: str) -> str:
+    """A session that has ended, its recording stored; its id."""
+    key = f"{sshd.host_key_type} {sshd.host_key_base64}"
+    admin.post("/api/host-keys", {"host": sshd.host, "port": sshd.port, "public_key": key})
+    device = admin.get(f"/api/devices/{lab}")
+    terminal = admin.open(device, {"id": device["default_credential_id"]}).connected()
+    terminal.type("echo re''corded; exit\n")
+    terminal.expect("recorded")
+    terminal.closed()
+    session_id: str = terminal.info["session_id"]
+    until(lambda: admin.get(f"/api/recordings/{session_id}")["bytes"], "the recording")
+    return session_id
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_whole(browser: Browser, recorded: str, scheme: str) -> None:
+    browser.prefer(scheme)
+    for name, path in (PAGES | {"replay": f"/sessions/{recorded}/replay"}).items():
+        browser.open(path)
+        browser.wait_for("Log out")
+        browser.screenshot(f"{name}-{scheme}")
+        assert browser.errors() == [], name
+
+
+def test_every_page_fits_a_phone(browser: Browser, recorded: str) -> None:
+    browser.resize(PHONE)
+    for name, path in (PAGES | {"replay": f"/sessions/{recorded}/replay"}).items():
+        browser.open(path)
+        browser.wait_for("Log out")
+        browser.screenshot(f"{name}-phone")
+        assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0], name
+
+
+def test_everything_that_can_be_used_has_a_name(browser: Browser, recorded: str) -> None:
+    for name, path in PAGES.items():
+        browser.open(path)
+        for element in browser.driver.find_elements("css selector", "a, button, input, select, textarea"):
+            assert not element.is_displayed() or element.accessible_name, (name, element.get_attribute("outerHTML"))
+
+
+def test_a_recording_is_replayed(browser: Browser, recorded: str) -> None:
+    browser.open("/sessions")
+    browser.find(f'a[href="/sessions/{recorded}/replay"]').click()
+    until(lambda: "recorded" in browser.run("return document.querySelector('.ap-term')?.innerText ?? ''"), "the replay")
+    browser.screenshot("replay")
+    browser.find("[name=speed]").send_keys("4")
+    until(lambda: "recorded" in browser.run("return document.querySelector('.ap-term')?.innerText ?? ''"), "the replay")
+    assert browser.errors() == []
+
+
+def test_a_device_is_added_changed_and_deleted(browser: Browser) -> None:
+    browser.open("/")
+    browser.click("Add device")
+    browser.fill(name="edge-7", host="not a host!")
+    browser.type(Keys.ENTER)
+    browser.wait_for("Address: 'not a host!' is neither")
+    browser.fill(host="192.0.2.7")
+    browser.type(Keys.ENTER)
+    browser.wait_for("The device was added.")
+    browser.click("Edit edge-7")
+    browser.fill(site="Berlin")
+    browser.screenshot("device-form")
+    browser.type(Keys.ENTER)
+    browser.wait_for("edge-7 was saved.")
+    browser.wait_for("Berlin")
+    browser.click("Delete edge-7")
+    browser.wait_for("Delete edge-7?")
+    browser.find("dialog[open] [type=submit]").click()
+    browser.wait_for("edge-7 was deleted.")
+    browser.wait_for("192.0.2.7", gone=True)
+
+
+def test_a_form_survives_an_expired_log_in(browser: Browser) -> None:
+    browser.open("/credentials")
+    browser.click("Add credential")
+    browser.fill(name="My TACACS", username="lee", secret="s3cret")
+    browser.driver.delete_cookie("netstacks_page")
+    browser.type(Keys.ENTER)
+    browser.wait_for("Your log-in has expired")
+    browser.screenshot("log-in-expired")
+    browser.type(ADMIN[1], Keys.ENTER)
+    browser.wait_for("The credential was added.")
+    browser.wait_for("My TACACS")
+
+
+def test_a_form_survives_a_log_in_in_another_window(browser: Browser, admin: Api) -> None:
+    browser.open("/account")
+    first = browser.driver.current_window_handle
+    browser.open("/")
+    browser.driver.switch_to.new_window("tab")
+    browser.driver.delete_cookie("netstacks_page")
+    browser.log_in(*ADMIN)
+    browser.driver.switch_to.window(first)
+    browser.click("Add device")
+    browser.fill(name="edge-8", host="192.0.2.8")
+    browser.type(Keys.ENTER)
+    browser.wait_for("The device was added.")
+
+
+def test_a_secret_is_revealed_for_a_reason(browser: Browser, admin: Api) -> None:
+    admin.post(
+        "/api/credentials/personal",
+        {"name": "Revealed", "credential_type": "generic_secret", "secret": "the secret itself"},
+    )
+    browser.open("/credentials")
+    browser.click("Reveal Revealed")
+    browser.type("ticket 4711", Keys.ENTER)
+    browser.wait_for("the secret itself")
+    browser.type(Keys.ESCAPE)
+    browser.wait_for("the secret itself", gone=True)
+    browser.open("/audit?event=credential.revealed")
+    browser.wait_for("ticket 4711")
+
+
+def test_lists_that_are_empty_say_what_to_do(browser: Browser) -> None:
+    browser.open("/?q=no-such-device")
+    browser.wait_for("No device matches")
+    browser.screenshot("devices-no-match")
+    browser.click("Show all devices")
+    until(lambda: browser.path == "/", "the whole list")
+
+
+def test_the_pages_stay_usable_in_a_small_window(browser: Browser) -> None:
+    browser.resize((DESKTOP[0], 400))
+    browser.open("/")
+    browser.click("Add device")
+    submit = browser.find("dialog[open] [type=submit]")
+    browser.run("arguments[0].scrollIntoView()", submit)
+    assert submit.is_displayed()

@@ -1,0 +1,74 @@
+"""A TCP proxy that can be cut and frozen: the network between a client and a server, in the hands of a test."""
+
+import contextlib
+import socket
+import threading
+
+from tests.ports import free_port
+
+
+class Wire:
+    """Forwards a loopback port to `port` until cut; freezing loses nothing and says nothing, as a dead network does."""
+
+    def __init__(self, port: int) -> None:
+        self.port = free_port()
+        self.connections = 0
+        self._target = port
+        self._lock = threading.Lock()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._is_cut = False
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Resets every connection, and every new one until `restore`."""
+        self._is_cut = True
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                _reset(end)
+
+    def restore(self) -> None:
+        self._is_cut = False
+
+    def freeze(self) -> None:
+        """Nothing passes until `thaw`; the connections stay."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        self._flowing.set()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+        self.thaw()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                if self._is_cut:
+                    _reset(client)
+                    continue
+                server = socket.create_connection(("127.0.0.1", self._target))
+                with self._lock:
+                    self._pairs.append((client, server))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._flowing.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def _reset(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
