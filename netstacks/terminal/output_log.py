@@ -1,40 +1,56 @@
 """The output log: the bytes a device has sent, numbered from 0, the newest part of them in memory."""
 
+from collections import deque
+
+# Smaller pieces are put together: each costs some bytes of its own.
+_PIECE_BYTES = 4096
+
 
 class OutputLog:
     """Append at the end, read from any offset that is still held.
 
     `start` and `end` are offsets since the session began. About `capacity` bytes behind `end` are kept, and whatever
-    more is not stored yet: what the log does not hold is in the recording. Memory is taken only as bytes arrive.
+    more is not stored yet: what the log does not hold is in the recording. Memory is taken only as bytes arrive, and
+    what was appended is neither moved nor copied afterwards.
     """
 
     def __init__(self, capacity: int, *, start: int = 0) -> None:
         self.capacity = capacity
         self.start = start
-        self._buffer = bytearray()
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self._buffer)
+        self.end = start
+        self._pieces: deque[bytes] = deque()
+        # Where the first piece begins: it is held whole, and may reach back before `start`.
+        self._first = start
 
     def append(self, data: bytes, *, keep_from: int) -> None:
         """Adds what the device sent, and forgets what is more than `capacity` old, but nothing from `keep_from` on."""
-        self._buffer += data
-        surplus = min(len(self._buffer) - self.capacity, keep_from - self.start)
-        if surplus > 0:
-            del self._buffer[:surplus]
-            self.start += surplus
+        if self._pieces and len(self._pieces[-1]) + len(data) <= _PIECE_BYTES:
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(data)
+        self.end += len(data)
+        self.start = max(self.start, min(self.end - self.capacity, keep_from))
+        while self._pieces and self._first + len(self._pieces[0]) <= self.start:
+            self._first += len(self._pieces.popleft())
 
     def read(self, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes from `offset`, which must lie between `start` and `end`."""
-        position = offset - self.start
-        if not 0 <= position <= len(self._buffer):
+        if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not in [{self.start}, {self.end}]")
-        with memoryview(self._buffer) as view:
-            return bytes(view[position : position + limit])
+        found: deque[bytes] = deque()
+        begin = self.end
+        for piece in reversed(self._pieces):
+            if begin <= offset:
+                break
+            begin -= len(piece)
+            if begin < offset + limit:
+                found.appendleft(piece)
+        if len(found) == 1 and begin == offset and len(found[0]) <= limit:
+            return found[0]
+        return b"".join(found)[offset - begin : offset - begin + limit]
 
     def line_start(self, offset: int) -> int:
         """The first line that begins at `offset` or later and is still held; `offset` itself in a log without lines."""
-        position = max(0, offset - self.start)
-        newline = self._buffer.find(b"\n", position) if position else -1
-        return self.start + (newline + 1 if newline >= 0 else position)
+        offset = max(self.start, offset)
+        newline = self.read(offset, self.end - offset).find(b"\n") if offset > self.start else -1
+        return offset + newline + 1

@@ -21,6 +21,10 @@ from netstacks.terminal.transport import Transport
 log = structlog.get_logger()
 
 READ_BYTES = 64 * 1024
+# Output of this size is seldom the last: a moment later more of it comes in one piece, which costs far less. Longer
+# pauses would be taken for a slow network by the device's congestion control.
+_BURST_BYTES = 1024
+_BURST_PAUSE_SECS = 0.0005
 # What was typed or pasted and the device has not taken yet; the client is read on meanwhile, so that its pings are
 # answered while a slow device takes a long paste.
 TYPED_BYTES = 1024 * 1024
@@ -147,6 +151,8 @@ class Session:
                 self.output.append(data, keep_from=self.recording.stored_offset)
                 for attachment in self.attachments:
                     attachment.wake()
+                if _BURST_BYTES <= len(data) < READ_BYTES:
+                    greenlets.sleep(_BURST_PAUSE_SECS)
             self.end(self._transport.close_reason)
         except DeviceError as error:
             self.end(str(error))

@@ -44,3 +44,17 @@ def test_a_tail_begins_with_a_whole_line(offset: int, line_start: int) -> None:
     output = OutputLog(100)
     output.append(b"aaa\nbbb\ncc", keep_from=0)
     assert output.line_start(offset) == line_start
+
+
+def test_every_offset_reads_the_same_however_the_bytes_came() -> None:
+    sizes = [1, 5000, 3, 4096, 1, 1, 70_000, 4095, 2]
+    sent = bytes(number % 251 for number in range(sum(sizes)))
+    output = OutputLog(10_000)
+    position = 0
+    for size in sizes:
+        output.append(sent[position : position + size], keep_from=len(sent))
+        position += size
+    assert (output.start, output.end) == (len(sent) - 10_000, len(sent))
+    for offset in range(output.start, output.end + 1, 97):
+        for limit in (1, 4096, 20_000):
+            assert output.read(offset, limit) == sent[offset : offset + limit]
