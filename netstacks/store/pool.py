@@ -1,5 +1,6 @@
 """The connection pool: transactions with a deadline, and every driver error told in our words."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,24 +26,35 @@ _CONNECT = {
     "application_name": "netstacks",
     "options": _OPTIONS,
 }
+# A connection that has rested for longer is tried before it is handed out.
+_CHECK_AFTER_SECS = 1.0
 GET_CONNECTION_SECS = 2.0
 TRANSACTION_SECS = 10.0
+
+
+class _Connection(psycopg.Connection[DictRow]):
+    used_at = 0.0
+
+
+def _check(connection: _Connection) -> None:
+    if time.monotonic() - connection.used_at > _CHECK_AFTER_SECS:
+        ConnectionPool.check_connection(connection)
 
 
 class Database:
     """PostgreSQL as the stores use it. Open it after the fork, in a patched process (pitfalls 5)."""
 
     def __init__(self, url: str, *, max_size: int = 16) -> None:
-        self._pool: ConnectionPool[Transaction] = ConnectionPool(
+        self._pool: ConnectionPool[_Connection] = ConnectionPool(
             url,
             kwargs={**_CONNECT, "row_factory": dict_row},
-            connection_class=psycopg.Connection[DictRow],
+            connection_class=_Connection,
             min_size=1,
             max_size=max_size,
             max_waiting=200,
             timeout=GET_CONNECTION_SECS,
             reconnect_timeout=0,
-            check=ConnectionPool.check_connection,
+            check=_check,
             open=False,
             name="postgresql",
         )
@@ -67,6 +79,7 @@ class Database:
                 self._pool.connection() as connection,
             ):
                 yield connection
+                connection.used_at = time.monotonic()
         except (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation) as error:
             raise Conflict(f"conflicts with what is stored already ({error.diag.constraint_name})") from error
         except (PoolTimeout, TooManyRequests) as error:
