@@ -24,6 +24,7 @@ from netstacks.registry.memory import MemoryRegistry
 from netstacks.settings import Settings
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
+from netstacks.store.spool import Spool
 from netstacks.store.users import ensure_administrator
 from netstacks.store.vault import Vault
 from netstacks.terminal.hostkeys import HostKeyPrompts
@@ -49,9 +50,10 @@ class Node:
         self._vault = Vault(self._database, settings.vault_master_key, settings.vault_master_key_previous)
         self._outbox = Outbox(self._database)
         self._recorder = Recorder(self._database)
+        self._spool = Spool(settings.spool_dir)
         self._registry = MemoryRegistry()
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
-        self._startup = Startup(self._database, self._vault, self._ensure_administrator)
+        self._startup = Startup(self._database, self._vault, self._on_ready)
         self._retention = Retention(self._database, settings.recording_retention_days)
         self._agent = Agent(
             self._me(settings, instance_id),
@@ -73,7 +75,7 @@ class Node:
             log_bytes=settings.session_log_bytes,
         )
         self._hub.on_gone = broker.forget
-        self._orphans = Orphans(self._database, self._agent, settings.session_detach_ttl_secs)
+        self._orphans = Orphans(self._database, self._spool, self._agent, settings.session_detach_ttl_secs)
         self.services = Services(
             settings=settings,
             database=self._database,
@@ -106,11 +108,17 @@ class Node:
         self._database.open()
         self._recorder.start()
         self._outbox.start()
+        self._spool.prepare()
         self._startup.start()
         self._agent.start()
+        self.services.health.start()
+
+    def _on_ready(self) -> None:
+        """The schema is there: what needs it may begin."""
+        self._ensure_administrator()
+        self._spool.restore(self._database)
         self._orphans.start()
         self._retention.start()
-        self.services.health.start()
 
     def drain(self) -> None:
         """Hands over what this instance has, within DRAIN_TIMEOUT_SECS; takes nothing new meanwhile."""
@@ -119,6 +127,7 @@ class Node:
         self._agent.drain()
         self._hub.hand_over_all("the controller is restarting", timeout_secs * (1 - _FLUSH_SHARE))
         stored = self._recorder.flush(timeout_secs * _FLUSH_SHARE) and self._outbox.flush(1.0)
+        self._spool.keep(self._recorder.stop())
         self._agent.leave()
         log.info("instance.drained", stored=stored, unstored_bytes=self._recorder.waiting_bytes)
 

@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     session_log_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 262144
     bootstrap_admin_username: Annotated[str, Field(min_length=1)] = "admin"
     bootstrap_admin_password: Annotated[str, Field(min_length=8)] | None = None
+    spool_dir: Path = Path("var/spool")
     recording_retention_days: Annotated[int, Field(ge=0)] = 0
     license_key: str | None = None
     trusted_proxies: Annotated[_List, AfterValidator(_networks)] = ()

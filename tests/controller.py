@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,6 +55,7 @@ class Controller:
             "BOOTSTRAP_ADMIN_USERNAME": ADMIN[0],
             "BOOTSTRAP_ADMIN_PASSWORD": ADMIN[1],
             "DRAIN_TIMEOUT_SECS": "4",
+            "SPOOL_DIR": tempfile.mkdtemp(prefix="netstacks-spool-"),
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -111,6 +113,7 @@ class Controller:
             except subprocess.TimeoutExpired:
                 self.kill()
         self._log.unlink(missing_ok=True)
+        shutil.rmtree(self.environ["SPOOL_DIR"], ignore_errors=True)
 
     def login(self, username: str = ADMIN[0], password: str = ADMIN[1]) -> "Api":
         api = Api(self)

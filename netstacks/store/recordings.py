@@ -1,7 +1,8 @@
 """Recordings in PostgreSQL: chunks written by COPY, refused when their epoch has moved on, read back in order."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from netstacks.store import audit
-from netstacks.store.chunks import Chunk
+from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
 
@@ -55,16 +56,20 @@ def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> l
     ).fetchall()
     owned = {(row["id"], row["epoch"]) for row in rows}
     accepted = [batch for batch in batches if (batch.session_id, batch.epoch) in owned]
-    with tx.cursor() as cursor:
-        todo = [_missing(tx, batch) if again else batch.chunks for batch in accepted]
-        with cursor.copy(_SQL["copy"]) as copy:
-            copy.set_types(list(_COLUMN_TYPES.values()))
-            for chunk in itertools.chain.from_iterable(todo):
-                copy.write_row([getattr(chunk, column) for column in _COLUMN_TYPES])
+    todo = [missing(tx, batch) if again else batch.chunks for batch in accepted]
+    _copy(tx, itertools.chain.from_iterable(todo))
     return [batch for batch in batches if batch not in accepted]
 
 
-def _missing(tx: Transaction, batch: Batch) -> Sequence[Chunk]:
+def _copy(tx: Transaction, chunks: Iterable[Chunk]) -> None:
+    with tx.cursor() as cursor, cursor.copy(_SQL["copy"]) as copy:
+        copy.set_types(list(_COLUMN_TYPES.values()))
+        for chunk in chunks:
+            copy.write_row([getattr(chunk, column) for column in _COLUMN_TYPES])
+
+
+def missing(tx: Transaction, batch: Batch) -> Sequence[Chunk]:
+    """The chunks of a batch that are not stored."""
     row = tx.execute(_SQL["stored"], {"session_id": batch.session_id, "epoch": batch.epoch}).fetchone()
     stored = row["seq"] if row and row["seq"] is not None else -1
     return [chunk for chunk in batch.chunks if chunk.seq > stored]
@@ -73,6 +78,19 @@ def _missing(tx: Transaction, batch: Batch) -> Sequence[Chunk]:
 def _last_chunk(tx: Transaction, session_id: UUID) -> Chunk | None:
     with tx.cursor(row_factory=class_row(Chunk)) as cursor:
         return cursor.execute(_SQL["last"], {"session_id": session_id}).fetchone()
+
+
+def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> None:
+    """Adds an event to the end of a recording that nobody writes at `epoch` any more.
+
+    It bears the time of the last event there is, so that the recording takes no longer to play.
+    """
+    last = _last_chunk(tx, session_id)
+    at = last.ended_at if last else time.time()
+    seq = last.seq + 1 if last and last.epoch == epoch else 0
+    place = (session_id, epoch, seq, last.end_offset if last else 0)
+    chunk = make_chunk(last.sha256 if last else b"", *place, [Event(at, EventKind.NOTE, text.encode())])
+    _copy(tx, [chunk])
 
 
 def read_output(tx: Transaction, session_id: UUID, offset: int, limit: int) -> bytes:

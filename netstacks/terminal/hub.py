@@ -9,10 +9,9 @@ from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.model import SessionRecord
-from netstacks.store import audit, sessions
-from netstacks.store.audit import Actor
+from netstacks.store import sessions
+from netstacks.store.closing import Closing
 from netstacks.store.outbox import Outbox
-from netstacks.store.pool import Transaction
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.session import Hooks, Session, State
 
@@ -105,21 +104,8 @@ class Hub:
         if session.state is State.ENDED:
             self._ended[session.facts.token] = (session.facts.user_id, reason)
         if not session.recording.fenced:
-            session.recording.close(_closing(session, reason))
+            facts = session.facts
+            ended = session.state is State.ENDED
+            session.recording.close(Closing(ended, reason, facts.user_id, facts.username, facts.device_name))
         log.info("session.closed", session_id=str(session.id), state=session.state.value, reason=reason)
         self.on_gone(session)
-
-
-def _closing(session: Session, reason: str) -> Callable[[Transaction], None]:
-    """What the last transaction of a session's recording writes beside it."""
-    facts = session.facts
-    actor = Actor(facts.username, facts.user_id)
-    ended = session.state is State.ENDED
-
-    def close(tx: Transaction) -> None:
-        row = sessions.end(tx, facts.id, facts.epoch, reason) if ended else sessions.release(tx, facts.id, facts.epoch)
-        if row is not None:
-            event = "session.closed" if ended else "session.released"
-            audit.append(tx, actor, event, f"session:{facts.id}", device=facts.device_name, reason=reason)
-
-    return close

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -11,8 +11,10 @@ from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
 from netstacks.store import recordings
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
-from netstacks.store.pool import Database, Transaction
+from netstacks.store.closing import Closing, close
+from netstacks.store.pool import Database
 from netstacks.store.recordings import Batch
+from netstacks.store.spool import Leftover
 from netstacks.terminal.echo import EchoFilter
 
 log = structlog.get_logger()
@@ -29,8 +31,6 @@ SESSION_RESERVE_BYTES = 16 * 1024
 # What an event costs beside its payload, so that many small ones count too.
 _EVENT_COST_BYTES = 128
 _RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
-
-Closing = Callable[[Transaction], None]
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Recording:
         self._recorder.schedule(self)
 
     def close(self, closing: Closing) -> None:
-        """Stores what is left; `closing` runs in the transaction of the last chunk, before its epoch moves on."""
+        """Stores what is left, and how it ended in the transaction of the last chunk: the epoch moves on with it."""
         self._add_expired_input(float("inf"))
         self.closing = closing
         self._recorder.schedule(self, at_once=True)
@@ -185,6 +185,7 @@ class Recorder:
         self.waiting_bytes = 0
         self.failing = False
         self._dirty: dict[tuple[UUID, int], Recording] = {}
+        self._storing: list[_Unstored] = []
         self._wake = greenlets.Event()
         self._at_once = greenlets.Event()
         self._idle = greenlets.Event()
@@ -207,6 +208,17 @@ class Recorder:
         self._at_once.set()
         return bool(self._idle.wait(timeout_secs))
 
+    def stop(self) -> list[Leftover]:
+        """Stops storing; returns what PostgreSQL may not have, one for each recording."""
+        if self._greenlet is not None:
+            greenlets.killall([self._greenlet])
+        gathered: dict[Recording, list[_Unstored]] = {}
+        rest = [unstored for recording in self._dirty.values() if (unstored := recording.take())]
+        for unstored in [*self._storing, *rest]:
+            gathered.setdefault(unstored.recording, []).append(unstored)
+        leftovers = [_joined(each) for each in gathered.values()]
+        return [each for each in leftovers if each.batch.chunks or each.closing]
+
     def _run(self) -> None:
         while True:
             self._wake.wait()
@@ -225,6 +237,7 @@ class Recorder:
                 self._idle.set()
 
     def _store(self, batch: list[_Unstored]) -> None:
+        self._storing = batch
         tries = 0
         while True:
             try:
@@ -232,7 +245,7 @@ class Recorder:
                     refused = recordings.save(tx, [unstored.batch for unstored in batch], again=tries > 0)
                     for unstored in batch:
                         if unstored.closing and unstored.batch not in refused:
-                            unstored.closing(tx)
+                            close(tx, unstored.batch.session_id, unstored.batch.epoch, unstored.closing)
                 break
             except StoreUnavailable as error:
                 if not self.failing:
@@ -243,6 +256,7 @@ class Recorder:
                 log.exception("recorder.failed", sessions=[str(unstored.batch.session_id) for unstored in batch])
             greenlets.sleep(_RETRY_SECS[min(tries, len(_RETRY_SECS) - 1)])
             tries += 1
+        self._storing = []
         if self.failing:
             self.failing = False
             log.info("recorder.store_back", waiting_bytes=self.waiting_bytes, tries=tries)
@@ -250,3 +264,10 @@ class Recorder:
             unstored.recording.stored(unstored)
             if unstored.batch in refused:
                 unstored.recording.fence()
+
+
+def _joined(parts: list[_Unstored]) -> Leftover:
+    """Consecutive parts of one recording as one."""
+    last = parts[-1]
+    chunks = [chunk for part in parts for chunk in part.batch.chunks]
+    return Leftover(replace(last.batch, chunks=chunks), last.closing)

@@ -9,6 +9,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.store import recordings, sessions
 from netstacks.store.chunks import Chunk, EventKind, verify
+from netstacks.store.closing import Closing
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from netstacks.terminal import recorder as module
@@ -141,7 +142,7 @@ def test_the_last_chunk_and_the_end_of_the_session_are_one_transaction(database:
     session_id = make_session(database)
     recording = begin(recorder, session_id)
     recording.output(b"bye")
-    recording.close(lambda tx: sessions.end(tx, session_id, 1, "logged out"))
+    recording.close(Closing(True, "logged out", uuid.uuid4(), "ana", "r1"))
     assert recorder.flush(10)
     with database.transaction() as tx:
         row = sessions.find(tx, session_id)

@@ -1,0 +1,200 @@
+"""The spool: what an instance could not store before it had to exit, in files, until PostgreSQL has taken it.
+
+One file a session and epoch: the SHA-256 of the rest in the first line, then JSON. Files are for their owner alone,
+since what devices print and users type is worth protecting.
+"""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from pydantic import ConfigDict, TypeAdapter
+
+from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
+from netstacks.store import audit, recordings, sessions
+from netstacks.store.chunks import Chunk
+from netstacks.store.closing import Closing, close
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.recordings import Batch
+
+log = structlog.get_logger()
+
+# Another process has this long to store what is there; then callers are told to come back.
+_LOCK_SECS = 5.0
+_LOCK_POLL_SECS = 0.05
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What was on its way to PostgreSQL for one session at one epoch."""
+
+    batch: Batch
+    closing: Closing | None
+
+
+# In a list, because pydantic takes a configuration for that and not for a dataclass.
+_FORMAT = TypeAdapter(list[Leftover], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+
+
+class Spool:
+    """A folder that the instances of one host share. What can no longer be stored stays in its folder `refused`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._refused = folder / "refused"
+
+    def prepare(self) -> None:
+        """Makes the folders; one that cannot be written is told now, not when it is needed."""
+        try:
+            for folder in (self._folder, self._refused):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(f"{folder} is not writable")
+        except OSError as error:
+            log.error("spool.unusable", folder=str(self._folder), error=str(error))
+
+    def keep(self, leftovers: Sequence[Leftover]) -> None:
+        """Writes each to a file of its own, complete or not at all."""
+        for leftover in leftovers:
+            batch = leftover.batch
+            details = {"session_id": str(batch.session_id), "epoch": batch.epoch, "bytes": _output_bytes(batch.chunks)}
+            try:
+                self._write(f"{batch.session_id}.{batch.epoch}.spool", _pack(leftover))
+                log.warning("spool.kept", **details)
+            except OSError as error:
+                log.error("spool.lost", error=str(error), **details)
+            greenlets.sleep(0)
+
+    def _write(self, name: str, content: bytes) -> None:
+        unfinished = self._folder / f".{name}.{os.getpid()}"
+        with open(unfinished, "xb", opener=_private) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(self._folder / name)
+        _sync_folder(self._folder)
+
+    def restore(self, database: Database, session_id: UUID | None = None) -> bool:
+        """Stores what is kept here, of one session or of all; False when there was nothing.
+
+        To be called before a session is claimed or ended as an orphan: after that its recording has moved on. Raises
+        StoreUnavailable; what was not stored by then is still here.
+        """
+        pattern = f"{session_id or '*'}.*.spool"
+        if not any(self._folder.glob(pattern)):
+            return False
+        with _locked(self._folder / ".lock"):
+            for path in sorted(self._folder.glob(pattern)):
+                self._store(database, path)
+        return True
+
+    def _store(self, database: Database, path: Path) -> None:
+        try:
+            leftover = _unpack(path.read_bytes())
+        except ValueError as error:
+            log.error("spool.damaged", file=path.name, error=str(error), kept_in=str(self._refused))
+            path.rename(self._refused / path.name)
+            return
+        with database.transaction() as tx:
+            refusal = _put_back(tx, leftover, path.name)
+        details = {"session_id": str(leftover.batch.session_id), "epoch": leftover.batch.epoch}
+        if refusal:
+            path.rename(self._refused / path.name)
+            log.error("spool.refused", **details, reason=refusal, kept_in=str(self._refused / path.name))
+        else:
+            path.unlink()
+            log.info("spool.stored", **details)
+        _sync_folder(self._folder)
+
+
+def _put_back(tx: Transaction, leftover: Leftover, name: str) -> str | None:
+    """Stores it in its place in the recording, and the end of its epoch; else returns why that place is taken."""
+    batch = leftover.batch
+    late = recordings.missing(tx, batch)
+    size = _output_bytes(late)
+    if not recordings.save(tx, [batch], again=True):
+        if late:
+            stored_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            text = f"stored late, at {stored_at}: the {size} bytes before this, the database having been away"
+            recordings.append_note(tx, batch.session_id, batch.epoch, text)
+        if leftover.closing:
+            close(tx, batch.session_id, batch.epoch, leftover.closing)
+        return None
+    if not late:
+        # The commit of an earlier try was not seen.
+        return None
+    row = sessions.find(tx, batch.session_id)
+    reason = f"the session is at epoch {row.epoch} and {row.state}" if row else "the session is not known any more"
+    if row and row.state == "ended":
+        text = f"{size} bytes of epoch {batch.epoch} are missing: they came too late, and are kept in {name}"
+        recordings.append_note(tx, row.id, row.epoch, text)
+    audit.append(
+        tx,
+        audit.SYSTEM,
+        "recording.refused",
+        f"session:{batch.session_id}",
+        epoch=batch.epoch,
+        bytes=size,
+        reason=reason,
+        file=name,
+    )
+    return reason
+
+
+def _output_bytes(chunks: Sequence[Chunk]) -> int:
+    return sum(chunk.end_offset - chunk.first_offset for chunk in chunks)
+
+
+def _pack(leftover: Leftover) -> bytes:
+    body = _FORMAT.dump_json([leftover])
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def _unpack(content: bytes) -> Leftover:
+    """Raises ValueError when the content is not what was written."""
+    checksum, _, body = content.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
+        raise ValueError("its SHA-256 does not match")
+    (leftover,) = _FORMAT.validate_json(body)
+    return leftover
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """For one process of the host, and one greenlet of it, at a time: a second would see its work as refused."""
+    give_up_at = time.monotonic() + _LOCK_SECS
+    with open(path, "wb", opener=_private) as file:
+        while not _lock(file.fileno()):
+            if time.monotonic() > give_up_at:
+                raise StoreUnavailable("what an instance of this host left behind is just being stored")
+            greenlets.sleep(_LOCK_POLL_SECS)
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
