@@ -20,6 +20,11 @@ log = structlog.get_logger()
 # A client whose device has hung up comes back with its token (wire contract 6.6); so many are known for so long.
 _ENDED_TOKENS = 10_000
 _ENDED_SECS = 3600.0
+# A drain takes a session for idle when its device has printed nothing for this long.
+IDLE_SECS = 2.0
+_IDLE_POLL_SECS = 0.1
+# Between two closes of a drain, when there is time.
+_CLOSE_GAP_SECS = 0.05
 
 
 class Hub:
@@ -79,12 +84,24 @@ class Hub:
             if session.state is State.DETACHED and time.monotonic() - session.detached_at > self._detach_ttl_secs:
                 session.end(f"nobody came back within {self._detach_ttl_secs:g} s")
 
-    def hand_over_all(self, reason: str, spread_secs: float) -> None:
-        """Stops every session so that it can be claimed elsewhere: detached ones first, closes spread over time."""
-        ordered = sorted(self, key=lambda session: session.state is State.ACTIVE)
-        for session in ordered:
-            session.hand_over(reason)
-            greenlets.sleep(spread_secs / len(ordered))
+    def hand_over_all(self, reason: str, patience_secs: float) -> None:
+        """Stops every session so that it can be claimed elsewhere, within about `patience_secs`.
+
+        First those that nobody is attached to, then those that are idle; one whose device is printing has half of the
+        time to finish. Closes are spread, so that the clients do not come back elsewhere all at once.
+        """
+        hurry_at = time.monotonic() + patience_secs / 2
+        gap_secs = min(_CLOSE_GAP_SECS, patience_secs / 2 / max(1, len(self)))
+        for session in self:
+            if session.state is State.DETACHED:
+                session.hand_over(reason)
+        while self._sessions:
+            for session in self:
+                if _is_idle(session) or time.monotonic() > hurry_at:
+                    session.hand_over(reason)
+                    greenlets.sleep(gap_secs if self._sessions else 0)
+            if self._sessions:
+                greenlets.sleep(_IDLE_POLL_SECS)
 
     def _attached(self, session: Session, attachment: Attachment) -> None:
         facts = session.facts
@@ -109,3 +126,7 @@ class Hub:
             session.recording.close(Closing(ended, reason, facts.user_id, facts.username, facts.device_name))
         log.info("session.closed", session_id=str(session.id), state=session.state.value, reason=reason)
         self.on_gone(session)
+
+
+def _is_idle(session: Session) -> bool:
+    return session.state is not State.ACTIVE or time.monotonic() - session.recording.printed_at > IDLE_SECS

@@ -64,6 +64,7 @@ class Recording:
         self.epoch = epoch
         self.stored_offset = offset
         self.acked_offset = offset
+        self.printed_at = time.monotonic()
         self.on_room = on_room
         self.on_fenced = on_fenced
         self.fenced = False
@@ -92,6 +93,7 @@ class Recording:
 
     def output(self, data: bytes) -> None:
         """Records what the device sent; never waits."""
+        self.printed_at = time.monotonic()
         typed = self._echo.sent(data)
         if typed:
             self._add(EventKind.INPUT, typed)

@@ -1,0 +1,89 @@
+"""The hub's drain: who is handed over first, and who is waited for."""
+
+import time
+import uuid
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database
+from netstacks.terminal import hub as module
+from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.hub import Hub
+from netstacks.terminal.output_log import OutputLog
+from netstacks.terminal.recorder import Recorder, Recording
+from netstacks.terminal.session import Session, SessionFacts
+from tests.terminal.test_session import Client, Device
+
+PATIENCE_SECS = 600.0
+
+
+@pytest.fixture
+def gone() -> list[str]:
+    """The devices of the sessions that were handed over, in order."""
+    return []
+
+
+@pytest.fixture
+def hub(gone: list[str]) -> Hub:
+    hub = Hub(Outbox(Database("postgresql://nobody@127.0.0.1:1/x")), detach_ttl_secs=60)
+    hub.on_gone = lambda session: gone.append(session.facts.device_name)
+    return hub
+
+
+def add(hub: Hub, name: str, *, attached: bool, silent_secs: float) -> Session:
+    """A session whose device printed last `silent_secs` ago."""
+    recorder = Recorder(Database("postgresql://nobody@127.0.0.1:1/x"))
+    session_id, user_id = uuid.uuid4(), uuid.uuid4()
+    recording = Recording(recorder, session_id, 1, on_room=lambda: None, on_fenced=lambda: None)
+    recording.printed_at = time.monotonic() - silent_secs
+    session = Session(
+        SessionFacts(session_id, 1, "ctrl-1", user_id, "ana", None, name, "192.0.2.1", 22, None, uuid.uuid4()),
+        Device(),
+        recording,
+        OutputLog(1000),
+        size=(80, 24),
+        read_stored=lambda *_: b"",
+        hooks=hub.hooks,
+    )
+    hub.add(session)
+    if attached:
+        session.attach(Attachment(Client(), Kind.CONTROL, user_id=user_id, username="ana"), 0)
+    return session
+
+
+def test_nothing_to_hand_over_takes_no_time(hub: Hub, gone: list[str]) -> None:
+    hub.hand_over_all("restarting", PATIENCE_SECS)
+    assert gone == []
+
+
+def test_who_is_away_goes_first_then_who_is_idle_and_the_last_is_not_waited_after(hub: Hub, gone: list[str]) -> None:
+    add(hub, "idle", attached=True, silent_secs=60)
+    add(hub, "away", attached=False, silent_secs=0)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS)
+    drain.join(30)
+    assert drain.successful()
+    assert gone == ["away", "idle"]
+
+
+def test_a_device_that_prints_may_finish(hub: Hub, gone: list[str]) -> None:
+    busy = add(hub, "busy", attached=True, silent_secs=0)
+    add(hub, "idle", attached=True, silent_secs=60)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS)
+    while gone != ["idle"]:
+        busy.recording.output(b".")
+        greenlets.sleep(0.01)
+    assert hub.find(busy.id) is busy
+    busy.recording.printed_at -= 2 * module.IDLE_SECS
+    drain.join(30)
+    assert gone == ["idle", "busy"]
+
+
+def test_a_device_that_never_stops_printing_is_handed_over_in_the_end(hub: Hub, gone: list[str]) -> None:
+    busy = add(hub, "busy", attached=True, silent_secs=0)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", 0.5)
+    while not drain.ready():
+        busy.recording.printed_at = time.monotonic()
+        greenlets.sleep(0.01)
+    assert gone == ["busy"]
