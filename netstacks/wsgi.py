@@ -9,9 +9,13 @@ import structlog
 from netstacks import greenlets, logs, settings
 from netstacks.instance.identity import new_instance_id
 from netstacks.services import Node
+from netstacks.web import sockets
 from netstacks.web.app import create_app
 
 log = structlog.get_logger()
+
+# What closing the last connections may take.
+CLOSING_SECS = 3.0
 
 _settings = settings.load(os.environ)
 _instance_id = new_instance_id(_settings.instance_id)
@@ -36,6 +40,7 @@ def start(worker: Any) -> None:
         draining.wait()
         try:
             _node.drain()
+            sockets.join(CLOSING_SECS)
         finally:
             worker.alive = False
 

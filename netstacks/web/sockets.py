@@ -3,8 +3,9 @@
 simple-websocket, which flask-sock would hand out, loses output under gevent and keeps unbounded input (pitfalls 7).
 """
 
+import socket
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NoReturn
 
 import flask_sock
@@ -17,6 +18,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from netstacks import greenlets
 from netstacks.web.websocket import ConnectionClosed, WebSocket
 
 __all__ = ["ConnectionClosed", "Sock", "WebSocket"]
@@ -40,7 +42,8 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
         """Routes `path` to `handler(ws, **arguments)`, or with `authorise` to `handler(ws, context, **arguments)`.
 
         `authorise(**arguments)` runs before the connection is accepted. What it returns is the context; what it
-        raises is answered as in any other view.
+        raises is answered as in any other view. The handler runs outside of the request, which has ended by then:
+        a connection of hours keeps nothing of it in memory, and no place among gunicorn's connections.
         """
 
         def decorator(handler: Handler) -> Handler:
@@ -52,8 +55,12 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
                 except InvalidHandshake as error:
                     return _refuse(error)
                 context = [authorise(**arguments)] if authorise else []
-                ws = WebSocket(request.environ["gunicorn.socket"], protocol)
-                _serve(ws, answer, lambda: handler(ws, *context, **arguments))
+                # gunicorn closes its own descriptor of the connection when the request ends.
+                sock = request.environ["gunicorn.socket"].dup()
+                ws = WebSocket(sock, protocol)
+                ws.start(answer, _read_ahead())
+                log_context = {"path": request.path, **structlog.contextvars.get_contextvars()}
+                _open(log_context, sock, ws, partial(handler, ws, *context, **arguments))
                 return _AlreadyAnswered()
 
             front = self._front(bp)
@@ -111,21 +118,32 @@ def _refuse(error: InvalidHandshake) -> Response:
     return response
 
 
-def _serve(ws: WebSocket, answer: bytes, handle: Callable[[], None]) -> None:
+_serving: set[greenlets.Greenlet] = set()
+
+
+def join(timeout_secs: float) -> None:
+    """Waits for the connections that are being closed."""
+    greenlets.joinall(list(_serving), timeout_secs)
+
+
+def _open(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:
+    greenlet = greenlets.spawn("websocket", _serve, log_context, sock, ws, handle)
+    _serving.add(greenlet)
+    greenlet.link(_serving.discard)
+
+
+def _serve(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:
+    structlog.contextvars.bind_contextvars(**log_context)
     code, reason = CloseCode.NORMAL_CLOSURE, ""
-    try:
-        ws.start(answer, _read_ahead())
-        handle()
-    except ConnectionClosed:
-        pass
-    except Exception:
-        log.exception("websocket.failed", path=request.path)
-        code, reason = CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server"
-    except BaseException:
-        # The worker ends this greenlet: gunicorn must not take what is left on the socket for a request.
-        ws.abort()
-        raise
-    ws.close(code, reason)
+    with sock:
+        try:
+            handle()
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("websocket.failed")
+            code, reason = CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server"
+        ws.close(code, reason)
 
 
 def _read_ahead() -> bytes:

@@ -46,7 +46,15 @@ class Resume:
     tail: bool
 
 
-def _authorise() -> tuple[auth.Identity, Services]:
+@dataclass(frozen=True)
+class Call:
+    """A connection that may be made, or what is wrong with its wish."""
+
+    parts: Services
+    wish: tuple[Wish, Resume] | InvalidInput
+
+
+def _authorise() -> Call:
     """Everything that is decided before the upgrade: who it is, from where, and what they may do."""
     auth.check_origin()
     identity = auth.identity()
@@ -54,19 +62,19 @@ def _authorise() -> tuple[auth.Identity, Services]:
         raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
     if services().agent.is_draining and "reconnect_token" not in request.args:
         raise ServiceUnavailable("this instance is shutting down: connect again")
-    return identity, services()
+    try:
+        return Call(services(), _parse(Actor(identity.username, identity.user_id, request.remote_addr)))
+    except InvalidInput as error:
+        # For a person to read: the upgrade is accepted all the same (wire contract 6.6).
+        return Call(services(), error)
 
 
 @sock.route("/ws/ssh", bp=blueprint, authorise=_authorise)
-def ssh(ws: WebSocket, authorised: tuple[auth.Identity, Services]) -> None:
-    identity, parts = authorised
-    actor = Actor(identity.username, identity.user_id, request.remote_addr)
-    try:
-        wish, resume = _parse(actor)
-    except InvalidInput as error:
-        _refuse(ws, error)
-        return
-    Terminal(ws, parts, wish, resume).run()
+def ssh(ws: WebSocket, call: Call) -> None:
+    if isinstance(call.wish, InvalidInput):
+        _refuse(ws, call.wish)
+    else:
+        Terminal(ws, call.parts, *call.wish).run()
 
 
 def _parse(actor: Actor) -> tuple[Wish, Resume]:

@@ -59,8 +59,12 @@ class WebSocket:
         self._partial_opcode = Opcode.BINARY
 
     def start(self, answer: bytes, unread: bytes) -> None:
-        """Sends the handshake's answer, and takes in what the client sent without waiting for it."""
-        self._send(lambda: [answer])
+        """Sends the handshake's answer, and takes in what the client sent without waiting for it.
+
+        A client that has gone meanwhile is noticed by `receive`.
+        """
+        with contextlib.suppress(ConnectionClosed):
+            self._send(lambda: [answer])
         if unread:
             self._take_in(unread)
 
