@@ -71,14 +71,14 @@ def test_terminals_refresh_and_resume_go_on_without_a_database(
     refused.closed()
     assert "database" in refused.errors[0]
 
-    again.type("seq 1 400000; echo fi''nished\r")
+    again.type("seq 1 900000; echo fi''nished\r")
     until(lambda: b"held back" in again.notices, "the notice that the device is held back")
     own_postgres.thaw() if fault == "freeze" else own_postgres.start()
     again.expect("finished\r\n", 60)
     until(lambda: controller.health().get("status") == "healthy", "healthy again")
     assert b"recording goes on" in again.notices
     whole += again.output
-    assert b"".join(b"%d\r\n" % number for number in range(1, 400_001)) in whole
+    assert b"".join(b"%d\r\n" % number for number in range(1, 900_001)) in whole
     session_id = again.info["session_id"]
     lab.api.call("DELETE", f"/api/sessions/{session_id}", expect=204)
     until(lambda: lab.api.get(f"/api/recordings/{session_id}")["state"] == "ended", "the end of the recording")
