@@ -67,3 +67,12 @@ class PeerUnavailable(NetstacksError):
     def __init__(self, instance_id: str) -> None:
         super().__init__(f"instance {instance_id} does not answer")
         self.instance_id = instance_id
+
+
+class ConnectionClosed(NetstacksError):
+    """The WebSocket is closing or gone. `code` is what the peer closed it with, None when it did not."""
+
+    def __init__(self, code: int | None, reason: str) -> None:
+        super().__init__(f"the peer closed with {code} {reason}".rstrip() if code else "the connection is closed")
+        self.code = code
+        self.reason = reason

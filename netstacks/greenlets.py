@@ -44,6 +44,8 @@ Result = TypeVar("Result")
 current = gevent.getcurrent
 
 
+# Where a greenlet was spawned is not kept: its name tells, and it would cost a kilobyte for each.
+gevent.config.track_greenlet_tree = False
 # A crash is logged once, by us, as one line; gevent's own traceback on stderr would repeat it.
 Hub.NOT_ERROR = (*Hub.NOT_ERROR, Exception)
 

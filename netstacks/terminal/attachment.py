@@ -1,17 +1,21 @@
 """An attachment: one WebSocket on a session, a cursor in its output log."""
 
 import time
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+import structlog
+
 from netstacks import greenlets
+from netstacks.errors import ConnectionClosed
 from netstacks.terminal import frames
 from netstacks.terminal.frames import CloseCode
 
 if TYPE_CHECKING:
     from netstacks.terminal.session import Session
+
+log = structlog.get_logger()
 
 DATA_BYTES = 64 * 1024
 # A ping after a burst acknowledges it; more than four a second would cost more than they tell.
@@ -63,8 +67,9 @@ class Attachment:
         self.acked = 0
         self.attached_at = time.time()
         self._session: Session | None = None
-        self._before: deque[bytes] = deque()
+        self._before: list[bytes] = []
         self._wake = greenlets.Event()
+        self._sending = False
         self._closing: tuple[CloseCode, str, tuple[bytes, ...]] | None = None
         self._pinged = 0
         self._pinged_at = time.monotonic()
@@ -72,7 +77,7 @@ class Attachment:
         self._delivered = 0
 
     def begin(self, session: "Session", cursor: int) -> None:
-        """Places the attachment on a session's log; `pump` then does the work."""
+        """Places the attachment on a session's log; it sends from then on."""
         self._session = session
         self.cursor = self.acked = self._pinged = cursor
 
@@ -90,8 +95,11 @@ class Attachment:
         self.queue(frames.notice(payload) if self.speaks_offsets else frames.data(payload))
 
     def wake(self) -> None:
-        """There is something new to send."""
+        """There is something new to send. An idle attachment has no greenlet: one starts now."""
         self._wake.set()
+        if self._session is not None and not self._sending:
+            self._sending = True
+            greenlets.spawn("attachment-sender", self._send, self._session)
 
     def finish(self, code: CloseCode, reason: str, *last_frames: bytes) -> None:
         """Sends what the log still holds, then the last frames, then closes. The first call counts."""
@@ -103,14 +111,22 @@ class Attachment:
         """Closes at once, whatever is still to be sent; the caller does not wait for a peer that does not read."""
         greenlets.spawn("attachment-drop", self.sink.close, code, reason)
 
-    def pump(self) -> None:
-        """Sends until the attachment is finished; raises the sink's error when its socket is gone."""
-        assert self._session is not None
-        session = self._session
+    def _send(self, session: "Session") -> None:
+        try:
+            self._send_all(session)
+            self._sending = False
+        except ConnectionClosed:
+            pass  # For good: nothing is sent any more. Whoever receives from the client notices too.
+        except Exception:
+            log.exception("attachment.failed", session_id=str(session.id))
+            self.sink.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
+
+    def _send_all(self, session: "Session") -> None:
+        """Returns when the client has been sent everything, and the ping that acknowledges it."""
         while True:
             self._wake.clear()
             while self._before:
-                self.sink.send(self._before.popleft())
+                self.sink.send(self._before.pop(0))
             payload = session.read(self, DATA_BYTES)
             if payload:
                 self._send_data(session, payload)
@@ -120,9 +136,12 @@ class Attachment:
                     self.sink.send(frame)
                 self.sink.close(code, reason)
                 return
-            else:
+            elif self._next_ping_secs() > 0:
+                if self.cursor == self._pinged and not self._wake.is_set():
+                    return
                 self._wake.wait(self._next_ping_secs())
-            self._ping_if_due()
+            if self._next_ping_secs() <= 0:
+                self._ping()
 
     def _send_data(self, session: "Session", payload: bytes) -> None:
         whole = frames.utf8_cut(payload)
@@ -138,9 +157,12 @@ class Attachment:
         due = ACK_SECS if self.cursor != self._pinged else KEEPALIVE_SECS
         return max(0.0, self._pinged_at + due - time.monotonic())
 
-    def _ping_if_due(self) -> None:
-        if self._next_ping_secs() > 0:
-            return
+    def keep_alive(self) -> None:
+        """To be called every now and then while the client is silent: has it pinged when that is due."""
+        if self._next_ping_secs() <= 0:
+            self.wake()
+
+    def _ping(self) -> None:
         self._pinged = self.cursor
         self._pinged_at = time.monotonic()
         self.sink.ping(self.cursor.to_bytes(8, "big"))

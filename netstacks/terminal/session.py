@@ -211,6 +211,7 @@ class Session:
                 self.resize(attachment, *size)
         attachment.begin(self, cursor)
         self.attachments.append(attachment)
+        attachment.wake()
         self._room.set()
         self._hooks.on_attach(self, attachment)
 

@@ -19,7 +19,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from netstacks import greenlets
-from netstacks.web.websocket import ConnectionClosed, WebSocket
+from netstacks.errors import ConnectionClosed
+from netstacks.web.websocket import WebSocket
 
 __all__ = ["ConnectionClosed", "Sock", "WebSocket"]
 

@@ -125,7 +125,7 @@ def _refuse(ws: WebSocket, error: NetstacksError) -> None:
 
 
 class Terminal:
-    """One connection: this greenlet receives, a second one opens the session and then sends."""
+    """One connection: this greenlet receives, a second one opens the session, and the attachment sends."""
 
     def __init__(self, ws: WebSocket, parts: Services, wish: Wish, resume: Resume) -> None:
         self._ws = ws
@@ -144,27 +144,25 @@ class Terminal:
 
     def run(self) -> None:
         # Read while the device is being logged in to: pings want answers, a close gives up (wire contract, rule 11).
-        sender = greenlets.spawn("terminal-sender", self._serve)
+        opener = greenlets.spawn("terminal-opener", self._open)
         self._ws.on_pong = self._attachment.on_pong
         try:
             self._receive()
         finally:
-            sender.kill()
+            opener.kill()
             if self._session is not None:
                 self._session.detach(self._attachment)
 
-    def _serve(self) -> None:
+    def _open(self) -> None:
         try:
             try:
                 self._attach(self._find_session())
             except NetstacksError as error:
                 _refuse(self._ws, error)
-                return
-            self._attachment.pump()
         except ConnectionClosed:
             pass
         except Exception:
-            log.exception("terminal.failed", session_id=str(self._session.id) if self._session else None)
+            log.exception("terminal.failed")
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
 
     def _find_session(self) -> Session:
@@ -211,6 +209,7 @@ class Terminal:
                     log.info("terminal.half_open", username=self._wish.actor.name)
                     self._ws.abort()
                     return
+                self._attachment.keep_alive()
                 continue
             self._attachment.heard()
             try:

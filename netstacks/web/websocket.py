@@ -14,6 +14,7 @@ from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
 from netstacks import greenlets
+from netstacks.errors import ConnectionClosed
 from netstacks.web.outlet import Outlet
 
 READ_BYTES = 64 * 1024
@@ -24,15 +25,6 @@ _PONG_RETRY_SECS = 0.2
 _IDLE_SECS = 3600.0
 # The payload of a control frame without the close code (RFC 6455, 5.5).
 _REASON_BYTES = 123
-
-
-class ConnectionClosed(Exception):
-    """The WebSocket is closing or gone. `code` is what the peer closed it with, None when it did not."""
-
-    def __init__(self, code: int | None, reason: str) -> None:
-        super().__init__(f"the peer closed with {code} {reason}".rstrip() if code else "the connection is closed")
-        self.code = code
-        self.reason = reason
 
 
 class _TimeIsUp(Exception):

@@ -161,18 +161,15 @@ class Room:
             hooks=hooks,
         )
         self.session.start()
-        self._pumps: list[greenlets.Greenlet] = []
 
     def attach(self, kind: Kind = Kind.CONTROL, cursor: int = 0, *, speaks: bool = False) -> tuple[Client, Attachment]:
         client = Client()
         attachment = Attachment(client, kind, user_id=None, username="ana", speaks_offsets=speaks)
         self.session.attach(attachment, cursor)
-        self._pumps.append(greenlets.spawn("pump", attachment.pump))
         return client, attachment
 
     def close(self) -> None:
         self.session.end("test over")
-        greenlets.killall(self._pumps)
 
 
 @pytest.fixture
