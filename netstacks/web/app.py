@@ -20,7 +20,6 @@ from netstacks.web import (
     definitions,
     devices,
     folders,
-    health,
     hostkeys,
     license,
     login,
@@ -32,6 +31,7 @@ from netstacks.web import (
     users,
 )
 from netstacks.web.context import Services
+from netstacks.web.health import HealthDoor
 
 log = structlog.get_logger()
 
@@ -44,7 +44,6 @@ _FAMILIES = (
     definitions,
     devices,
     folders,
-    health,
     hostkeys,
     license,
     login,
@@ -80,6 +79,7 @@ def create_app(services: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if services.settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
 
     app.before_request(_begin)
     auth.init_app(app)

@@ -1,32 +1,58 @@
 """Health for load balancers, orchestrators and the Terminal client; answered from a snapshot, never from a store."""
 
-from flask import Blueprint, Response, jsonify
+import json
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
-from netstacks.web.context import services
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-blueprint = Blueprint("health", __name__)
+    from netstacks.instance.monitor import HealthMonitor
 
+Answer = tuple[int, dict[str, Any]]
 
-@blueprint.get("/health")
-@blueprint.get("/api/v1/health/live")
-def live() -> Response:
-    """200 while the event loop turns: what the Terminal client probes before its log-in form (wire contract 2)."""
-    return jsonify(status="alive")
-
-
-@blueprint.get("/api/v1/health")
-def health() -> tuple[Response, int]:
-    """Whether this instance should get work (specification, Health Endpoints)."""
-    report = services().health.report()
-    if report is None:
-        return jsonify(status="unhealthy", reason="starting"), 503
-    return jsonify(report.body()), report.http_status
+_STARTING: Answer = (503, {"status": "unhealthy", "reason": "starting"})
 
 
-@blueprint.get("/api/v1/health/ready")
-def ready() -> tuple[Response, int]:
-    """Strict: 503 on anything but healthy."""
-    report = services().health.report()
-    if report is None:
-        return jsonify(status="unhealthy", reason="starting"), 503
-    return jsonify(report.body()), 200 if report.is_ready else 503
+class HealthDoor:
+    """Answers health before the application is asked: it is asked for often, and by many."""
+
+    def __init__(self, app: "WSGIApplication", monitor: "HealthMonitor") -> None:
+        self._app = app
+        self._monitor = monitor
+        self._answers: dict[str, Callable[[], Answer]] = {
+            "/health": self._live,
+            "/api/v1/health": self._health,
+            "/api/v1/health/live": self._live,
+            "/api/v1/health/ready": self._ready,
+        }
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        answer = self._answers.get(environ["PATH_INFO"])
+        if answer is None:
+            return self._app(environ, start_response)
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            status, body = answer()
+        else:
+            status, body = 405, {"error": "health is asked for with GET"}
+            headers.append(("Allow", "GET, HEAD"))
+        payload = json.dumps(body).encode()
+        headers.append(("Content-Length", str(len(payload))))
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [payload]
+
+    def _live(self) -> Answer:
+        """200 while the event loop turns: what the Terminal client probes before its log-in form (wire contract 2)."""
+        return 200, {"status": "alive"}
+
+    def _health(self) -> Answer:
+        """Whether this instance should get work (specification, Health Endpoints)."""
+        report = self._monitor.report()
+        return (report.http_status, report.body()) if report else _STARTING
+
+    def _ready(self) -> Answer:
+        """Strict: 503 on anything but healthy."""
+        report = self._monitor.report()
+        return (200 if report.is_ready else 503, report.body()) if report else _STARTING

@@ -1,0 +1,75 @@
+"""Health over HTTP; what makes an instance healthy is told in tests/cluster/test_health.py."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from werkzeug.test import Client
+
+from netstacks.cluster.health import Facts, judge
+from netstacks.cluster.model import ClusterSummary
+from netstacks.web.health import HealthDoor
+
+
+def door(**facts: object) -> Client:
+    """An instance with these facts; without any, one that has not gathered its first."""
+    now = time.monotonic()
+    known = Facts(
+        instance_id="ctrl-a1b2c3d4",
+        version="0",
+        started_at=now,
+        taken_at=now,
+        database=True,
+        valkey="connected",
+        cluster=ClusterSummary(1, 1, 0),
+        local_sessions=0,
+        leased=True,
+    )
+    report = judge(Facts(**{**vars(known), **facts}), now, 2.0) if facts else None
+
+    def application(_environ, start_response):  # type: ignore[no-untyped-def]
+        start_response("418 I'm a teapot", [])
+        return [b"the application"]
+
+    return Client(HealthDoor(application, SimpleNamespace(report=lambda: report)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("facts", "live", "health", "ready"),
+    [
+        ({}, 200, 503, 503),
+        ({"database": True}, 200, 200, 200),
+        ({"database": False}, 200, 200, 503),
+        ({"draining": True}, 200, 503, 503),
+    ],
+    ids=["starting", "healthy", "degraded", "draining"],
+)
+def test_each_question_has_its_own_answer(facts: dict[str, object], live: int, health: int, ready: int) -> None:
+    client = door(**facts)
+    assert client.get("/health").status_code == live
+    assert client.get("/api/v1/health/live").status_code == live
+    assert client.get("/api/v1/health").status_code == health
+    assert client.get("/api/v1/health/ready").status_code == ready
+
+
+def test_health_is_json_that_nobody_keeps() -> None:
+    answer = door(database=True).get("/api/v1/health")
+    assert answer.json is not None
+    assert answer.json["instance_id"] == "ctrl-a1b2c3d4"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_head_request_has_no_body() -> None:
+    answer = door(database=True).head("/api/v1/health")
+    assert (answer.status_code, answer.data) == (200, b"")
+
+
+def test_another_method_is_told_what_would_be_right() -> None:
+    answer = door(database=True).post("/api/v1/health")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert answer.json is not None
+    assert "GET" in answer.json["error"]
+
+
+def test_all_other_paths_are_the_applications() -> None:
+    assert door(database=True).get("/api/v1/healthy").data == b"the application"
