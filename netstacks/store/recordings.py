@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from netstacks.store import audit
+from netstacks.store import audit, sessions
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
@@ -80,6 +80,24 @@ def _last_chunk(tx: Transaction, session_id: UUID) -> Chunk | None:
         return cursor.execute(_SQL["last"], {"session_id": session_id}).fetchone()
 
 
+def refused(tx: Transaction, batch: Batch, *, kept_in: str | None = None) -> str | None:
+    """Tells, after `save` refused a batch, what its recording lacks: in the audit log, and if it has ended, in itself.
+
+    Returns the reason; None when nothing is lacking, the commit of an earlier try not having been seen.
+    """
+    late = missing(tx, batch)
+    if not late:
+        return None
+    row = sessions.find(tx, batch.session_id)
+    reason = f"the session is at epoch {row.epoch} and {row.state}" if row else "the session is not known any more"
+    size = output_bytes(late)
+    if row and row.state == "ended":
+        append_note(tx, row.id, row.epoch, f"{size} bytes of epoch {batch.epoch} are missing: they came too late")
+    details = {"epoch": batch.epoch, "bytes": size, "reason": reason, "kept_in": kept_in}
+    audit.append(tx, audit.SYSTEM, "recording.refused", f"session:{batch.session_id}", **details)
+    return reason
+
+
 def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> None:
     """Adds an event to the end of a recording that nobody writes at `epoch` any more.
 
@@ -91,6 +109,11 @@ def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> Non
     place = (session_id, epoch, seq, last.end_offset if last else 0)
     chunk = make_chunk(last.sha256 if last else b"", *place, [Event(at, EventKind.NOTE, text.encode())])
     _copy(tx, [chunk])
+
+
+def output_bytes(chunks: Iterable[Chunk]) -> int:
+    """How much the device printed in these chunks."""
+    return sum(chunk.end_offset - chunk.first_offset for chunk in chunks)
 
 
 def read_output(tx: Transaction, session_id: UUID, offset: int, limit: int) -> bytes:

@@ -133,6 +133,11 @@ def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRo
     return _one(tx, "end", id=session_id, epoch=epoch, reason=reason)
 
 
+def end_all_of(tx: Transaction, user_id: UUID, reason: str, *, but: Sequence[UUID] = ()) -> list[UUID]:
+    """Ends a user's live sessions whoever owns them, except `but`; an owner finds its copy fenced when it records."""
+    return [row["id"] for row in tx.execute(_SQL["end_all_of"], {"user_id": user_id, "reason": reason, "but": but})]
+
+
 def mark_detached(tx: Transaction, session_id: UUID, epoch: int) -> None:
     tx.execute(_SQL["detach"], {"id": session_id, "epoch": epoch})
 

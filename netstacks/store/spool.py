@@ -20,11 +20,10 @@ from pydantic import ConfigDict, TypeAdapter
 
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
-from netstacks.store import audit, recordings, sessions
-from netstacks.store.chunks import Chunk
+from netstacks.store import recordings
 from netstacks.store.closing import Closing, close
 from netstacks.store.pool import Database, Transaction
-from netstacks.store.recordings import Batch
+from netstacks.store.recordings import Batch, output_bytes
 
 log = structlog.get_logger()
 
@@ -66,7 +65,7 @@ class Spool:
         """Writes each to a file of its own, complete or not at all."""
         for leftover in leftovers:
             batch = leftover.batch
-            details = {"session_id": str(batch.session_id), "epoch": batch.epoch, "bytes": _output_bytes(batch.chunks)}
+            details = {"session_id": str(batch.session_id), "epoch": batch.epoch, "bytes": output_bytes(batch.chunks)}
             try:
                 self._write(f"{batch.session_id}.{batch.epoch}.spool", _pack(leftover))
                 log.warning("spool.kept", **details)
@@ -120,38 +119,14 @@ def _put_back(tx: Transaction, leftover: Leftover, name: str) -> str | None:
     """Stores it in its place in the recording, and the end of its epoch; else returns why that place is taken."""
     batch = leftover.batch
     late = recordings.missing(tx, batch)
-    size = _output_bytes(late)
-    if not recordings.save(tx, [batch], again=True):
-        if late:
-            stored_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-            text = f"stored late, at {stored_at}: the {size} bytes before this, the database having been away"
-            recordings.append_note(tx, batch.session_id, batch.epoch, text)
-        if leftover.closing:
-            close(tx, batch.session_id, batch.epoch, leftover.closing)
-        return None
-    if not late:
-        # The commit of an earlier try was not seen.
-        return None
-    row = sessions.find(tx, batch.session_id)
-    reason = f"the session is at epoch {row.epoch} and {row.state}" if row else "the session is not known any more"
-    if row and row.state == "ended":
-        text = f"{size} bytes of epoch {batch.epoch} are missing: they came too late, and are kept in {name}"
-        recordings.append_note(tx, row.id, row.epoch, text)
-    audit.append(
-        tx,
-        audit.SYSTEM,
-        "recording.refused",
-        f"session:{batch.session_id}",
-        epoch=batch.epoch,
-        bytes=size,
-        reason=reason,
-        file=name,
-    )
-    return reason
-
-
-def _output_bytes(chunks: Sequence[Chunk]) -> int:
-    return sum(chunk.end_offset - chunk.first_offset for chunk in chunks)
+    if recordings.save(tx, [batch], again=True):
+        return recordings.refused(tx, batch, kept_in=name)
+    if late:
+        text = f"stored late, at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: the {output_bytes(late)} bytes"
+        recordings.append_note(tx, batch.session_id, batch.epoch, f"{text} before this, the database having been away")
+    if leftover.closing:
+        close(tx, batch.session_id, batch.epoch, leftover.closing)
+    return None
 
 
 def _pack(leftover: Leftover) -> bytes:

@@ -13,6 +13,7 @@ from netstacks.store import sessions
 from netstacks.store.closing import Closing
 from netstacks.store.outbox import Outbox
 from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.session import Hooks, Session, State
 
 log = structlog.get_logger()
@@ -83,6 +84,20 @@ class Hub:
         for session in self:
             if session.state is State.DETACHED and time.monotonic() - session.detached_at > self._detach_ttl_secs:
                 session.end(f"nobody came back within {self._detach_ttl_secs:g} s")
+
+    def of_user(self, user_id: UUID) -> list[UUID]:
+        """The sessions that this instance holds for a user."""
+        return [session.id for session in self if session.facts.user_id == user_id]
+
+    def withdraw(self, user_id: UUID, reason: str) -> None:
+        """Ends a user's sessions, and closes what they see of others'."""
+        for session in self:
+            if session.facts.user_id == user_id:
+                session.end(reason)
+                continue
+            for attachment in session.attachments:
+                if attachment.user_id == user_id:
+                    attachment.drop(CloseCode.REFUSED, reason)
 
     def hand_over_all(self, reason: str, patience_secs: float) -> None:
         """Stops every session so that it can be claimed elsewhere, within about `patience_secs`.

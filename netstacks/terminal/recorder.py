@@ -12,7 +12,7 @@ from netstacks.errors import StoreUnavailable
 from netstacks.store import recordings
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
 from netstacks.store.closing import Closing, close
-from netstacks.store.pool import Database
+from netstacks.store.pool import Database, Transaction
 from netstacks.store.recordings import Batch
 from netstacks.store.spool import Leftover
 from netstacks.terminal.echo import EchoFilter
@@ -238,6 +238,12 @@ class Recorder:
             if not self._dirty:
                 self._idle.set()
 
+    @staticmethod
+    def _tell_refusal(tx: Transaction, batch: Batch) -> None:
+        reason = recordings.refused(tx, batch)
+        if reason:
+            log.warning("recorder.refused", session_id=str(batch.session_id), epoch=batch.epoch, reason=reason)
+
     def _store(self, batch: list[_Unstored]) -> None:
         self._storing = batch
         tries = 0
@@ -245,6 +251,8 @@ class Recorder:
             try:
                 with self._database.transaction() as tx:
                     refused = recordings.save(tx, [unstored.batch for unstored in batch], again=tries > 0)
+                    for each in refused:
+                        self._tell_refusal(tx, each)
                     for unstored in batch:
                         if unstored.closing and unstored.batch not in refused:
                             close(tx, unstored.batch.session_id, unstored.batch.epoch, unstored.closing)

@@ -7,17 +7,19 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from netstacks.errors import Forbidden
-from netstacks.store import audit, logins, users
+from netstacks.store import audit, logins, sessions, users
 from netstacks.store.passwords import MAX_LENGTH, hash_password, is_password
 from netstacks.store.pool import Transaction
 from netstacks.store.users import Role, User
-from netstacks.web import auth
+from netstacks.web import auth, permissions
 from netstacks.web.authenticate import limiter
 from netstacks.web.context import services
 from netstacks.web.inputs import parse
 from netstacks.web.login import as_json
 
 blueprint = Blueprint("users", __name__)
+
+_WITHDRAWN = "access was withdrawn"
 
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -77,13 +79,21 @@ def get_user(user_id: UUID) -> dict[str, Any]:
 @blueprint.put("/api/users/<uuid:user_id>")
 @auth.requires("users.manage")
 def update_user(user_id: UUID) -> dict[str, Any]:
-    """Replaces the profile; a user who is deactivated is logged out everywhere."""
+    """Replaces the profile; a user who is deactivated is logged out everywhere.
+
+    The terminals of a user end who is deactivated or whose role may not open any.
+    """
     body = parse(UserChange)
     with services().database.transaction() as tx:
         user: User = users.update(tx, user_id, **body.model_dump())
         if not user.is_active:
             logins.revoke_all(tx, user_id)
+        may_connect = user.is_active and bool(permissions.of_role(user.role) & {"sessions.connect", "*"})
+        if not may_connect:
+            _end_terminals(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, role=user.role, is_active=user.is_active)
+    if not may_connect:
+        services().hub.withdraw(user_id, _WITHDRAWN)
     auth.login_states().forget()
     return as_json(user)
 
@@ -94,7 +104,9 @@ def delete_user(user_id: UUID) -> Response:
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
         users.delete(tx, user_id)
+        _end_terminals(tx, user)
         _audit(tx, "user.deleted", user_id, username=user.username)
+    services().hub.withdraw(user_id, _WITHDRAWN)
     auth.login_states().forget()
     return Response(status=204)
 
@@ -102,7 +114,7 @@ def delete_user(user_id: UUID) -> Response:
 @blueprint.put("/api/users/<uuid:user_id>/password")
 @auth.requires("users.manage")
 def set_password(user_id: UUID) -> Response:
-    """Sets a user's password and logs them out everywhere."""
+    """Sets a user's password, logs them out everywhere and ends their terminals."""
     _change_password(user_id, parse(NewPassword).password, keep=None)
     return Response(status=204)
 
@@ -110,11 +122,13 @@ def set_password(user_id: UUID) -> Response:
 @blueprint.delete("/api/users/<uuid:user_id>/logins")
 @auth.requires("users.manage")
 def revoke_logins(user_id: UUID) -> Response:
-    """Logs a user out everywhere."""
+    """Logs a user out everywhere and ends their terminals."""
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
         logins.revoke_all(tx, user_id)
+        _end_terminals(tx, user)
         _audit(tx, "user.logins_revoked", user_id, username=user.username)
+    services().hub.withdraw(user_id, _WITHDRAWN)
     auth.login_states().forget()
     return Response(status=204)
 
@@ -135,13 +149,27 @@ def change_own_password() -> Response:
 
 
 def _change_password(user_id: UUID, password: str, *, keep: UUID | None) -> None:
+    """With `keep`, a log-in of whoever changes their own password, that one and all terminals go on."""
     password_hash = hash_password(password)
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
         users.set_password(tx, user_id, password_hash)
         logins.revoke_all(tx, user_id, but=keep)
+        if keep is None:
+            _end_terminals(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, changed="password")
+    if keep is None:
+        services().hub.withdraw(user_id, _WITHDRAWN)
     auth.login_states().forget()
+
+
+def _end_terminals(tx: Transaction, user: User) -> None:
+    """Ends a user's sessions elsewhere; those of this instance are for `Hub.withdraw`, after the commit."""
+    here = services().hub.of_user(user.id)
+    elsewhere = sessions.end_all_of(tx, user.id, _WITHDRAWN, but=here)
+    for session_id in (*here, *elsewhere):
+        details = {"owner": user.username, "reason": _WITHDRAWN}
+        audit.append(tx, auth.actor(), "session.ended_by_user", f"session:{session_id}", **details)
 
 
 def _audit(tx: Transaction, event: str, user_id: UUID, **details: Any) -> None:

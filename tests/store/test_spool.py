@@ -14,6 +14,7 @@ from netstacks.store.closing import Closing
 from netstacks.store.pool import Database
 from netstacks.store.recordings import Batch
 from netstacks.store.spool import Leftover, Spool
+from tests.rows import make_session
 
 RELEASED = Closing(False, "the controller is restarting", uuid.uuid4(), "ana", "r1")
 
@@ -27,29 +28,6 @@ def other_spool(folder: Path) -> Spool:
     spool = Spool(folder)
     spool.prepare()
     return spool
-
-
-def make_session(database: Database) -> UUID:
-    session_id = uuid.uuid4()
-    with database.transaction() as tx:
-        sessions.create(
-            tx,
-            session_id=session_id,
-            user_id=uuid.uuid4(),
-            username="ana",
-            device_id=None,
-            device_name="r1",
-            host="192.0.2.1",
-            port=22,
-            credential_id=None,
-            term="xterm",
-            cols=80,
-            rows=24,
-            owner="ctrl-1",
-            owner_address=None,
-            token=uuid.uuid4(),
-        )
-    return session_id
 
 
 def leftover(session_id: UUID) -> Leftover:

@@ -10,6 +10,7 @@ from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.terminal import hub as module
 from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.recorder import Recorder, Recording
@@ -51,6 +52,22 @@ def add(hub: Hub, name: str, *, attached: bool, silent_secs: float) -> Session:
     if attached:
         session.attach(Attachment(Client(), Kind.CONTROL, user_id=user_id, username="ana"), 0)
     return session
+
+
+def test_a_user_whose_access_is_withdrawn_loses_own_terminals_and_views_of_others(hub: Hub, gone: list[str]) -> None:
+    own = add(hub, "own", attached=True, silent_secs=0)
+    other = add(hub, "other", attached=True, silent_secs=0)
+    view = Client()
+    user_id = own.facts.user_id
+    other.attach(Attachment(view, Kind.VIEWER, user_id=user_id, username="ana"), 0)
+    assert hub.of_user(user_id) == [own.id]
+    hub.withdraw(user_id, "access was withdrawn")
+    while view.closed is None:
+        greenlets.sleep(0.01)
+    assert view.closed == (CloseCode.REFUSED, "access was withdrawn")
+    assert gone == ["own"]
+    assert own.end_reason == "access was withdrawn"
+    assert other.is_live
 
 
 def test_nothing_to_hand_over_takes_no_time(hub: Hub, gone: list[str]) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from netstacks import greenlets
-from netstacks.store import recordings, sessions
+from netstacks.store import audit, recordings, sessions
 from netstacks.store.chunks import Chunk, EventKind, verify
 from netstacks.store.closing import Closing
 from netstacks.store.pool import Database
@@ -15,33 +15,11 @@ from netstacks.store.schema import migrate
 from netstacks.terminal import recorder as module
 from netstacks.terminal.recorder import Recorder, Recording
 from tests.postgres import Postgres
+from tests.rows import make_session
 
 
 def nothing() -> None:
     pass
-
-
-def make_session(database: Database) -> UUID:
-    session_id = uuid.uuid4()
-    with database.transaction() as tx:
-        sessions.create(
-            tx,
-            session_id=session_id,
-            user_id=uuid.uuid4(),
-            username="ana",
-            device_id=None,
-            device_name="r1",
-            host="192.0.2.1",
-            port=22,
-            credential_id=None,
-            term="xterm",
-            cols=80,
-            rows=24,
-            owner="ctrl-1",
-            owner_address=None,
-            token=uuid.uuid4(),
-        )
-    return session_id
 
 
 @pytest.fixture
@@ -124,6 +102,9 @@ def test_a_fenced_epoch_stores_nothing_more(database: Database, recorder: Record
     assert fenced == [True]
     recording.output(b"nor this")
     assert b"".join(chunk.output() for chunk in stored(database, session_id)) == b"mine"
+    with database.transaction() as tx:
+        (told,) = audit.page(tx, event="recording.refused")
+    assert told["details"]["bytes"] == len(b"not mine any more")
 
 
 def test_a_batch_whose_commit_was_not_seen_is_not_stored_twice(database: Database, recorder: Recorder) -> None:

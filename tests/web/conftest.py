@@ -6,8 +6,9 @@
         assert viewer.post("/api/devices", json={...}).status_code == 403
 
 `page` is a browser page of the administrator: cookie, Origin and CSRF token. `services` holds what the views work
-with; the parts that belong to terminals are None: set the ones that a test needs (`services.hub = ...`) before it
-asks for a client. `add_user` creates further users, `log_in` logs one in, `audited` lists what the audit log says.
+with, a hub without sessions among it; the other parts that belong to terminals are None: set the ones that a test
+needs (`services.recorder = ...`) before it asks for a client. `add_user` creates further users, `log_in` logs one in,
+`audited` lists what the audit log says.
 """
 
 from collections.abc import Callable
@@ -23,11 +24,13 @@ from werkzeug.test import TestResponse
 
 from netstacks.settings import Settings
 from netstacks.store import audit, users
+from netstacks.store.outbox import Outbox
 from netstacks.store.passwords import hash_password
 from netstacks.store.pool import Database
 from netstacks.store.users import Role, User
 from netstacks.store.vault import Vault
 from netstacks.terminal.hostkeys import HostKeyPrompts
+from netstacks.terminal.hub import Hub
 from netstacks.web.app import create_app
 from netstacks.web.context import Services
 from netstacks.web.licensing import Licensing
@@ -75,7 +78,7 @@ def settings() -> Settings:
 
 @pytest.fixture
 def services(settings: Settings, database: Database) -> Services:
-    """The parts that views need; those of terminals are None."""
+    """The parts that views need; those of terminals are None, but for the hub."""
     vault = Vault(database, MASTER_KEY)
     vault.unlock()
     nothing = cast(Any, None)
@@ -86,7 +89,7 @@ def services(settings: Settings, database: Database) -> Services:
         tokens=Tokens(JWT_SECRET),
         licensing=Licensing(database, None),
         prompts=HostKeyPrompts(),
-        hub=nothing,
+        hub=Hub(Outbox(database), detach_ttl_secs=60),
         recorder=nothing,
         broker=cast(Any, SimpleNamespace(forget_refusals=lambda credential_id: None)),
         agent=nothing,

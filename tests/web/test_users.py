@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from netstacks.store import sessions
+from netstacks.store.pool import Database
 from netstacks.store.users import User
+from tests.rows import make_session
 from tests.web.conftest import PASSWORD, Api
 
 AddUser = Callable[..., User]
 LogIn = Callable[..., Api]
+Audited = Callable[[str], list[dict[str, Any]]]
 
 KIM = {"username": "kim", "password": "kims own password", "role": "viewer", "email": "kim@example.net"}
 
@@ -139,6 +143,45 @@ def test_changing_ones_own_password_ends_the_other_log_ins_only(operator: Api, l
     assert status_of_log_in(operator, "operator", "a new password") == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("put", "", {"role": "operator", "is_active": False}),
+        ("put", "", {"role": "viewer", "is_active": True}),
+        ("delete", "", {}),
+        ("put", "/password", {"password": "a new password"}),
+        ("delete", "/logins", {}),
+    ],
+)
+def test_whose_access_is_withdrawn_has_no_terminal_any_more(
+    admin: Api, operator: Api, database: Database, audited: Audited, method: str, path: str, body: dict[str, Any]
+) -> None:
+    theirs = make_session(database, user_id=operator.user_id)
+    others = make_session(database, user_id=admin.user_id)
+    assert getattr(admin, method)(f"/api/users/{operator.user_id}{path}", json=body).status_code in (200, 204)
+    assert state_of(database, theirs) == ("ended", "access was withdrawn")
+    assert state_of(database, others) == ("active", None)
+    (row,) = audited("session.ended_by_user")
+    assert (row["actor"], row["resource"]) == ("admin", f"session:{theirs}")
+
+
+def test_terminals_outlive_a_new_name_ones_own_password_and_a_log_out(
+    admin: Api, operator: Api, database: Database
+) -> None:
+    session_id = make_session(database, user_id=operator.user_id)
+    admin.put(f"/api/users/{operator.user_id}", json={"role": "operator", "is_active": True, "display_name": "O."})
+    operator.put("/api/auth/password", json={"current_password": PASSWORD, "new_password": "a new password"})
+    operator.post("/api/auth/logout")
+    assert state_of(database, session_id) == ("active", None)
+
+
+def state_of(database: Database, session_id: UUID) -> tuple[str, str | None]:
+    with database.transaction() as tx:
+        row = sessions.find(tx, session_id)
+    assert row is not None
+    return row.state, row.end_reason
+
+
 def test_ones_own_password_is_changed_only_by_who_knows_it(operator: Api) -> None:
     body = {"current_password": "wrong", "new_password": "a new password"}
     # 403: a 401 would make the client refresh its token and try again.
@@ -147,7 +190,7 @@ def test_ones_own_password_is_changed_only_by_who_knows_it(operator: Api) -> Non
     assert status_of_log_in(operator, "operator", PASSWORD) == 200
 
 
-def test_what_happens_to_users_is_audited_without_passwords(admin: Api, audited: Callable[[str], Any]) -> None:
+def test_what_happens_to_users_is_audited_without_passwords(admin: Api, audited: Audited) -> None:
     user_id = admin.post("/api/users", json=KIM).json["id"]
     admin.put(f"/api/users/{user_id}", json={"role": "operator", "is_active": True})
     admin.put(f"/api/users/{user_id}/password", json={"password": "another password"})

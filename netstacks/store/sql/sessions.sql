@@ -30,6 +30,12 @@ SET owner = NULL, owner_address = NULL, epoch = epoch + 1, state = 'ended', ende
 WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
 RETURNING *
 
+-- name: end_all_of
+UPDATE sessions
+SET owner = NULL, owner_address = NULL, epoch = epoch + 1, state = 'ended', ended_at = now(), end_reason = %(reason)s
+WHERE user_id = %(user_id)s AND state <> 'ended' AND NOT id = ANY(%(but)s::uuid[])
+RETURNING id
+
 -- name: detach
 UPDATE sessions SET state = 'detached', detached_at = now()
 WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'active'
