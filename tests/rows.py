@@ -4,8 +4,10 @@ import uuid
 from typing import Any
 from uuid import UUID
 
-from netstacks.store import sessions
+from netstacks.store import recordings, sessions
+from netstacks.store.chunks import Event, EventKind, make_chunk
 from netstacks.store.pool import Database
+from netstacks.store.recordings import Batch
 
 
 def make_session(database: Database, **facts: Any) -> UUID:
@@ -29,3 +31,10 @@ def make_session(database: Database, **facts: Any) -> UUID:
     with database.transaction() as tx:
         sessions.create(tx, session_id=session_id, **(default | facts))
     return session_id
+
+
+def record(database: Database, session_id: UUID, *events: tuple[EventKind, bytes]) -> None:
+    """The only chunk of a session's recording at epoch 1."""
+    chunk = make_chunk(b"", session_id, 1, 0, 0, [Event(1000.0 + at, *event) for at, event in enumerate(events)])
+    with database.transaction() as tx:
+        assert recordings.save(tx, [Batch(session_id, 1, 0, [chunk])]) == []

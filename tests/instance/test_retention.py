@@ -1,0 +1,56 @@
+"""Old recordings are removed in the background; whatever is live or younger stays."""
+
+from uuid import UUID
+
+from netstacks import greenlets
+from netstacks.instance.retention import Retention
+from netstacks.store import audit, recordings, sessions
+from netstacks.store.chunks import EventKind
+from netstacks.store.pool import Database
+from tests.rows import make_session, record
+
+DAYS = 30
+
+
+def recorded(database: Database, *, started_days_ago: int, ended_days_ago: int | None) -> UUID:
+    """A recording of a session that ended so long ago, or is live."""
+    session_id = make_session(database)
+    record(database, session_id, (EventKind.OUTPUT, b"R1#"))
+    with database.transaction() as tx:
+        if ended_days_ago is not None:
+            sessions.end(tx, session_id, 1, "logged out")
+        tx.execute(
+            "UPDATE sessions SET started_at = now() - make_interval(days => %s),"
+            " ended_at = now() - make_interval(days => %s) WHERE id = %s",
+            (started_days_ago, ended_days_ago, session_id),
+        )
+    return session_id
+
+
+def kept(database: Database) -> set[UUID]:
+    with database.transaction() as tx:
+        return set(recordings.ids(tx))
+
+
+def test_only_what_ended_longer_ago_is_removed_and_audited(database: Database) -> None:
+    old = [recorded(database, started_days_ago=40, ended_days_ago=DAYS + 1) for _ in range(60)]
+    young = recorded(database, started_days_ago=40, ended_days_ago=DAYS - 1)
+    live = recorded(database, started_days_ago=400, ended_days_ago=None)
+    Retention(database, DAYS).prune()
+    assert kept(database) == {young, live}
+    with database.transaction() as tx:
+        rows = audit.page(tx, event="recording.pruned")
+        assert sessions.find(tx, old[0]) is not None
+    assert {row["resource"] for row in rows} == {f"session:{session_id}" for session_id in old}
+    assert {row["details"]["retention_days"] for row in rows} == {DAYS}
+
+
+def test_it_runs_by_itself_and_without_a_limit_not_at_all(database: Database) -> None:
+    recorded(database, started_days_ago=40, ended_days_ago=DAYS + 1)
+    young = recorded(database, started_days_ago=40, ended_days_ago=DAYS - 1)
+    Retention(database, 0).start()
+    Retention(database, DAYS).start()
+    with greenlets.deadline(30, AssertionError("the old one was not removed")):
+        while len(kept(database)) == 2:
+            greenlets.sleep(0.05)
+    assert kept(database) == {young}
