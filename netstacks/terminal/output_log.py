@@ -1,7 +1,5 @@
 """The output log: the bytes a device has sent, numbered from 0, the newest part of them in memory."""
 
-from collections import deque
-
 # Smaller pieces are put together: each costs some bytes of its own.
 _PIECE_BYTES = 4096
 
@@ -18,7 +16,7 @@ class OutputLog:
         self.capacity = capacity
         self.start = start
         self.end = start
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         # Where the first piece begins: it is held whole, and may reach back before `start`.
         self._first = start
 
@@ -30,21 +28,24 @@ class OutputLog:
             self._pieces.append(data)
         self.end += len(data)
         self.start = max(self.start, min(self.end - self.capacity, keep_from))
-        while self._pieces and self._first + len(self._pieces[0]) <= self.start:
-            self._first += len(self._pieces.popleft())
+        forgotten = 0
+        while forgotten < len(self._pieces) and self._first + len(self._pieces[forgotten]) <= self.start:
+            self._first += len(self._pieces[forgotten])
+            forgotten += 1
+        del self._pieces[:forgotten]
 
     def read(self, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes from `offset`, which must lie between `start` and `end`."""
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not in [{self.start}, {self.end}]")
-        found: deque[bytes] = deque()
+        found: list[bytes] = []
         begin = self.end
         for piece in reversed(self._pieces):
             if begin <= offset:
                 break
             begin -= len(piece)
             if begin < offset + limit:
-                found.appendleft(piece)
+                found.insert(0, piece)
         if len(found) == 1 and begin == offset and len(found[0]) <= limit:
             return found[0]
         return b"".join(found)[offset - begin : offset - begin + limit]

@@ -4,7 +4,6 @@ import contextlib
 import math
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -46,7 +45,7 @@ class WebSocket:
         self._protocol = protocol
         self._outlet = Outlet(sock)
         self._reading = greenlets.BoundedSemaphore(1)
-        self._frames: deque[Frame] = deque()
+        self._frames: list[Frame] = []
         self._partial = bytearray()
         self._partial_opcode = Opcode.BINARY
 
@@ -174,7 +173,7 @@ class WebSocket:
 
     def _next_message(self) -> bytes | str | None:
         while self._frames:
-            frame = self._frames.popleft()
+            frame = self._frames.pop(0)
             match frame.opcode:
                 case Opcode.BINARY | Opcode.TEXT if frame.fin:
                     return self._message(frame.opcode, bytes(frame.data))
