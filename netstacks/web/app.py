@@ -6,7 +6,6 @@ from pathlib import Path
 import structlog
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from netstacks import errors
 from netstacks.web import (
@@ -32,6 +31,7 @@ from netstacks.web import (
 )
 from netstacks.web.context import Services
 from netstacks.web.health import HealthDoor
+from netstacks.web.proxies import TrustedProxies
 
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 4 * 1024 * 1024
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if services.settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+        app.wsgi_app = TrustedProxies(app.wsgi_app, services.settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
 
     app.before_request(_begin)

@@ -1,0 +1,60 @@
+"""Whom a request comes from: only trusted proxies may say."""
+
+import pytest
+from flask import Flask, request
+from werkzeug.test import TestResponse
+
+from netstacks.web.proxies import TrustedProxies
+
+TRUSTED = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32")
+
+
+def ask(peer: str, **forwarded: str) -> TestResponse:
+    app = Flask(__name__)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, TRUSTED)  # type: ignore[method-assign]
+
+    @app.get("/")
+    def show() -> list[str]:
+        return [request.remote_addr or "", request.scheme, request.host, request.environ["SERVER_PORT"]]
+
+    headers = {f"X-Forwarded-{name}": value for name, value in forwarded.items()}
+    return app.test_client().get("/", headers=headers, environ_overrides={"REMOTE_ADDR": peer})
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("198.51.100.9", "203.0.113.5", "198.51.100.9"),
+        ("10.1.2.3", "203.0.113.5", "203.0.113.5"),
+        ("10.1.2.3", "", "10.1.2.3"),
+        ("10.1.2.3", "6.6.6.6, 203.0.113.5", "203.0.113.5"),
+        ("10.1.2.3", "6.6.6.6, 203.0.113.5, 192.0.2.7", "203.0.113.5"),
+        ("10.1.2.3", "10.9.9.9, 192.0.2.7", "10.9.9.9"),
+        ("10.1.2.3", "203.0.113.5, unknown, 192.0.2.7", "192.0.2.7"),
+        ("10.1.2.3", "203.0.113.5:4711", "203.0.113.5"),
+        ("10.1.2.3", "[2001:db9::1]:4711", "2001:db9::1"),
+        ("::ffff:10.1.2.3", "2001:db9::1", "2001:db9::1"),
+        ("", "203.0.113.5", ""),
+    ],
+)
+def test_the_client_is_the_last_address_that_is_no_trusted_proxy(peer: str, forwarded_for: str, client: str) -> None:
+    assert ask(peer, For=forwarded_for).json[0] == client
+
+
+def test_scheme_and_host_of_a_stranger_do_not_count() -> None:
+    answer = ask("198.51.100.9", For="203.0.113.5", Proto="https", Host="evil.example")
+    assert answer.json == ["198.51.100.9", "http", "localhost", "80"]
+
+
+def test_a_trusted_proxy_tells_scheme_and_host_and_never_our_port() -> None:
+    answer = ask("10.1.2.3", For="203.0.113.5", Proto="https", Host="netstacks.example:8443")
+    assert answer.json == ["203.0.113.5", "https", "netstacks.example:8443", "80"]
+
+
+@pytest.mark.parametrize("scheme", ["http, https, http", "https"])
+def test_behind_two_proxies_the_outer_ones_scheme_counts(scheme: str) -> None:
+    assert ask("10.1.2.3", For="203.0.113.5, 192.0.2.7", Proto=scheme).json[1] == "https"
+
+
+def test_a_scheme_that_is_none_is_ignored() -> None:
+    assert ask("10.1.2.3", For="203.0.113.5", Proto="javascript").json[1] == "http"
