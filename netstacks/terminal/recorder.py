@@ -205,6 +205,11 @@ class Recorder:
         if at_once:
             self._at_once.set()
 
+    def has_unstored(self, session_id: UUID) -> bool:
+        """Whether something of the session is still on its way to PostgreSQL."""
+        storing = (unstored.batch.session_id for unstored in self._storing)
+        return session_id in storing or any(session_id == dirty for dirty, _ in self._dirty)
+
     def flush(self, timeout_secs: float) -> bool:
         """Stores everything that waits; False when that took longer than `timeout_secs`."""
         self._at_once.set()
