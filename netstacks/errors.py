@@ -61,12 +61,8 @@ class SessionFenced(NetstacksError):
     """The session belongs to another instance by now; this copy must stop."""
 
 
-class PeerUnavailable(NetstacksError):
-    """The owner's private listener could not be reached or did not answer as the owner."""
-
-    def __init__(self, instance_id: str) -> None:
-        super().__init__(f"instance {instance_id} does not answer")
-        self.instance_id = instance_id
+class ComeAgain(NetstacksError):
+    """Nobody can serve it at this moment, and somebody may in the next."""
 
 
 class ConnectionClosed(NetstacksError):
