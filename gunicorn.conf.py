@@ -40,12 +40,17 @@ def on_starting(server: Any) -> None:
     import resource
     import sys
 
+    from netstacks.errors import InvalidInput
     from netstacks.settings import SettingsError, load
+    from netstacks.store import license
 
     try:
-        load(os.environ)
-    except SettingsError as error:
-        print(f"netstacks: wrong settings\n{error}", file=sys.stderr)
+        settings = load(os.environ)
+        if settings.license_key:
+            license.read(settings.license_key)
+    except (SettingsError, InvalidInput) as error:
+        line = f"LICENSE_KEY: {error}" if isinstance(error, InvalidInput) else str(error)
+        print(f"netstacks: wrong settings\n{line}", file=sys.stderr)
         sys.exit(2)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

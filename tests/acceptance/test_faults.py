@@ -200,12 +200,17 @@ def _start_and_kill(controller: Controller) -> None:
     controller.kill()
 
 
-def test_a_wrong_setting_is_one_line_and_exit_code_2_before_anything_listens(own_postgres: Postgres) -> None:
-    controller = Controller("mysql://root:hunter2@localhost/x")
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("DATABASE_URL", "mysql://root:hunter2@localhost/x"), ("LICENSE_KEY", "hunter2"), ("WEB_CONCURRENCY", "0")],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2_before_anything_listens(variable: str, value: str) -> None:
+    controller = Controller("postgresql://nobody@127.0.0.1:1/x")
+    controller.environ[variable] = value
     with pytest.raises(RuntimeError, match="ended with 2") as failure:
         controller.start()
     text = str(failure.value)
-    assert "DATABASE_URL" in text
+    assert f"netstacks: wrong settings\n{variable}" in text
     assert "hunter2" not in text
     assert "Traceback" not in text
 
