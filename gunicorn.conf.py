@@ -40,20 +40,32 @@ def on_starting(server: Any) -> None:
     import resource
     import sys
 
-    from netstacks.errors import InvalidInput
     from netstacks.settings import SettingsError, load
-    from netstacks.store import license
 
     try:
         settings = load(os.environ)
         if settings.license_key:
-            license.read(settings.license_key)
-    except (SettingsError, InvalidInput) as error:
-        line = f"LICENSE_KEY: {error}" if isinstance(error, InvalidInput) else str(error)
-        print(f"netstacks: wrong settings\n{line}", file=sys.stderr)
+            _check_license(settings.license_key)
+    except SettingsError as error:
+        print(f"netstacks: wrong settings\n{error}", file=sys.stderr)
         sys.exit(2)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _check_license(key: str) -> None:
+    """In a process of its own: what reads licences must not be imported before gevent has patched this one."""
+    import subprocess
+    import sys
+
+    from netstacks.settings import SettingsError
+
+    command = [sys.executable, "-m", "netstacks", "license", "inspect"]
+    answer = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+        command, env={**os.environ, "LICENSE_KEY": key}, capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        raise SettingsError(f"LICENSE_KEY: {answer.stderr.strip().removeprefix('netstacks: ')}")
 
 
 def post_worker_init(worker: Any) -> None:
