@@ -30,7 +30,7 @@ class RegistryUnavailable(NetstacksError):
 
 
 class SchemaMismatch(NetstacksError):
-    """The database's schema is newer than this program."""
+    """The database's schema is not the one that this program knows."""
 
 
 class VaultLocked(NetstacksError):

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from netstacks import settings
+from netstacks.store import schema
 from netstacks.store.pool import Database
 
 
 @contextmanager
 def opened() -> Iterator[Database]:
-    """The configured database, opened for the block."""
+    """The configured database, opened for the block; raises SchemaMismatch when it is not a controller's."""
     database = Database(settings.load(os.environ).database_url, max_size=2)
     database.open()
     try:
+        schema.require(database)
         yield database
     finally:
         database.close()

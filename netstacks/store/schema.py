@@ -5,7 +5,7 @@ from importlib import resources
 import structlog
 
 from netstacks.errors import SchemaMismatch
-from netstacks.store.pool import Database
+from netstacks.store.pool import Database, Transaction
 
 log = structlog.get_logger()
 
@@ -35,17 +35,37 @@ def migrate(database: Database) -> int:
             "CREATE TABLE IF NOT EXISTS schema_migrations"
             " (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        row = tx.execute("SELECT coalesce(max(version), 0) AS version FROM schema_migrations").fetchone()
-        assert row is not None
-        current = row["version"]
+        current = _version(tx)
         newest = known[-1][0]
-        if current > newest:
-            raise SchemaMismatch(
-                f"the database has schema version {current}, this program knows {newest}: start a newer version of it"
-            )
+        _refuse_newer(current, newest)
         for version, name, text in known:
             if version > current:
                 tx.execute(text.encode())
                 tx.execute("INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [version, name])
                 log.info("schema.migrated", version=version, migration=name)
         return newest
+
+
+def require(database: Database) -> None:
+    """Raises SchemaMismatch unless the schema is the one that this program knows; for who does not migrate."""
+    newest = migrations()[-1][0]
+    with database.transaction() as tx:
+        row = tx.execute("SELECT to_regclass('schema_migrations') AS migrations").fetchone()
+        current = _version(tx) if row and row["migrations"] else 0
+    _refuse_newer(current, newest)
+    if current < newest:
+        found = f"has schema version {current}, this program needs {newest}" if current else "is empty"
+        raise SchemaMismatch(f"the database {found}: start a controller on it first, or correct DATABASE_URL")
+
+
+def _version(tx: Transaction) -> int:
+    row = tx.execute("SELECT coalesce(max(version), 0) AS version FROM schema_migrations").fetchone()
+    assert row is not None
+    return int(row["version"])
+
+
+def _refuse_newer(current: int, newest: int) -> None:
+    if current > newest:
+        raise SchemaMismatch(
+            f"the database has schema version {current}, this program knows {newest}: start a newer version of it"
+        )

@@ -1,5 +1,8 @@
 """`netstacks users`: users without the web."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
@@ -92,3 +95,23 @@ def test_all_users_are_listed(run: Run) -> None:
     run("create", "lee", "--role", "operator")
     run("create", "kim", "--role", "admin", "--email", "kim@example.net")
     assert run("list").output.splitlines() == ["kim  admin  active  kim@example.net", "lee  operator  active  -"]
+
+
+@pytest.mark.parametrize("command", [["users", "list"], ["vault", "status"], ["recordings", "verify"]])
+def test_a_database_without_a_schema_is_one_line(url: str, command: list[str]) -> None:
+    environment = {**os.environ, "DATABASE_URL": url, "VAULT_MASTER_KEY": "5e" * 32, "JWT_SECRET": "s" * 32}
+    answer = subprocess.run(
+        [sys.executable, "-m", "netstacks", *command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("netstacks: the database is empty: start a controller")
+
+
+def test_an_older_or_newer_schema_is_told(run: Run, database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'from the future')")
+    assert "version 9999" in str(run("list").exception)
+    with database.transaction() as tx:
+        tx.execute("UPDATE schema_migrations SET version = -version")
+    assert "start a controller on it first" in str(run("list").exception)
