@@ -68,6 +68,21 @@ def _check_license(key: str) -> None:
         raise SettingsError(f"LICENSE_KEY: {answer.stderr.strip().removeprefix('netstacks: ')}")
 
 
+def _is_clustered() -> bool:
+    names = ("VALKEY_URL", "VALKEY_SENTINEL_URL")
+    return any(os.environ.get(name, "").strip() or os.environ.get(f"{name}_FILE", "").strip() for name in names)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Gives each worker a listener of its own, for other instances: one that is shared cannot address a worker."""
+    from gunicorn.sock import TCPSocket  # type: ignore[import-untyped]
+
+    if _is_clustered():
+        listener = TCPSocket(("0.0.0.0", _number("HA_PEER_PORT", 0)), worker.cfg, worker.log)  # noqa: S104
+        worker.peer_port = listener.getsockname()[1]
+        worker.sockets = [*worker.sockets, listener]
+
+
 def post_worker_init(worker: Any) -> None:
     """Begins the instance's life, now that everything is patched."""
     from netstacks.wsgi import start

@@ -4,6 +4,8 @@ import os
 import socket
 import sys
 import time
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -11,16 +13,26 @@ from netstacks import __version__
 from netstacks.cluster import liveness
 from netstacks.cluster.health import Facts
 from netstacks.cluster.model import Instance
+from netstacks.cluster.routing import Witness
 from netstacks.errors import StoreUnavailable, VaultLocked
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
+from netstacks.instance.claims import Claims
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.identity import secrets_fingerprint
+from netstacks.instance.lookup import Lookup
 from netstacks.instance.monitor import HealthMonitor
+from netstacks.instance.opener import Opener
+from netstacks.instance.openings import Openings
 from netstacks.instance.orphans import Orphans
 from netstacks.instance.retention import Retention
 from netstacks.instance.startup import Startup
+from netstacks.peer.address import address_towards, joined
+from netstacks.peer.client import PeerClient
+from netstacks.peer.token import PeerTokens
+from netstacks.registry.base import Registry
 from netstacks.registry.memory import MemoryRegistry
+from netstacks.registry.valkey import ValkeyRegistry, connect
 from netstacks.settings import Settings
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
@@ -40,6 +52,13 @@ log = structlog.get_logger()
 _FLUSH_SHARE = 0.5
 
 
+class NoWitness:
+    """Until every instance holds its lock."""
+
+    def of(self, instance_id: str) -> Witness:
+        return "unknown"
+
+
 class Node:
     """One instance: its parts, and their beginning and end."""
 
@@ -51,7 +70,9 @@ class Node:
         self._outbox = Outbox(self._database)
         self._recorder = Recorder(self._database)
         self._spool = Spool(settings.spool_dir)
-        self._registry = MemoryRegistry()
+        self._registry: Registry = (
+            ValkeyRegistry(connect(settings.valkey_url)) if settings.valkey_url else MemoryRegistry()
+        )
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
         self._startup = Startup(self._database, self._vault, self._on_ready)
         self._retention = Retention(self._database, settings.recording_retention_days)
@@ -63,18 +84,17 @@ class Node:
             ttl_secs=settings.ha_stale_instance_ttl_secs,
         )
         prompts = HostKeyPrompts()
-        broker = Broker(
+        opener = Opener(
             agent=self._agent,
-            ttl_secs=settings.ha_stale_instance_ttl_secs,
             database=self._database,
             vault=self._vault,
             dialer=Dialer(self._database, prompts),
             hub=self._hub,
-            outbox=self._outbox,
             recorder=self._recorder,
             log_bytes=settings.session_log_bytes,
         )
-        self._hub.on_gone = broker.forget
+        self._hub.on_gone = opener.forget
+        peer_tokens = PeerTokens(settings.jwt_secret)
         self._orphans = Orphans(self._database, self._spool, self._agent, settings.session_detach_ttl_secs)
         self.services = Services(
             settings=settings,
@@ -85,9 +105,43 @@ class Node:
             prompts=prompts,
             hub=self._hub,
             recorder=self._recorder,
-            broker=broker,
+            opener=opener,
+            broker=self._broker(opener, PeerClient(peer_tokens)),
             agent=self._agent,
             health=HealthMonitor(self._gather),
+            peer_tokens=peer_tokens,
+        )
+
+    def _broker(self, opener: Opener, peers: PeerClient) -> Broker:
+        openings: Openings = {}
+        witness = NoWitness()
+        lookup = Lookup(
+            agent=self._agent,
+            registry=self._registry,
+            database=self._database,
+            witness=witness,
+            peers=peers,
+            hub=self._hub,
+            openings=openings,
+        )
+        claims = Claims(
+            agent=self._agent,
+            registry=self._registry,
+            database=self._database,
+            opener=opener,
+            openings=openings,
+            outbox=self._outbox,
+        )
+        return Broker(
+            agent=self._agent,
+            ttl_secs=self._settings.ha_stale_instance_ttl_secs,
+            lookup=lookup,
+            claims=claims,
+            witness=witness,
+            peers=peers,
+            hub=self._hub,
+            openings=openings,
+            recorder=self._recorder,
         )
 
     @staticmethod
@@ -103,8 +157,17 @@ class Node:
             pid=os.getpid(),
         )
 
-    def start(self) -> None:
+    def _advertise(self, peer_port: int) -> None:
+        """Tells peers, by the registry and by the rows of our sessions, where this worker's private listener is."""
+        near = urlsplit(self._settings.valkey_sentinel_url or self._settings.valkey_url)
+        host = self._settings.ha_advertise_host or address_towards(str(near.hostname), near.port or 6379)
+        self._agent.me = replace(self._agent.me, peer_address=joined(host, peer_port))
+        self.services.peer_port = peer_port
+
+    def start(self, peer_port: int | None) -> None:
         """Starts everything that runs in the background; to be called in the worker, after the fork."""
+        if peer_port is not None:
+            self._advertise(peer_port)
         self._database.open()
         self._recorder.start()
         self._outbox.start()

@@ -29,7 +29,7 @@ def start(worker: Any) -> None:
 
     gunicorn would close all listeners at SIGTERM; a draining instance needs them open until it is done (pitfalls 1).
     """
-    _node.start()
+    _node.start(getattr(worker, "peer_port", None))
     log.info("instance.started", pid=os.getpid())
     draining = greenlets.Event()
 
@@ -40,6 +40,7 @@ def start(worker: Any) -> None:
         draining.wait()
         try:
             _node.drain()
+            sockets.hang_up_relays()
             sockets.join(CLOSING_SECS)
         finally:
             worker.alive = False

@@ -1,250 +1,180 @@
-"""The broker: brings a connection to its session: one that is here, one that is claimed, or a new one."""
+"""The broker: brings a connection to its session, wherever that lives: here, at a peer, or nowhere any more."""
 
-import time
-import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TypeVar
 from uuid import UUID
 
-import structlog
-
-from netstacks import greenlets
-from netstacks.cluster.routing import Claim, Gone, Local, Placement, Proxy, Route, Wait, choose_route
-from netstacks.errors import DeviceError, PeerUnavailable, SessionGone, StoreUnavailable
-from netstacks.instance import targets
+from netstacks.cluster.model import Peer
+from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Proxy, Wait, Witness, choose_route
+from netstacks.errors import ComeAgain, SessionGone
 from netstacks.instance.agent import Agent
-from netstacks.instance.dialer import Dialer
-from netstacks.instance.targets import Target, Wish
-from netstacks.store import audit, recordings, sessions
+from netstacks.instance.claims import Claims
+from netstacks.instance.lookup import Found, Key, Lookup, WitnessReader
+from netstacks.instance.openings import Opening, Openings
+from netstacks.peer.client import NoAnswer, PeerClient, Upgrade, Upstream
+from netstacks.peer.token import Visitor
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
-from netstacks.store.pool import Database, Transaction
-from netstacks.store.sessions import SessionRow
-from netstacks.store.vault import Vault
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.recorder import Recorder, Recording
-from netstacks.terminal.session import Session, SessionFacts
-from netstacks.terminal.transport import Transport
+from netstacks.terminal.recorder import Recorder
+from netstacks.terminal.session import Session
 
-log = structlog.get_logger()
+# Look-ups for one connection: each but the last ended with a session that had just changed hands.
+_ROUNDS = 5
+
+Place = Session | Opening | Upstream
+_Reached = TypeVar("_Reached")
 
 
 class Broker:
-    """Opens, finds and claims sessions for one instance."""
+    """Finds, claims and ends sessions for the connections and requests of one instance."""
 
     def __init__(
         self,
         *,
         agent: Agent,
         ttl_secs: float,
-        database: Database,
-        vault: Vault,
-        dialer: Dialer,
+        lookup: Lookup,
+        claims: Claims,
+        witness: WitnessReader,
+        peers: PeerClient,
         hub: Hub,
-        outbox: Outbox,
+        openings: Openings,
         recorder: Recorder,
-        log_bytes: int,
     ) -> None:
         self._agent = agent
         self._ttl_secs = ttl_secs
-        self._database = database
-        self._vault = vault
-        self._dialer = dialer
+        self._lookup = lookup
+        self._claims = claims
+        self._witness = witness
+        self._peers = peers
         self._hub = hub
-        self._outbox = outbox
+        self._openings = openings
         self._recorder = recorder
-        self._log_bytes = log_bytes
 
-    def open(self, wish: Wish) -> Session:
-        """A new session: the device is logged in to first, then the session exists.
+    def resume(self, token: UUID, actor: Actor, upgrade: Upgrade) -> Place | None:
+        """Where a reconnect token leads: a session here, one that is being opened here, or its owner's answer.
 
-        Raises InvalidInput or NotFound for a wish that leads nowhere, DeviceError, VaultLocked, StoreUnavailable.
+        None: no such session was ever known. Raises SessionGone when it has ended or is not this user's, ComeAgain
+        when nobody can serve it now. One whose owner is gone is claimed: this instance logs in to the device again.
         """
-        with self._database.transaction() as tx:
-            target = targets.resolve(tx, wish)
-            credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
-        try:
-            transport = self._dialer.dial(
-                wish.actor, target, credential_id, secret, term=wish.term, cols=wish.cols, rows=wish.rows
-            )
-        except DeviceError as error:
-            self._audit_refusal(wish.actor, target, error)
-            raise
-        try:
-            return self._begin(wish, target, credential_id, transport)
-        except BaseException:
-            transport.close()
-            raise
-
-    def _begin(self, wish: Wish, target: Target, credential_id: UUID, transport: Transport) -> Session:
-        token = uuid.uuid4()
-        assert wish.actor.id is not None
-        with self._database.transaction() as tx:
-            row = sessions.create(
-                tx,
-                session_id=uuid.uuid4(),
-                user_id=wish.actor.id,
-                username=wish.actor.name,
-                device_id=target.device_id,
-                device_name=target.name,
-                host=target.host,
-                port=target.port,
-                credential_id=credential_id,
-                term=wish.term,
-                cols=wish.cols,
-                rows=wish.rows,
-                owner=self._agent.me.id,
-                owner_address=self._agent.me.peer_address or None,
-                token=token,
-            )
-            audit.append(
-                tx,
-                wish.actor,
-                "session.opened",
-                f"session:{row.id}",
-                device=target.name,
-                host=target.host,
-                port=target.port,
-                credential=str(credential_id),
-            )
-        session = self._adopt(row, token, transport, OutputLog(self._log_bytes), previous_sha256=b"")
-        log.info("session.opened", session_id=str(row.id), device=target.name, username=wish.actor.name)
-        return session
-
-    def _adopt(
-        self, row: SessionRow, token: UUID, transport: Transport, output: OutputLog, *, previous_sha256: bytes
-    ) -> Session:
-        """Makes this instance the owner's side of a session that PostgreSQL says is ours."""
-        recording = Recording(
-            self._recorder,
-            row.id,
-            row.epoch,
-            offset=output.end,
-            previous_sha256=previous_sha256,
-            on_room=lambda: session.room_changed(),
-            on_fenced=lambda: session.fence(),
-        )
-        facts = SessionFacts(
-            id=row.id,
-            epoch=row.epoch,
-            owner=self._agent.me.id,
-            user_id=row.user_id,
-            username=row.username,
-            device_id=row.device_id,
-            device_name=row.device_name,
-            host=row.host,
-            port=row.port,
-            credential_id=row.credential_id,
-            token=token,
-            started_at=row.started_at.timestamp(),
-        )
-        session = Session(
-            facts,
-            transport,
-            recording,
-            output,
-            size=(row.cols, row.rows),
-            read_stored=self._read_stored,
-            hooks=self._hub.hooks,
-        )
-        recording.acked_offset = row.acked_offset
-        recording.resize(row.cols, row.rows)
-        self._hub.add(session)
-        self._agent.publish(session.record())
-        session.start()
-        return session
-
-    def forget_refusals(self, credential_id: UUID) -> None:
-        """A credential was changed: the next log-in with it is tried at once."""
-        self._dialer.forget_refusals(credential_id)
-
-    def forget(self, session: Session) -> None:
-        """Takes a session that this instance owned out of the registry; does not wait for it."""
-        greenlets.spawn("session-forget", self._agent.withdraw, session.id, session.facts.epoch)
-
-    def resume(self, token: UUID, actor: Actor) -> Session | None:
-        """The session that a reconnect token stands for; None when no such session was ever known.
-
-        Raises SessionGone when it has ended, or is not this user's. A session whose owner is gone is claimed: this
-        instance logs in to the device again. Live sessions of this instance need no database.
-        """
-        session = self._hub.find_by_token(token)
-        if session is not None:
-            _check_user(session.facts.user_id, actor)
-            return session
         ended = self._hub.ended(token)
         if ended is not None:
             _check_user(ended[0], actor)
             raise SessionGone(f"it has ended: {ended[1]}")
-        with self._database.transaction() as tx:
-            row = sessions.find_by_token(tx, token)
-        if row is None:
+        visitor = Visitor("control", "read-write", actor.id, actor.name, actor.address)
+        return self._walk(
+            Key(token=token),
+            check=lambda found: _check_user(found.user_id, actor),
+            reach=lambda owner, found: self._forward(owner, found, "terminal", visitor, upgrade),
+            claim=lambda found: self._claims.claim(found, token, actor),
+        )
+
+    def watch(self, session_id: UUID, visitor: Visitor, upgrade: Upgrade) -> Place | None:
+        """Where a viewer of a session goes; the share is the caller's to check. None: there is no such session.
+
+        Raises SessionGone, and ComeAgain when nobody holds it now: viewers never claim.
+        """
+        return self._walk(
+            Key(session_id=session_id),
+            viewer=True,
+            reach=lambda owner, found: self._forward(owner, found, "shared", visitor, upgrade),
+        )
+
+    def end(self, session_id: UUID, reason: str) -> None:
+        """Ends a session wherever it lives. Raises SessionGone, and ComeAgain when its owner may live and is silent."""
+        place = self._walk(
+            Key(session_id=session_id),
+            reach=lambda owner, found: self._peers.call(
+                owner, end_path(session_id), epoch=_epoch(found), reason=reason
+            ),
+            claim=lambda found: self._claims.end_orphan(found, reason),
+        )
+        match place:
+            case Session():
+                place.end(reason)
+            case Opening():
+                place.wait().end(reason)
+
+    def admit(self, session_id: UUID, epoch: int) -> Session | Opening:
+        """For a peer that takes this instance for the owner at `epoch`. Raises SessionGone when it is not.
+
+        A row that says so all the same is given up, by the only one who can know that it is wrong.
+        """
+        held = self._lookup.held_epoch(session_id)
+        if held is not None and held >= epoch:
+            return self._here(session_id)
+        if self._recorder.has_unstored(session_id):
+            raise ComeAgain("the end of this session is still being stored")
+        if held is None:
+            self._claims.give_up(session_id, epoch)
+        raise SessionGone("this instance does not hold the session")
+
+    def describe(self, key: Key) -> dict[str, object] | None:
+        """For a peer that has no database now: the session, if it is this instance that holds it."""
+        session = key.local(self._hub)
+        if session is None:
             return None
-        _check_user(row.user_id, actor)
-        match self._route(row):
-            case Claim():
-                return self._claim(row, token, actor)
-            case Gone(reason):
-                raise SessionGone(f"it has ended: {reason}")
-            case Wait(reason):
-                raise StoreUnavailable(reason)
-            case Proxy(owner):
-                raise PeerUnavailable(owner.id)
-            case Local():
-                raise StoreUnavailable("the session is being opened by another connection just now")
+        return {"record": asdict(session.record()), "user_id": session.facts.user_id}
 
-    def _route(self, row: SessionRow) -> Route:
-        placement = Placement(row=row.record(), row_address=row.owner_address, end_reason=row.end_reason)
-        return choose_route(placement, self._agent.me, time.time(), self._ttl_secs)
+    def _walk(
+        self,
+        key: Key,
+        *,
+        reach: Callable[[Peer, Found], _Reached | NoAnswer],
+        claim: Callable[[Found], _Reached | None] = lambda found: None,
+        check: Callable[[Found], None] = lambda found: None,
+        viewer: bool = False,
+    ) -> Session | Opening | _Reached | None:
+        """Looks up, decides and acts until somebody serves; `reach` dials an owner, `claim` may lose."""
+        dial = None
+        for _ in range(_ROUNDS):
+            found = self._lookup.find(key, dial=dial, viewer=viewer)
+            if found is None:
+                return None
+            check(found)
+            match choose_route(found.placement, self._agent.me, found.now, self._ttl_secs):
+                case Local():
+                    return self._here(found.session_id)
+                case Proxy(owner, epoch):
+                    reached = reach(owner, found)
+                    if not isinstance(reached, NoAnswer):
+                        return reached
+                    dial = Dial(owner.id, epoch, reached.outcome, self._witness_after(reached.outcome, owner))
+                case Claim():
+                    if self._recorder.has_unstored(found.session_id):
+                        raise ComeAgain("what was recorded of the session is still being stored")
+                    claimed = claim(found)
+                    if claimed is not None:
+                        return claimed
+                    dial = None
+                case Wait(reason):
+                    raise ComeAgain(reason)
+                case Gone(reason):
+                    raise SessionGone(f"it has ended: {reason}")
+        raise ComeAgain("the session changes hands too often")
 
-    def _claim(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
-        claimed = None
-        with self._database.transaction() as tx:
-            claimed = sessions.claim(
-                tx, row, owner=self._agent.me.id, owner_address=self._agent.me.peer_address or None
-            )
-            if claimed is None:
-                raise StoreUnavailable("the session was taken over by another connection just now")
-            audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
-        try:
-            return self._continue(claimed, token, actor)
-        except BaseException as error:
-            # By the outbox: the row must not go on naming an owner that holds nothing, even if the database is away.
-            self._outbox.put(_give_back, claimed, actor, str(error) or type(error).__name__)
-            raise
+    def _forward(self, owner: Peer, found: Found, door: str, visitor: Visitor, upgrade: Upgrade) -> Upstream | NoAnswer:
+        claims = {"epoch": _epoch(found), "visitor": visitor.claims()}
+        return self._peers.upgrade(owner, f"/peer/sessions/{found.session_id}/{door}", claims, upgrade)
 
-    def _continue(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
-        wish = Wish(actor, row.credential_id, None, row.host, row.port, row.term, row.cols, row.rows)
-        with self._database.transaction() as tx:
-            target = targets.resolve(tx, wish)
-            credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
-            end, sha256, kept = recordings.tail(tx, row.id, self._log_bytes)
-        transport = self._dialer.dial(actor, target, credential_id, secret, term=row.term, cols=row.cols, rows=row.rows)
-        output = OutputLog(self._log_bytes, start=end - len(kept))
-        output.append(kept, keep_from=end)
-        session = self._adopt(row, token, transport, output, previous_sha256=sha256)
-        session.recording.note(f"claimed by {self._agent.me.id} at byte {end}; what was not stored by then is lost")
-        log.info("session.claimed", session_id=str(row.id), epoch=row.epoch, device=row.device_name)
-        return session
+    def _here(self, session_id: UUID) -> Session | Opening:
+        place = self._openings.get(session_id) or self._hub.find(session_id)
+        assert place is not None
+        return place
 
-    def _read_stored(self, session_id: UUID, offset: int, limit: int) -> bytes:
-        try:
-            with self._database.transaction() as tx:
-                return recordings.read_output(tx, session_id, offset, limit)
-        except StoreUnavailable:
-            return b""
-
-    def _audit_refusal(self, actor: Actor, target: Target, error: DeviceError) -> None:
-        log.info("session.refused", device=target.name, username=actor.name, error=str(error))
-        with self._database.transaction() as tx:
-            audit.append(
-                tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)
-            )
+    def _witness_after(self, outcome: Outcome, owner: Peer) -> Witness:
+        return self._witness.of(owner.id) if outcome in ("refused", "other_id") else "unknown"
 
 
-def _give_back(tx: Transaction, claimed: SessionRow, actor: Actor, reason: str) -> None:
-    """Leaves a session that could not be continued to be claimed again."""
-    if sessions.release(tx, claimed.id, claimed.epoch):
-        audit.append(tx, actor, "session.claim_failed", f"session:{claimed.id}", reason=reason)
+def end_path(session_id: UUID) -> str:
+    return f"/peer/sessions/{session_id}/end"
+
+
+def _epoch(found: Found) -> int:
+    current = found.placement.current
+    assert current is not None
+    return current.epoch
 
 
 def _check_user(user_id: UUID, actor: Actor) -> None:

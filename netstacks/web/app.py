@@ -23,6 +23,7 @@ from netstacks.web import (
     license,
     login,
     pages,
+    peer,
     recordings,
     sessions,
     terminal,
@@ -48,6 +49,7 @@ _FAMILIES = (
     license,
     login,
     pages,
+    peer,
     recordings,
     sessions,
     terminal,
@@ -83,6 +85,7 @@ def create_app(services: Services) -> Flask:
     app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
 
     app.before_request(_begin)
+    peer.init_app(app)
     auth.init_app(app)
     for family in _FAMILIES:
         app.register_blueprint(family.blueprint)
@@ -112,7 +115,7 @@ def _finish(response: Response) -> Response:
 
 
 def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    if request.path.startswith(("/api/", "/ws/", "/health")):
+    if request.path.startswith(("/api/", "/ws/", "/peer/", "/health")):
         response = jsonify(error=message)
     else:
         response = Response(render_template("error.html", status=status, message=message))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from netstacks.instance.agent import Agent
     from netstacks.instance.broker import Broker
     from netstacks.instance.monitor import HealthMonitor
+    from netstacks.instance.opener import Opener
+    from netstacks.peer.token import PeerTokens
     from netstacks.terminal.hub import Hub
     from netstacks.terminal.recorder import Recorder
     from netstacks.web.licensing import Licensing
@@ -32,9 +34,13 @@ class Services:
     prompts: HostKeyPrompts
     hub: "Hub"
     recorder: "Recorder"
+    opener: "Opener"
     broker: "Broker"
     agent: "Agent"
     health: "HealthMonitor"
+    peer_tokens: "PeerTokens"
+    peer_port: int | None = None
+    """Where this worker's private listener is, if it has one."""
 
 
 def services() -> Services:

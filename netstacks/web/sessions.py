@@ -58,7 +58,7 @@ def _item(row: dict[str, Any], identity: auth.Identity) -> dict[str, Any]:
 @blueprint.delete("/api/sessions/<uuid:session_id>")
 @auth.requires()
 def end(session_id: UUID) -> tuple[str, int]:
-    """Ends a session: one's own, or anybody's for those who manage them."""
+    """Ends a session, wherever it lives: one's own, or anybody's for those who manage them."""
     identity = auth.identity()
     with services().database.transaction() as tx:
         row = sessions.find(tx, session_id)
@@ -66,11 +66,6 @@ def end(session_id: UUID) -> tuple[str, int]:
             raise NotFound("there is no such session")
         if row.state == "ended":
             raise Conflict(f"this session has ended already: {row.end_reason}")
-        reason = f"ended by {identity.username}"
         audit.append(tx, auth.actor(), "session.ended_by_user", f"session:{session_id}", owner=row.username)
-        local = services().hub.find(session_id)
-        if local is None:
-            sessions.end(tx, session_id, row.epoch, reason)
-    if local is not None:
-        local.end(reason)
+    services().broker.end(session_id, f"ended by {identity.username}")
     return "", 204

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import flask_sock
 import structlog
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidUpgrade
 from websockets.frames import CloseCode
@@ -20,6 +20,8 @@ from websockets.server import ServerProtocol
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
+from netstacks.peer.client import INSTANCE_HEADER, Upstream
+from netstacks.peer.splice import splice
 from netstacks.web.websocket import WebSocket
 
 __all__ = ["ConnectionClosed", "Sock", "WebSocket"]
@@ -43,8 +45,9 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
         """Routes `path` to `handler(ws, **arguments)`, or with `authorise` to `handler(ws, context, **arguments)`.
 
         `authorise(**arguments)` runs before the connection is accepted. What it returns is the context; what it
-        raises is answered as in any other view. The handler runs outside of the request, which has ended by then:
-        a connection of hours keeps nothing of it in memory, and no place among gunicorn's connections.
+        raises is answered as in any other view; when it returns an `Upstream`, another instance has accepted the
+        connection and serves it, and this one only relays bytes. The handler runs outside of the request, which has
+        ended by then: a connection of hours keeps nothing of it in memory, and no place among gunicorn's connections.
         """
 
         def decorator(handler: Handler) -> Handler:
@@ -58,10 +61,14 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
                 context = [authorise(**arguments)] if authorise else []
                 # gunicorn closes its own descriptor of the connection when the request ends.
                 sock = request.environ["gunicorn.socket"].dup()
-                ws = WebSocket(sock, protocol)
-                ws.start(answer, _read_ahead())
-                log_context = {"path": request.path, **structlog.contextvars.get_contextvars()}
-                _open(log_context, sock, ws, partial(handler, ws, *context, **arguments))
+                match context:
+                    case [Upstream() as upstream]:
+                        _relay(sock, upstream, _read_ahead())
+                    case _:
+                        ws = WebSocket(sock, protocol)
+                        ws.start(answer, _read_ahead())
+                        log_context = {"path": request.path, **structlog.contextvars.get_contextvars()}
+                        _open(log_context, sock, ws, partial(handler, ws, *context, **arguments))
                 return _AlreadyAnswered()
 
             front = self._front(bp)
@@ -98,9 +105,10 @@ def _shake_hands(protocol: ServerProtocol) -> bytes:
         )
     )
     # Neither an extension nor a subprotocol is agreed upon: compression costs memory per socket (pitfalls 7).
+    signature = f"{INSTANCE_HEADER}: {g.answered_by}\r\n" if "answered_by" in g else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key}\r\n\r\n"
+        f"{signature}Sec-WebSocket-Accept: {accept_key}\r\n\r\n"
     ).encode()
 
 
@@ -120,11 +128,23 @@ def _refuse(error: InvalidHandshake) -> Response:
 
 
 _serving: set[greenlets.Greenlet] = set()
+_relaying: set[greenlets.Greenlet] = set()
 
 
 def join(timeout_secs: float) -> None:
     """Waits for the connections that are being closed."""
     greenlets.joinall(list(_serving), timeout_secs)
+
+
+def hang_up_relays() -> None:
+    """Cuts the connections that are only relayed: their clients go on, at the exact byte, by way of others."""
+    greenlets.killall(list(_relaying))
+
+
+def _relay(sock: socket.socket, upstream: Upstream, unread: bytes) -> None:
+    greenlet = greenlets.spawn("relay", splice, sock, upstream.socket, to_client=upstream.answer, to_upstream=unread)
+    _relaying.add(greenlet)
+    greenlet.link(_relaying.discard)
 
 
 def _open(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:

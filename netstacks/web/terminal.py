@@ -1,28 +1,34 @@
 """`/ws/ssh`: the user's own terminal (wire contract 6), one WebSocket to one session."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlencode
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, request
-from werkzeug.exceptions import Forbidden, ServiceUnavailable
+from werkzeug.exceptions import Forbidden
 
 from netstacks import greenlets
 from netstacks.errors import (
+    ComeAgain,
     DeviceError,
     InvalidInput,
     NetstacksError,
     SessionGone,
     StoreUnavailable,
 )
+from netstacks.instance.openings import Opening
 from netstacks.instance.targets import Wish
+from netstacks.peer.client import Upgrade, Upstream
 from netstacks.store.audit import Actor
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.session import Session
 from netstacks.web import auth
-from netstacks.web.context import Services, services
+from netstacks.web.context import services
 from netstacks.web.sockets import ConnectionClosed, Sock, WebSocket
 
 log = structlog.get_logger()
@@ -38,9 +44,8 @@ TAIL_BYTES = 32 * 1024
 
 @dataclass(frozen=True)
 class Resume:
-    """Where a client that comes back goes on: its token, and for clients that speak offsets the epoch and offset."""
+    """Where a client that comes back goes on, if it speaks offsets: the epoch and the offset, or the log's tail."""
 
-    token: UUID | None
     epoch: int | None
     offset: int | None
     tail: bool
@@ -48,39 +53,69 @@ class Resume:
 
 @dataclass(frozen=True)
 class Call:
-    """A connection that may be made, or what is wrong with its wish."""
+    """A connection that may be made; `session` waits for its session and raises why there is none."""
 
-    parts: Services
-    wish: tuple[Wish, Resume] | InvalidInput
+    actor: Actor
+    size: tuple[int, int]
+    resume: Resume
+    session: Callable[[], Session]
 
 
-def _authorise() -> Call:
-    """Everything that is decided before the upgrade: who it is, from where, and what they may do."""
+def _authorise() -> Call | Upstream | NetstacksError:
+    """Everything that is decided before the upgrade: who it is, from where, what they may do, and who serves them."""
     auth.check_origin()
-    identity = auth.identity()
-    if not identity.may("sessions.connect"):
+    if not auth.identity().may("sessions.connect"):
         raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
-    if services().agent.is_draining and "reconnect_token" not in request.args:
-        raise ServiceUnavailable("this instance is shutting down: connect again")
     try:
-        return Call(services(), _parse(Actor(identity.username, identity.user_id, request.remote_addr)))
-    except InvalidInput as error:
+        return _find(auth.actor())
+    except (InvalidInput, SessionGone) as error:
         # For a person to read: the upgrade is accepted all the same (wire contract 6.6).
-        return Call(services(), error)
+        return error
+
+
+def _find(actor: Actor) -> Call | Upstream:
+    token, size, resume = _uuid("reconnect_token"), parse_size(), parse_resume()
+    if token is not None:
+        place = services().broker.resume(token, actor, _upgrade())
+        if isinstance(place, Upstream):
+            return place
+        if place is not None:
+            return Call(actor, size, resume, waiting_for(place))
+    if services().agent.is_draining:
+        raise ComeAgain("this instance is shutting down: connect again")
+    return Call(actor, size, resume, partial(services().opener.open, _wish(actor, size)))
+
+
+def waiting_for(place: Session | Opening) -> Callable[[], Session]:
+    """The session there, unless it has ended between the decision and the upgrade."""
+
+    def session() -> Session:
+        found = place.wait() if isinstance(place, Opening) else place
+        if not found.is_live:
+            raise ComeAgain("the session has just moved or ended")
+        return found
+
+    return session
 
 
 @sock.route("/ws/ssh", bp=blueprint, authorise=_authorise)
-def ssh(ws: WebSocket, call: Call) -> None:
-    if isinstance(call.wish, InvalidInput):
-        _refuse(ws, call.wish)
+def ssh(ws: WebSocket, call: Call | NetstacksError) -> None:
+    if isinstance(call, NetstacksError):
+        _refuse(ws, call)
     else:
-        Terminal(ws, call.parts, *call.wish).run()
+        Terminal(ws, call).run()
 
 
-def _parse(actor: Actor) -> tuple[Wish, Resume]:
+def _upgrade() -> Upgrade:
+    """What the owner needs of this handshake: neither the user's token nor the reconnect token."""
+    handed_on = {name: request.args[name] for name in ("cols", "rows", "epoch", "offset") if name in request.args}
+    return Upgrade(request.headers["Sec-WebSocket-Key"], urlencode(handed_on))
+
+
+def _wish(actor: Actor, size: tuple[int, int]) -> Wish:
     given = request.args
-    cols, rows = frames.check_window(_integer("cols") or 80, _integer("rows") or 24)
-    wish = Wish(
+    cols, rows = size
+    return Wish(
         actor=actor,
         credential_id=_uuid("credential_id"),
         target=given.get("session_id") or None,
@@ -90,9 +125,17 @@ def _parse(actor: Actor) -> tuple[Wish, Resume]:
         cols=cols,
         rows=rows,
     )
-    tail = given.get("offset") == "tail"
-    offset = None if tail else _integer("offset")
-    return wish, Resume(_uuid("reconnect_token"), _integer("epoch"), offset, tail)
+
+
+def parse_size() -> tuple[int, int]:
+    """The client's window, as the URL has it."""
+    return frames.check_window(_integer("cols") or 80, _integer("rows") or 24)
+
+
+def parse_resume() -> Resume:
+    """Where the client goes on, as the URL has it."""
+    tail = request.args.get("offset") == "tail"
+    return Resume(_integer("epoch"), None if tail else _integer("offset"), tail)
 
 
 def _integer(name: str) -> int | None:
@@ -118,7 +161,7 @@ def _refuse(ws: WebSocket, error: NetstacksError) -> None:
     """Tells a person why there is no terminal: the client shows the text, and the code tells ours not to retry."""
     prefix = "" if isinstance(error, DeviceError) else "Not connected: "
     code = CloseCode.ENDED if isinstance(error, SessionGone) else CloseCode.REFUSED
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable | ComeAgain):
         code = CloseCode.RESTARTING
     ws.send(frames.error(f"{prefix}{error}"))
     ws.close(code, str(error))
@@ -127,19 +170,17 @@ def _refuse(ws: WebSocket, error: NetstacksError) -> None:
 class Terminal:
     """One connection: this greenlet receives, a second one opens the session, and the attachment sends."""
 
-    def __init__(self, ws: WebSocket, parts: Services, wish: Wish, resume: Resume) -> None:
+    def __init__(self, ws: WebSocket, call: Call) -> None:
         self._ws = ws
-        self._parts = parts
-        self._wish = wish
-        self._resume = resume
-        self._size = (wish.cols, wish.rows)
+        self._call = call
+        self._size = call.size
         self._session: Session | None = None
         self._attachment = Attachment(
             ws,
             Kind.CONTROL,
-            user_id=wish.actor.id,
-            username=wish.actor.name,
-            speaks_offsets=resume.tail or resume.offset is not None,
+            user_id=call.actor.id,
+            username=call.actor.name,
+            speaks_offsets=call.resume.tail or call.resume.offset is not None,
         )
 
     def run(self) -> None:
@@ -156,7 +197,7 @@ class Terminal:
     def _open(self) -> None:
         try:
             try:
-                self._attach(self._find_session())
+                self._attach(self._call.session())
             except NetstacksError as error:
                 _refuse(self._ws, error)
         except ConnectionClosed:
@@ -164,14 +205,6 @@ class Terminal:
         except Exception:
             log.exception("terminal.failed")
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
-
-    def _find_session(self) -> Session:
-        broker = self._parts.broker
-        if self._resume.token is not None:
-            session = broker.resume(self._resume.token, self._wish.actor)
-            if session is not None:
-                return session
-        return broker.open(self._wish)
 
     def _attach(self, session: Session) -> None:
         self._session = session
@@ -190,7 +223,7 @@ class Terminal:
 
     def _cursor(self, session: Session) -> int:
         """Where this client goes on reading (design: a client is served from the offset it names, or acknowledged)."""
-        resume = self._resume
+        resume = self._call.resume
         is_other_epoch = resume.epoch is not None and resume.epoch not in (0, session.facts.epoch)
         if resume.tail or is_other_epoch:
             return session.output.line_start(session.output.end - TAIL_BYTES)
@@ -206,7 +239,7 @@ class Terminal:
                 return
             if message is None:
                 if self._attachment.is_dead():
-                    log.info("terminal.half_open", username=self._wish.actor.name)
+                    log.info("terminal.half_open", username=self._call.actor.name)
                     self._ws.abort()
                     return
                 self._attachment.keep_alive()

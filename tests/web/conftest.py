@@ -91,8 +91,10 @@ def services(settings: Settings, database: Database) -> Services:
         prompts=HostKeyPrompts(),
         hub=Hub(Outbox(database), detach_ttl_secs=60),
         recorder=nothing,
-        broker=cast(Any, SimpleNamespace(forget_refusals=lambda credential_id: None)),
+        opener=cast(Any, SimpleNamespace(forget_refusals=lambda credential_id: None)),
+        broker=nothing,
         agent=nothing,
+        peer_tokens=nothing,
         health=nothing,
     )
 

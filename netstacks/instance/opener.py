@@ -1,0 +1,184 @@
+"""The opener: logs in to devices and makes sessions of it, new ones and those that this instance has claimed."""
+
+import uuid
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError, StoreUnavailable
+from netstacks.instance import targets
+from netstacks.instance.agent import Agent
+from netstacks.instance.dialer import Dialer
+from netstacks.instance.targets import Target, Wish
+from netstacks.store import audit, recordings, sessions
+from netstacks.store.audit import Actor
+from netstacks.store.pool import Database
+from netstacks.store.sessions import SessionRow
+from netstacks.store.vault import Vault
+from netstacks.terminal.hub import Hub
+from netstacks.terminal.output_log import OutputLog
+from netstacks.terminal.recorder import Recorder, Recording
+from netstacks.terminal.session import Session, SessionFacts
+from netstacks.terminal.transport import Transport
+
+log = structlog.get_logger()
+
+
+class Opener:
+    """Opens sessions on this instance."""
+
+    def __init__(
+        self,
+        *,
+        agent: Agent,
+        database: Database,
+        vault: Vault,
+        dialer: Dialer,
+        hub: Hub,
+        recorder: Recorder,
+        log_bytes: int,
+    ) -> None:
+        self._agent = agent
+        self._database = database
+        self._vault = vault
+        self._dialer = dialer
+        self._hub = hub
+        self._recorder = recorder
+        self._log_bytes = log_bytes
+
+    def open(self, wish: Wish) -> Session:
+        """A new session: the device is logged in to first, then the session exists.
+
+        Raises InvalidInput or NotFound for a wish that leads nowhere, DeviceError, VaultLocked, StoreUnavailable.
+        """
+        with self._database.transaction() as tx:
+            target = targets.resolve(tx, wish)
+            credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
+        try:
+            transport = self._dialer.dial(
+                wish.actor, target, credential_id, secret, term=wish.term, cols=wish.cols, rows=wish.rows
+            )
+        except DeviceError as error:
+            self._audit_refusal(wish.actor, target, error)
+            raise
+        try:
+            return self._begin(wish, target, credential_id, transport)
+        except BaseException:
+            transport.close()
+            raise
+
+    def _begin(self, wish: Wish, target: Target, credential_id: UUID, transport: Transport) -> Session:
+        token = uuid.uuid4()
+        assert wish.actor.id is not None
+        with self._database.transaction() as tx:
+            row = sessions.create(
+                tx,
+                session_id=uuid.uuid4(),
+                user_id=wish.actor.id,
+                username=wish.actor.name,
+                device_id=target.device_id,
+                device_name=target.name,
+                host=target.host,
+                port=target.port,
+                credential_id=credential_id,
+                term=wish.term,
+                cols=wish.cols,
+                rows=wish.rows,
+                owner=self._agent.me.id,
+                owner_address=self._agent.me.peer_address or None,
+                token=token,
+            )
+            audit.append(
+                tx,
+                wish.actor,
+                "session.opened",
+                f"session:{row.id}",
+                device=target.name,
+                host=target.host,
+                port=target.port,
+                credential=str(credential_id),
+            )
+        session = self._adopt(row, token, transport, OutputLog(self._log_bytes), previous_sha256=b"")
+        log.info("session.opened", session_id=str(row.id), device=target.name, username=wish.actor.name)
+        return session
+
+    def reopen(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
+        """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded."""
+        wish = Wish(actor, row.credential_id, None, row.host, row.port, row.term, row.cols, row.rows)
+        with self._database.transaction() as tx:
+            target = targets.resolve(tx, wish)
+            credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
+            end, sha256, kept = recordings.tail(tx, row.id, self._log_bytes)
+        transport = self._dialer.dial(actor, target, credential_id, secret, term=row.term, cols=row.cols, rows=row.rows)
+        output = OutputLog(self._log_bytes, start=end - len(kept))
+        output.append(kept, keep_from=end)
+        session = self._adopt(row, token, transport, output, previous_sha256=sha256)
+        session.recording.note(f"claimed by {self._agent.me.id} at byte {end}; what was not stored by then is lost")
+        log.info("session.claimed", session_id=str(row.id), epoch=row.epoch, device=row.device_name)
+        return session
+
+    def _adopt(
+        self, row: SessionRow, token: UUID, transport: Transport, output: OutputLog, *, previous_sha256: bytes
+    ) -> Session:
+        """Makes this instance the owner's side of a session that PostgreSQL says is ours."""
+        recording = Recording(
+            self._recorder,
+            row.id,
+            row.epoch,
+            offset=output.end,
+            previous_sha256=previous_sha256,
+            on_room=lambda: session.room_changed(),
+            on_fenced=lambda: session.fence(),
+        )
+        facts = SessionFacts(
+            id=row.id,
+            epoch=row.epoch,
+            owner=self._agent.me.id,
+            user_id=row.user_id,
+            username=row.username,
+            device_id=row.device_id,
+            device_name=row.device_name,
+            host=row.host,
+            port=row.port,
+            credential_id=row.credential_id,
+            token=token,
+            started_at=row.started_at.timestamp(),
+        )
+        session = Session(
+            facts,
+            transport,
+            recording,
+            output,
+            size=(row.cols, row.rows),
+            read_stored=self._read_stored,
+            hooks=self._hub.hooks,
+        )
+        recording.acked_offset = row.acked_offset
+        recording.resize(row.cols, row.rows)
+        self._hub.add(session)
+        self._agent.publish(session.record())
+        session.start()
+        return session
+
+    def forget_refusals(self, credential_id: UUID) -> None:
+        """A credential was changed: the next log-in with it is tried at once."""
+        self._dialer.forget_refusals(credential_id)
+
+    def forget(self, session: Session) -> None:
+        """Takes a session that this instance owned out of the registry; does not wait for it."""
+        greenlets.spawn("session-forget", self._agent.withdraw, session.id, session.facts.epoch)
+
+    def _read_stored(self, session_id: UUID, offset: int, limit: int) -> bytes:
+        try:
+            with self._database.transaction() as tx:
+                return recordings.read_output(tx, session_id, offset, limit)
+        except StoreUnavailable:
+            return b""
+
+    def _audit_refusal(self, actor: Actor, target: Target, error: DeviceError) -> None:
+        log.info("session.refused", device=target.name, username=actor.name, error=str(error))
+        with self._database.transaction() as tx:
+            audit.append(
+                tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)
+            )

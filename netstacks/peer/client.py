@@ -1,0 +1,164 @@
+"""The dialling side of the private listener: forwards upgrades to a session's owner, and asks peers for things."""
+
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from email.message import Message
+from http.client import parse_headers
+from io import BytesIO
+from typing import Any
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.cluster.model import Peer
+from netstacks.cluster.routing import Outcome
+from netstacks.peer.token import Claims, PeerTokens
+
+log = structlog.get_logger()
+
+CONNECT_SECS = 2.0
+ANSWER_SECS = 5.0
+# Whoever answers at a peer address says who it is.
+INSTANCE_HEADER = "X-Netstacks-Instance"
+_HEAD_BYTES = 16 * 1024
+_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What of a client's WebSocket handshake concerns the owner: the client's own key, and the query to hand on."""
+
+    key: str
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An owner's accepted upgrade. `answer` is its 101 and whatever came with it, to be relayed as it is."""
+
+    socket: socket.socket
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """The instance that was meant did not do what it was asked."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A peer's answer to a request."""
+
+    status: int
+    body: Any
+
+
+class PeerClient:
+    """Dials private listeners. An answer of anybody but the instance that was meant is none."""
+
+    def __init__(self, tokens: PeerTokens, tls: ssl.SSLContext | None = None) -> None:
+        self._tokens = tokens
+        self._tls = tls
+
+    def upgrade(self, peer: Peer, path: str, claims: Claims, upgrade: Upgrade) -> Upstream | NoAnswer:
+        """Forwards a client's handshake to `path`."""
+        target = f"{path}?{upgrade.query}" if upgrade.query else path
+        head = (
+            f"GET {target} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {upgrade.key}\r\n"
+        )
+        found = self._send(peer, head, path, claims)
+        if isinstance(found, NoAnswer):
+            return found
+        if found.status == 101:
+            return Upstream(found.socket, found.raw)
+        found.socket.close()
+        log.info("peer.declined", peer=peer.id, path=path, status=found.status)
+        return NoAnswer("denied" if found.status == 409 else "timed_out")
+
+    def call(self, peer: Peer, path: str, **claims: Any) -> Reply | NoAnswer:
+        """Sends a request whose arguments are the signed claims; the answer is JSON or empty."""
+        found = self._send(peer, f"POST {path} HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n", path, claims)
+        if isinstance(found, NoAnswer):
+            return found
+        with found.socket:
+            try:
+                with greenlets.deadline(ANSWER_SECS, TimeoutError()):
+                    body = _read_body(found)
+            except (OSError, ValueError):
+                return NoAnswer("timed_out")
+        return NoAnswer("denied") if found.status == 409 else Reply(found.status, body)
+
+    def _send(self, peer: Peer, head: str, path: str, claims: Claims) -> "_Answer | NoAnswer":
+        request = (
+            f"{head}Host: {peer.address}\r\nAuthorization: Bearer {self._tokens.issue(peer.id, path, claims)}\r\n\r\n"
+        )
+        try:
+            sock = self._connect(peer.address)
+        except ConnectionRefusedError:
+            return NoAnswer("refused")
+        except OSError as error:
+            log.info("peer.unreachable", peer=peer.id, error=type(error).__name__)
+            return NoAnswer("timed_out")
+        try:
+            with greenlets.deadline(ANSWER_SECS, TimeoutError()):
+                sock.sendall(request.encode())
+                answer = _read_answer(sock)
+        except (OSError, ValueError) as error:
+            sock.close()
+            log.info("peer.silent", peer=peer.id, error=type(error).__name__)
+            return NoAnswer("timed_out")
+        except BaseException:
+            sock.close()
+            raise
+        if answer.headers.get(INSTANCE_HEADER) != peer.id:
+            sock.close()
+            return NoAnswer("other_id")
+        return answer
+
+    def _connect(self, address: str) -> socket.socket:
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        with greenlets.deadline(CONNECT_SECS, TimeoutError()):
+            sock = socket.create_connection((host, int(port)))
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return self._tls.wrap_socket(sock, server_hostname=host) if self._tls else sock
+            except BaseException:
+                sock.close()
+                raise
+
+
+@dataclass(frozen=True)
+class _Answer:
+    socket: socket.socket
+    status: int
+    headers: Message
+    raw: bytes
+    rest: bytes
+
+
+def _read_answer(sock: socket.socket) -> _Answer:
+    """Raises ValueError for what is no HTTP answer."""
+    raw = b""
+    while (end := raw.find(b"\r\n\r\n")) < 0:
+        data = sock.recv(_HEAD_BYTES)
+        if not data or len(raw) > _HEAD_BYTES:
+            raise ValueError("no HTTP answer")
+        raw += data
+    status_line, _, fields = raw[: end + 4].partition(b"\r\n")
+    version, status, *_ = status_line.split(b" ")
+    if not version.startswith(b"HTTP/1."):
+        raise ValueError("no HTTP answer")
+    return _Answer(sock, int(status), parse_headers(BytesIO(fields)), raw, raw[end + 4 :])
+
+
+def _read_body(answer: _Answer) -> Any:
+    body = answer.rest
+    while len(body) <= _BODY_BYTES and (data := answer.socket.recv(65536)):
+        body += data
+    return json.loads(body) if body else None
