@@ -27,6 +27,7 @@ from netstacks.instance.openings import Openings
 from netstacks.instance.orphans import Orphans
 from netstacks.instance.retention import Retention
 from netstacks.instance.startup import Startup
+from netstacks.instance.strays import Strays
 from netstacks.peer.address import address_towards, joined
 from netstacks.peer.client import PeerClient
 from netstacks.peer.token import PeerTokens
@@ -75,6 +76,7 @@ class Node:
         )
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
         self._startup = Startup(self._database, self._vault, self._on_ready)
+        self._strays = Strays(self._database, self._hub)
         self._retention = Retention(self._database, settings.recording_retention_days)
         self._agent = Agent(
             self._me(settings, instance_id),
@@ -181,6 +183,7 @@ class Node:
         self._ensure_administrator()
         self._spool.restore(self._database)
         self._orphans.start()
+        self._strays.start()
         self._retention.start()
 
     def drain(self) -> None:

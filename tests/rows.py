@@ -12,8 +12,8 @@ from netstacks.store.recordings import Batch
 
 def make_session(database: Database, **facts: Any) -> UUID:
     """A live session of ctrl-1 at epoch 1; `facts` replace what it is made of."""
-    session_id = uuid.uuid4()
     default = {
+        "session_id": uuid.uuid4(),
         "user_id": uuid.uuid4(),
         "username": "ana",
         "device_id": None,
@@ -29,8 +29,7 @@ def make_session(database: Database, **facts: Any) -> UUID:
         "token": uuid.uuid4(),
     }
     with database.transaction() as tx:
-        sessions.create(tx, session_id=session_id, **(default | facts))
-    return session_id
+        return sessions.create(tx, **(default | facts)).id
 
 
 def record(database: Database, session_id: UUID, *events: tuple[EventKind, bytes]) -> None:

@@ -91,7 +91,7 @@ def refused(tx: Transaction, batch: Batch, *, kept_in: str | None = None) -> str
     row = sessions.find(tx, batch.session_id)
     reason = f"the session is at epoch {row.epoch} and {row.state}" if row else "the session is not known any more"
     size = output_bytes(late)
-    if row and row.state == "ended":
+    if row and row.state == "ended" and size:
         append_note(tx, row.id, row.epoch, f"{size} bytes of epoch {batch.epoch} are missing: they came too late")
     details = {"epoch": batch.epoch, "bytes": size, "reason": reason, "kept_in": kept_in}
     audit.append(tx, audit.SYSTEM, "recording.refused", f"session:{batch.session_id}", **details)

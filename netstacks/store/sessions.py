@@ -113,6 +113,11 @@ def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
     return _one(tx, "find", id=session_id)
 
 
+def find_all(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionRow]:
+    with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
+        return cursor.execute(_SQL["find_all"], {"ids": list(session_ids)}).fetchall()
+
+
 def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
     """The session that a reconnect token stands for, ended ones included."""
     return _one(tx, "find_by_token", reconnect_hash=hash_token(token))
@@ -134,8 +139,10 @@ def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRo
 
 
 def end_all_of(tx: Transaction, user_id: UUID, reason: str, *, but: Sequence[UUID] = ()) -> list[UUID]:
-    """Ends a user's live sessions whoever owns them, except `but`; an owner finds its copy fenced when it records."""
-    return [row["id"] for row in tx.execute(_SQL["end_all_of"], {"user_id": user_id, "reason": reason, "but": but})]
+    """Ends a user's live sessions whoever owns them, except `but`; the owners find out within seconds."""
+    return [
+        row["id"] for row in tx.execute(_SQL["end_all_of"], {"user_id": user_id, "reason": reason, "but": list(but)})
+    ]
 
 
 def mark_detached(tx: Transaction, session_id: UUID, epoch: int) -> None:

@@ -8,6 +8,9 @@ RETURNING *
 -- name: find
 SELECT * FROM sessions WHERE id = %(id)s
 
+-- name: find_all
+SELECT * FROM sessions WHERE id = ANY(%(ids)s::uuid[])
+
 -- name: find_by_token
 SELECT * FROM sessions WHERE reconnect_hash = %(reconnect_hash)s
 
