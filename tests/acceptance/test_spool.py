@@ -1,6 +1,6 @@
 """A controller that must end while the database is away keeps on disk what it could not store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -29,12 +29,12 @@ def own(own_postgres: Postgres, sshd: Sshd, tmp_path: Path) -> Iterator[tuple[Co
     controller.stop()
 
 
-def end_without_postgres(controller: Controller, lab: Lab, postgres: Postgres) -> Terminal:
-    """Prints before and after PostgreSQL is stopped, and ends the controller without it."""
+def end_without_postgres(controller: Controller, lab: Lab, fail: Callable[[], None]) -> Terminal:
+    """Prints before and after PostgreSQL fails, and ends the controller without it."""
     terminal = lab.open(epoch=0, offset=0)
     terminal.type("stty -echo; PS1=; clear; seq 1 2000; echo be''fore\r")
     terminal.expect("before\r\n")
-    postgres.stop()
+    fail()
     terminal.type("seq 2001 20000; echo af''ter\r")
     terminal.expect("after\r\n")
     controller.terminate()
@@ -58,16 +58,17 @@ def recorded(controller: Controller, session_id: str) -> tuple[bytes, str]:
     return b"".join(chunk.output() for chunk in chunks), "\n".join(notes)
 
 
+@pytest.mark.parametrize("fault", ["stop", "freeze"])
 def test_what_could_not_be_stored_is_in_its_place_after_the_next_start(
-    own: tuple[Controller, Lab], own_postgres: Postgres
+    own: tuple[Controller, Lab], own_postgres: Postgres, fault: str
 ) -> None:
     controller, lab = own
-    terminal = end_without_postgres(controller, lab, own_postgres)
+    terminal = end_without_postgres(controller, lab, getattr(own_postgres, fault))
     spool = Path(controller.environ["SPOOL_DIR"])
     (kept,) = spool.glob("*.spool")
     assert (spool.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o700, 0o600)
 
-    own_postgres.start()
+    own_postgres.thaw() if fault == "freeze" else own_postgres.start()
     controller.start()
     assert list(spool.glob("*.spool")) == []
     output, notes = recorded(controller, terminal.info["session_id"])
@@ -84,7 +85,7 @@ def test_what_comes_after_the_session_has_moved_on_is_refused_loudly_and_kept(
     own: tuple[Controller, Lab], own_postgres: Postgres
 ) -> None:
     controller, lab = own
-    terminal = end_without_postgres(controller, lab, own_postgres)
+    terminal = end_without_postgres(controller, lab, own_postgres.stop)
     session_id = terminal.info["session_id"]
     own_postgres.start()
     with psycopg.connect(controller.environ["DATABASE_URL"]) as connection:
