@@ -94,6 +94,10 @@ class Controller:
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def terminate(self) -> None:
         """SIGTERM: an orderly end."""
         assert self.process is not None
@@ -105,8 +109,17 @@ class Controller:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
+    def freeze(self) -> None:
+        """SIGSTOP of the whole process tree; gunicorn must be told not to mind (`--timeout`)."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.is_running:
             self.terminate()
             try:
                 self.process.wait(20)
@@ -133,6 +146,12 @@ class Api:
     def login(self, username: str, password: str) -> None:
         body = self.call("POST", "/api/auth/login", json={"username": username, "password": password}, expect=200)
         self.token, self.refresh_token, self.user = body["access_token"], body["refresh_token"], body["user"]
+
+    def at(self, controller: Controller) -> "Api":
+        """The same log-in, used at another instance."""
+        other = Api(controller)
+        other.token, other.refresh_token, other.user = self.token, self.refresh_token, self.user
+        return other
 
     def call(self, method: str, path: str, *, expect: int | None = None, **kwargs: Any) -> Any:
         """The JSON of the answer; asserts on its status when `expect` is given, else that it is a success."""
@@ -262,6 +281,7 @@ class Terminal:
         self.socket.socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(10)
 
-    def again(self, **query: Any) -> "Terminal":
-        """Comes back with the reconnect token, as both clients do."""
-        return Terminal(self.api, {**self.query, "reconnect_token": str(self.token), **query})
+    def again(self, via: Controller | None = None, **query: Any) -> "Terminal":
+        """Comes back with the reconnect token, as both clients do; `via` another instance if one is given."""
+        api = self.api.at(via) if via else self.api
+        return Terminal(api, {**self.query, "reconnect_token": str(self.token), **query})

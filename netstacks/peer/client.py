@@ -19,7 +19,7 @@ from netstacks.peer.token import Claims, PeerTokens
 log = structlog.get_logger()
 
 CONNECT_SECS = 2.0
-ANSWER_SECS = 5.0
+ANSWER_SECS = 3.0
 # Whoever answers at a peer address says who it is.
 INSTANCE_HEADER = "X-Netstacks-Instance"
 _HEAD_BYTES = 16 * 1024

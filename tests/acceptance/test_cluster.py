@@ -1,20 +1,21 @@
 """Several instances are one service: a terminal lives on whatever becomes of the instances."""
 
+import threading
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-import requests
+from websockets.exceptions import InvalidStatus
 
-from tests.acceptance.cluster import Cluster
+from tests.acceptance.cluster import TTL_SECS, Cluster, come_back
 from tests.acceptance.conftest import Lab
-from tests.controller import Controller, Terminal, until
+from tests.controller import Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
-NUMBERS = 40_000
-COUNT_SLOWLY = f"PS1=; stty -echo; clear; for i in $(seq 1 {NUMBERS // 1000}); do seq $((i*1000)) $((i*1000+999)); sleep .05; done\r"
-COUNTED = b"".join(b"%d\r\n" % number for number in range(1000, NUMBERS + 1000))
+# A quiet shell that counts for about two seconds, so that something can happen meanwhile.
+COUNT = "PS1=; stty -echo; clear; for i in $(seq 1 40); do seq $((i*1000)) $((i*1000+999)); sleep .05; done\r"
+COUNTED = b"".join(b"%d\r\n" % number for number in range(1000, 41_000))
 
 
 @pytest.fixture
@@ -30,8 +31,7 @@ def lab(cluster: Cluster, sshd: Sshd) -> Lab:
 
 def shell_pid(terminal: Terminal) -> bytes:
     terminal.type("PS1=; stty -echo; echo pid-$$-\r")
-    terminal.expect("pid-")
-    until(lambda: b"-\r\n" in terminal.output.split(b"pid-")[-1], "the shell's pid")
+    until(lambda: terminal.output.split(b"pid-")[-1].count(b"-\r\n") == 1, "the shell's pid")
     return terminal.output.split(b"pid-")[-1].split(b"-")[0]
 
 
@@ -44,11 +44,18 @@ def row(cluster: Cluster, terminal: Terminal) -> tuple[str, int, str]:
     return found
 
 
+def audited(cluster: Cluster, event: str) -> int:
+    with psycopg.connect(cluster.database_url) as connection:
+        found = connection.execute("SELECT count(*) FROM audit WHERE event = %s", [event]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def test_a_terminal_is_reached_through_any_instance(cluster: Cluster, lab: Lab) -> None:
     _, b, _ = cluster.controllers
     first = lab.open(epoch=0, offset=0)
     pid = shell_pid(first)
-    first.type(COUNT_SLOWLY)
+    first.type(COUNT)
     first.expect("5000\r\n")
     first.vanish()
     seen = first.output
@@ -58,4 +65,129 @@ def test_a_terminal_is_reached_through_any_instance(cluster: Cluster, lab: Lab) 
     assert COUNTED in seen + again.output
     assert shell_pid(again) == pid
     assert row(cluster, again)[1] == 1
+    again.leave()
+
+
+def test_losing_the_instance_that_only_relays_costs_no_byte(cluster: Cluster, lab: Lab) -> None:
+    _, b, c = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    first.vanish()
+    relayed = first.again(b, epoch=1, offset=0).connected()
+    relayed.type(COUNT)
+    relayed.expect("5000\r\n")
+    b.kill()
+    assert relayed.closed()[0] == 1006
+    again = come_back(relayed, c, epoch=1, offset=len(relayed.output))
+    again.expect("40999\r\n", 60)
+    assert COUNTED in relayed.output + again.output
+    assert row(cluster, again)[1] == 1
+    again.leave()
+
+
+def test_a_killed_owner_is_replaced_by_whoever_is_asked(cluster: Cluster, lab: Lab) -> None:
+    a, b, _ = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    first.vanish()
+    relayed = first.again(b, epoch=1, offset=0).connected()
+    pid = shell_pid(relayed)
+    former = row(cluster, relayed)[0]
+    a.kill()
+    assert relayed.closed()[0] == 1006
+    again = come_back(relayed, b, epoch=1, offset=len(relayed.output))
+    assert again.info["session_id"] == first.info["session_id"]
+    assert again.info["epoch"] == 2
+    assert again.token == first.token
+    assert shell_pid(again) != pid
+    owner, epoch, state = row(cluster, again)
+    assert owner != former
+    assert (epoch, state) == (2, "active")
+    cluster.gathered(2)
+    again.leave()
+
+
+def test_a_frozen_owner_is_waited_for_then_replaced_and_closes_its_copy(cluster: Cluster, lab: Lab) -> None:
+    a, b, _ = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    shell_pid(first)
+    a.freeze()
+    with pytest.raises(InvalidStatus) as refused:
+        first.again(b, epoch=1, offset=0)
+    assert refused.value.response.status_code == 503
+    assert int(refused.value.response.headers["Retry-After"]) > 0
+    again = come_back(first, b, epoch=1, offset=0, timeout_secs=TTL_SECS + 30)
+    assert again.info["epoch"] == 2
+    a.thaw()
+    assert first.closed()[0] == 4410
+    until(lambda: a.health()["cluster"]["local_sessions"] == 0, "the copy's end")
+    again.type("echo still-$((1+1))\r")
+    again.expect("still-2")
+    assert row(cluster, again)[1:] == (2, "active")
+    again.leave()
+
+
+def test_of_clients_that_race_for_an_orphan_one_claims_and_all_end_attached(cluster: Cluster, lab: Lab) -> None:
+    a, b, c = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    a.kill()
+    assert first.closed()[0] == 1006
+    attached: list[Terminal] = []
+    racers = [
+        threading.Thread(target=lambda via=via: attached.append(come_back(first, via, epoch=1, offset=0)))
+        for via in (b, c, b, c)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    assert [each.info["epoch"] for each in attached] == [2] * 4
+    assert row(cluster, first)[1:] == (2, "active")
+    assert audited(cluster, "session.claimed") == 1
+    # The last one has the terminal; the others were told that it was opened elsewhere.
+    until(lambda: sum(each.close is None for each in attached) == 1, "one terminal")
+    assert {each.close[0] for each in attached if each.close} == {4003}
+
+
+def test_a_session_is_ended_through_any_instance(cluster: Cluster, lab: Lab) -> None:
+    terminal = lab.open()
+    lab.api.at(cluster.controllers[1]).call("DELETE", f"/api/sessions/{terminal.info['session_id']}", expect=204)
+    assert terminal.closed()[0] == 4001
+    assert "ended by admin" in terminal.errors[0]
+    until(lambda: row(cluster, terminal)[2] == "ended", "the row's end")
+
+
+def test_an_ended_session_is_told_so_through_any_instance(cluster: Cluster, lab: Lab) -> None:
+    terminal = lab.open()
+    terminal.type("exit\r")
+    assert terminal.closed()[0] == 4001
+    until(lambda: row(cluster, terminal)[2] == "ended", "the row's end")
+    again = terminal.again(cluster.controllers[1])
+    assert again.closed()[0] == 4001
+    assert "ended" in again.errors[0]
+
+
+def test_without_valkey_a_terminal_is_reached_through_any_instance(cluster: Cluster, lab: Lab) -> None:
+    _, b, _ = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    pid = shell_pid(first)
+    cluster.valkey.kill()
+    first.vanish()
+    again = come_back(first, b, epoch=1, offset=len(first.output))
+    assert shell_pid(again) == pid
+    again.leave()
+
+
+def test_a_relaying_instance_that_is_drained_costs_no_byte(cluster: Cluster, lab: Lab) -> None:
+    _, b, c = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    first.vanish()
+    relayed = first.again(b, epoch=1, offset=0).connected()
+    relayed.type(COUNT)
+    relayed.expect("5000\r\n")
+    b.terminate()
+    relayed.closed()
+    again = come_back(relayed, c, epoch=1, offset=len(relayed.output))
+    again.expect("40999\r\n", 60)
+    assert COUNTED in relayed.output + again.output
+    assert b.process is not None
+    assert b.process.wait(10) == 0
     again.leave()
