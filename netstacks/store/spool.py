@@ -85,8 +85,8 @@ class Spool:
     def restore(self, database: Database, session_id: UUID | None = None) -> bool:
         """Stores what is kept here, of one session or of all; False when there was nothing.
 
-        To be called before a session is claimed or ended as an orphan: after that its recording has moved on. Raises
-        StoreUnavailable; what was not stored by then is still here.
+        To be called before a session is claimed or ended as an orphan: after that its recording has moved on. When a
+        session was stored its row has changed. Raises StoreUnavailable; what was not stored by then is still here.
         """
         pattern = f"{session_id or '*'}.*.spool"
         if not any(self._folder.glob(pattern)):
