@@ -91,10 +91,22 @@ class Spool:
         pattern = f"{session_id or '*'}.*.spool"
         if not any(self._folder.glob(pattern)):
             return False
-        with _locked(self._folder / ".lock"):
-            for path in sorted(self._folder.glob(pattern)):
-                self._store(database, path)
+        try:
+            with _locked(self._folder / ".lock"):
+                for path in sorted(self._folder.glob(pattern)):
+                    self._try_to_store(database, path)
+        except OSError as error:
+            log.error("spool.unusable", folder=str(self._folder), error=str(error))
         return True
+
+    def _try_to_store(self, database: Database, path: Path) -> None:
+        """Whatever is wrong with one file keeps neither the others nor a starting instance waiting."""
+        try:
+            self._store(database, path)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("spool.not_stored", file=path.name)
 
     def _store(self, database: Database, path: Path) -> None:
         try:

@@ -123,6 +123,16 @@ def test_a_damaged_file_is_set_aside(database: Database, spool: Spool, tmp_path:
     assert not stored(database, session_id)
 
 
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_waiting(
+    database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    session_id = make_session(database)
+    (tmp_path / "0.1.spool").mkdir()
+    spool.keep([leftover(session_id)])
+    spool.restore(database)
+    assert stored(database, session_id)
+
+
 def test_without_a_database_it_stays_where_it_is(spool: Spool, tmp_path: Path) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/x")
     away.open()
