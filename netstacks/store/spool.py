@@ -83,23 +83,22 @@ class Spool:
         _sync_folder(self._folder)
 
     def restore(self, database: Database, session_id: UUID | None = None) -> bool:
-        """Stores what is kept here, of one session or of all; False when there was nothing.
+        """Stores what is kept here, of one session or of all; True when it did, and rows have changed by that.
 
-        To be called before a session is claimed or ended as an orphan: after that its recording has moved on. When a
-        session was stored its row has changed. Raises StoreUnavailable; what was not stored by then is still here.
+        To be called before a session is claimed or ended as an orphan: after that its recording has moved on. Raises
+        StoreUnavailable; what was not stored by then is still here.
         """
         pattern = f"{session_id or '*'}.*.spool"
         if not any(self._folder.glob(pattern)):
             return False
         try:
             with _locked(self._folder / ".lock"):
-                for path in sorted(self._folder.glob(pattern)):
-                    self._try_to_store(database, path)
+                return any([self._try_to_store(database, path) for path in sorted(self._folder.glob(pattern))])
         except OSError as error:
             log.error("spool.unusable", folder=str(self._folder), error=str(error))
-        return True
+            return False
 
-    def _try_to_store(self, database: Database, path: Path) -> None:
+    def _try_to_store(self, database: Database, path: Path) -> bool:
         """Whatever is wrong with one file keeps neither the others nor a starting instance waiting."""
         try:
             self._store(database, path)
@@ -107,6 +106,8 @@ class Spool:
             raise
         except Exception:
             log.exception("spool.not_stored", file=path.name)
+            return False
+        return True
 
     def _store(self, database: Database, path: Path) -> None:
         try:

@@ -129,8 +129,9 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_waiting(
     session_id = make_session(database)
     (tmp_path / "0.1.spool").mkdir()
     spool.keep([leftover(session_id)])
-    spool.restore(database)
+    assert spool.restore(database)
     assert stored(database, session_id)
+    assert not spool.restore(database)
 
 
 def test_without_a_database_it_stays_where_it_is(spool: Spool, tmp_path: Path) -> None:
