@@ -93,7 +93,8 @@ class Spool:
             return False
         try:
             with _locked(self._folder / ".lock"):
-                return any([self._try_to_store(database, path) for path in sorted(self._folder.glob(pattern))])
+                paths = sorted(self._folder.glob(pattern))
+                return sum(self._try_to_store(database, path) for path in paths) > 0
         except OSError as error:
             log.error("spool.unusable", folder=str(self._folder), error=str(error))
             return False
