@@ -3,6 +3,7 @@
 import time
 from typing import Any, Self
 
+import redis
 from websockets.exceptions import InvalidHandshake
 
 from tests.acceptance.conftest import Lab, make_lab
@@ -49,6 +50,12 @@ class Cluster:
         """Waits until every running controller sees `count` healthy instances."""
         running = [each for each in self.controllers if each.is_running]
         until(lambda: all(_healthy(each) == count for each in running), f"a cluster of {count}")
+
+    def peer_addresses(self) -> dict[str, str]:
+        """Where each registered instance is reached by its peers."""
+        with redis.Redis.from_url(self.valkey.url, decode_responses=True) as client:
+            ids = client.zrange("netstacks:instances", 0, -1)
+            return {each: client.hget(f"netstacks:instance:{each}", "peer_address") for each in ids}
 
     def lab(self, sshd: Sshd) -> Lab:
         return make_lab(self.controllers[0].login(), sshd)

@@ -1,0 +1,84 @@
+"""What a dial finds is told apart: only the owner's own word counts, and nothing is waited for without end."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from netstacks.peer.token import PeerTokens
+from tests.ports import free_port
+
+OWNER, PATH, SECRET = "ctrl-owner", "/peer/sessions/1/terminal", "a secret of the tests that is long enough"
+
+
+def dialled(address: str) -> str:
+    command = [sys.executable, "-m", "tests.peer.dialling", address, OWNER, PATH, SECRET]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()[-1]
+
+
+class Listener:
+    """Answers the one connection that it takes with the given bytes, then closes it; or says nothing at all."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self.request = b""
+        self._answer = answer
+        self._over = threading.Event()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(10)
+        self._server.close()
+
+    def _serve(self) -> None:
+        connection, _ = self._server.accept()
+        with connection, contextlib.suppress(OSError):
+            while b"\r\n\r\n" not in self.request:
+                self.request += connection.recv(4096)
+            if self._answer is None:
+                self._over.wait(20)
+            else:
+                connection.sendall(self._answer)
+
+
+def answer(status: str, instance: str = OWNER) -> bytes:
+    return f"HTTP/1.1 {status}\r\nX-Netstacks-Instance: {instance}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(("said", "outcome"), [
+    (answer("409 CONFLICT"), "denied"),
+    (answer("503 SERVICE UNAVAILABLE"), "timed_out"),
+    (answer("101 Switching Protocols", "ctrl-other"), "other_id"),
+    (answer("409 CONFLICT", "ctrl-other"), "other_id"),
+    (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "other_id"),
+    (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "timed_out"),
+    (b"", "timed_out"),
+    (b"x" * 100_000, "timed_out"),
+    (None, "timed_out"),
+])  # fmt: skip
+def test_what_is_no_acceptance_by_the_owner_is_told_apart(said: bytes | None, outcome: str) -> None:
+    with Listener(said) as listener:
+        assert dialled(listener.address) == outcome
+
+
+def test_a_port_where_nobody_listens_refuses() -> None:
+    assert dialled(f"127.0.0.1:{free_port()}") == "refused"
+
+
+def test_an_accepted_upgrade_is_handed_over_with_the_frames_that_came_with_it() -> None:
+    with Listener(answer("101 Switching Protocols") + b"the first frame") as listener:
+        assert dialled(listener.address) == "the first frame"
+    head, *fields = listener.request.decode().split("\r\n")
+    assert head == f"GET {PATH}?cols=80 HTTP/1.1"
+    assert "Sec-WebSocket-Key: a key" in fields
+    token = next(field for field in fields if field.startswith("Authorization: Bearer ")).split()[-1]
+    assert PeerTokens(SECRET).read(OWNER, PATH, token) == {"epoch": 3}
