@@ -53,9 +53,19 @@ class Cluster:
 
     def peer_addresses(self) -> dict[str, str]:
         """Where each registered instance is reached by its peers."""
+        return {each: self._registered(each, "peer_address") for each in self._registered_ids()}
+
+    def pid(self, instance_id: str) -> int:
+        """The worker process of a registered instance."""
+        return int(self._registered(instance_id, "pid"))
+
+    def _registered_ids(self) -> list[str]:
         with redis.Redis.from_url(self.valkey.url, decode_responses=True) as client:
-            ids = client.zrange("netstacks:instances", 0, -1)
-            return {each: client.hget(f"netstacks:instance:{each}", "peer_address") for each in ids}
+            return list(client.zrange("netstacks:instances", 0, -1))
+
+    def _registered(self, instance_id: str, member: str) -> str:
+        with redis.Redis.from_url(self.valkey.url, decode_responses=True) as client:
+            return str(client.hget(f"netstacks:instance:{instance_id}", member))
 
     def lab(self, sshd: Sshd) -> Lab:
         return make_lab(self.controllers[0].login(), sshd)

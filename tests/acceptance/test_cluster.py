@@ -1,5 +1,7 @@
 """Several instances are one service: a terminal lives on whatever becomes of the instances."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -191,3 +193,35 @@ def test_a_relaying_instance_that_is_drained_costs_no_byte(cluster: Cluster, lab
     assert b.process is not None
     assert b.process.wait(10) == 0
     again.leave()
+
+
+def test_a_killed_worker_takes_nothing_but_its_own_sessions_with_it(postgres: Postgres, sshd: Sshd) -> None:
+    with Cluster(postgres, 1, WEB_CONCURRENCY="3") as cluster:
+        lab = cluster.lab(sshd)
+        terminals: dict[str, Terminal] = {}
+        while len(terminals) < 2:
+            terminal = lab.open(epoch=0, offset=0)
+            terminals.setdefault(row(cluster, terminal)[0], terminal)
+        (lost_owner, lost), (_, kept) = terminals.items()
+        kept_pid = shell_pid(kept)
+        os.kill(cluster.pid(lost_owner), signal.SIGKILL)
+        assert lost.closed()[0] == 1006
+        again = come_back(lost, cluster.controllers[0], epoch=1, offset=len(lost.output))
+        assert again.info["epoch"] == 2
+        assert shell_pid(kept) == kept_pid
+        assert row(cluster, kept)[1] == 1
+
+
+def test_without_postgresql_a_terminal_is_reached_through_any_instance(sshd: Sshd) -> None:
+    postgres = Postgres().start()
+    with Cluster(postgres, 2) as cluster:
+        b = cluster.controllers[1]
+        lab = cluster.lab(sshd)
+        first = lab.open(epoch=0, offset=0)
+        pid = shell_pid(first)
+        postgres.stop()
+        first.vanish()
+        again = come_back(first, b, epoch=1, offset=len(first.output))
+        assert shell_pid(again) == pid
+        again.leave()
+    postgres.destroy()
