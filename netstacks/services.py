@@ -85,7 +85,7 @@ class Node:
             interval_secs=settings.ha_heartbeat_interval_secs,
             ttl_secs=settings.ha_stale_instance_ttl_secs,
         )
-        prompts = HostKeyPrompts()
+        prompts = HostKeyPrompts(self._database)
         opener = Opener(
             agent=self._agent,
             database=self._database,

@@ -1,17 +1,21 @@
 """Host keys: a device is trusted by the key that somebody approved, and never by another one without being asked."""
 
 import base64
+import contextlib
 import hashlib
-import uuid
+import math
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 from netstacks import greenlets
-from netstacks.errors import HostKeyRejected, NotFound
+from netstacks.errors import HostKeyRejected, StoreUnavailable
+from netstacks.store import prompts
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.prompts import ANSWER_SECS, Prompt
 
-# The client shows a countdown of as long (wire contract 8).
-ANSWER_SECS = 120.0
+# How often an instance looks for questions, and for the answer to one of its own.
+_POLL_SECS = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,69 +32,53 @@ class HostKey:
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """A question to one user: is this the key of that device?"""
-
-    id: UUID
-    user_id: UUID | None
-    host: str
-    port: int
-    fingerprint: str
-    previous_fingerprint: str | None
-    created_at: datetime
-    answer: "greenlets.AsyncResult[bool]"
-
-    @property
-    def is_changed_key(self) -> bool:
-        return self.previous_fingerprint is not None
-
-
 class HostKeyPrompts:
-    """The questions that connections are waiting for, in this process."""
+    """The questions that connections are waiting for, on whatever instance they wait."""
 
-    def __init__(self) -> None:
-        self._prompts: dict[UUID, Prompt] = {}
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._open: list[Prompt] = []
+        self._looked_at = -math.inf
 
     def pending(self, user_id: UUID) -> list[Prompt]:
         """What this user is asked now, oldest first; cheap, every browser asks every 750 ms."""
-        return [prompt for prompt in self._prompts.values() if prompt.user_id == user_id]
+        if time.monotonic() - self._looked_at > _POLL_SECS:
+            self._looked_at = time.monotonic()
+            with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
+                self._open = prompts.pending(tx)
+        return [prompt for prompt in self._open if prompt.user_id == user_id]
 
-    def answer(self, prompt_id: UUID, user_id: UUID, approve: bool, *, is_admin: bool) -> None:
+    def answer(self, tx: Transaction, prompt_id: UUID, user_id: UUID, approve: bool, *, is_admin: bool) -> Prompt:
         """Answers for oneself, or as an administrator for anybody. Raises NotFound."""
-        prompt = self._prompts.get(prompt_id)
-        if prompt is None or not (is_admin or prompt.user_id == user_id):
-            raise NotFound("this question is not open any more: connect again")
-        prompt.answer.set(approve)
+        self._open = [prompt for prompt in self._open if prompt.id != prompt_id]
+        return prompts.answer(tx, prompt_id, user_id, approve, is_admin=is_admin)
 
     def ask(self, user_id: UUID | None, host: str, port: int, found: HostKey, previous: HostKey | None) -> bool | None:
         """Waits for the answer; None when there was none in ANSWER_SECS.
 
         Connections of one user that meet the same key at the same device wait for one answer.
         """
-        wanted = (user_id, host, port, found.fingerprint)
-        for prompt in self._prompts.values():
-            if (prompt.user_id, prompt.host, prompt.port, prompt.fingerprint) == wanted:
-                return _wait(prompt)
+        give_up_at = time.monotonic() + ANSWER_SECS
         previous_fingerprint = previous.fingerprint if previous else None
-        answer: greenlets.AsyncResult[bool] = greenlets.AsyncResult()
-        now = datetime.now(UTC)
-        prompt = Prompt(uuid.uuid4(), user_id, host, port, found.fingerprint, previous_fingerprint, now, answer)
-        self._prompts[prompt.id] = prompt
+        prompt: Prompt | None = None
         try:
-            return _wait(prompt)
+            while time.monotonic() < give_up_at:
+                with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
+                    prompt = prompts.find(tx, prompt.id) if prompt else None
+                    # The connection that had asked may have given up: the question is still ours.
+                    prompt = prompt or prompts.ask(tx, user_id, host, port, found.fingerprint, previous_fingerprint)
+                if prompt is not None and prompt.approved is not None:
+                    return prompt.approved
+                greenlets.sleep(_POLL_SECS)
+            return None
         finally:
-            del self._prompts[prompt.id]
-
-
-def _wait(prompt: Prompt) -> bool | None:
-    remaining_secs = ANSWER_SECS - (datetime.now(UTC) - prompt.created_at).total_seconds()
-    answer: bool | None = prompt.answer.wait(max(0.0, remaining_secs))
-    return answer
+            if prompt is not None and prompt.approved is None:
+                with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
+                    prompts.withdraw(tx, prompt.id)
 
 
 def check_host_key(
-    prompts: HostKeyPrompts, user_id: UUID | None, host: str, port: int, found: HostKey, stored: HostKey | None
+    asking: HostKeyPrompts, user_id: UUID | None, host: str, port: int, found: HostKey, stored: HostKey | None
 ) -> bool:
     """Whether a person has approved `found` just now; False when it is the stored key already.
 
@@ -98,7 +86,7 @@ def check_host_key(
     """
     if stored == found:
         return False
-    approved = prompts.ask(user_id, host, port, found, stored)
+    approved = asking.ask(user_id, host, port, found, stored)
     if approved:
         return True
     said = "was refused" if approved is False else f"was not approved within {ANSWER_SECS:.0f} s"

@@ -92,13 +92,11 @@ def reject_prompt(prompt_id: UUID) -> Response:
 
 def _answer(prompt_id: UUID, *, approve: bool) -> Response:
     who = auth.identity()
-    prompts = services().prompts
-    asked = [prompt for prompt in prompts.pending(who.user_id) if prompt.id == prompt_id]
-    facts = {"host": asked[0].host, "port": asked[0].port, "fingerprint": asked[0].fingerprint} if asked else {}
     event = "host_key.prompt_approved" if approve else "host_key.prompt_rejected"
     with services().database.transaction() as tx:
+        asked = services().prompts.answer(tx, prompt_id, who.user_id, approve, is_admin=who.may("hostkeys.manage"))
+        facts = {"host": asked.host, "port": asked.port, "fingerprint": asked.fingerprint}
         audit.append(tx, auth.actor(), event, f"host_key_prompt:{prompt_id}", **facts)
-        prompts.answer(prompt_id, who.user_id, approve, is_admin=who.may("hostkeys.manage"))
     return Response(status=204)
 
 

@@ -225,3 +225,14 @@ def test_without_postgresql_a_terminal_is_reached_through_any_instance(sshd: Ssh
         assert shell_pid(again) == pid
         again.leave()
     postgres.destroy()
+
+
+def test_a_question_about_a_host_key_is_seen_and_answered_through_any_instance(cluster: Cluster, lab: Lab) -> None:
+    at_b = lab.api.at(cluster.controllers[1])
+    with Sshd() as stranger:
+        device = lab.api.add_device(stranger.host, stranger.port, name="stranger")
+        credential = lab.api.add_credential(stranger.user, stranger.private_key, "ssh_key", name="stranger")
+        terminal = lab.api.open(device, credential)
+        prompt = until(lambda: at_b.get("/api/host-keys/prompts")["prompts"], "the prompt")[0]
+        at_b.post(f"/api/host-keys/prompts/{prompt['id']}/approve")
+        terminal.connected().leave()

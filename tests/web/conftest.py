@@ -88,7 +88,7 @@ def services(settings: Settings, database: Database) -> Services:
         vault=vault,
         tokens=Tokens(JWT_SECRET),
         licensing=Licensing(database, None),
-        prompts=HostKeyPrompts(),
+        prompts=HostKeyPrompts(database),
         hub=Hub(Outbox(database), detach_ttl_secs=60),
         recorder=nothing,
         opener=cast(Any, SimpleNamespace(forget_refusals=lambda credential_id: None)),

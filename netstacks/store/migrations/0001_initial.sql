@@ -93,6 +93,17 @@ CREATE TABLE host_keys (
     PRIMARY KEY (host, port)
 );
 
+CREATE TABLE host_key_prompts (
+    id                   uuid PRIMARY KEY,
+    user_id              uuid,
+    host                 text NOT NULL,
+    port                 integer NOT NULL,
+    fingerprint          text NOT NULL,
+    previous_fingerprint text,
+    created_at           timestamptz NOT NULL DEFAULT now(),
+    approved             boolean
+);
+
 -- A session's row decides who owns it: creating, claiming, releasing and ending compare and set `epoch`.
 CREATE TABLE sessions (
     id             uuid PRIMARY KEY,

@@ -1,0 +1,73 @@
+"""Open questions about host keys: in PostgreSQL, because a browser asks any instance while one of them waits."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from netstacks.errors import NotFound
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load
+
+_SQL = load("prompts")
+
+# How long a question stays open; the client shows a countdown of as long (wire contract 8).
+ANSWER_SECS = 120.0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question to one user: is this the key of that device? `approved` is None until somebody answers."""
+
+    id: UUID
+    user_id: UUID | None
+    host: str
+    port: int
+    fingerprint: str
+    previous_fingerprint: str | None
+    created_at: datetime
+    approved: bool | None
+
+    @property
+    def is_changed_key(self) -> bool:
+        return self.previous_fingerprint is not None
+
+
+def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Prompt]:
+    with tx.cursor(row_factory=class_row(Prompt)) as cursor:
+        return cursor.execute(_SQL[statement], parameters).fetchall()
+
+
+def ask(
+    tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, previous_fingerprint: str | None
+) -> Prompt:
+    """Opens a question, or joins the open one of the same user about the same key."""
+    tx.execute(_SQL["purge"], {"ttl_secs": ANSWER_SECS})
+    wanted = {"user_id": user_id, "host": host, "port": port, "fingerprint": fingerprint}
+    open_ones = _all(tx, "find_open", **wanted)
+    return (open_ones or _all(tx, "open", id=uuid.uuid4(), previous_fingerprint=previous_fingerprint, **wanted))[0]
+
+
+def find(tx: Transaction, prompt_id: UUID) -> Prompt | None:
+    return next(iter(_all(tx, "find", id=prompt_id)), None)
+
+
+def pending(tx: Transaction) -> list[Prompt]:
+    """Every open question, oldest first."""
+    return _all(tx, "pending", ttl_secs=ANSWER_SECS)
+
+
+def answer(tx: Transaction, prompt_id: UUID, user_id: UUID, approved: bool, *, is_admin: bool) -> Prompt:
+    """Answers for oneself, or as an administrator for anybody. Raises NotFound."""
+    answered = _all(tx, "answer", id=prompt_id, user_id=user_id, approved=approved, is_admin=is_admin)
+    if not answered:
+        raise NotFound("this question is not open any more: connect again")
+    return answered[0]
+
+
+def withdraw(tx: Transaction, prompt_id: UUID) -> None:
+    """Nobody waits for the answer any more."""
+    tx.execute(_SQL["withdraw"], {"id": prompt_id})
