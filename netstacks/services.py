@@ -30,6 +30,7 @@ from netstacks.instance.startup import Startup
 from netstacks.instance.strays import Strays
 from netstacks.peer.address import address_towards, joined
 from netstacks.peer.client import PeerClient
+from netstacks.peer.tls import PeerTls
 from netstacks.peer.token import PeerTokens
 from netstacks.registry.base import Registry
 from netstacks.registry.memory import MemoryRegistry
@@ -97,6 +98,8 @@ class Node:
         )
         self._hub.on_gone = opener.forget
         peer_tokens = PeerTokens(settings.jwt_secret)
+        self.peer_tls = _peer_tls(settings)
+        peers = PeerClient(peer_tokens, self.peer_tls.for_dialling() if self.peer_tls else None)
         self._orphans = Orphans(self._database, self._spool, self._agent, settings.session_detach_ttl_secs)
         self.services = Services(
             settings=settings,
@@ -108,7 +111,7 @@ class Node:
             hub=self._hub,
             recorder=self._recorder,
             opener=opener,
-            broker=self._broker(opener, PeerClient(peer_tokens)),
+            broker=self._broker(opener, peers),
             agent=self._agent,
             health=HealthMonitor(self._gather),
             peer_tokens=peer_tokens,
@@ -238,3 +241,9 @@ class Node:
             differing_secrets=self._agent.differing_secrets,
             schema_problem=self._startup.problem or self._vault_problem(),
         )
+
+
+def _peer_tls(settings: Settings) -> PeerTls | None:
+    if settings.ha_peer_tls_cert is None or settings.ha_peer_tls_key is None:
+        return None
+    return PeerTls(settings.ha_peer_tls_cert, settings.ha_peer_tls_key, settings.ha_peer_tls_ca)

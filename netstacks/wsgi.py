@@ -8,6 +8,7 @@ import structlog
 
 from netstacks import greenlets, logs, settings
 from netstacks.instance.identity import new_instance_id
+from netstacks.peer.tls import wrapping
 from netstacks.services import Node
 from netstacks.web import sockets
 from netstacks.web.app import create_app
@@ -29,7 +30,10 @@ def start(worker: Any) -> None:
 
     gunicorn would close all listeners at SIGTERM; a draining instance needs them open until it is done (pitfalls 1).
     """
-    _node.start(getattr(worker, "peer_port", None))
+    peer_port = getattr(worker, "peer_port", None)
+    if peer_port is not None and _node.peer_tls is not None:
+        worker.handle = wrapping(worker.handle, peer_port, _node.peer_tls.for_listening())
+    _node.start(peer_port)
     log.info("instance.started", pid=os.getpid())
     draining = greenlets.Event()
 

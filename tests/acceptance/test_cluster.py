@@ -4,13 +4,16 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+import requests
 from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.cluster import TTL_SECS, Cluster, come_back
 from tests.acceptance.conftest import Lab
+from tests.certificates import Authority
 from tests.controller import Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -236,3 +239,25 @@ def test_a_question_about_a_host_key_is_seen_and_answered_through_any_instance(c
         prompt = until(lambda: at_b.get("/api/host-keys/prompts")["prompts"], "the prompt")[0]
         at_b.post(f"/api/host-keys/prompts/{prompt['id']}/approve")
         terminal.connected().leave()
+
+
+def test_peers_speak_tls_and_refuse_who_has_no_certificate(postgres: Postgres, sshd: Sshd, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("127.0.0.1")
+    tls = {"HA_PEER_TLS_CERT": str(cert), "HA_PEER_TLS_KEY": str(key), "HA_PEER_TLS_CA": str(authority.ca)}
+    with Cluster(postgres, 2, **tls) as cluster:
+        first = cluster.lab(sshd).open(epoch=0, offset=0)
+        first.vanish()
+        relayed = first.again(cluster.controllers[1], epoch=1, offset=0).connected()
+        relayed.type(COUNT)
+        relayed.expect("40999\r\n", 60)
+        assert COUNTED in relayed.output
+        relayed.type("exit\r")
+        assert relayed.closed()[0] == 4001
+        for address in cluster.peer_addresses().values():
+            with pytest.raises(requests.ConnectionError):
+                requests.get(f"http://{address}/health", timeout=10)
+            with pytest.raises(requests.ConnectionError):
+                requests.get(f"https://{address}/health", verify=str(authority.ca), timeout=10)
+            shown = requests.get(f"https://{address}/health", verify=str(authority.ca), cert=(cert, key), timeout=10)
+            assert shown.status_code == 200
