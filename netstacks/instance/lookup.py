@@ -147,7 +147,9 @@ class Lookup:
         with contextlib.suppress(RegistryUnavailable):
             owner, now = self._registry.instance(current.owner), self._registry.now()
         self._agent.heartbeat()
-        return replace(placement, owner=owner, dial=dial, blind=self._agent.is_blind), now
+        # Who is in no cluster has nobody's heartbeat to wait for.
+        blind = self._agent.is_blind and bool(self._agent.me.peer_address)
+        return replace(placement, owner=owner, dial=dial, blind=blind), now
 
     def _ask_peers(self, key: Key) -> tuple[SessionRecord, UUID] | None:
         """Asks every instance that we know of: the one that holds the session says so."""
