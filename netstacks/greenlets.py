@@ -8,10 +8,9 @@ import gevent
 import structlog
 from gevent import Greenlet, GreenletExit, joinall, killall, sleep
 from gevent.event import AsyncResult, Event
-from gevent.hub import Hub
+from gevent.hub import Hub, Waiter
 from gevent.lock import BoundedSemaphore, RLock
 from gevent.queue import Empty, Full, Queue
-from gevent.socket import wait_read, wait_readwrite, wait_write
 
 __all__ = [
     "AsyncResult",
@@ -32,12 +31,12 @@ __all__ = [
     "killall",
     "sleep",
     "spawn",
-    "wait_read",
-    "wait_readwrite",
-    "wait_write",
 ]
 
 log = structlog.get_logger()
+
+# libev's names for what a watcher waits for.
+_READ, _WRITE = 1, 2
 
 Result = TypeVar("Result")
 
@@ -91,32 +90,48 @@ class Watch:
     """Waits for one descriptor, for one greenlet at a time, and can be woken by others."""
 
     def __init__(self, descriptor: int) -> None:
-        loop = gevent.get_hub().loop
-        self._event = Event()
-        self._readable = loop.io(descriptor, 1)
-        self._writable = loop.io(descriptor, 2)
+        self._descriptor = descriptor
+        self._hub = gevent.get_hub()
+        self._watchers: dict[int, Any] = {}
+        self._waiter: Waiter | None = None
+        self._woken = False
+        self._closed = False
 
     def wait(self, *, read: bool = False, write: bool = False) -> None:
         """Until the descriptor can be read or written as asked, or `wake` was called since the last wait."""
-        watchers = [self._readable] * read + [self._writable] * write
+        if self._woken or self._closed:
+            self._woken = False
+            return
+        waiter = self._waiter = Waiter(self._hub)
+        watcher = self._watcher(_READ * read | _WRITE * write)
+        watcher.start(waiter.switch, None)
         try:
-            for watcher in watchers:
-                watcher.start(self._event.set)
-            self._event.wait()
+            waiter.get()
         finally:
-            for watcher in watchers:
+            self._waiter = None
+            if not self._closed:
                 watcher.stop()
-            self._event.clear()
+
+    def _watcher(self, events: int) -> Any:
+        if events not in self._watchers:
+            self._watchers[events] = self._hub.loop.io(self._descriptor, events)
+        return self._watchers[events]
 
     def wake(self) -> None:
-        self._event.set()
+        if self._waiter is None:
+            self._woken = True
+        else:
+            self._hub.loop.run_callback(self._waiter.switch, None)
 
     def close(self) -> None:
-        """Wakes who waits; to be called before the descriptor is closed."""
-        self._event.set()
-        for watcher in (self._readable, self._writable):
+        """Wakes who waits, for good; to be called before the descriptor is closed."""
+        self._closed = True
+        if self._waiter is not None:
+            self.wake()
+        for watcher in self._watchers.values():
             watcher.stop()
             watcher.close()
+        self._watchers.clear()
 
 
 class Periodic:

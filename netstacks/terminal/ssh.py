@@ -23,8 +23,8 @@ LOGIN_SECS = 20.0
 DEAD_HOST_SECS = 90
 # Key exchange computes for tens of milliseconds in C: so many at a time leave the loop to others.
 _KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
-# A writer that waits for the device's window looks again this often: the reader may have taken the news.
-_WINDOW_SECS = 0.05
+# What one call of libssh takes of what is typed.
+_WRITE_BYTES = 32 * 1024
 
 # Added to libssh's own lists for devices that are allowed them: what network gear of the 2000s speaks.
 _LEGACY = (
@@ -80,7 +80,8 @@ class Connection:
     """A libssh session and the hub's view of its socket."""
 
     def __init__(self, target: SshTarget) -> None:
-        self._target = target
+        self._address = target.address
+        self._legacy_algorithms = target.legacy_algorithms
         try:
             sock = socket.create_connection((target.host, target.port), timeout=CONNECT_SECS)
         except OSError as error:
@@ -103,10 +104,14 @@ class Connection:
                 self.session.options_set(option, f"+{names}")
         self.session.set_blocking(0)
         self.session.set_socket(sock)
-        # libssh closes the descriptor itself; closed twice it would cut another session (pitfalls 11).
-        self.fd = sock.detach()
-        self.watch = greenlets.Watch(self.fd)
-        self._closed = False
+        # libssh closes the descriptor when its session is freed; closed twice it would cut another one (pitfalls 11).
+        self._fd = sock.detach()
+        self.watch = self.new_watch()
+        self.is_closed = False
+
+    def new_watch(self) -> greenlets.Watch:
+        """For one more greenlet that waits for the device."""
+        return greenlets.Watch(self._fd)
 
     def connect(self) -> None:
         self.watch.wait(read=True)
@@ -114,10 +119,10 @@ class Connection:
             with _KEY_EXCHANGES:
                 self.drive(self.session.connect)
         except BaseSSHError as error:
-            raise DeviceUnreachable(f"{self._target.address}: {self._advice(_text(error))}") from error
+            raise DeviceUnreachable(f"{self._address}: {self._advice(self.why(error))}") from error
 
     def _advice(self, text: str) -> str:
-        if "no match" in text and not self._target.legacy_algorithms:
+        if "no match" in text and not self._legacy_algorithms:
             return f"{text}. An old device may need the legacy algorithms, which its entry can allow"
         return text
 
@@ -133,11 +138,26 @@ class Connection:
             self.watch.wait(read=bool(flags & SSH_READ_PENDING) or not write, write=write)
         return result
 
+    def why(self, error: Exception) -> str:
+        """What went wrong, in libssh's words; its exceptions often have none."""
+        for words in (*error.args, self.session.get_error()):
+            text = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
+            if not text.lstrip("-").isdigit() and text:
+                return text
+        return "no reason was given"
+
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        """Ends the connection now; the descriptor goes with the last greenlet that still has it in hand."""
+        if not self.is_closed:
+            self.is_closed = True
             self.watch.close()
-            self.session.disconnect()
+            with contextlib.suppress(BaseSSHError):
+                self.session.disconnect()
+            sock = socket.socket(fileno=self._fd)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.detach()
+            del self.session
 
 
 def _open_channel(connection: Connection, target: SshTarget) -> Channel:
@@ -150,7 +170,7 @@ def _open_channel(connection: Connection, target: SshTarget) -> Channel:
         try:
             connection.drive(call, *arguments)
         except BaseSSHError as error:
-            raise DeviceError(f"{target.address} refused to {what}: {_text(error)}") from error
+            raise DeviceError(f"{target.address} refused to {what}: {connection.why(error)}") from error
     return channel
 
 
@@ -160,32 +180,31 @@ class Shell:
     def __init__(self, connection: Connection, channel: Channel) -> None:
         self._connection = connection
         self._channel = channel
-        self._closed = False
         self._writing = greenlets.BoundedSemaphore(1)
+        self._writable: greenlets.Watch | None = None
         self.close_reason = "the device closed the connection"
 
     def read(self, max_bytes: int) -> bytes:
-        parts: list[bytes] = []
+        pieces: list[bytes] = []
         size = 0
-        while size < max_bytes and not self._closed:
+        while not self._connection.is_closed:
             try:
                 count, data = self._channel.read_nonblocking(max_bytes - size)
             except EOF:
-                if not parts:
-                    self._note_exit()
+                self._note_exit()
                 break
             except BaseSSHError as error:
-                if not parts:
-                    self.close_reason = f"the connection to the device was lost ({_text(error)})"
+                self.close_reason = f"the connection to the device was lost ({self._connection.why(error)})"
                 break
             if count > 0:
-                parts.append(data)
+                pieces.append(data)
                 size += count
-            elif parts:
+                if size < max_bytes:
+                    continue
+            if pieces:
                 break
-            else:
-                self._connection.watch.wait(read=True)
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+            self._connection.watch.wait(read=True)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _note_exit(self) -> None:
         status = self._channel.get_exit_status()
@@ -193,44 +212,46 @@ class Shell:
             self.close_reason = f"the device closed the connection (exit status {status})"
 
     def write(self, data: bytes) -> None:
-        view = memoryview(data)
         with self._writing, self._errors():
-            while view and not self._closed:
-                _, written = self._channel.write(bytes(view[:32768]))
-                view = view[max(0, written) :]
-                self._flush()
-                # Processing a write takes in what the device sent: the reader's descriptor will not tell.
-                self._connection.watch.wake()
-                if view and written <= 0:
-                    greenlets.sleep(_WINDOW_SECS)
-        if self._closed:
+            for begin in range(0, len(data), _WRITE_BYTES):
+                self._write_all(data[begin : begin + _WRITE_BYTES])
+
+    def _write_all(self, data: bytes) -> None:
+        while data and not self._connection.is_closed:
+            _, written = self._channel.write(data)
+            data = data[max(0, written) :]
+            while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
+                self._wait(write=True)
+            if data:
+                # The device's window is full. News of it comes on the same socket as output.
+                self._wait(read=True)
+        if self._connection.is_closed:
             raise DeviceError("the connection to the device is closed")
 
-    def _flush(self) -> None:
-        while self._connection.session.get_poll_flags() & SSH_WRITE_PENDING and not self._closed:
-            greenlets.wait_write(self._connection.fd)
-            self._connection.session.blocking_flush(0)
+    def _wait(self, *, read: bool = False, write: bool = False) -> None:
+        if self._writable is None:
+            self._writable = self._connection.new_watch()
+        # What libssh takes in meanwhile, the reader's descriptor does not tell it.
+        self._connection.watch.wake()
+        self._writable.wait(read=read, write=write)
 
     def resize(self, cols: int, rows: int) -> None:
         with contextlib.suppress(DeviceError), self._errors():
-            self._channel.change_pty_size(cols, rows)
+            if not self._connection.is_closed:
+                self._channel.change_pty_size(cols, rows)
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if not self._connection.is_closed:
             with contextlib.suppress(BaseSSHError):
                 self._channel.close()
+            if self._writable is not None:
+                self._writable.close()
             self._connection.close()
+            del self._channel
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except (BaseSSHError, OSError) as error:
-            raise DeviceError(f"the connection to the device was lost ({_text(error)})") from error
-
-
-def _text(error: Exception) -> str:
-    """libssh's words for what went wrong."""
-    first = error.args[0] if error.args else ""
-    return first.decode(errors="replace") if isinstance(first, bytes) else str(first) or type(error).__name__
+            raise DeviceError(f"the connection to the device was lost ({self._connection.why(error)})") from error
