@@ -49,7 +49,8 @@ def _item(row: dict[str, Any], identity: auth.Identity) -> dict[str, Any]:
         **{name: row[name] for name in names},
         **{name: row[name].isoformat() if row[name] else None for name in times},
         "device_id": str(row["device_id"]) if row["device_id"] else None,
-        "attachments": len(local.attachments) if local else 0,
+        # Only the instance that holds a session knows.
+        "attachments": len(local.attachments) if local else None,
         "recording_bytes": local.output.end if local else row["recording_bytes"] or 0,
         "is_mine": row["user_id"] == identity.user_id,
     }

@@ -1,0 +1,275 @@
+"""The broker's walk: real rows, a real registry and real rules; peers, witness and device are told what to answer."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.cluster.model import Peer
+from netstacks.cluster.routing import Outcome, Witness
+from netstacks.errors import ComeAgain, DeviceUnreachable, SessionGone
+from netstacks.instance.agent import Agent
+from netstacks.instance.broker import Broker
+from netstacks.instance.claims import Claims
+from netstacks.instance.lookup import Lookup
+from netstacks.instance.openings import Opening, Openings
+from netstacks.peer.client import NoAnswer, Upgrade, Upstream
+from netstacks.peer.token import Visitor
+from netstacks.registry.memory import MemoryRegistry
+from netstacks.store import sessions
+from netstacks.store.audit import Actor
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database
+from netstacks.store.sessions import SessionRow
+from netstacks.terminal.hub import Hub
+from tests.cluster.facts import instance
+from tests.rows import make_session
+
+TTL_SECS = 30.0
+ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
+UPGRADE = Upgrade("a key")
+VIEWER = Visitor("viewer", "read-only", None, "a guest", None)
+CONFIRMED = Upstream(Any, b"101")  # type: ignore[arg-type]
+
+Answer = Upstream | NoAnswer | Callable[[], Upstream | NoAnswer]
+
+
+class World:
+    """One instance `me` with its broker, and a session of `a` that ana wants back."""
+
+    def __init__(self, database: Database, *, in_contact_secs: float = TTL_SECS + 1) -> None:
+        self.database = database
+        self.now = 1000.0
+        self.answers: list[Answer] = []
+        self.dialled: list[Peer] = []
+        self.witness: Witness = "unknown"
+        self.unstored: set[UUID] = set()
+        self.device: Callable[[], Any] = lambda: SimpleNamespace(is_live=True)
+        self.registry = MemoryRegistry(lambda: self.now)
+        self.outbox = Outbox(database)
+        self.hub = Hub(self.outbox, detach_ttl_secs=60)
+        self.token = uuid.uuid4()
+        self.session_id = make_session(
+            database, owner="a", owner_address="10.0.0.7:7000", user_id=ANA.id, token=self.token
+        )
+        self.agent = Agent(
+            instance("me"), self.registry, self.hub, interval_secs=5, ttl_secs=TTL_SECS, clock=lambda: self.now
+        )
+        self.agent.heartbeat()
+        self.now += in_contact_secs
+        self.registry.register(instance("a"))
+        self.agent.heartbeat()
+        self.broker = self._broker()
+
+    def _broker(self) -> Broker:
+        anything: Any = self
+        openings: Openings = {}
+        common: dict[str, Any] = {"agent": self.agent, "openings": openings}
+        opener: Any = SimpleNamespace(reopen=lambda row, token, actor: self.device())
+        stores: dict[str, Any] = {"registry": self.registry, "database": self.database}
+        asked: dict[str, Any] = {"witness": SimpleNamespace(of=lambda instance_id: self.witness), "peers": anything}
+        return Broker(
+            **common,
+            **asked,
+            ttl_secs=TTL_SECS,
+            lookup=Lookup(**common, **stores, **asked, hub=self.hub),
+            claims=Claims(**common, **stores, opener=opener, outbox=self.outbox),
+            hub=self.hub,
+            recorder=SimpleNamespace(has_unstored=self.unstored.__contains__),  # type: ignore[arg-type]
+        )
+
+    def upgrade(self, peer: Peer, path: str, claims: Any, upgrade: Upgrade) -> Upstream | NoAnswer:
+        self.dialled.append(peer)
+        answer = self.answers.pop(0)
+        return answer() if callable(answer) else answer
+
+    def call(self, peer: Peer, path: str, **claims: Any) -> Any:
+        return self.upgrade(peer, path, claims, UPGRADE)
+
+    def row(self) -> SessionRow:
+        with self.database.transaction() as tx:
+            row = sessions.find(tx, self.session_id)
+        assert row is not None
+        return row
+
+    def resume(self) -> Any:
+        return self.broker.resume(self.token, ANA, UPGRADE)
+
+    def takes(self, by: str) -> Upstream | NoAnswer:
+        """Another instance claims while the former owner is being dialled."""
+        with self.database.transaction() as tx:
+            assert sessions.claim(tx, self.row(), owner=by, owner_address="10.0.0.8:7000")
+        return NoAnswer("refused")
+
+    def lets_go(self) -> NoAnswer:
+        with self.database.transaction() as tx:
+            assert sessions.release(tx, self.session_id, self.row().epoch)
+        return NoAnswer("denied")
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[World]:
+    return World(database)
+
+
+def test_a_living_owner_is_proxied_to(world: World) -> None:
+    world.answers = [CONFIRMED]
+    assert world.resume() is CONFIRMED
+    assert world.dialled == [Peer("a", instance("a").peer_address)]
+    assert (world.row().owner, world.row().epoch) == ("a", 1)
+
+
+def test_an_owner_that_the_registry_has_lost_is_dialled_at_its_rows_address(world: World) -> None:
+    world.registry.deregister("a")
+    world.agent.heartbeat()
+    world.answers = [CONFIRMED]
+    assert world.resume() is CONFIRMED
+    assert world.dialled == [Peer("a", "10.0.0.7:7000")]
+
+
+@pytest.mark.parametrize("outcome", ["refused", "other_id"])
+def test_a_proven_death_is_claimed_at_once_and_announced(world: World, outcome: Outcome) -> None:
+    world.answers, world.witness = [NoAnswer(outcome)], "free"
+    opening = world.resume()
+    assert isinstance(opening, Opening)
+    assert opening.wait().is_live
+    assert (world.row().owner, world.row().epoch) == ("me", 2)
+    assert world.registry.instance("a") is None
+    assert [event.kind for event in world.registry.events()] == ["claimed", "reaped", "joined"]
+
+
+@pytest.mark.parametrize(("outcome", "witness"), [
+    ("refused", "held"), ("refused", "unknown"), ("timed_out", "free"), ("other_id", "held"), ("denied", "free"),
+])  # fmt: skip
+def test_a_failed_dial_alone_claims_nothing(world: World, outcome: Outcome, witness: Witness) -> None:
+    world.answers, world.witness = [NoAnswer(outcome)] * 5, witness
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert (world.row().owner, world.row().epoch) == ("a", 1)
+
+
+def test_a_silent_owner_is_claimed_when_its_heartbeat_is_stale(world: World) -> None:
+    world.now += TTL_SECS + 1
+    world.agent.heartbeat()
+    world.answers = [NoAnswer("timed_out")]
+    assert world.resume().wait().is_live
+    assert world.row().epoch == 2
+
+
+def test_an_owner_that_is_not_registered_may_live_just_after_the_registry_came_back(database: Database) -> None:
+    world = World(database, in_contact_secs=TTL_SECS / 2)
+    world.registry.deregister("a")
+    world.answers = [NoAnswer("timed_out")]
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert world.row().epoch == 1
+
+
+def test_an_owner_that_gives_the_session_up_is_succeeded(world: World) -> None:
+    world.answers = [world.lets_go]
+    assert world.resume().wait().is_live
+    assert (world.row().owner, world.row().epoch) == ("me", 3)
+
+
+def test_a_lost_race_leads_to_the_winner(world: World) -> None:
+    world.witness = "free"
+    world.answers = [lambda: world.takes("c"), CONFIRMED]
+    assert world.resume() is CONFIRMED
+    assert [peer.id for peer in world.dialled] == ["a", "c"]
+    assert (world.row().owner, world.row().epoch) == ("c", 2)
+
+
+def test_who_comes_while_the_device_is_logged_in_to_waits_for_the_same_log_in(world: World) -> None:
+    world.answers, world.witness = [NoAnswer("refused")], "free"
+    may_open = greenlets.Event()
+    world.device = lambda: may_open.wait() and SimpleNamespace(is_live=True)
+    opening = world.resume()
+    greenlets.sleep(0)
+    assert world.resume() is opening
+    assert world.broker.admit(world.session_id, 2) is opening
+    may_open.set()
+    assert opening.wait().is_live
+    assert world.row().epoch == 2
+
+
+def test_a_session_whose_device_refuses_can_be_claimed_again(world: World) -> None:
+    def unreachable() -> Any:
+        raise DeviceUnreachable("no route to r1")
+
+    world.answers, world.witness, world.device = [NoAnswer("refused")], "free", unreachable
+    world.outbox.start()
+    with pytest.raises(DeviceUnreachable):
+        world.resume().wait()
+    assert world.outbox.flush(10)
+    assert (world.row().owner, world.row().epoch, world.row().state) == (None, 3, "detached")
+
+
+def test_a_draining_instance_proxies_but_claims_nothing(world: World) -> None:
+    world.agent.me = replace(world.agent.me, state="draining")
+    world.answers = [CONFIRMED, NoAnswer("refused")]
+    assert world.resume() is CONFIRMED
+    world.witness = "free"
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert world.row().epoch == 1
+
+
+def test_nothing_is_claimed_while_its_end_is_still_being_stored_here(world: World) -> None:
+    world.lets_go()
+    world.unstored.add(world.session_id)
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert world.row().epoch == 2
+
+
+def test_a_viewer_never_claims(world: World) -> None:
+    world.answers, world.witness = [NoAnswer("refused")], "free"
+    with pytest.raises(ComeAgain):
+        world.broker.watch(world.session_id, VIEWER, UPGRADE)
+    assert world.row().epoch == 1
+
+
+def test_another_users_token_leads_nowhere(world: World) -> None:
+    with pytest.raises(SessionGone, match="another user"):
+        world.broker.resume(world.token, Actor("eve", uuid.uuid4()), UPGRADE)
+    assert world.dialled == []
+
+
+def test_an_unknown_token_is_told_from_an_ended_session(world: World) -> None:
+    assert world.broker.resume(uuid.uuid4(), ANA, UPGRADE) is None
+    with world.database.transaction() as tx:
+        sessions.end(tx, world.session_id, 1, "the device hung up")
+    with pytest.raises(SessionGone, match="the device hung up"):
+        world.resume()
+
+
+def test_ending_a_dead_owners_session_is_a_compare_and_set(world: World) -> None:
+    world.answers, world.witness = [NoAnswer("refused")], "free"
+    world.broker.end(world.session_id, "ended by ana")
+    assert (world.row().state, world.row().end_reason, world.row().epoch) == ("ended", "ended by ana", 2)
+
+
+def test_a_silent_owners_session_is_not_ended_behind_its_back(world: World) -> None:
+    world.answers = [NoAnswer("timed_out")]
+    with pytest.raises(ComeAgain):
+        world.broker.end(world.session_id, "ended by ana")
+    assert world.row().state == "active"
+
+
+def test_only_a_row_of_ours_is_given_up_and_not_before_all_is_stored(world: World) -> None:
+    with pytest.raises(SessionGone):
+        world.broker.admit(world.session_id, 1)
+    assert (world.row().owner, world.row().epoch) == ("a", 1)
+    world.takes("me")
+    world.unstored.add(world.session_id)
+    with pytest.raises(ComeAgain):
+        world.broker.admit(world.session_id, 2)
+    world.unstored.clear()
+    with pytest.raises(SessionGone):
+        world.broker.admit(world.session_id, 2)
+    assert (world.row().owner, world.row().epoch) == (None, 3)
