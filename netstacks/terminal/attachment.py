@@ -1,5 +1,6 @@
 """An attachment: one WebSocket on a session, a cursor in its output log."""
 
+import contextlib
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DATA_BYTES = 64 * 1024
+# Output of up to this size, an echo most often, is sent by whoever brings it.
+SMALL_BYTES = 1024
 # A ping after a burst acknowledges it; more than four a second would cost more than they tell.
 ACK_SECS = 0.25
 KEEPALIVE_SECS = 20.0
@@ -29,6 +32,7 @@ class Sink(Protocol):
     """What an attachment needs of its WebSocket."""
 
     def send(self, data: bytes) -> None: ...
+    def can_take_now(self, size: int) -> bool: ...
     def ping(self, payload: bytes) -> None: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
@@ -70,6 +74,7 @@ class Attachment:
         self._before: list[bytes] = []
         self._wake = greenlets.Event()
         self._sending = False
+        self._resting = True
         self._closing: tuple[CloseCode, str, tuple[bytes, ...]] | None = None
         self._pinged = 0
         self._pinged_at = time.monotonic()
@@ -94,6 +99,30 @@ class Attachment:
         """Sends bytes for the terminal that are not the device's and not counted."""
         self.queue(frames.notice(payload) if self.speaks_offsets else frames.data(payload))
 
+    def deliver(self, data: bytes) -> None:
+        """Takes the log's newest bytes: a small piece that nothing is before of is sent without a change of greenlets.
+
+        Never waits for the client.
+        """
+        session = self._session
+        if session is not None and self._can_send_now(session, data):
+            with contextlib.suppress(ConnectionClosed):  # Whoever receives from the client notices too.
+                self._send_output(session, data)
+            if self._sending:
+                return
+            # Somebody has to ping for it.
+        self.wake()
+
+    def _can_send_now(self, session: "Session", data: bytes) -> bool:
+        return (
+            self._resting
+            and not self._before
+            and len(data) <= SMALL_BYTES
+            and self.cursor + len(data) == session.output.end
+            and frames.utf8_cut(data) == len(data)
+            and self.sink.can_take_now(len(data))
+        )
+
     def wake(self) -> None:
         """There is something new to send. An idle attachment has no greenlet: one starts now."""
         self._wake.set()
@@ -112,9 +141,11 @@ class Attachment:
         greenlets.spawn("attachment-drop", self.sink.close, code, reason)
 
     def _send(self, session: "Session") -> None:
+        self._resting = False
         try:
             self._send_all(session)
             self._sending = False
+            self._resting = True
         except ConnectionClosed:
             pass  # For good: nothing is sent any more. Whoever receives from the client notices too.
         except Exception:
@@ -139,7 +170,9 @@ class Attachment:
             elif self._next_ping_secs() > 0:
                 if self.cursor == self._pinged and not self._wake.is_set():
                     return
+                self._resting = True
                 self._wake.wait(self._next_ping_secs())
+                self._resting = False
             if self._next_ping_secs() <= 0:
                 self._ping()
 
@@ -149,9 +182,12 @@ class Attachment:
         if not whole and (not self._wake.wait(SPLIT_CHARACTER_SECS) or self._closing is not None):
             whole = len(payload)
         if whole:
-            self.sink.send(frames.data(payload[:whole]))
-            self.cursor += whole
-            session.cursor_moved()
+            self._send_output(session, payload[:whole])
+
+    def _send_output(self, session: "Session", data: bytes) -> None:
+        self.sink.send(frames.data(data))
+        self.cursor += len(data)
+        session.cursor_moved()
 
     def _next_ping_secs(self) -> float:
         due = ACK_SECS if self.cursor != self._pinged else KEEPALIVE_SECS

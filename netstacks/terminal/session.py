@@ -147,10 +147,10 @@ class Session:
                 data = self._transport.read(READ_BYTES)
                 if not data:
                     break
-                self.recording.output(data)
                 self.output.append(data, keep_from=self.recording.stored_offset)
                 for attachment in self.attachments:
-                    attachment.wake()
+                    attachment.deliver(data)
+                self.recording.output(data)
                 if _BURST_BYTES <= len(data) < READ_BYTES:
                     greenlets.sleep(_BURST_PAUSE_SECS)
             self.end(self._transport.close_reason)
@@ -232,11 +232,21 @@ class Session:
             self._typed_room.clear()
             self._typed_room.wait(1.0)
         if attachment in self.attachments and self.is_live:
+            # A key is on its way before anything else is done about it.
+            taken = 0 if self._typing else self._try_type(data)
             self.recording.input(data)
-            self._typed += data
-            if not self._typing:
-                self._typing = True
-                greenlets.spawn(f"session-typist-{self.id}", self._type)
+            if taken < len(data):
+                self._typed += data[taken:]
+                if not self._typing:
+                    self._typing = True
+                    greenlets.spawn(f"session-typist-{self.id}", self._type)
+
+    def _try_type(self, data: bytes) -> int:
+        try:
+            return self._transport.try_write(data)
+        except DeviceError as error:
+            self._input_lost(error)
+            return len(data)
 
     def _type(self) -> None:
         try:
@@ -246,10 +256,13 @@ class Session:
                 self._typed_room.set()
                 self._transport.write(data)
         except DeviceError as error:
-            # The reader sees the end of the connection too, and says why.
-            log.info("session.input_lost", session_id=str(self.id), error=str(error))
+            self._input_lost(error)
         finally:
             self._typing = False
+
+    def _input_lost(self, error: DeviceError) -> None:
+        # The reader sees the end of the connection too, and says why.
+        log.info("session.input_lost", session_id=str(self.id), error=str(error))
 
     def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
         """The controlling terminal's window is the device's; a viewer's is its own affair."""

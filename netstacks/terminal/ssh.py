@@ -2,8 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ssh import options
@@ -194,7 +193,7 @@ class Shell:
                 self._note_exit()
                 break
             except BaseSSHError as error:
-                self.close_reason = f"the connection to the device was lost ({self._connection.why(error)})"
+                self.close_reason = str(self._lost(error))
                 break
             if count > 0:
                 pieces.append(data)
@@ -211,22 +210,43 @@ class Shell:
         if status > 0:
             self.close_reason = f"the device closed the connection (exit status {status})"
 
-    def write(self, data: bytes) -> None:
-        with self._writing, self._errors():
-            for begin in range(0, len(data), _WRITE_BYTES):
-                self._write_all(data[begin : begin + _WRITE_BYTES])
+    def try_write(self, data: bytes) -> int:
+        if self._writing.locked():
+            return 0
+        try:
+            written = self._write_some(data)
+            if self._connection.session.blocking_flush(0) == SSH_AGAIN:
+                greenlets.spawn("ssh-flusher", self._flush_later)
+        except (BaseSSHError, OSError) as error:
+            raise self._lost(error) from error
+        return written
 
-    def _write_all(self, data: bytes) -> None:
-        while data and not self._connection.is_closed:
-            _, written = self._channel.write(data)
-            data = data[max(0, written) :]
-            while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
-                self._wait(write=True)
-            if data:
-                # The device's window is full. News of it comes on the same socket as output.
-                self._wait(read=True)
+    def write(self, data: bytes) -> None:
+        with self._writing:
+            try:
+                while data:
+                    data = data[self._write_some(data) :]
+                    self._flush()
+                    if data:
+                        # The device's window is full. News of it comes on the same socket as output.
+                        self._wait(read=True)
+            except (BaseSSHError, OSError) as error:
+                raise self._lost(error) from error
+
+    def _write_some(self, data: bytes) -> int:
         if self._connection.is_closed:
             raise DeviceError("the connection to the device is closed")
+        _, written = self._channel.write(data[:_WRITE_BYTES])
+        return max(0, int(written))
+
+    def _flush(self) -> None:
+        while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
+            self._wait(write=True)
+
+    def _flush_later(self) -> None:
+        # An error is the reader's to tell.
+        with self._writing, contextlib.suppress(BaseSSHError, OSError):
+            self._flush()
 
     def _wait(self, *, read: bool = False, write: bool = False) -> None:
         if self._writable is None:
@@ -236,7 +256,8 @@ class Shell:
         self._writable.wait(read=read, write=write)
 
     def resize(self, cols: int, rows: int) -> None:
-        with contextlib.suppress(DeviceError), self._errors():
+        # An error is the reader's to tell.
+        with contextlib.suppress(BaseSSHError):
             if not self._connection.is_closed:
                 self._channel.change_pty_size(cols, rows)
 
@@ -249,9 +270,5 @@ class Shell:
             self._connection.close()
             del self._channel
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (BaseSSHError, OSError) as error:
-            raise DeviceError(f"the connection to the device was lost ({self._connection.why(error)})") from error
+    def _lost(self, error: Exception) -> DeviceError:
+        return DeviceError(f"the connection to the device was lost ({self._connection.why(error)})")

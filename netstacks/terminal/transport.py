@@ -9,6 +9,9 @@ class Transport(Protocol):
     def read(self, max_bytes: int) -> bytes:
         """Waits for output; b"" when the device has closed the shell."""
 
+    def try_write(self, data: bytes) -> int:
+        """Types what the device takes at once, and returns how many bytes that were. Raises as `write` does."""
+
     def write(self, data: bytes) -> None:
         """Types; waits while the device takes nothing. Raises DeviceError when the connection is gone."""
 

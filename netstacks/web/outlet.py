@@ -12,6 +12,8 @@ from netstacks import greenlets
 # The kernel would let the bytes on their way to a slow reader grow to megabytes: this much keeps a fast network busy,
 # and a reader never sees what is older than it.
 SEND_BUFFER_BYTES = 256 * 1024
+# Small frames take far more of the kernel's memory than they are long.
+_UNHURRIED_BYTES = 8 * 1024
 
 
 class Outlet:
@@ -76,10 +78,19 @@ class Outlet:
         finally:
             self._turn.release()
 
+    def can_take_now(self, size: int) -> bool:
+        """Whether nobody is sending, and the kernel surely has room for `size` bytes more."""
+        if self._turn.locked() or self._pongs or self._socket.fileno() < 0:
+            return False
+        return self._kept_bytes() + size <= _UNHURRIED_BYTES
+
     def delivered_bytes(self) -> int:
         """What the peer's host has acknowledged since the start, by what the kernel no longer keeps for it."""
+        return self._taken_bytes - self._kept_bytes()
+
+    def _kept_bytes(self) -> int:
         kept = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
-        return self._taken_bytes - int.from_bytes(kept, sys.byteorder)
+        return int.from_bytes(kept, sys.byteorder)
 
     def _write_all(self, frames: Iterable[bytes]) -> None:
         while self._pongs:

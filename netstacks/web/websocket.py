@@ -93,6 +93,10 @@ class WebSocket:
         else:
             self._send_frame(self._protocol.send_binary, data)
 
+    def can_take_now(self, size: int) -> bool:
+        """Whether a message of `size` bytes is sent without waiting for anybody."""
+        return self._outlet.can_take_now(size)
+
     def ping(self, payload: bytes) -> None:
         """Sends a ping of at most 125 bytes, which its pong brings back to `on_pong`. Raises ConnectionClosed."""
         self._send_frame(self._protocol.send_ping, payload)
