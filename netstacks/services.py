@@ -25,6 +25,7 @@ from netstacks.instance.monitor import HealthMonitor
 from netstacks.instance.opener import Opener
 from netstacks.instance.openings import Openings
 from netstacks.instance.orphans import Orphans
+from netstacks.instance.relay_watch import RelayWatch
 from netstacks.instance.retention import Retention
 from netstacks.instance.startup import Startup
 from netstacks.instance.strays import Strays
@@ -101,6 +102,12 @@ class Node:
         self.peer_tls = _peer_tls(settings)
         peers = PeerClient(peer_tokens, self.peer_tls.for_dialling() if self.peer_tls else None)
         self._orphans = Orphans(self._database, self._spool, self._agent, settings.session_detach_ttl_secs)
+        self._relay_watch = RelayWatch(
+            self._agent,
+            peers,
+            interval_secs=settings.ha_heartbeat_interval_secs,
+            ttl_secs=settings.ha_stale_instance_ttl_secs,
+        )
         self.services = Services(
             settings=settings,
             database=self._database,
@@ -173,6 +180,7 @@ class Node:
         """Starts everything that runs in the background; to be called in the worker, after the fork."""
         if peer_port is not None:
             self._advertise(peer_port)
+            self._relay_watch.start()
         self._database.open()
         self._recorder.start()
         self._outbox.start()

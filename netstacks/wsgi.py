@@ -8,6 +8,7 @@ import structlog
 
 from netstacks import greenlets, logs, settings
 from netstacks.instance.identity import new_instance_id
+from netstacks.peer import relays
 from netstacks.peer.tls import wrapping
 from netstacks.services import Node
 from netstacks.web import sockets
@@ -44,7 +45,7 @@ def start(worker: Any) -> None:
         draining.wait()
         try:
             _node.drain()
-            sockets.hang_up_relays()
+            relays.hang_up()
             sockets.join(CLOSING_SECS)
         finally:
             worker.alive = False

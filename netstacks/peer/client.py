@@ -38,6 +38,7 @@ class Upgrade:
 class Upstream:
     """An owner's accepted upgrade. `answer` is its 101 and whatever came with it, to be relayed as it is."""
 
+    owner: Peer
     socket: socket.socket
     answer: bytes
 
@@ -75,7 +76,7 @@ class PeerClient:
         if isinstance(found, NoAnswer):
             return found
         if found.status == 101:
-            return Upstream(found.socket, found.raw)
+            return Upstream(peer, found.socket, found.raw)
         found.socket.close()
         log.info("peer.declined", peer=peer.id, path=path, status=found.status)
         return NoAnswer("denied" if found.status == 409 else "timed_out")

@@ -9,6 +9,7 @@ from werkzeug.exceptions import NotFound
 from netstacks.errors import Conflict, Forbidden, SessionGone
 from netstacks.instance.lookup import FIND_PATH, Key
 from netstacks.instance.openings import Opening
+from netstacks.instance.relay_watch import ALIVE_PATH
 from netstacks.peer.client import INSTANCE_HEADER
 from netstacks.peer.token import Claims, Visitor
 from netstacks.store.audit import Actor
@@ -96,6 +97,12 @@ def end(session_id: UUID) -> Response:
         raise Conflict(str(error)) from error
     session = place.wait() if isinstance(place, Opening) else place
     session.end(said["reason"])
+    return Response(status=204)
+
+
+@blueprint.post(ALIVE_PATH)
+def alive() -> Response:
+    claims()
     return Response(status=204)
 
 

@@ -20,8 +20,8 @@ from websockets.server import ServerProtocol
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
+from netstacks.peer import relays
 from netstacks.peer.client import INSTANCE_HEADER, Upstream
-from netstacks.peer.splice import splice
 from netstacks.web.websocket import WebSocket
 
 __all__ = ["ConnectionClosed", "Sock", "WebSocket"]
@@ -63,7 +63,7 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
                 sock = request.environ["gunicorn.socket"].dup()
                 match context:
                     case [Upstream() as upstream]:
-                        _relay(sock, upstream, _read_ahead())
+                        relays.begin(sock, upstream, _read_ahead())
                     case _:
                         ws = WebSocket(sock, protocol)
                         ws.start(answer, _read_ahead())
@@ -128,23 +128,11 @@ def _refuse(error: InvalidHandshake) -> Response:
 
 
 _serving: set[greenlets.Greenlet] = set()
-_relaying: set[greenlets.Greenlet] = set()
 
 
 def join(timeout_secs: float) -> None:
     """Waits for the connections that are being closed."""
     greenlets.joinall(list(_serving), timeout_secs)
-
-
-def hang_up_relays() -> None:
-    """Cuts the connections that are only relayed: their clients go on, at the exact byte, by way of others."""
-    greenlets.killall(list(_relaying))
-
-
-def _relay(sock: socket.socket, upstream: Upstream, unread: bytes) -> None:
-    greenlet = greenlets.spawn("relay", splice, sock, upstream.socket, to_client=upstream.answer, to_upstream=unread)
-    _relaying.add(greenlet)
-    greenlet.link(_relaying.discard)
 
 
 def _open(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:

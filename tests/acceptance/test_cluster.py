@@ -130,6 +130,18 @@ def test_a_frozen_owner_is_waited_for_then_replaced_and_closes_its_copy(cluster:
     again.leave()
 
 
+def test_a_client_behind_a_frozen_owner_is_let_go(cluster: Cluster, lab: Lab) -> None:
+    a, b, _ = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    first.vanish()
+    relayed = first.again(b, epoch=1, offset=0).connected()
+    a.freeze()
+    assert relayed.closed(TTL_SECS + 30)[0] == 1006
+    again = come_back(relayed, b, epoch=1, offset=len(relayed.output))
+    assert again.info["epoch"] == 2
+    again.leave()
+
+
 def test_of_clients_that_race_for_an_orphan_one_claims_and_all_end_attached(cluster: Cluster, lab: Lab) -> None:
     a, b, c = cluster.controllers
     first = lab.open(epoch=0, offset=0)

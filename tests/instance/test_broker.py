@@ -34,7 +34,7 @@ TTL_SECS = 30.0
 ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
 UPGRADE = Upgrade("a key")
 VIEWER = Visitor("viewer", "read-only", None, "a guest", None)
-CONFIRMED = Upstream(Any, b"101")  # type: ignore[arg-type]
+CONFIRMED = Upstream(Peer("a", ""), Any, b"101")  # type: ignore[arg-type]
 
 Answer = Upstream | NoAnswer | Callable[[], Upstream | NoAnswer]
 
