@@ -22,6 +22,8 @@ LOGIN_SECS = 20.0
 DEAD_HOST_SECS = 90
 # Key exchange computes for tens of milliseconds in C: so many at a time leave the loop to others.
 _KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
+# Output of this size is seldom the last; a smaller piece is handed out before libssh is asked for more.
+_MORE_BYTES = 1024
 # What one call of libssh takes of what is typed.
 _WRITE_BYTES = 32 * 1024
 
@@ -198,7 +200,7 @@ class Shell:
             if count > 0:
                 pieces.append(data)
                 size += count
-                if size < max_bytes:
+                if count >= _MORE_BYTES and size < max_bytes:
                     continue
             if pieces:
                 break
