@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -34,8 +35,8 @@ class Program:
 
     def __init__(self, folder: Path, lines: int) -> None:
         self._stop = folder / "stop"
-        self._numbers = b"".join(b"%d\n" % number for number in range(1, lines + 1))
-        (folder / "numbers").write_bytes(self._numbers)
+        numbers = b"".join(b"%d\n" % number for number in range(1, lines + 1))
+        (folder / "numbers").write_bytes(numbers)
         # `read` is a pause that costs no process. Waiting for a line that nobody types, it sees the hang-up too.
         self._script = folder / "script"
         self._script.write_text(
@@ -52,11 +53,15 @@ class Program:
 
     def round(self, habit: Habit, number: int) -> bytes:
         """What a terminal shows of one round."""
-        lines = self._numbers.split(b"\n")[: habit.lines]
-        return b"".join(line + b"\r\n" for line in [*lines, b"round %d" % number])
+        return _numbered(habit.lines) + b"round %d\r\n" % number
 
     def stop(self) -> None:
         self._stop.touch()
+
+
+@cache
+def _numbered(lines: int) -> bytes:
+    return b"".join(b"%d\r\n" % number for number in range(1, lines + 1))
 
 
 class Stream:
@@ -111,6 +116,7 @@ class Client:
         self.session_id = ""
         self.resumes = 0
         self.rests_until = 0.0
+        self.is_attached = False
         self._is_in_a_hurry = False
         self._token = uuid.UUID(int=0)
         self._leaves_at = 0.0
@@ -159,6 +165,7 @@ class Client:
                 assert info["epoch"] == 1
                 assert info["offset"] == self.stream.size
                 self.session_id = info["session_id"]
+                self.is_attached = True
 
     def wants_to_leave(self) -> bool:
         return time.monotonic() >= self._leaves_at and not self.stream.has_ended
@@ -166,9 +173,14 @@ class Client:
     def leave_and_return(self) -> None:
         """Cuts its connection and resumes where it was."""
         self.socket.close()
+        self.is_attached = False
         self._connect(reconnect_token=self._token, epoch=1, offset=self.stream.size)
         self.resumes += 1
         self._leaves_at = self._next_leave()
+
+    def stay(self) -> None:
+        """From now on it does not leave any more."""
+        self._leaves_at = float("inf")
 
     def hurry(self) -> None:
         """From now on it reads as fast as it can."""

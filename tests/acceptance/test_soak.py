@@ -70,6 +70,9 @@ def test_two_hundred_sessions_lose_no_byte_and_keep_nothing(lab: Lab, controller
     _run(swarm, SOAK_SECONDS * 3 / 4)
     memory_at_end, files_at_end = rss_bytes(worker), open_files(worker)
 
+    for client in swarm.clients:
+        client.stay()
+    swarm.run(lambda: all(client.is_attached for client in swarm.clients))
     program.stop()
     _finish(swarm)
     assert Counter(client.socket.close_code for client in swarm.clients) == {4001: len(swarm.clients)}
