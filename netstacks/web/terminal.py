@@ -71,6 +71,11 @@ def _authorise() -> Call | Upstream | NetstacksError:
     except (InvalidInput, SessionGone) as error:
         # For a person to read: the upgrade is accepted all the same (wire contract 6.6).
         return error
+    except ComeAgain as error:
+        # A client with a token comes again by itself, and its user has a terminal to look at meanwhile.
+        if "reconnect_token" in request.args:
+            raise
+        return error
 
 
 def _find(actor: Actor) -> Call | Upstream:
@@ -81,8 +86,8 @@ def _find(actor: Actor) -> Call | Upstream:
             return place
         if place is not None:
             return Call(actor, size, resume, waiting_for(place))
-    if services().agent.is_draining:
-        raise ComeAgain("this instance is shutting down: connect again")
+    if services().agent.me.state != "active":
+        raise ComeAgain("this instance takes no new sessions now: connect again")
     return Call(actor, size, resume, partial(services().opener.open, _wish(actor, size)))
 
 
