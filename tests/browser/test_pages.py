@@ -109,6 +109,7 @@ def test_a_form_survives_a_log_in_in_another_window(browser: Browser, admin: Api
     first = browser.driver.current_window_handle
     browser.open("/")
     browser.driver.switch_to.new_window("tab")
+    browser.open("/")
     browser.driver.delete_cookie("netstacks_page")
     browser.log_in(*ADMIN)
     browser.driver.switch_to.window(first)
