@@ -13,7 +13,6 @@ from netstacks import __version__
 from netstacks.cluster import liveness
 from netstacks.cluster.health import Facts
 from netstacks.cluster.model import Instance
-from netstacks.cluster.routing import Witness
 from netstacks.errors import StoreUnavailable, VaultLocked
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
@@ -42,6 +41,7 @@ from netstacks.store.pool import Database
 from netstacks.store.spool import Spool
 from netstacks.store.users import ensure_administrator
 from netstacks.store.vault import Vault
+from netstacks.store.witness import Witness
 from netstacks.terminal.hostkeys import HostKeyPrompts
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
@@ -55,13 +55,6 @@ log = structlog.get_logger()
 _FLUSH_SHARE = 0.5
 
 
-class NoWitness:
-    """Until every instance holds its lock."""
-
-    def of(self, instance_id: str) -> Witness:
-        return "unknown"
-
-
 class Node:
     """One instance: its parts, and their beginning and end."""
 
@@ -73,6 +66,7 @@ class Node:
         self._outbox = Outbox(self._database)
         self._recorder = Recorder(self._database)
         self._spool = Spool(settings.spool_dir)
+        self._witness = Witness(settings.database_url, self._database, instance_id)
         self._registry: Registry = (
             ValkeyRegistry(connect(settings.valkey_url)) if settings.valkey_url else MemoryRegistry()
         )
@@ -126,12 +120,11 @@ class Node:
 
     def _broker(self, opener: Opener, peers: PeerClient) -> Broker:
         openings: Openings = {}
-        witness = NoWitness()
         lookup = Lookup(
             agent=self._agent,
             registry=self._registry,
             database=self._database,
-            witness=witness,
+            witness=self._witness,
             peers=peers,
             hub=self._hub,
             openings=openings,
@@ -143,13 +136,14 @@ class Node:
             opener=opener,
             openings=openings,
             outbox=self._outbox,
+            spool=self._spool,
         )
         return Broker(
             agent=self._agent,
             ttl_secs=self._settings.ha_stale_instance_ttl_secs,
             lookup=lookup,
             claims=claims,
-            witness=witness,
+            witness=self._witness,
             peers=peers,
             hub=self._hub,
             openings=openings,
@@ -181,6 +175,7 @@ class Node:
         if peer_port is not None:
             self._advertise(peer_port)
             self._relay_watch.start()
+            self._witness.start()
         self._database.open()
         self._recorder.start()
         self._outbox.start()
@@ -206,6 +201,7 @@ class Node:
         stored = self._recorder.flush(timeout_secs * _FLUSH_SHARE) and self._outbox.flush(1.0)
         self._spool.keep(self._recorder.stop())
         self._agent.leave()
+        self._witness.stop()
         log.info("instance.drained", stored=stored, unstored_bytes=self._recorder.waiting_bytes)
 
     def _ensure_administrator(self) -> None:

@@ -106,5 +106,5 @@ class Postgres:
     def destroy(self) -> None:
         if self._process is not None:
             self.thaw()
-        self.stop()
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)

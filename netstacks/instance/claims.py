@@ -17,6 +17,7 @@ from netstacks.store.audit import Actor
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
+from netstacks.store.spool import Spool
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ class Claims:
         opener: Opener,
         openings: Openings,
         outbox: Outbox,
+        spool: Spool,
     ) -> None:
         self._agent = agent
         self._registry = registry
@@ -40,13 +42,19 @@ class Claims:
         self._opener = opener
         self._openings = openings
         self._outbox = outbox
+        self._spool = spool
 
     def claim(self, found: Found, token: UUID, actor: Actor) -> Opening | None:
-        """Takes the session over and begins to log in to its device; None when somebody else was faster."""
+        """Takes the session over and begins to log in to its device; None when somebody else was faster.
+
+        What its last owner left in the spool is stored first, while the epoch still allows it.
+        """
         row = found.row
         assert row is not None
         if row.id in self._openings:
             return self._openings[row.id]
+        if self._spool.restore(self._database, row.id):
+            return None
         # Before the row says so: a peer that asks in between must not take the claim for lost.
         opening = self._openings[row.id] = Opening(row.epoch + 1)
         claimed = None
@@ -95,6 +103,8 @@ class Claims:
         """Ends a session that nobody owns; None when somebody does by now."""
         row = found.row
         assert row is not None
+        if self._spool.restore(self._database, row.id):
+            return None
         with self._database.transaction() as tx:
             return sessions.end(tx, row.id, row.epoch, reason)
 

@@ -17,7 +17,7 @@ Transaction = psycopg.Connection[DictRow]
 # A statement may not outlive the request that waits for it, nor hold a lock that others wait for.
 _OPTIONS = "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
 # A server that vanished from the network is given up after this long (pitfalls 5).
-_CONNECT = {
+CONNECT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 3,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -47,7 +47,7 @@ class Database:
     def __init__(self, url: str, *, max_size: int = 16) -> None:
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
             url,
-            kwargs={**_CONNECT, "row_factory": dict_row},
+            kwargs={**CONNECT_OPTIONS, "row_factory": dict_row},
             connection_class=_Connection,
             min_size=1,
             max_size=max_size,

@@ -110,6 +110,19 @@ def test_a_killed_owner_is_replaced_by_whoever_is_asked(cluster: Cluster, lab: L
     again.leave()
 
 
+def test_a_death_that_can_be_proven_is_not_waited_for(postgres: Postgres, sshd: Sshd) -> None:
+    with Cluster(postgres, 2, HA_STALE_INSTANCE_TTL_SECS="600") as cluster:
+        a, b = cluster.controllers
+        lab = cluster.lab(sshd)
+        first = lab.open().connected()
+        dead = a.health()["instance_id"]
+        a.kill()
+        first.closed()
+        again = come_back(first, b, epoch=1, offset=0)
+        assert again.info["epoch"] == 2
+        until(lambda: dead not in cluster.peer_addresses(), "the dead instance to be forgotten")
+
+
 def test_a_frozen_owner_is_waited_for_then_replaced_and_closes_its_copy(cluster: Cluster, lab: Lab) -> None:
     a, b, _ = cluster.controllers
     first = lab.open(epoch=0, offset=0)

@@ -72,13 +72,14 @@ class World:
         common: dict[str, Any] = {"agent": self.agent, "openings": openings}
         opener: Any = SimpleNamespace(reopen=lambda row, token, actor: self.device())
         stores: dict[str, Any] = {"registry": self.registry, "database": self.database}
+        spool: Any = SimpleNamespace(restore=lambda database, session_id: False)
         asked: dict[str, Any] = {"witness": SimpleNamespace(of=lambda instance_id: self.witness), "peers": anything}
         return Broker(
             **common,
             **asked,
             ttl_secs=TTL_SECS,
             lookup=Lookup(**common, **stores, **asked, hub=self.hub),
-            claims=Claims(**common, **stores, opener=opener, outbox=self.outbox),
+            claims=Claims(**common, **stores, opener=opener, outbox=self.outbox, spool=spool),
             hub=self.hub,
             recorder=SimpleNamespace(has_unstored=self.unstored.__contains__),  # type: ignore[arg-type]
         )
