@@ -1,7 +1,6 @@
 """A headless Chromium in the hands of a person who reads the page: finds things by the words that they show."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +44,36 @@ window.WebSocket = class extends WebSocket {
 """
 
 
+def launch() -> webdriver.Chrome:
+    """Starts Chromium; `quit()` ends it and deletes its profile."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in _FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+
+
 class Browser:
-    """One browser on one site."""
+    """A browser on one site that remembers nothing of what was done in it before."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, driver: webdriver.Chrome, origin: str) -> None:
+        self.driver = driver
         self.origin = origin
-        self._profile = tempfile.mkdtemp(prefix="netstacks-browser-")
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM or ""
-        for flag in (*_FLAGS, f"--user-data-dir={self._profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-        self.resize(DESKTOP)
+        old = driver.window_handles
+        self.new_tab()
+        new = driver.current_window_handle
+        for handle in old:
+            driver.switch_to.window(handle)
+            driver.close()
+        driver.switch_to.window(new)
+        driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.errors()
 
-    def close(self) -> None:
-        self.driver.quit()
-        shutil.rmtree(self._profile, ignore_errors=True)
+    def new_tab(self) -> None:
+        """Opens an empty tab and goes there; its storage, size and preferences are its own."""
+        self.driver.switch_to.new_window("tab")
+        self.resize(DESKTOP)
 
     def resize(self, size: tuple[int, int]) -> None:
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
@@ -111,6 +123,15 @@ class Browser:
     def click(self, name: str) -> None:
         self.button(name).click()
 
+    def choose(self, label: str) -> None:
+        """Clicks the option whose label begins with this text, in the open dialog."""
+
+        def named() -> WebElement | None:
+            found = self.driver.find_elements(By.CSS_SELECTOR, "dialog[open] label")
+            return next((each for each in found if each.text.startswith(label)), None)
+
+        until(named, f"the option {label!r}").click()
+
     def fill(self, **fields: str) -> None:
         """Types into the fields of these names, in the open dialog if there is one."""
         scope = "dialog[open] " if self.run("return !!document.querySelector('dialog[open]')") else ""
@@ -134,11 +155,11 @@ class Browser:
         self.wait_for("Log out")
 
     def switch_to_new_tab(self) -> None:
-        """Goes to the tab that was opened last, once there is one."""
-        known = set(self.driver.window_handles)
-        until(lambda: len(self.driver.window_handles) > 1, "a second tab")
-        self.driver.switch_to.window(self.driver.window_handles[-1])
-        assert known
+        """Goes to the second tab, once there is one."""
+        here = self.driver.current_window_handle
+        others = until(lambda: [each for each in self.driver.window_handles if each != here], "a second tab")
+        self.driver.switch_to.window(others[0])
+        self.resize(DESKTOP)
 
     def eavesdrop(self) -> None:
         """From the next page on, `received` has every byte that the device sent."""

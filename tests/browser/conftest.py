@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from selenium import webdriver
 
-from tests.browser.browser import CHROMEDRIVER, CHROMIUM, Browser
+from tests.browser.browser import CHROMEDRIVER, CHROMIUM, Browser, launch
 from tests.controller import ADMIN, Api, Controller
 from tests.postgres import Postgres
 from tests.sshd import SSHD, Sshd
@@ -19,10 +20,17 @@ def sshd() -> Iterator[Sshd]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def controller(postgres: Postgres) -> Iterator[Controller]:
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[webdriver.Chrome]:
     if CHROMIUM is None or CHROMEDRIVER is None:
         pytest.skip("needs Debian's chromium and chromium-driver")
+    driver = launch()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def controller(postgres: Postgres, chromium: webdriver.Chrome) -> Iterator[Controller]:
     controller = Controller(postgres.create_database(), SESSION_DETACH_TTL_SECS="60").start()
     yield controller
     controller.stop()
@@ -59,11 +67,9 @@ def wire(controller: Controller) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def stranger(wire: Wire) -> Iterator[Browser]:
+def stranger(chromium: webdriver.Chrome, wire: Wire) -> Browser:
     """A browser in which nobody is logged in."""
-    browser = Browser(f"http://127.0.0.1:{wire.port}")
-    yield browser
-    browser.close()
+    return Browser(chromium, f"http://127.0.0.1:{wire.port}")
 
 
 @pytest.fixture

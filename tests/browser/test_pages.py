@@ -104,11 +104,10 @@ def test_a_form_survives_an_expired_log_in(browser: Browser) -> None:
     browser.wait_for("My TACACS")
 
 
-def test_a_form_survives_a_log_in_in_another_window(browser: Browser, admin: Api) -> None:
-    browser.open("/account")
+def test_a_form_survives_a_log_in_in_another_window(browser: Browser) -> None:
     first = browser.driver.current_window_handle
     browser.open("/")
-    browser.driver.switch_to.new_window("tab")
+    browser.new_tab()
     browser.open("/")
     browser.driver.delete_cookie("netstacks_page")
     browser.log_in(*ADMIN)

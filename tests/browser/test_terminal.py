@@ -143,11 +143,12 @@ def test_a_second_window_takes_over_and_the_first_takes_it_back(terminal: Browse
     first = terminal.driver.current_window_handle
     terminal.type("here=kept", Keys.ENTER)
     path = terminal.path
-    terminal.driver.switch_to.new_window("tab")
+    terminal.new_tab()
     terminal.open(path)
     terminal.wait_for("Connected")
     terminal.driver.switch_to.window(first)
     terminal.wait_for("Taken over")
+    terminal.screenshot("terminal-taken")
     terminal.click("Take it back here")
     terminal.wait_for("Connected")
     terminal.type("echo $here-here", Keys.ENTER)
@@ -170,7 +171,7 @@ def test_an_expired_log_in_is_renewed_over_the_terminal(terminal: Browser, wire:
 
 
 def test_a_refused_log_in_to_the_device_is_told_and_not_repeated(
-    browser: Browser, admin: Api, known_lab: str, sshd: Sshd, wire: Wire
+    browser: Browser, admin: Api, known_lab: str, sshd: Sshd
 ) -> None:
     wrong = admin.add_credential(sshd.user, "not the password", name="Wrong password")
     device = admin.add_device(sshd.host, sshd.port, name="lab-wrong", default_credential_id=wrong["id"])
@@ -181,10 +182,7 @@ def test_a_refused_log_in_to_the_device_is_told_and_not_repeated(
     browser.click("Choose a credential")
     browser.wait_for("Log in to lab-wrong with")
     browser.screenshot("terminal-credentials")
-    browser.find("dialog[open] label:first-child input")
-    browser.run(
-        "document.querySelectorAll('dialog[open] label').forEach((l) => /Lab key/.test(l.innerText) && l.click())"
-    )
+    browser.choose("Lab key")
     browser.click("Connect")
     browser.wait_for("Connected")
 
