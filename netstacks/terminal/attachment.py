@@ -72,6 +72,7 @@ class Attachment:
         self.attached_at = time.time()
         self._session: Session | None = None
         self._before: list[bytes] = []
+        self._between: tuple[int, bytes] | None = None
         self._wake = greenlets.Event()
         self._sending = False
         self._resting = True
@@ -97,7 +98,14 @@ class Attachment:
 
     def show(self, payload: bytes) -> None:
         """Sends bytes for the terminal that are not the device's and not counted."""
-        self.queue(frames.notice(payload) if self.speaks_offsets else frames.data(payload))
+        self.queue(self._uncounted(payload))
+
+    def show_at(self, offset: int, payload: bytes) -> None:
+        """Like `show`, when the device's bytes before `offset` have been sent, and none after it."""
+        self._between = (offset, self._uncounted(payload))
+
+    def _uncounted(self, payload: bytes) -> bytes:
+        return frames.notice(payload) if self.speaks_offsets else frames.data(payload)
 
     def deliver(self, data: bytes) -> None:
         """Takes the log's newest bytes: a small piece that nothing is before of is sent without a change of greenlets.
@@ -117,6 +125,7 @@ class Attachment:
         return (
             self._resting
             and not self._before
+            and self._between is None
             and len(data) <= SMALL_BYTES
             and self.cursor + len(data) == session.output.end
             and frames.utf8_cut(data) == len(data)
@@ -158,7 +167,7 @@ class Attachment:
             self._wake.clear()
             while self._before:
                 self.sink.send(self._before.pop(0))
-            payload = session.read(self, DATA_BYTES)
+            payload = session.read(self, self._limit())
             if payload:
                 self._send_data(session, payload)
             elif self._closing is not None:
@@ -175,6 +184,16 @@ class Attachment:
                 self._resting = False
             if self._next_ping_secs() <= 0:
                 self._ping()
+
+    def _limit(self) -> int:
+        """How much is sent next, up to what is to be shown between."""
+        if self._between is not None:
+            offset, frame = self._between
+            if self.cursor < offset:
+                return min(DATA_BYTES, offset - self.cursor)
+            self._between = None
+            self.sink.send(frame)
+        return DATA_BYTES
 
     def _send_data(self, session: "Session", payload: bytes) -> None:
         whole = frames.utf8_cut(payload)

@@ -93,6 +93,7 @@ class Session:
         self.facts = facts
         self.state = State.DETACHED
         self.detached_at = time.monotonic()
+        self.opened_at = time.time()
         self.first_offset = output.end
         self.output = output
         self.recording = recording

@@ -26,6 +26,7 @@ from netstacks.store.audit import Actor
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.resume import Resume, start
 from netstacks.terminal.session import Session
 from netstacks.web import auth
 from netstacks.web.context import services
@@ -38,17 +39,6 @@ sock = Sock()
 
 # How often a silent client is looked at.
 _LOOK_SECS = 10.0
-# What a page without a screen of its own gets of the log.
-TAIL_BYTES = 32 * 1024
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Where a client that comes back goes on, if it speaks offsets: the epoch and the offset, or the log's tail."""
-
-    epoch: int | None
-    offset: int | None
-    tail: bool
 
 
 @dataclass(frozen=True)
@@ -185,7 +175,7 @@ class Terminal:
             Kind.CONTROL,
             user_id=call.actor.id,
             username=call.actor.name,
-            speaks_offsets=call.resume.tail or call.resume.offset is not None,
+            speaks_offsets=call.resume.speaks_offsets,
         )
 
     def run(self) -> None:
@@ -212,29 +202,25 @@ class Terminal:
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
 
     def _attach(self, session: Session) -> None:
+        begin = start(session, self._call.resume)
+        if not session.is_live:
+            raise ComeAgain("the session has just moved or ended")
         self._session = session
         attachment = self._attachment
-        cursor = self._cursor(session)
         attachment.queue(
             frames.session_info(
                 session_id=str(session.id),
                 credential_id=str(session.facts.credential_id),
                 epoch=session.facts.epoch,
-                offset=cursor,
+                offset=begin.cursor,
             ),
             frames.reconnect(session.facts.token),
         )
-        session.attach(attachment, cursor, self._size)
-
-    def _cursor(self, session: Session) -> int:
-        """Where this client goes on reading (design: a client is served from the offset it names, or acknowledged)."""
-        resume = self._call.resume
-        is_other_epoch = resume.epoch is not None and resume.epoch not in (0, session.facts.epoch)
-        if resume.tail or is_other_epoch:
-            return session.output.line_start(session.output.end - TAIL_BYTES)
-        if resume.epoch == session.facts.epoch and resume.offset is not None:
-            return min(resume.offset, session.output.end)
-        return session.recording.acked_offset
+        if begin.before:
+            attachment.show(begin.before)
+        if begin.between:
+            attachment.show_at(begin.between_at, begin.between)
+        session.attach(attachment, begin.cursor, self._size)
 
     def _receive(self) -> None:
         while True:

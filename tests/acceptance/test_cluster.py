@@ -56,6 +56,12 @@ def audited(cluster: Cluster, event: str) -> int:
     return int(found[0])
 
 
+def acknowledged(cluster: Cluster) -> list[int]:
+    """What the clients of all sessions are known to have, as stored."""
+    with psycopg.connect(cluster.database_url) as connection:
+        return [acked for (acked,) in connection.execute("SELECT acked_offset FROM sessions")]
+
+
 def test_a_terminal_is_reached_through_any_instance(cluster: Cluster, lab: Lab) -> None:
     _, b, _ = cluster.controllers
     first = lab.open(epoch=0, offset=0)
@@ -114,12 +120,31 @@ def test_a_death_that_can_be_proven_is_not_waited_for(postgres: Postgres, sshd: 
     with Cluster(postgres, 2, HA_STALE_INSTANCE_TTL_SECS="600") as cluster:
         a, b = cluster.controllers
         lab = cluster.lab(sshd)
-        first = lab.open().connected()
+        ours, theirs = lab.open(epoch=0, offset=0), lab.open()
+        for terminal in (ours, theirs):
+            terminal.type("echo be''fore\n")
+            terminal.expect("before")
         dead = a.health()["instance_id"]
+        until(lambda: all(acked >= len(ours.output) for acked in acknowledged(cluster)), "the acknowledgements")
         a.kill()
-        first.closed()
-        again = come_back(first, b, epoch=1, offset=0)
-        assert again.info["epoch"] == 2
+        ours.closed()
+        theirs.closed()
+
+        ours = come_back(ours, b, epoch=1, offset=len(ours.output))
+        assert ours.info["epoch"] == 2
+        until(lambda: b"re-established" in ours.notices, "the line that tells")
+        screen, line = ours.notices.split(b"[the SSH connection was")
+        assert b"before" in screen
+        assert b"this is a new shell" in line
+        ours.type("echo af''ter\n")
+        ours.expect("after")
+        assert b"before" not in ours.output
+
+        theirs = come_back(theirs, b)
+        theirs.type("echo af''ter\n")
+        theirs.expect("after")
+        assert theirs.output.index(b"re-established") < theirs.output.index(b"after")
+        assert b"before" not in theirs.output
         until(lambda: dead not in cluster.peer_addresses(), "the dead instance to be forgotten")
 
 

@@ -404,3 +404,15 @@ def test_every_byte_comes_once_and_in_order_whoever_sends_it(room: Room) -> None
     client.reads_on()
     until(lambda: len(client.payload()) >= len(sent))
     assert client.payload() == sent
+
+
+def test_what_is_shown_between_stands_exactly_there(room: Room) -> None:
+    room.device.says(b"old shell>")
+    until(lambda: room.session.output.end == 10)
+    client = Client()
+    attachment = Attachment(client, Kind.CONTROL, user_id=None, username="ana")
+    attachment.show_at(10, b"[new]")
+    room.session.attach(attachment, 4)
+    room.device.says(b"new shell>")
+    until(lambda: client.payload().endswith(b"new shell>"))
+    assert client.payload() == b"shell>[new]new shell>"
