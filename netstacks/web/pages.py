@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from werkzeug.wrappers import Response as AnyResponse
 
 from netstacks.errors import NotFound
-from netstacks.store import audit, credentials, devices, hostkeys, logins, recordings, sessions, users
+from netstacks.store import audit, credentials, devices, hostkeys, logins, passwords, recordings, sessions, users
 from netstacks.web import auth, csp
 from netstacks.web.audit import Moment, PageQuery
 from netstacks.web.context import services
@@ -60,7 +60,13 @@ def _page(template: str, **context: Any) -> str:
         if permission is None or me.may(permission)
     ]
     return render_template(
-        template, me=me, navigation=navigation, csrf_token=auth.csrf_token(), now=datetime.now(UTC), **context
+        template,
+        me=me,
+        navigation=navigation,
+        csrf_token=auth.csrf_token(),
+        now=datetime.now(UTC),
+        min_password_chars=passwords.MIN_LENGTH,
+        **context,
     )
 
 

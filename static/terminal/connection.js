@@ -118,13 +118,12 @@ export class Connection {
 
   #closed({ code, reason }) {
     this.socket = null;
-    const why = this.error || reason;
     switch (code) {
       case ENDED:
         this.#move({ ...this.place, token: null });
-        return this.#show({ name: "ended", why });
+        return this.#show({ name: "ended", why: reason });
       case REFUSED:
-        this.#show({ name: "refused", why });
+        this.#show({ name: "refused", why: this.error || reason });
         return this.#checkLogin();
       case TAKEN_OVER:
         return this.#show({ name: "taken" });

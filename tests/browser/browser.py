@@ -1,10 +1,12 @@
 """A headless Chromium in the hands of a person who reads the page: finds things by the words that they show."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -16,6 +18,7 @@ CHROMEDRIVER = shutil.which("chromedriver")
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 
 DESKTOP = (1280, 800)
+TABLET = (820, 1180)
 PHONE = (390, 844)
 
 _FLAGS = (
@@ -52,6 +55,14 @@ def launch() -> webdriver.Chrome:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+
+
+def _unless_replaced(look: Callable[[], Any]) -> Any:
+    """What `look` finds, or None when the page has replaced that part meanwhile."""
+    try:
+        return look()
+    except StaleElementReferenceException:
+        return None
 
 
 class Browser:
@@ -102,35 +113,32 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """The first element on screen that matches; waits for it."""
-
-        def visible() -> WebElement | None:
-            found = self.driver.find_elements(By.CSS_SELECTOR, selector)
-            return next((element for element in found if element.is_displayed()), None)
-
-        element: WebElement = until(visible, f"{selector} on {self.path}")
-        return element
+        return self._first(selector, lambda element: True, selector)
 
     def button(self, name: str) -> WebElement:
         """The button or link of that name, as assistive technology reads it."""
+        return self._first("button, a", lambda element: element.accessible_name == name, f"a button {name!r}")
 
-        def named() -> WebElement | None:
-            found = self.driver.find_elements(By.CSS_SELECTOR, "button, a")
-            return next((each for each in found if each.is_displayed() and each.accessible_name == name), None)
+    def _first(self, selector: str, fits: Callable[[WebElement], bool], what: str) -> WebElement:
+        def look() -> WebElement | None:
+            found = self.driver.find_elements(By.CSS_SELECTOR, selector)
+            return next((each for each in found if each.is_displayed() and fits(each)), None)
 
-        element: WebElement = until(named, f"a button {name!r} on {self.path}")
+        element: WebElement = until(lambda: _unless_replaced(look), f"{what} on {self.path}")
         return element
 
     def click(self, name: str) -> None:
-        self.button(name).click()
+        """Clicks the button or link of that name."""
+
+        def clicked() -> bool:
+            self.button(name).click()
+            return True
+
+        until(lambda: _unless_replaced(clicked), f"a click on {name!r}")
 
     def choose(self, label: str) -> None:
         """Clicks the option whose label begins with this text, in the open dialog."""
-
-        def named() -> WebElement | None:
-            found = self.driver.find_elements(By.CSS_SELECTOR, "dialog[open] label")
-            return next((each for each in found if each.text.startswith(label)), None)
-
-        until(named, f"the option {label!r}").click()
+        self._first("dialog[open] label", lambda option: option.text.startswith(label), f"the option {label!r}").click()
 
     def fill(self, **fields: str) -> None:
         """Types into the fields of these names, in the open dialog if there is one."""

@@ -3,7 +3,7 @@
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.browser.browser import DESKTOP, PHONE, TABLET, Browser
 from tests.controller import ADMIN, Api, until
 from tests.sshd import Sshd
 
@@ -16,6 +16,7 @@ PAGES = {
     "users": "/users",
     "account": "/account",
 }
+LONG_NAME = "core-router-1.a-point-of-presence-with-a-rather-long-name.frankfurt"
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +34,72 @@ def recorded(admin: Api, sshd: Sshd, lab: str) -> str:
     return session_id
 
 
+@pytest.fixture(scope="module")
+def inhabited(admin: Api, recorded: str) -> str:
+    """The session of `recorded`; the other lists have something in them too, with names as long as they come."""
+    credential = admin.add_credential("netops", "secret", name=LONG_NAME, description="TACACS+ of the whole backbone")
+    admin.add_device(
+        f"{LONG_NAME}.example.net",
+        2222,
+        name=LONG_NAME,
+        site="Frankfurt",
+        manufacturer="Cisco",
+        model="ASR 1001-X",
+        description="Upstream A",
+        default_credential_id=credential["id"],
+        legacy_algorithms=True,
+    )
+    admin.add_device("2001:db8::12", 22, name="edge-2", site="Berlin", device_type="juniper_junos")
+    admin.post(
+        "/api/credentials/personal",
+        {"name": "Mine", "credential_type": "ssh_password", "username": "lee", "secret": "x"},
+    )
+    admin.post(
+        "/api/users",
+        {
+            "username": "j.w.vandermeer-operations",
+            "display_name": "Johanna van der Meer",
+            "email": f"{LONG_NAME}@example.net",
+            "role": "operator",
+            "password": "a password of hers",
+        },
+    )
+    return recorded
+
+
+def show(browser: Browser, path: str) -> None:
+    """Opens a page and waits until it is whole."""
+    browser.open(path)
+    browser.wait_for("Log out")
+    if path.endswith("/replay"):
+        wait_for_replay(browser)
+
+
+def wait_for_replay(browser: Browser) -> None:
+    until(lambda: "recorded" in browser.run("return document.querySelector('.ap-term')?.innerText ?? ''"), "the replay")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_whole(browser: Browser, recorded: str, scheme: str) -> None:
+def test_every_page_is_whole(browser: Browser, inhabited: str, scheme: str) -> None:
     browser.prefer(scheme)
-    for name, path in (PAGES | {"replay": f"/sessions/{recorded}/replay"}).items():
-        browser.open(path)
-        browser.wait_for("Log out")
+    for name, path in (PAGES | {"replay": f"/sessions/{inhabited}/replay"}).items():
+        show(browser, path)
         browser.screenshot(f"{name}-{scheme}")
         assert browser.errors() == [], name
 
 
-def test_every_page_fits_a_phone(browser: Browser, recorded: str) -> None:
-    browser.resize(PHONE)
-    for name, path in (PAGES | {"replay": f"/sessions/{recorded}/replay"}).items():
-        browser.open(path)
-        browser.wait_for("Log out")
-        browser.screenshot(f"{name}-phone")
-        assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0], name
+@pytest.mark.parametrize(("device", "size"), [("phone", PHONE), ("tablet", TABLET)])
+def test_every_page_fits_a_smaller_screen(browser: Browser, inhabited: str, device: str, size: tuple[int, int]) -> None:
+    browser.resize(size)
+    for name, path in (PAGES | {"replay": f"/sessions/{inhabited}/replay"}).items():
+        show(browser, path)
+        browser.screenshot(f"{name}-{device}")
+        assert browser.run("return document.documentElement.scrollWidth") <= size[0], name
 
 
-def test_everything_that_can_be_used_has_a_name(browser: Browser, recorded: str) -> None:
+def test_everything_that_can_be_used_has_a_name(browser: Browser, inhabited: str) -> None:
     for name, path in PAGES.items():
-        browser.open(path)
+        show(browser, path)
         for element in browser.driver.find_elements("css selector", "a, button, input, select, textarea"):
             assert not element.is_displayed() or element.accessible_name, (name, element.get_attribute("outerHTML"))
 
@@ -62,10 +107,9 @@ def test_everything_that_can_be_used_has_a_name(browser: Browser, recorded: str)
 def test_a_recording_is_replayed(browser: Browser, recorded: str) -> None:
     browser.open("/sessions")
     browser.find(f'a[href="/sessions/{recorded}/replay"]').click()
-    until(lambda: "recorded" in browser.run("return document.querySelector('.ap-term')?.innerText ?? ''"), "the replay")
-    browser.screenshot("replay")
+    wait_for_replay(browser)
     browser.find("[name=speed]").send_keys("4")
-    until(lambda: "recorded" in browser.run("return document.querySelector('.ap-term')?.innerText ?? ''"), "the replay")
+    wait_for_replay(browser)
     assert browser.errors() == []
 
 
