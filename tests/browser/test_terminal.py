@@ -6,7 +6,7 @@ import re
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.browser import Browser
+from tests.browser.browser import DESKTOP, PHONE, Browser
 from tests.controller import ADMIN, Api, until
 from tests.sshd import Sshd
 from tests.wire import Wire
@@ -105,6 +105,16 @@ def test_the_device_gets_the_size_of_the_window(terminal: Browser) -> None:
     rows, cols = map(int, re.findall(r"^(\d+) (\d+)$", terminal.screen, re.MULTILINE)[-1])
     assert rows < int(size[1])
     assert cols < int(size[2])
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_last_line_is_whole(terminal: Browser, size: tuple[int, int]) -> None:
+    terminal.resize(size)
+    terminal.type("seq 100; echo l''ast", Keys.ENTER)
+    until(lambda: "\nlast" in terminal.screen, "the end of the output")
+    terminal.screenshot(f"terminal-{size[0]}")
+    below = terminal.run("return document.querySelector('.xterm-screen').getBoundingClientRect().bottom - innerHeight")
+    assert below <= 0
 
 
 def test_a_large_paste_arrives_whole(terminal: Browser) -> None:
