@@ -10,12 +10,16 @@ const THEME = {
   brightYellow: "#ffdf9e", brightBlue: "#a3cfff", brightMagenta: "#e4c1fb", brightCyan: "#93f0ef", brightWhite: "#ffffff",
 };
 const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
+// At 1 the next line covers the underscores of some fonts (DejaVu Sans Mono).
+const LINE_HEIGHT = 1.15;
 const encoder = new TextEncoder();
 
 export class Screen {
   /** `onInput(bytes)` for what is typed or pasted, `onResize({cols, rows})`, `onLeave()` for the key that leaves it. */
   constructor(element, { onInput, onResize, onLeave }) {
-    this.terminal = new Terminal({ theme: THEME, fontFamily: FONT, fontSize: 14, scrollback: 10_000, cursorBlink: true });
+    this.terminal = new Terminal({
+      theme: THEME, fontFamily: FONT, fontSize: 14, lineHeight: LINE_HEIGHT, scrollback: 10_000, cursorBlink: true,
+    });
     this.unwrittenBytes = 0;
     const fit = new FitAddon();
     this.terminal.loadAddon(fit);
