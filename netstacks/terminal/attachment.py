@@ -196,7 +196,9 @@ class Attachment:
         return DATA_BYTES
 
     def _send_data(self, session: "Session", payload: bytes) -> None:
-        whole = frames.utf8_cut(payload)
+        # A character that the former owner's shell left unfinished has no end to wait for.
+        ends_epoch = self._between is not None and self.cursor + len(payload) == self._between[0]
+        whole = len(payload) if ends_epoch else frames.utf8_cut(payload)
         # The beginning of one character is all there is: its end is on its way, or never was.
         if not whole and (not self._wake.wait(SPLIT_CHARACTER_SECS) or self._closing is not None):
             whole = len(payload)

@@ -49,9 +49,3 @@ class OutputLog:
         if len(found) == 1 and begin == offset and len(found[0]) <= limit:
             return found[0]
         return b"".join(found)[offset - begin : offset - begin + limit]
-
-    def line_start(self, offset: int) -> int:
-        """The first line that begins at `offset` or later and is still held; `offset` itself in a log without lines."""
-        offset = max(self.start, offset)
-        newline = self.read(offset, self.end - offset).find(b"\n") if offset > self.start else -1
-        return offset + newline + 1

@@ -1,47 +1,105 @@
 """The screen of a terminal, worked out from the newest part of its output: what a redraw paints."""
 
-import structlog
+import contextlib
+import re
+from collections import defaultdict
+from copy import copy
+from typing import Any
+
 from pyte import ByteStream, Screen
-from pyte.screens import Char
+from pyte.modes import DECTCEM, IRM
+from pyte.screens import Char, StaticDefaultDict
 from wcwidth import wcwidth
 
 from netstacks import greenlets
+from netstacks.terminal import frames
 
-log = structlog.get_logger()
-
-# What is read back: several screens of text. More would cost the event loop more than it shows.
+# What is read back: several screens of text. More would cost more than it shows.
 TAIL_BYTES = 32 * 1024
+# Larger windows are nobody's, and would cost seconds: their upper left part is painted.
+_MOST_COLS, _MOST_ROWS = 500, 200
+# A sequence that does not end within so many bytes is taken for text.
+_LONGEST_SEQUENCE = 4096
 
+# ECMA-48: an escape sequence, a control sequence or a control string whose end is missing.
+_UNFINISHED = re.compile(rb"\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[]PX^_][^\x07\x18\x1a\x1b]*\x1b?)\Z")
+# Control strings, and control sequences with what pyte does not know: it would take them for others, or for text.
+_FOREIGN = re.compile(
+    rb"\x1b[PX^_][^\x07\x18\x1a\x1b]*(?:\x07|\x1b\\)?"
+    rb"|\x1b\[[<=>][0-?]*[ -/]*[@-~]|\x1b\[\?[0-?]*[@-gi-km-~]|\x1b\[[0-?]*[ -/]+[@-~]"
+)
+_PIECES = re.compile(rb"(?=[\n\x1b])")
 _COLOURS = {"black": 0, "red": 1, "green": 2, "brown": 3, "blue": 4, "magenta": 5, "cyan": 6, "white": 7}
 _ATTRIBUTES = {"bold": 1, "italics": 3, "underscore": 4, "blink": 5, "reverse": 7, "strikethrough": 9}
+_ALTERNATE = {47, 1047, 1049}
+# Cursor keys, wrapping, a visible cursor, the mouse, focus, bracketed paste: what is typed next depends on them.
+_MODES = (1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004)
+
+
+def settled(output: bytes) -> int:
+    """How much of `output` a terminal can be shown so that what follows is not the rest of a sequence or character."""
+    newest = output[-_LONGEST_SEQUENCE:]
+    unfinished = _UNFINISHED.search(newest)
+    whole = newest[: unfinished.start()] if unfinished else newest
+    return len(output) - len(newest) + frames.utf8_cut(whole)
 
 
 def redraw(output: bytes, cols: int, rows: int) -> bytes:
-    """Escape sequences that paint on an empty terminal what it shows after `output`, the cursor in its place.
+    """Escape sequences that make an empty terminal show what it shows after `output`, and go on in the same way.
 
-    Only the last TAIL_BYTES are looked at, and never fails: devices send anything.
+    Only the last TAIL_BYTES are looked at, and it never fails: devices send anything.
     """
     return greenlets.in_thread(_redraw, output[-TAIL_BYTES:], cols, rows)
 
 
+class Model(Screen):
+    """pyte has no alternate screen: `beneath` is the main one while a program has it covered."""
+
+    def reset(self) -> None:
+        super().reset()
+        self.beneath: _Picture | None = None
+
+    def set_mode(self, *modes: int, **kwargs: Any) -> None:
+        super().set_mode(*modes, **kwargs)
+        if kwargs.get("private") and _ALTERNATE.intersection(modes) and self.beneath is None:
+            self.beneath = self.buffer, copy(self.cursor)
+            self.buffer = defaultdict(lambda: StaticDefaultDict(self.default_char))
+
+    def reset_mode(self, *modes: int, **kwargs: Any) -> None:
+        super().reset_mode(*modes, **kwargs)
+        if kwargs.get("private") and _ALTERNATE.intersection(modes) and self.beneath is not None:
+            (self.buffer, self.cursor), self.beneath = self.beneath, None
+            self.cursor.hidden = DECTCEM not in self.mode
+
+
+# Cells by row and column, and the cursor: pyte's own.
+_Picture = tuple[Any, Any]
+
+
 def _redraw(output: bytes, cols: int, rows: int) -> bytes:
-    screen = Screen(cols, rows)
-    try:
-        ByteStream(screen).feed(_from_first_line(output))
-    except Exception as error:
-        # What was understood up to there is shown.
-        log.info("screen.not_understood", error=f"{type(error).__name__}: {error}")
-    lines = [_line(_whole([screen.buffer[row][col] for col in range(cols)])) for row in range(rows)]
-    while lines and not lines[-1]:
-        lines.pop()
-    cursor = f"\x1b[{screen.cursor.y + 1};{min(screen.cursor.x, cols - 1) + 1}H"
-    visible = "\x1b[?25l" if screen.cursor.hidden else "\x1b[?25h"
-    return ("\x1b[0m\x1b[H\x1b[2J" + "\r\n".join(lines) + "\x1b[0m" + cursor + visible).encode()
+    screen = Model(min(cols, _MOST_COLS), min(rows, _MOST_ROWS))
+    stream = ByteStream(screen)
+    for piece in _PIECES.split(_FOREIGN.sub(b"", _from_first_line(output))):
+        with contextlib.suppress(Exception):  # pyte trips over sequences with wrong parameters: it goes on behind them.
+            stream.feed(piece)
+    painted = ""
+    if screen.beneath is not None:
+        painted = _cells(screen.beneath, screen) + _cursor(screen.beneath, screen) + "\x1b[?1049h"
+    picture = screen.buffer, screen.cursor
+    return (painted + _cells(picture, screen) + _modes(screen) + _cursor(picture, screen)).encode()
 
 
 def _from_first_line(output: bytes) -> bytes:
     """Without the rest of a line, or of an escape sequence, whose beginning is not there any more."""
     return output[output.find(b"\n") + 1 :] if len(output) >= TAIL_BYTES else output
+
+
+def _cells(picture: _Picture, screen: Screen) -> str:
+    cells, _ = picture
+    lines = [_line(_whole([cells[row][col] for col in range(screen.columns)])) for row in range(screen.lines)]
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\x1b[0m\x1b[H\x1b[2J" + "\r\n".join(lines)
 
 
 def _whole(cells: list[Char]) -> list[Char]:
@@ -62,16 +120,40 @@ def _line(cells: list[Char]) -> str:
     for cell in cells:
         if _style(cell) != style:
             style = _style(cell)
-            text += f"\x1b[0;{style}m" if style != "0" else "\x1b[0m"
+            text += f"\x1b[{style}m"
         text += cell.data
     return text if style == "0" else text + "\x1b[0m"
+
+
+def _modes(screen: Model) -> str:
+    modes = "".join(f"\x1b[?{mode}{'h' if mode << 5 in screen.mode else 'l'}" for mode in _MODES)
+    modes += "\x1b[4h" if IRM in screen.mode else ""
+    margins = screen.margins
+    return modes if margins is None else f"{modes}\x1b[{margins.top + 1};{margins.bottom + 1}r"
+
+
+def _cursor(picture: _Picture, screen: Screen) -> str:
+    cells, cursor = picture
+    row, col = cursor.y, cursor.x
+    style = f"\x1b[{_style(cursor.attrs)}m"
+    if col < screen.columns:
+        return _go_to(row, col) + style
+    # Behind the last column the next character begins a line: the last is printed again to get there.
+    col = screen.columns - 1
+    while col > 0 and not cells[row][col].data:
+        col -= 1
+    last = cells[row][col]
+    return f"{_go_to(row, col)}\x1b[{_style(last)}m{last.data}{style}"
+
+
+def _go_to(row: int, col: int) -> str:
+    return f"\x1b[{row + 1};{col + 1}H"
 
 
 def _style(cell: Char) -> str:
     """The cell's look as the parameters of SGR (ECMA-48, 8.3.117)."""
     parts = [str(code) for name, code in _ATTRIBUTES.items() if getattr(cell, name)]
-    parts += _colour(cell.fg, 30) + _colour(cell.bg, 40)
-    return ";".join(parts) or "0"
+    return ";".join(["0", *parts, *_colour(cell.fg, 30), *_colour(cell.bg, 40)])
 
 
 def _colour(name: str, base: int) -> list[str]:

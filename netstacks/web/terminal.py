@@ -202,7 +202,7 @@ class Terminal:
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
 
     def _attach(self, session: Session) -> None:
-        begin = start(session, self._call.resume)
+        begin = start(session, self._call.resume, self._size)
         if not session.is_live:
             raise ComeAgain("the session has just moved or ended")
         self._session = session

@@ -122,7 +122,7 @@ def test_a_killed_controller_loses_no_stored_byte_and_its_sessions_are_claimed(o
     controller.start()
     again = terminal.again(epoch=1, offset="tail").connected()
     assert (again.info["session_id"], again.info["epoch"]) == (session_id, 2)
-    again.expect("alive")
+    until(lambda: b"alive" in again.notices, "the screen")
     again.type("echo claimed-$((1+1))\r")
     again.expect("claimed-2")
     again.leave()

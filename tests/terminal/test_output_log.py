@@ -37,15 +37,6 @@ def test_an_offset_that_is_not_held_is_refused(offset: int) -> None:
         output.read(offset, 1)
 
 
-@pytest.mark.parametrize(
-    ("offset", "line_start"), [(-5, 0), (0, 0), (1, 4), (4, 8), (9, 9)], ids=["before", "0", "in a line", "4", "last"]
-)
-def test_a_tail_begins_with_a_whole_line(offset: int, line_start: int) -> None:
-    output = OutputLog(100)
-    output.append(b"aaa\nbbb\ncc", keep_from=0)
-    assert output.line_start(offset) == line_start
-
-
 def test_every_offset_reads_the_same_however_the_bytes_came() -> None:
     sizes = [1, 5000, 3, 4096, 1, 1, 70_000, 4095, 2]
     sent = bytes(number % 251 for number in range(sum(sizes)))

@@ -4,28 +4,39 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyte import ByteStream
 
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.resume import Resume, start
+from netstacks.terminal.screen import Model
 
+SIZE = (40, 10)
 OLD, NEW = b"R1#show clock\r\n*10:00\r\nR1#", b"R1>"
 
+# As wide as the screen.
+TOLD = ["[the SSH connection was re-established a", "t 14:03:07 UTC: this is a new shell on l", "ab-1]"]
 
-def session(*, epoch: int = 1, acked: int = 0) -> Any:
-    """With OLD recorded under the epoch before, if there was one, and NEW printed since."""
+
+def session(*, epoch: int = 1, acked: int = 0, old: bytes = OLD, new: bytes = NEW) -> Any:
+    """With `old` recorded under the epoch before, if there was one, and `new` printed since."""
     output = OutputLog(1000)
-    output.append(OLD, keep_from=0)
+    output.append(old, keep_from=0)
     first_offset = output.end if epoch > 1 else 0
-    output.append(NEW, keep_from=0)
+    output.append(new, keep_from=0)
     return SimpleNamespace(
         output=output,
         first_offset=first_offset,
         opened_at=50_587.0,
-        cols=80,
-        rows=24,
         facts=SimpleNamespace(epoch=epoch, device_name="lab-1"),
         recording=SimpleNamespace(acked_offset=acked),
     )
+
+
+def shown(payload: bytes) -> list[str]:
+    """The lines of an empty screen that gets this, up to the one with the cursor."""
+    screen = Model(*SIZE)
+    ByteStream(screen).feed(payload)
+    return [line.rstrip() for line in screen.display[: screen.cursor.y + 1]]
 
 
 @pytest.mark.parametrize(
@@ -36,38 +47,58 @@ def session(*, epoch: int = 1, acked: int = 0) -> Any:
         (Resume(0, 0, False), 5, 0),
         (Resume(1, 7, False), 5, 7),
         (Resume(1, 999, False), 5, len(OLD + NEW)),
-        (Resume(0, None, True), 5, 0),
     ],
-    ids=["first", "acknowledged", "a new session of ours", "named", "named too far", "a fresh page"],
+    ids=["first", "acknowledged", "a new session of ours", "named", "named too far"],
 )
 def test_where_nothing_has_happened_nothing_is_told(resume: Resume, acked: int, cursor: int) -> None:
-    begin = start(session(acked=acked), resume)
+    begin = start(session(acked=acked), resume, SIZE)
     assert (begin.cursor, begin.before, begin.between) == (cursor, b"", b"")
 
 
 def test_who_names_an_older_epoch_gets_the_screen_then_a_line_then_the_new_epoch() -> None:
-    begin = start(session(epoch=2), Resume(1, 5, False))
+    begin = start(session(epoch=2), Resume(1, 5, False), SIZE)
     assert begin.cursor == len(OLD)
-    screen, _, line = begin.before.partition(b"re-established")
-    assert b"R1#show clock\r\n*10:00\r\nR1#" in screen
-    assert line.startswith(b" at 14:03:07 UTC: this is a new shell on lab-1")
+    assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#", *TOLD, ""]
     assert begin.between == b""
 
 
 def test_a_client_without_offsets_is_told_between_the_epochs() -> None:
-    begin = start(session(epoch=2, acked=5), Resume(None, None, False))
+    begin = start(session(epoch=2, acked=5), Resume(None, None, False), SIZE)
     assert (begin.cursor, begin.before, begin.between_at) == (5, b"", len(OLD))
     assert b"re-established at 14:03:07 UTC" in begin.between
 
 
 def test_a_client_without_offsets_that_has_seen_the_new_epoch_is_not_told_again() -> None:
-    begin = start(session(epoch=2, acked=len(OLD) + 1), Resume(None, None, False))
+    begin = start(session(epoch=2, acked=len(OLD) + 1), Resume(None, None, False), SIZE)
     assert (begin.cursor, begin.between) == (len(OLD) + 1, b"")
 
 
 def test_an_epoch_whose_beginning_the_log_no_longer_holds_begins_all_the_same() -> None:
     late = session(epoch=3)
     late.output.append(b"x" * 5000, keep_from=100_000)
-    begin = start(late, Resume(2, 5, False))
+    begin = start(late, Resume(2, 5, False), SIZE)
     assert begin.cursor == late.first_offset < late.output.start
     assert b"re-established" in begin.before
+
+
+def test_a_fresh_page_gets_the_screen_and_where_the_shell_changed() -> None:
+    begin = start(session(epoch=2), Resume(0, None, True), SIZE)
+    assert begin.cursor == len(OLD + NEW)
+    assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#", *TOLD, "R1>"]
+
+
+def test_a_fresh_page_goes_on_before_what_is_not_whole() -> None:
+    one = session()
+    one.output.append(b"\x1b[1;3", keep_from=0)
+    begin = start(one, Resume(0, None, True), SIZE)
+    assert begin.cursor == len(OLD + NEW)
+    assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#R1>"]
+
+
+def test_what_the_former_shell_left_unfinished_is_not_finished_by_the_new_one() -> None:
+    one = session(epoch=2, old=OLD + b"\x1b[?1049h\x1b[H~ an editor\x1b]0;ti", new=b"")
+    begin = start(one, Resume(0, None, True), SIZE)
+    assert begin.cursor == one.first_offset
+    assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#", *TOLD, ""]
+    again = start(one, Resume(1, 3, False), SIZE)
+    assert shown(again.before) == shown(begin.before)

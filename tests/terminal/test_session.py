@@ -416,3 +416,15 @@ def test_what_is_shown_between_stands_exactly_there(room: Room) -> None:
     room.device.says(b"new shell>")
     until(lambda: client.payload().endswith(b"new shell>"))
     assert client.payload() == b"shell>[new]new shell>"
+
+
+def test_an_unfinished_character_of_the_former_shell_keeps_nobody_waiting(room: Room) -> None:
+    room.device.says("日".encode()[:2])
+    until(lambda: room.session.output.end == 2)
+    client = Client()
+    attachment = Attachment(client, Kind.CONTROL, user_id=None, username="ana")
+    attachment.show_at(2, b"[new]")
+    room.session.attach(attachment, 0)
+    room.device.says(b"new shell>")
+    until(lambda: client.payload().endswith(b"new shell>"))
+    assert client.payload() == "日".encode()[:2] + b"[new]new shell>"
