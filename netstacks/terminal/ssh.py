@@ -24,6 +24,8 @@ DEAD_HOST_SECS = 90
 _KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
 # Output of this size is seldom the last; a smaller piece is handed out before libssh is asked for more.
 _MORE_BYTES = 1024
+# How long the device has for telling how its shell has ended.
+_EXIT_STATUS_SECS = 0.5
 # What one call of libssh takes of what is typed.
 _WRITE_BYTES = 32 * 1024
 
@@ -105,8 +107,10 @@ class Connection:
                 self.session.options_set(option, f"+{names}")
         self.session.set_blocking(0)
         self.session.set_socket(sock)
-        # libssh closes the descriptor when its session is freed; closed twice it would cut another one (pitfalls 11).
+        # Once connecting, libssh closes the descriptor when its session is freed; closed twice it would cut another one
+        # (pitfalls 11).
         self._fd = sock.detach()
+        self._is_libsshs = False
         self.watch = self.new_watch()
         self.is_closed = False
 
@@ -118,6 +122,7 @@ class Connection:
         self.watch.wait(read=True)
         try:
             with _KEY_EXCHANGES:
+                self._is_libsshs = True
                 self.drive(self.session.connect)
         except BaseSSHError as error:
             raise DeviceUnreachable(f"{self._address}: {self._advice(self.why(error))}") from error
@@ -157,7 +162,9 @@ class Connection:
             sock = socket.socket(fileno=self._fd)
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            sock.detach()
+            if self._is_libsshs:
+                sock.detach()
+            sock.close()
             del self.session
 
 
@@ -209,6 +216,13 @@ class Shell:
 
     def _note_exit(self) -> None:
         status = self._channel.get_exit_status()
+        if status < 0:
+            # It comes after the end of the output, if the device sends one at all.
+            with contextlib.suppress(TimeoutError, EOF), greenlets.deadline(_EXIT_STATUS_SECS, TimeoutError()):
+                self._connection.watch.wait(read=True)
+                self._channel.poll()
+            if not self._connection.is_closed:
+                status = self._channel.get_exit_status()
         if status > 0:
             self.close_reason = f"the device closed the connection (exit status {status})"
 
@@ -227,22 +241,34 @@ class Shell:
         with self._writing:
             try:
                 while data:
-                    data = data[self._write_some(data) :]
+                    written = self._write_some(data)
                     self._flush()
-                    if data:
-                        # The device's window is full. News of it comes on the same socket as output.
+                    if not written:
                         self._wait(read=True)
+                        self._take_news()
+                    data = data[written:]
             except (BaseSSHError, OSError) as error:
                 raise self._lost(error) from error
 
     def _write_some(self, data: bytes) -> int:
         if self._connection.is_closed:
             raise DeviceError("the connection to the device is closed")
-        _, written = self._channel.write(data[:_WRITE_BYTES])
+        room = min(self._channel.window_size(), _WRITE_BYTES)
+        if not room:
+            return 0  # libssh would wait for the device's window, and the whole process with it.
+        _, written = self._channel.write(data[:room])
         return max(0, int(written))
+
+    def _take_news(self) -> None:
+        """Has libssh look at what has come: the device's window opens by a message among its output."""
+        if not self._connection.is_closed:
+            self._channel.poll()
+            self._connection.watch.wake()
 
     def _flush(self) -> None:
         while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
+            # It has looked at what has come, too, of which the reader's descriptor does not tell any more.
+            self._connection.watch.wake()
             self._wait(write=True)
 
     def _flush_later(self) -> None:
@@ -253,8 +279,6 @@ class Shell:
     def _wait(self, *, read: bool = False, write: bool = False) -> None:
         if self._writable is None:
             self._writable = self._connection.new_watch()
-        # What libssh takes in meanwhile, the reader's descriptor does not tell it.
-        self._connection.watch.wake()
         self._writable.wait(read=read, write=write)
 
     def resize(self, cols: int, rows: int) -> None:

@@ -55,8 +55,8 @@ def _answer_prompts(connection: "Connection", username: str, password: str) -> b
             if connection.drive(session.userauth_kbdint, username, "") != SSH_AUTH_INFO:
                 return True
             for number in range(session.userauth_kbdint_getnprompts()):
-                _, echo = _prompt(session, number)
-                session.userauth_kbdint_setanswer(number, "" if echo else password)
+                answer = password if _hides_what_is_typed(session, number) else ""
+                session.userauth_kbdint_setanswer(number, answer.encode())
     except (AuthenticationDenied, AuthenticationPartial):
         return False
     except BaseSSHError as error:
@@ -64,9 +64,11 @@ def _answer_prompts(connection: "Connection", username: str, password: str) -> b
     return False
 
 
-def _prompt(session: Any, number: int) -> tuple[bytes, bool]:
-    prompt, echo = session.userauth_kbdint_getprompt(number)
-    return prompt, bool(echo[0] if isinstance(echo, bytes) else echo)
+def _hides_what_is_typed(session: Any, number: int) -> bool:
+    # libssh writes its answer into these bytes. Two of them: Python shares one object for each single byte.
+    echo = bytes(2)
+    session.userauth_kbdint_getprompt(number, echo)
+    return echo[0] == 0
 
 
 def _read_key(text: str) -> Any:

@@ -185,7 +185,8 @@ class Client:
     def hurry(self) -> None:
         """From now on it reads as fast as it can."""
         self._is_in_a_hurry = True
-        self.socket.limit_receive_buffer(1024 * 1024)
+        if not self.has_ended:
+            self.socket.limit_receive_buffer(1024 * 1024)
         self.rests_until = 0.0
 
 

@@ -1,0 +1,296 @@
+"""SSH to a real OpenSSH server: logging in, what is said when that fails, and that nothing is lost or left behind."""
+
+import contextlib
+import gc
+import hashlib
+import os
+import random
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable
+from netstacks.terminal import ssh
+from netstacks.terminal.hostkeys import HostKey
+from netstacks.terminal.ssh import Shell, SshTarget
+from tests.sshd import SSHD, Sshd
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root may create a user with a password")
+
+LEGACY = (
+    "KexAlgorithms diffie-hellman-group14-sha1",
+    "HostKeyAlgorithms ssh-rsa",
+    "PubkeyAcceptedAlgorithms ssh-ed25519,ssh-rsa",
+    "Ciphers aes128-cbc",
+    "MACs hmac-sha1",
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sshd]:
+    with Sshd() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def key(server: Sshd) -> SshTarget:
+    return SshTarget(server.host, server.port, server.user, private_key=server.private_key)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that the device's user may write to."""
+    with tempfile.TemporaryDirectory(prefix="netstacks-ssh-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+def open_shell(target: SshTarget) -> Shell:
+    return ssh.open_shell(target, check_host_key=lambda found: None)
+
+
+@contextlib.contextmanager
+def quiet(target: SshTarget) -> Iterator[Shell]:
+    """A shell that prints nothing but what its commands print, as it is."""
+    shell = open_shell(target)
+    try:
+        shell.write(b"PS1=; PS2=; stty raw -echo; bind 'set enable-bracketed-paste off' 2>&-; echo re''ady\n")
+        read_until(shell, b"ready\n")
+        yield shell
+    finally:
+        shell.close()
+
+
+def read_until(shell: Shell, end: bytes) -> bytes:
+    output = b""
+    while end not in output:
+        piece = shell.read(65536)
+        assert piece, f"{shell.close_reason} before {end!r}: {output[-300:]!r}"
+        output += piece
+    return output
+
+
+def read_to_the_end(shell: Shell) -> bytes:
+    output = b""
+    while piece := shell.read(65536):
+        output += piece
+    return output
+
+
+def open_files() -> int:
+    gc.collect()  # libssh closes a descriptor with its session, which a traceback may still have in hand.
+    return len(os.listdir("/proc/self/fd"))
+
+
+# Logging in
+
+
+def test_a_key_opens_a_shell_and_the_host_key_is_shown(server: Sshd, key: SshTarget) -> None:
+    shown: list[HostKey] = []
+    ssh.open_shell(key, check_host_key=shown.append).close()
+    assert shown == [HostKey(server.host_key_type, server.host_key_base64)]
+
+
+@needs_root
+def test_a_password_opens_a_shell(server: Sshd, key: SshTarget) -> None:
+    open_shell(replace(key, private_key=None, password=server.password)).close()
+
+
+@needs_root
+def test_keyboard_interactive_is_answered_with_the_password() -> None:
+    only = ("PasswordAuthentication no", "KbdInteractiveAuthentication yes", "PubkeyAuthentication no")
+    with Sshd(*only) as server:
+        target = SshTarget(server.host, server.port, server.user, password=server.password)
+        open_shell(target).close()
+        with pytest.raises(DeviceLoginRefused, match="refused the password"):
+            open_shell(replace(target, password="wrong"))
+
+
+@needs_root
+def test_a_wrong_password_is_told_in_words(server: Sshd, key: SshTarget) -> None:
+    with pytest.raises(DeviceLoginRefused, match=f"refused the password of {server.user}.*check the credential"):
+        open_shell(replace(key, private_key=None, password="wrong"))
+
+
+def test_a_wrong_key_is_told_in_words(server: Sshd, key: SshTarget, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", str(tmp_path / "other")], check=True)
+    with pytest.raises(DeviceLoginRefused, match=f"refused the private key of {server.user}"):
+        open_shell(replace(key, private_key=(tmp_path / "other").read_text()))
+
+
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa"])
+def test_other_types_of_keys_log_in(server: Sshd, key: SshTarget, tmp_path: Path, key_type: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", key_type, "-f", str(tmp_path / "key")], check=True)
+    with Sshd(f"AuthorizedKeysCommand /bin/cat {tmp_path / 'key.pub'}", "AuthorizedKeysCommandUser root") as other:
+        private_key = (tmp_path / "key").read_text()
+        open_shell(SshTarget(other.host, other.port, other.user, private_key=private_key)).close()
+
+
+def test_an_old_device_is_served_only_when_its_entry_allows_it() -> None:
+    with Sshd(*LEGACY, host_key_type="rsa") as server:
+        target = SshTarget(server.host, server.port, server.user, private_key=server.private_key)
+        with pytest.raises(DeviceUnreachable, match="may need the legacy algorithms, which its entry can allow"):
+            open_shell(target)
+        open_shell(replace(target, legacy_algorithms=True)).close()
+
+
+# Reaching the device
+
+
+def test_a_port_where_nobody_listens_is_told(key: SshTarget) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(DeviceUnreachable, match=f"127.0.0.1:{port} cannot be reached: Connection refused"):
+        open_shell(replace(key, port=port))
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "another protocol"])
+def test_a_server_that_does_not_speak_ssh_is_given_up(
+    key: SshTarget, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(ssh, "CONNECT_SECS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.sendall(answer)
+                client.recv(65536)
+                client.recv(65536)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(DeviceUnreachable, match=f"127.0.0.1:{port}"):
+            open_shell(replace(key, port=port))
+
+
+# The shell
+
+
+def test_every_byte_comes_however_slowly_it_is_read(key: SshTarget, folder: Path) -> None:
+    sent = random.Random(1).randbytes(8_000_000)
+    (folder / "file").write_bytes(sent)
+    digest, size = hashlib.sha256(), 0
+    with quiet(key) as shell:
+        shell.write(f"cat {folder / 'file'}\n".encode())
+        while size < len(sent):
+            piece = shell.read(random.choice([1, 4096, 65536]) if size < 100_000 else 65536)
+            digest.update(piece)
+            size += len(piece)
+            if random.random() < 0.02:
+                greenlets.sleep(0.05)
+    assert digest.digest() == hashlib.sha256(sent).digest()
+
+
+def test_a_device_that_nobody_reads_is_held_back(key: SshTarget, folder: Path) -> None:
+    with quiet(key) as shell:
+        shell.write(f"while head -c 100000 /dev/zero; do echo >> {folder / 'rounds'}; done\n".encode())
+        shell.read(1)
+
+        def rounds() -> int:
+            return (folder / "rounds").stat().st_size
+
+        before, now = -1, 0
+        while now != before:
+            before = now
+            greenlets.sleep(0.5)
+            now = rounds() if (folder / "rounds").exists() else 0
+        assert now < 1000
+        for _ in range(200):
+            shell.read(65536)
+        while rounds() == now:
+            shell.read(65536)
+
+
+def test_a_long_paste_into_a_device_that_does_not_read_arrives_whole(key: SshTarget, folder: Path) -> None:
+    pasted = random.Random(2).randbytes(4_000_000)
+    with quiet(key) as shell:
+        shell.write(f"echo go; sleep 1; head -c {len(pasted)} > {folder / 'pasted'}; echo done\n".encode())
+        read_until(shell, b"go\n")
+        taken = 0
+        while written := shell.try_write(pasted[taken:]):
+            taken += written
+        assert taken < len(pasted)
+        typist = greenlets.spawn("typist", shell.write, pasted[taken:])
+        read_until(shell, b"done\n")
+        typist.join()
+    assert (folder / "pasted").read_bytes() == pasted
+
+
+def test_the_device_gets_the_window_and_its_changes(key: SshTarget) -> None:
+    with quiet(replace(key, cols=91, rows=17)) as shell:
+        shell.write(b"stty size\n")
+        read_until(shell, b"17 91\n")
+        shell.resize(132, 43)
+        shell.write(b"stty size\n")
+        read_until(shell, b"43 132\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (b"exit 0\n", "the device closed the connection"),
+        (b"exit 7\n", r"the device closed the connection \(exit status 7\)"),
+    ],
+)
+def test_the_end_of_the_shell_is_told(key: SshTarget, command: bytes, reason: str) -> None:
+    shell = open_shell(key)
+    shell.write(command)
+    read_to_the_end(shell)
+    shell.close()
+    assert re.fullmatch(reason, shell.close_reason)
+
+
+def test_a_lost_connection_is_told_in_words(server: Sshd, key: SshTarget) -> None:
+    shell = open_shell(key)
+    read_until(shell, b"$")
+    server.drop_connections()
+    read_to_the_end(shell)
+    assert shell.close_reason.startswith("the connection to the device was lost (")
+    assert any(letter.isalpha() for letter in shell.close_reason.partition("(")[2])
+    shell.close()
+
+
+# Leaving nothing behind
+
+
+def test_closing_wakes_whoever_reads_and_frees_the_descriptor(key: SshTarget) -> None:
+    before = open_files()
+    shell = open_shell(key)
+    reader = greenlets.spawn("reader", read_to_the_end, shell)
+    greenlets.sleep(0.2)
+    shell.close()
+    reader.join(10)
+    assert reader.ready()
+    assert open_files() == before
+    shell.close()
+    with pytest.raises(DeviceError, match="closed"):
+        shell.try_write(b"x")
+
+
+def test_a_log_in_that_is_given_up_anywhere_leaves_nothing(key: SshTarget) -> None:
+    open_shell(key).close()
+    before = open_files()
+    took = -time.monotonic()
+    open_shell(key).close()
+    took += time.monotonic()
+    for step in range(30):
+        attempt: Any = greenlets.spawn("attempt", open_shell, key)
+        attempt.join(took * step / 30)
+        attempt.kill()
+        if isinstance(attempt.value, Shell):
+            attempt.value.close()
+        del attempt
+    # One of them, the one whose traceback Python still has in hand.
+    assert open_files() - before <= 1
