@@ -4,6 +4,7 @@ import time
 from uuid import UUID
 
 from netstacks.errors import DeviceLoginRefused
+from netstacks.instance.login_turns import LoginTurns
 from netstacks.instance.targets import Target
 from netstacks.store import audit, hostkeys
 from netstacks.store.audit import Actor
@@ -23,6 +24,7 @@ class Dialer:
     def __init__(self, database: Database, prompts: HostKeyPrompts) -> None:
         self._database = database
         self._prompts = prompts
+        self._turns = LoginTurns(database)
         self._refused: dict[tuple[UUID | None, str, int, UUID], tuple[float, str]] = {}
 
     def dial(
@@ -51,7 +53,8 @@ class Dialer:
             rows=rows,
         )
         try:
-            return open_shell(ssh_target, check_host_key=lambda found: self._check_host_key(actor, target, found))
+            with self._turns.turn(target.host, target.port):
+                return open_shell(ssh_target, check_host_key=lambda found: self._check_host_key(actor, target, found))
         except DeviceLoginRefused as error:
             self._refused[key] = (time.monotonic() + REFUSED_LOGIN_SECS, str(error))
             raise

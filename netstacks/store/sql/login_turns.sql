@@ -1,0 +1,16 @@
+-- name: take
+-- Of two who want the same turn at the same moment, the second gets no row and asks again.
+INSERT INTO login_turns (host, port, turn, holder, until)
+SELECT %(host)s, %(port)s, free.turn, %(holder)s, now() + make_interval(secs => %(lease_secs)s)
+FROM generate_series(1, %(turns)s) AS free (turn)
+WHERE NOT EXISTS (
+    SELECT FROM login_turns AS taken
+    WHERE taken.host = %(host)s AND taken.port = %(port)s AND taken.turn = free.turn AND taken.until > now()
+)
+LIMIT 1
+ON CONFLICT (host, port, turn) DO UPDATE SET holder = excluded.holder, until = excluded.until
+WHERE login_turns.until <= now()
+RETURNING turn
+
+-- name: give_back
+DELETE FROM login_turns WHERE host = %(host)s AND port = %(port)s AND holder = %(holder)s
