@@ -34,6 +34,10 @@ class Wire:
     def restore(self) -> None:
         self._is_cut = False
 
+    def lead_to(self, port: int) -> None:
+        """New connections go there from now on."""
+        self._target = port
+
     def freeze(self) -> None:
         """Nothing passes until `thaw`; the connections stay."""
         self._flowing.clear()

@@ -1,0 +1,65 @@
+"""What a claim does to the device: it may refuse, and it is not stormed."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from netstacks.store.login_turns import TURNS
+from tests.acceptance.cluster import Cluster, come_back
+from tests.acceptance.conftest import Lab
+from tests.controller import until
+from tests.postgres import Postgres
+from tests.sshd import Sshd
+
+
+@pytest.fixture
+def cluster(postgres: Postgres) -> Iterator[Cluster]:
+    with Cluster(postgres, 3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def lab(cluster: Cluster, sshd: Sshd) -> Lab:
+    return cluster.lab(sshd)
+
+
+def test_a_device_that_is_not_back_yet_leaves_the_session_to_be_claimed_again(
+    cluster: Cluster, lab: Lab, sshd: Sshd
+) -> None:
+    a, b, c = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    a.kill()
+    first.closed()
+    sshd.stop()
+    refused = first.again(b, epoch=1, offset=0)
+    assert refused.closed()[0] != 4001
+    assert "refused" in " ".join(refused.errors)
+    sshd.start()
+    again = come_back(first, c, epoch=1, offset=0)
+    assert again.info["session_id"] == first.info["session_id"]
+    assert again.token == first.token
+    again.type("echo li''ving\r")
+    again.expect("living")
+    again.leave()
+
+
+def test_a_device_whose_sessions_all_come_back_sees_a_few_log_ins_at_once(
+    cluster: Cluster, lab: Lab, sshd: Sshd
+) -> None:
+    a, b, c = cluster.controllers
+    terminals = [lab.open(epoch=0, offset=0) for _ in range(4 * TURNS)]
+    before = len(sshd.log)
+    a.kill()
+    for terminal in terminals:
+        terminal.closed()
+    again = [terminal.again((b, c)[number % 2], epoch=1, offset=0) for number, terminal in enumerate(terminals)]
+    for former, terminal in zip(terminals, again, strict=True):
+        until(lambda terminal=terminal: terminal.info or terminal.close, "SessionInfo")
+        assert terminal.info["session_id"] == former.info["session_id"]
+        terminal.leave()
+    waiting = most = 0
+    for line in sshd.log[before:].splitlines():
+        waiting += line.startswith("Connection from") - bool(re.match(r"Accepted publickey", line))
+        most = max(most, waiting)
+    assert 0 < most <= TURNS
