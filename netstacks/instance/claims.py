@@ -6,7 +6,7 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.cluster.routing import Dial
-from netstacks.errors import RegistryUnavailable, StoreUnavailable
+from netstacks.errors import ComeAgain, RegistryUnavailable, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
 from netstacks.instance.opener import Opener
@@ -63,6 +63,8 @@ class Claims:
         finally:
             if claimed is None:
                 del self._openings[row.id]
+                # Others may wait for it by now.
+                opening.fail(ComeAgain("the session was being taken over here when another instance did"))
         if claimed is None:
             return None
         greenlets.spawn(f"claim-{row.id}", self._continue, claimed, found.placement.dial, token, actor, opening)

@@ -171,6 +171,20 @@ def test_an_owner_that_is_not_registered_may_live_just_after_the_registry_came_b
     assert world.row().epoch == 1
 
 
+def test_who_waits_for_a_claim_that_is_lost_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[Opening] = []
+
+    def lose(*_: object) -> None:
+        waiting.append(world.resume())
+
+    monkeypatch.setattr(Claims, "_take", lose)
+    world.answers, world.witness = [NoAnswer("refused"), CONFIRMED], "free"
+    assert world.resume() is CONFIRMED
+    assert len(waiting) == 1
+    with pytest.raises(ComeAgain):
+        waiting[0].wait()
+
+
 def test_an_owner_that_gives_the_session_up_is_succeeded(world: World) -> None:
     world.answers = [world.lets_go]
     assert world.resume().wait().is_live
