@@ -53,7 +53,9 @@ def test_a_device_whose_sessions_all_come_back_sees_a_few_log_ins_at_once(
     a.kill()
     for terminal in terminals:
         terminal.closed()
+    sshd.freeze()
     again = [terminal.again((b, c)[number % 2], epoch=1, offset=0) for number, terminal in enumerate(terminals)]
+    sshd.thaw()
     for former, terminal in zip(terminals, again, strict=True):
         until(lambda terminal=terminal: terminal.info or terminal.close, "SessionInfo")
         assert terminal.info["session_id"] == former.info["session_id"]
