@@ -140,6 +140,8 @@ class Settings(BaseSettings):
                 f" HA_STALE_INSTANCE_TTL_SECS ({self.ha_stale_instance_ttl_secs:g}), or a single late heartbeat makes"
                 " a living instance look dead"
             )
+        if self.valkey_sentinel_url is not None:
+            yield "VALKEY_SENTINEL_URL: Sentinel is not supported yet, name the primary in VALKEY_URL instead"
         if self.ha_peer_port and self.web_concurrency > 1:
             yield (
                 f"HA_PEER_PORT={self.ha_peer_port}: must be 0 with WEB_CONCURRENCY={self.web_concurrency}, each worker"

@@ -155,9 +155,14 @@ def test_passwords_in_urls_are_masked(value: str, shown: str) -> None:
     assert effective(load(REQUIRED | {"DATABASE_URL": value}))["DATABASE_URL"] == shown
 
 
+def test_sentinel_is_refused_rather_than_ignored() -> None:
+    with pytest.raises(SettingsError, match="VALKEY_SENTINEL_URL: Sentinel is not supported yet"):
+        load(REQUIRED | {"VALKEY_SENTINEL_URL": "redis://s1:26379,s2:26379"})
+
+
 def test_check_config_prints_every_setting_and_no_secret() -> None:
     secrets = {
-        "VALKEY_SENTINEL_URL": "redis://:hunter2@s1:26379,:hunter2@s2:26379",
+        "VALKEY_URL": "redis://:hunter2@valkey:6379",
         "LICENSE_KEY": "hunter2",
         "BOOTSTRAP_ADMIN_PASSWORD": "hunter2hunter2",
         "VAULT_MASTER_KEY_PREVIOUS": KEY[::-1],

@@ -5,6 +5,7 @@ Cluster would not allow. Do not kill a greenlet in here nor put it under a deadl
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -32,12 +33,12 @@ MAX_CONNECTIONS = 16
 
 
 def connect(url: str) -> Redis:
-    """A client for `redis://` or `rediss://`; it connects when first used.
+    """A client for `redis://` or `rediss://`, also spelt `valkey://` and `valkeys://`; it connects when first used.
 
     A command is tried once: the library's retries can apply one twice (pitfall 3), and our callers come again.
     """
     pool = BlockingConnectionPool.from_url(
-        url,
+        re.sub("^valkey", "redis", url),
         max_connections=MAX_CONNECTIONS,
         timeout=REPLY_SECS,
         socket_connect_timeout=CONNECT_SECS,

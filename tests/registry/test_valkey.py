@@ -151,3 +151,8 @@ def test_the_password_appears_in_no_error() -> None:
         assert "wrong-secret" not in unavailable_within(5.0, ValkeyRegistry(connect(url)).now)
     finally:
         server.destroy()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+def test_the_address_may_be_spelt_either_way(valkey: Valkey, scheme: str) -> None:
+    assert connect(valkey.url.replace("redis", scheme, 1)).ping()
