@@ -47,6 +47,7 @@ from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
 from netstacks.web.context import Services
 from netstacks.web.licensing import Licensing
+from netstacks.web.share_tokens import ShareTokens
 from netstacks.web.tokens import Tokens
 
 log = structlog.get_logger()
@@ -116,6 +117,8 @@ class Node:
             agent=self._agent,
             health=HealthMonitor(self._gather),
             peer_tokens=peer_tokens,
+            share_tokens=ShareTokens(settings.jwt_secret),
+            outbox=self._outbox,
         )
 
     def _broker(self, opener: Opener, peers: PeerClient) -> Broker:

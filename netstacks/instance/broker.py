@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from netstacks.cluster.model import Peer
@@ -12,7 +12,7 @@ from netstacks.instance.agent import Agent
 from netstacks.instance.claims import Claims
 from netstacks.instance.lookup import Found, Key, Lookup, WitnessReader
 from netstacks.instance.openings import Opening, Openings
-from netstacks.peer.client import NoAnswer, PeerClient, Upgrade, Upstream
+from netstacks.peer.client import NoAnswer, PeerClient, Reply, Upgrade, Upstream
 from netstacks.peer.token import Visitor
 from netstacks.store.audit import Actor
 from netstacks.terminal.hub import Hub
@@ -79,6 +79,19 @@ class Broker:
             Key(session_id=session_id),
             viewer=True,
             reach=lambda owner, found: self._forward(owner, found, "shared", visitor, upgrade),
+        )
+
+    def ask(self, session_id: UUID, door: str, **claims: Any) -> Session | Opening | Reply | None:
+        """The session if it is here, or else its owner's answer to a request; None: there is no such session.
+
+        Raises SessionGone, and ComeAgain when nobody holds it now.
+        """
+        return self._walk(
+            Key(session_id=session_id),
+            viewer=True,
+            reach=lambda owner, found: self._peers.call(
+                owner, f"/peer/sessions/{session_id}/{door}", epoch=_epoch(found), **claims
+            ),
         )
 
     def end(self, session_id: UUID, reason: str) -> None:

@@ -28,6 +28,8 @@ class Visitor:
     share_id: str | None = None
     """The share that a viewer came by."""
     max_viewers: int | None = None
+    expires_at: int | None = None
+    """When the share ends, in seconds since 1970."""
 
     def claims(self) -> dict[str, Any]:
         return asdict(self) | {"user_id": str(self.user_id) if self.user_id else None}

@@ -111,6 +111,11 @@ def error(text: str) -> bytes:
     return b"\x06" + text.encode()
 
 
+def resize(cols: int, rows: int) -> bytes:
+    """Ours: how large the user's terminal is, for viewers that speak offsets."""
+    return b"\x02" + struct.pack(">HH", cols, rows)
+
+
 def reconnect(token: UUID) -> bytes:
     return b"\x07" + token.bytes
 

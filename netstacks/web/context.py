@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from netstacks.instance.monitor import HealthMonitor
     from netstacks.instance.opener import Opener
     from netstacks.peer.token import PeerTokens
+    from netstacks.store.outbox import Outbox
     from netstacks.terminal.hub import Hub
     from netstacks.terminal.recorder import Recorder
     from netstacks.web.licensing import Licensing
+    from netstacks.web.share_tokens import ShareTokens
     from netstacks.web.tokens import Tokens
 
 
@@ -39,6 +41,8 @@ class Services:
     agent: "Agent"
     health: "HealthMonitor"
     peer_tokens: "PeerTokens"
+    share_tokens: "ShareTokens"
+    outbox: "Outbox"
     peer_port: int | None = None
     """Where this worker's private listener is, if it has one."""
 

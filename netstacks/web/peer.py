@@ -57,6 +57,15 @@ def claims() -> Claims:
     return found
 
 
+def held(session_id: UUID) -> tuple[Claims, Session | Opening]:
+    """What a peer says of a session of this instance. Another owner's is answered with 409 and never forwarded on."""
+    said = claims()
+    try:
+        return said, services().broker.admit(session_id, said["epoch"])
+    except SessionGone as error:
+        raise Conflict(str(error)) from error
+
+
 @dataclass(frozen=True)
 class Admitted:
     """A connection that a peer has authenticated, and the session of this instance that it is for."""
@@ -66,12 +75,9 @@ class Admitted:
 
 
 def admit(session_id: UUID) -> Admitted:
-    """Checks what a peer forwards. Another owner's session is answered with 409 and never forwarded on."""
-    said = claims()
-    try:
-        return Admitted(Visitor.of(said["visitor"]), services().broker.admit(session_id, said["epoch"]))
-    except SessionGone as error:
-        raise Conflict(str(error)) from error
+    """Checks what a peer forwards."""
+    said, place = held(session_id)
+    return Admitted(Visitor.of(said["visitor"]), place)
 
 
 def _authorise(session_id: UUID) -> Call:
@@ -90,11 +96,7 @@ def terminal(ws: WebSocket, call: Call, session_id: UUID) -> None:
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end")
 def end(session_id: UUID) -> Response:
-    said = claims()
-    try:
-        place = services().broker.admit(session_id, said["epoch"])
-    except SessionGone as error:
-        raise Conflict(str(error)) from error
+    said, place = held(session_id)
     session = place.wait() if isinstance(place, Opening) else place
     session.end(said["reason"])
     return Response(status=204)

@@ -34,6 +34,7 @@ from netstacks.terminal.hub import Hub
 from netstacks.web.app import create_app
 from netstacks.web.context import Services
 from netstacks.web.licensing import Licensing
+from netstacks.web.share_tokens import ShareTokens
 from netstacks.web.tokens import Tokens
 
 JWT_SECRET = "a secret of this test that is long enough"
@@ -95,6 +96,8 @@ def services(settings: Settings, database: Database) -> Services:
         broker=nothing,
         agent=nothing,
         peer_tokens=nothing,
+        share_tokens=ShareTokens(JWT_SECRET),
+        outbox=Outbox(database),
         health=nothing,
     )
 

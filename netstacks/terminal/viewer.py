@@ -1,0 +1,86 @@
+"""Viewers: colleagues on a session by way of a share. They end at its owner, which is where they are counted."""
+
+import contextlib
+import time
+from typing import Any, Literal
+from uuid import UUID
+
+from netstacks import greenlets
+from netstacks.errors import ConnectionClosed
+from netstacks.terminal import frames
+from netstacks.terminal.attachment import Attachment, Kind, Sink
+from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.session import Session
+
+
+class Viewer(Attachment):
+    """Sees what the user sees; with the permission `read-write` types as well."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        viewer_id: UUID,
+        share_id: str,
+        permission: Literal["read-only", "read-write"],
+        user_id: UUID | None,
+        username: str,
+        address: str | None,
+        speaks_offsets: bool,
+    ) -> None:
+        super().__init__(sink, Kind.VIEWER, user_id=user_id, username=username, speaks_offsets=speaks_offsets)
+        self.viewer_id = viewer_id
+        self.share_id = share_id
+        self.permission = permission
+        self.address = address
+        self._window: tuple[int, int] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Who watches, for the session's user to see."""
+        return {
+            "viewer_id": str(self.viewer_id),
+            "share_id": self.share_id,
+            "username": self.username if self.user_id else None,
+            "address": self.address,
+            "permission": self.permission,
+            "joined_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.attached_at)),
+        }
+
+    def deliver(self, data: bytes) -> None:
+        if self._session is not None and self.speaks_offsets:
+            self.follow_window(self._session.cols, self._session.rows)
+        super().deliver(data)
+
+    def follow_window(self, cols: int, rows: int) -> None:
+        """Tells our own page how large the user's terminal is: output is made for that size."""
+        if (cols, rows) != self._window:
+            if self._window is not None:
+                self.queue(frames.resize(cols, rows))
+            self._window = (cols, rows)
+
+    def expel(self, reason: str) -> None:
+        """Closes at once; a client that keeps up is told why by an Error frame, every other by the close alone."""
+        greenlets.spawn("viewer-expelled", self._expel, reason)
+
+    def _expel(self, reason: str) -> None:
+        text = frames.error(reason)
+        with contextlib.suppress(ConnectionClosed):
+            if self.sink.can_take_now(len(text)):
+                self.sink.send(text)
+        self.sink.close(CloseCode.REFUSED, reason)
+
+
+def viewers(session: Session, *, share_id: str | None = None, viewer_id: str | None = None) -> list[Viewer]:
+    """Who watches a session: all, those of one share, or the one of that id."""
+    return [
+        each
+        for each in session.attachments
+        if isinstance(each, Viewer) and share_id in (None, each.share_id) and viewer_id in (None, str(each.viewer_id))
+    ]
+
+
+def expel(session: Session, those: list[Viewer], reason: str) -> None:
+    """Ends views at once: nothing that such a viewer still sends is typed."""
+    for each in those:
+        session.detach(each)
+        each.expel(reason)
