@@ -18,8 +18,9 @@ from netstacks.terminal.session import Hooks, Session, State
 
 log = structlog.get_logger()
 
-# A client whose device has hung up comes back with its token (wire contract 6.6); so many are known for so long.
-_ENDED_TOKENS = 10_000
+# A client whose device has hung up comes back with its token (wire contract 6.6), a page with the session's id: so many
+# of both are known for so long.
+_ENDED_KEYS = 20_000
 _ENDED_SECS = 3600.0
 # A drain takes a session for idle when its device has printed nothing for this long.
 IDLE_SECS = 2.0
@@ -39,7 +40,7 @@ class Hub:
         self._detach_ttl_secs = detach_ttl_secs
         self._sessions: dict[UUID, Session] = {}
         self._by_token: dict[UUID, Session] = {}
-        self._ended: TTLCache[UUID, tuple[UUID, str]] = TTLCache(_ENDED_TOKENS, _ENDED_SECS)
+        self._ended: TTLCache[UUID, tuple[UUID, str]] = TTLCache(_ENDED_KEYS, _ENDED_SECS)
         self.on_gone: Callable[[Session], None] = lambda session: None
         self.hooks = Hooks(self._attached, self._detached, self._closed)
 
@@ -59,9 +60,9 @@ class Hub:
     def find_by_token(self, token: UUID) -> Session | None:
         return self._by_token.get(token)
 
-    def ended(self, token: UUID) -> tuple[UUID, str] | None:
+    def ended(self, token_or_id: UUID) -> tuple[UUID, str] | None:
         """User and reason of a session that ended here lately: its row may not say so yet, or not be readable now."""
-        return self._ended.get(token)
+        return self._ended.get(token_or_id)
 
     def records(self) -> list[SessionRecord]:
         """What the registry is to know of each session."""
@@ -134,7 +135,7 @@ class Hub:
         self._sessions.pop(session.id, None)
         self._by_token.pop(session.facts.token, None)
         if session.state is State.ENDED:
-            self._ended[session.facts.token] = (session.facts.user_id, reason)
+            self._ended[session.facts.token] = self._ended[session.id] = (session.facts.user_id, reason)
         if not session.recording.fenced:
             facts = session.facts
             ended = session.state is State.ENDED

@@ -119,10 +119,11 @@ def terminal(session_id: UUID) -> str:
         raise NotFound("There is no such session, or it belongs to another user.")
     # The page of another window than the one that opened the session learns the token here.
     live = services().hub.find(session_id)
+    _, end_reason = services().hub.ended(session_id) or (None, row.end_reason)
     session = {
         "id": row.id,
-        "state": row.state,
-        "end_reason": row.end_reason,
+        "state": "ended" if end_reason else row.state,
+        "end_reason": end_reason,
         "token": live.facts.token if live else None,
     }
     return _terminal(row.device_id, row.device_name, row.host, row.port, row.credential_id, session=session)
