@@ -100,7 +100,7 @@ def _revoke(session_id: UUID, share_id: UUID | None) -> None:
         _managed(tx, session_id)
         for share in shares.revoke(tx, session_id, share_id):
             _note(tx, "session.share_revoked", session_id, share=str(share.id))
-    reason = f"{auth.identity().username} has stopped sharing this session"
+    reason = f"this share was revoked by {auth.identity().username}"
     # An owner that cannot be reached looks at its viewers' shares by itself, every few seconds.
     with contextlib.suppress(ComeAgain):
         _at_owner(session_id, "viewers/end", share_id=str(share_id) if share_id else None, reason=reason)

@@ -1,47 +1,13 @@
 """A session is shared with colleagues: who may watch and type, how many, and how it ends."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
 
-from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.conftest import Lab
-from tests.controller import Api, Controller, Terminal, until
-from tests.postgres import Postgres
-from tests.sshd import Sshd
-
-REFUSED, ENDED = 4002, 4001
-# The shell prints nothing but numbers.
-QUIET = "PS1=; stty -echo; echo re''ady\r"
-COUNT = "for i in $(seq 1 20); do seq $((i*1000)) $((i*1000+999)); sleep .05; done\r"
-COUNTED = b"".join(b"%d\r\n" % number for number in range(1000, 21_000))
-
-
-class Viewer(Terminal):
-    """Who has a link, and no log-in, as the Terminal client's share page does (wire contract 7)."""
-
-    def __init__(self, controller: Controller, token: str, *, api: Api | None = None, **query: str) -> None:
-        super().__init__(api or Api(controller), {"share": token, **query}, path="/ws/shared")
-
-    def joined(self) -> "Viewer":
-        until(lambda: self.info or self._over(b"SessionInfo"), "SessionInfo")
-        return self
-
-
-def share(terminal: Terminal, **wish: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = terminal.api.post(f"/api/sessions/{terminal.info['session_id']}/share", wish)
-    return answer
-
-
-def shares_path(terminal: Terminal) -> str:
-    return f"/api/sessions/{terminal.info['session_id']}/share"
-
-
-def watching(terminal: Terminal) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = terminal.api.get(f"/api/sessions/{terminal.info['session_id']}/viewers")["items"]
-    return found
+from tests.acceptance.sharing import COUNT, COUNTED, ENDED, QUIET, REFUSED, Viewer, share, shares_path, watching
+from tests.controller import Controller, Terminal, until
 
 
 @pytest.fixture
@@ -54,7 +20,7 @@ def terminal(lab: Lab) -> Iterator[Terminal]:
 
 
 def test_a_viewer_sees_the_screen_and_then_every_byte(controller: Controller, terminal: Terminal) -> None:
-    viewer = Viewer(controller, share(terminal)["token"]).joined()
+    viewer = Viewer(controller, share(terminal)).joined()
     assert viewer.frames[0] == 0x08
     assert viewer.info["session_id"] == terminal.info["session_id"]
     assert viewer.info["permission"] == "read-only"
@@ -66,7 +32,7 @@ def test_a_viewer_sees_the_screen_and_then_every_byte(controller: Controller, te
 
 
 def test_who_may_only_watch_types_nothing_and_resizes_nothing(controller: Controller, terminal: Terminal) -> None:
-    viewer = Viewer(controller, share(terminal)["token"]).joined()
+    viewer = Viewer(controller, share(terminal)).joined()
     viewer.type("echo in''truder\r")
     viewer.frame(b"\x02\x00\x14\x00\x05")
     viewer.frame(b"\x03")
@@ -78,7 +44,7 @@ def test_who_may_only_watch_types_nothing_and_resizes_nothing(controller: Contro
 
 
 def test_who_may_type_types(controller: Controller, terminal: Terminal) -> None:
-    viewer = Viewer(controller, share(terminal, permission="read-write")["token"]).joined()
+    viewer = Viewer(controller, share(terminal, permission="read-write")).joined()
     assert viewer.info["permission"] == "read-write"
     viewer.type("echo from a col''league\r")
     terminal.expect("from a colleague")
@@ -86,11 +52,11 @@ def test_who_may_type_types(controller: Controller, terminal: Terminal) -> None:
 
 
 def test_revoking_ends_the_views_at_once_and_the_link(controller: Controller, terminal: Terminal) -> None:
-    token, other = share(terminal)["token"], share(terminal)["token"]
+    token, other = share(terminal), share(terminal)
     viewer, spared = Viewer(controller, token).joined(), Viewer(controller, other).joined()
     terminal.api.call("DELETE", f"{shares_path(terminal)}/{token}", expect=204)
     assert viewer.closed()[0] == REFUSED
-    assert "stopped sharing" in viewer.errors[0]
+    assert "revoked" in viewer.errors[0]
     refused = Viewer(controller, token)
     assert refused.closed()[0] == REFUSED
     assert "revoked" in refused.errors[0]
@@ -104,7 +70,7 @@ def test_revoking_ends_the_views_at_once_and_the_link(controller: Controller, te
 
 def test_the_end_of_the_session_is_told_to_its_viewers(controller: Controller, lab: Lab) -> None:
     terminal = lab.open()
-    token = share(terminal)["token"]
+    token = share(terminal)
     viewer = Viewer(controller, token).joined()
     terminal.type("exit\r")
     code, reason = viewer.closed()
@@ -117,7 +83,7 @@ def test_the_end_of_the_session_is_told_to_its_viewers(controller: Controller, l
 
 
 def test_as_many_as_may_watch_and_no_more(controller: Controller, terminal: Terminal) -> None:
-    token = share(terminal, max_viewers=2)["token"]
+    token = share(terminal, max_viewers=2)
     first, _ = (Viewer(controller, token).joined() for _ in range(2))
     third = Viewer(controller, token)
     assert third.closed()[0] == REFUSED
@@ -128,7 +94,7 @@ def test_as_many_as_may_watch_and_no_more(controller: Controller, terminal: Term
 
 
 def test_a_viewer_that_comes_back_takes_its_own_place(controller: Controller, terminal: Terminal) -> None:
-    token = share(terminal, max_viewers=1)["token"]
+    token = share(terminal, max_viewers=1)
     first = Viewer(controller, token).joined()
     again = Viewer(controller, token, viewer=first.info["viewer_id"]).joined()
     assert again.info["viewer_id"] == first.info["viewer_id"]
@@ -139,7 +105,7 @@ def test_a_viewer_that_comes_back_takes_its_own_place(controller: Controller, te
 def test_the_user_sees_who_watches_and_can_end_one_view(
     controller: Controller, terminal: Terminal, database_url: str
 ) -> None:
-    token = share(terminal)["token"]
+    token = share(terminal)
     guest = Viewer(controller, token).joined()
     known = Viewer(controller, token, api=terminal.api).joined()
     seen = {each["viewer_id"]: each for each in watching(terminal)}
@@ -156,7 +122,7 @@ def test_the_user_sees_who_watches_and_can_end_one_view(
 
 
 def test_a_share_that_expires_ends_its_views(controller: Controller, terminal: Terminal, database_url: str) -> None:
-    token = share(terminal)["token"]
+    token = share(terminal)
     viewer = Viewer(controller, token).joined()
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE shares SET expires_at = date_trunc('second', now()) WHERE revoked_at IS NULL")
@@ -165,7 +131,7 @@ def test_a_share_that_expires_ends_its_views(controller: Controller, terminal: T
 
 
 def test_a_link_that_is_none_is_refused_in_words(controller: Controller, terminal: Terminal) -> None:
-    token = share(terminal)["token"]
+    token = share(terminal)
     for wrong in ("", "nonsense", token[:-4], token[:-4] + "AAAA"):
         viewer = Viewer(controller, wrong)
         assert viewer.closed()[0] == REFUSED

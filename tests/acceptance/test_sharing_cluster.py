@@ -1,0 +1,95 @@
+"""A share is good through every instance: its viewers are served, counted and ended wherever they come in."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.cluster import Cluster, come_back
+from tests.acceptance.conftest import Lab
+from tests.acceptance.sharing import (
+    COUNT,
+    COUNTED,
+    QUIET,
+    REFUSED,
+    RESTARTING,
+    Viewer,
+    share,
+    shares_path,
+    watching,
+)
+from tests.controller import Terminal, until
+from tests.postgres import Postgres
+from tests.sshd import Sshd
+
+
+@pytest.fixture
+def cluster(postgres: Postgres) -> Iterator[Cluster]:
+    with Cluster(postgres, 2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def terminal(cluster: Cluster, sshd: Sshd) -> Terminal:
+    """On the first instance."""
+    lab: Lab = cluster.lab(sshd)
+    terminal = lab.open()
+    terminal.type(QUIET)
+    terminal.expect("ready")
+    return terminal
+
+
+def test_a_viewer_through_another_instance_sees_the_same_bytes_and_types(cluster: Cluster, terminal: Terminal) -> None:
+    a, b = cluster.controllers
+    token = share(terminal, permission="read-write")
+    here, there = Viewer(a, token).joined(), Viewer(b, token).joined()
+    there.type(COUNT)
+    for each in (terminal, here, there):
+        each.expect("20999\r\n")
+        assert COUNTED in each.output
+    assert {each["viewer_id"] for each in watching(terminal)} == {here.info["viewer_id"], there.info["viewer_id"]}
+    assert watching(terminal.again(b).connected()) == watching(terminal)
+
+
+def test_viewers_are_counted_over_all_instances(cluster: Cluster, terminal: Terminal) -> None:
+    a, b = cluster.controllers
+    token = share(terminal, max_viewers=2)
+    Viewer(a, token).joined()
+    Viewer(b, token).joined()
+    for instance in (a, b):
+        refused = Viewer(instance, token)
+        assert refused.closed()[0] == REFUSED
+        assert "as many as may" in refused.errors[0]
+
+
+def test_a_share_is_revoked_through_any_instance(cluster: Cluster, terminal: Terminal) -> None:
+    a, b = cluster.controllers
+    token = share(terminal)
+    views = [Viewer(a, token).joined(), Viewer(b, token).joined()]
+    terminal.api.at(b).call("DELETE", f"{shares_path(terminal)}/{token}", expect=204)
+    for view in views:
+        assert view.closed()[0] == REFUSED
+        assert "revoked" in view.errors[0]
+    assert Viewer(b, token).closed()[0] == REFUSED
+    terminal.type("echo on''ward\r")
+    terminal.expect("onward")
+
+
+def test_a_share_outlives_the_owner_of_its_session(cluster: Cluster, terminal: Terminal) -> None:
+    a, b = cluster.controllers
+    token = share(terminal, permission="read-write", max_viewers=1)
+    viewer = Viewer(b, token).joined()
+    a.kill()
+    assert viewer.closed()[0] == 1006
+    # A viewer takes no session over: it is told to come again, and finds it when its user is back.
+    early = Viewer(b, token)
+    assert early.closed()[0] == RESTARTING
+    again = come_back(terminal, b)
+    viewer = Viewer(b, token, viewer=viewer.info["viewer_id"]).joined()
+    assert viewer.info["session_id"] == terminal.info["session_id"]
+    assert viewer.info["epoch"] == 2
+    viewer.expect("this is a new shell")
+    viewer.type("echo bo''th\r")
+    viewer.expect("both")
+    again.expect("both")
+    again.api = again.api.at(b)
+    until(lambda: [each["viewer_id"] for each in watching(again)] == [viewer.info["viewer_id"]], "the viewer's return")
