@@ -1,0 +1,121 @@
+"""Shares through the API: whose session it is, what may be asked for, and what the links look like."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from netstacks.errors import ComeAgain
+from netstacks.store import sessions
+from netstacks.store.pool import Database
+from netstacks.web.context import Services
+from tests.rows import make_session
+from tests.web.conftest import Api
+from tests.web.test_users import Audited
+
+
+def _nobody(*_: object, **__: object) -> None:
+    raise ComeAgain("nobody holds the session")
+
+
+@pytest.fixture
+def services(services: Services) -> Services:
+    """A broker that finds no owner."""
+    services.broker = cast(Any, SimpleNamespace(ask=_nobody))
+    return services
+
+
+@pytest.fixture
+def theirs(operator: Api, database: Database) -> str:
+    """Where shares of a live session of the operator's are."""
+    return f"/api/sessions/{make_session(database, user_id=operator.user_id, username='operator')}/share"
+
+
+def test_a_share_is_listed_with_its_token_until_it_is_revoked(operator: Api, theirs: str, audited: Audited) -> None:
+    made = operator.post(theirs, json={"permission": "read-write", "ttl_minutes": 5, "max_viewers": 50})
+    assert made.status_code == 201
+    assert set(made.json) == {"share_url", "token", "expires_at"}
+    [listed] = operator.get(theirs).json
+    assert listed["token"] == made.json["token"]
+    assert (listed["permission"], listed["max_viewers"]) == ("read-write", 50)
+    assert listed["expires_at"] == made.json["expires_at"]
+
+    shown = operator.get(f"{theirs}/{made.json['token']}").json
+    assert (shown["created_by"], shown["viewer_count"]) == ("operator", 0)
+    for _ in range(2):
+        assert operator.delete(f"{theirs}/{made.json['token']}").status_code == 204
+    assert operator.get(theirs).json == []
+    assert operator.get(f"{theirs}/{made.json['token']}").status_code == 404
+    assert [row["event"] for row in audited("session.*")] == ["session.shared", "session.share_revoked"]
+    assert made.json["token"] not in str(audited("session.*"))
+
+
+def test_what_is_not_asked_for_is_modest(operator: Api, theirs: str) -> None:
+    assert operator.post(theirs, json={}).status_code == 201
+    [listed] = operator.get(theirs).json
+    assert (listed["permission"], listed["max_viewers"]) == ("read-only", 5)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("permission", "everything"),
+        ("ttl_minutes", 4),
+        ("ttl_minutes", 1441),
+        ("max_viewers", 0),
+        ("max_viewers", 51),
+        ("max_viewers", "many"),
+    ],
+)
+def test_a_wrong_wish_is_refused_by_name(operator: Api, theirs: str, member: str, value: object) -> None:
+    answer = operator.post(theirs, json={member: value})
+    assert answer.status_code == 422
+    assert answer.json["error"].startswith(member)
+    assert operator.get(theirs).json == []
+
+
+def test_a_session_is_shared_by_its_user_or_who_manages_sessions(admin: Api, viewer: Api, theirs: str) -> None:
+    token = admin.post(theirs, json={}).json["token"]
+    for answer in (
+        viewer.post(theirs, json={}),
+        viewer.get(theirs),
+        viewer.get(f"{theirs}/{token}"),
+        viewer.delete(f"{theirs}/{token}"),
+        viewer.delete(theirs),
+        viewer.get(theirs.replace("/share", "/viewers")),
+    ):
+        assert answer.status_code == 404
+    assert len(admin.get(theirs).json) == 1
+
+
+def test_a_token_belongs_to_its_session(operator: Api, theirs: str, database: Database) -> None:
+    other = f"/api/sessions/{make_session(database, user_id=operator.user_id, username='operator')}/share"
+    token = operator.post(theirs, json={}).json["token"]
+    assert operator.delete(f"{other}/{token}").status_code == 404
+    assert len(operator.get(theirs).json) == 1
+
+
+def test_an_ended_session_has_no_shares(operator: Api, theirs: str, database: Database) -> None:
+    operator.post(theirs, json={})
+    with database.transaction() as tx:
+        sessions.end(tx, UUID(theirs.split("/")[3]), 1, "logged out")
+    assert operator.post(theirs, json={}).status_code == 409
+    assert operator.get(theirs).json == []
+
+
+def test_links_lead_to_the_page_that_is_there(operator: Api, theirs: str, services: Services) -> None:
+    made = operator.post(theirs, json={}).json
+    assert made["share_url"] == f"http://localhost/share#{made['token']}"
+    services.settings = services.settings.model_copy(update={"terminal_web_dir": Path("/usr/share/netstacks-terminal")})
+    made = operator.post(theirs, json={}).json
+    assert made["share_url"] == f"http://localhost/terminal/#share={made['token']}"
+
+
+def test_nobody_watches_a_session_that_nobody_holds(operator: Api, theirs: str) -> None:
+    assert operator.get(theirs.replace("/share", "/viewers")).json == {"items": []}
+
+
+def test_the_share_page_asks_for_no_log_in(anonymous: Api) -> None:
+    assert anonymous.get("/share").status_code == 200
