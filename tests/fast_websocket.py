@@ -65,7 +65,10 @@ class FastWebSocket:
         messages = self._parse()  # What came with the handshake needs no reading.
         if messages:
             return messages
-        data = self._socket.recv(max_bytes)
+        try:
+            data = self._socket.recv(max_bytes)
+        except ConnectionResetError:
+            data = b""
         if not data:
             self.close_code = 1006
             raise EOFError

@@ -102,17 +102,27 @@ class WebSocket:
         self._send_frame(self._protocol.send_ping, payload)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Ends the connection within CLOSE_TIMEOUT_SECS, with a close frame the first time; never raises.
+        """Ends the connection with a close frame the first time, behind what was sent before; never raises.
 
-        A peer that does not read by then is cut off. Messages not received by now are dropped.
+        A slow reader is waited for; a peer that takes nothing for CLOSE_TIMEOUT_SECS is cut off. Messages not received
+        by now are dropped.
         """
         text = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
-        with contextlib.suppress(_TimeIsUp), greenlets.deadline(CLOSE_TIMEOUT_SECS, _TimeIsUp()):
+        watchdog = greenlets.spawn("websocket-close", self._abort_when_stuck)
+        try:
             with contextlib.suppress(ConnectionClosed):  # It is closing already.
                 self._send_frame(self._protocol.send_close, code, text)
             while self._protocol.state is not State.CLOSED:
-                self._read(CLOSE_TIMEOUT_SECS)
+                self._read(_IDLE_SECS)
                 self._frames.clear()
+        finally:
+            watchdog.kill(block=False)
+            self.abort()
+
+    def _abort_when_stuck(self) -> None:
+        delivered = -1
+        while delivered < (delivered := self.delivered_bytes()):
+            greenlets.sleep(CLOSE_TIMEOUT_SECS)
         self.abort()
 
     def abort(self) -> None:

@@ -121,6 +121,9 @@ class Client:
         self._token = uuid.UUID(int=0)
         self._leaves_at = 0.0
 
+    def __str__(self) -> str:
+        return f"{self._habit.name}, session {self.session_id}, {self.stream.size} bytes, {self.resumes} resumes"
+
     def open(self) -> None:
         """Logs in and starts the device's program."""
         self._connect(epoch=0, offset=0)
@@ -185,8 +188,7 @@ class Client:
     def hurry(self) -> None:
         """From now on it reads as fast as it can."""
         self._is_in_a_hurry = True
-        if not self.has_ended:
-            self.socket.limit_receive_buffer(1024 * 1024)
+        self.socket.limit_receive_buffer(1024 * 1024)
         self.rests_until = 0.0
 
 
@@ -218,9 +220,10 @@ class Swarm:
     def _read(self, client: Client) -> None:
         try:
             client.read()
-        except (EOFError, ConnectionResetError):
+        except EOFError:
             self._selector.unregister(client.socket)
             client.socket.close()
+            assert client.stream.has_ended, f"{client}: closed with {client.socket.close_code} in the middle"
             return
         if client.rests_until > time.monotonic():
             self._selector.unregister(client.socket)

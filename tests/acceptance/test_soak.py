@@ -113,7 +113,7 @@ def _finish(swarm: Swarm) -> None:
         client.hurry()
 
     def has_ended() -> bool:
-        assert time.monotonic() < gives_up_at, [client for client in swarm.clients if not client.has_ended]
+        assert time.monotonic() < gives_up_at, [str(client) for client in swarm.clients if not client.has_ended]
         return all(client.has_ended for client in swarm.clients)
 
     swarm.run(has_ended)
@@ -127,7 +127,7 @@ def _check_recordings(clients: list[Client], database: Database) -> None:
             sha256 = hashlib.sha256()
             chunks = recordings.chunks(database, uuid.UUID(client.session_id))
             assert verify(_passed_to(sha256.update, chunks)) is None
-            assert sha256.digest() == client.stream.sha256.digest(), client
+            assert sha256.digest() == client.stream.sha256.digest(), str(client)
     finally:
         database.close()
 

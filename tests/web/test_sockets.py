@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from netstacks.web.websocket import CLOSE_TIMEOUT_SECS
 from tests.controller import until
 from tests.web.websocket_peer import (
     ACCEPT,
@@ -330,6 +332,21 @@ def test_client_that_is_sending_is_not_reset_by_a_close(server: WebSocketServer)
         peer.send(frame(BINARY, b"x" * 100_000))
     peer.send(frame(CLOSE, (4001).to_bytes(2, "big")))
     assert peer.at_end()
+    peer.close()
+
+
+def test_slow_reader_gets_everything_before_the_close(server: WebSocketServer) -> None:
+    pieces = 8
+    size = pieces * 50_000
+    peer = Peer(server.port, f"/farewell/{size}", receive_buffer_bytes=4096)
+    assert peer.receive().opcode == PING
+    head = bytes([0x80 | BINARY, 127]) + size.to_bytes(8, "big")
+    assert peer.exactly(len(head)) == head
+    for _ in range(pieces):
+        time.sleep(CLOSE_TIMEOUT_SECS / 4)
+        peer.send(frame(PONG, b"in the middle of it"))
+        assert peer.exactly(size // pieces) == b"x" * (size // pieces)
+    assert peer.receive().close_code == 4001
     peer.close()
 
 

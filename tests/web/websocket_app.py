@@ -158,6 +158,14 @@ def closes(ws: WebSocket, code: int) -> None:
     ws.close(code, "because " + "é" * 100)
 
 
+@sock.route("/farewell/<int:size>")
+def farewell(ws: WebSocket, size: int) -> None:
+    """Sends one message and closes while it is still on its way."""
+    ws.ping(b"in the middle of it")
+    ws.send(b"x" * size)
+    ws.close(4001, "the end")
+
+
 def _authorise(door: str) -> str:
     if request.headers.get("X-Pass") != door:
         raise Forbidden("this is not your door")

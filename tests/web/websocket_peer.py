@@ -60,20 +60,20 @@ class Peer:
         self.socket.sendall(handshake(path) + glued)
         self.answer = ""
         while not self.answer.endswith("\r\n\r\n"):
-            self.answer += self._exactly(1).decode()
+            self.answer += self.exactly(1).decode()
 
     def send(self, *frames: bytes) -> None:
         self.socket.sendall(b"".join(frames))
 
     def receive(self) -> Received:
         """The server's next frame, which must be whole, not fragmented and not masked."""
-        first, size = self._exactly(2)
+        first, size = self.exactly(2)
         assert first & 0xF0 == 0x80, f"not a whole frame: {first:#x}"
         if size == 126:
-            size = int.from_bytes(self._exactly(2), "big")
+            size = int.from_bytes(self.exactly(2), "big")
         elif size == 127:
-            size = int.from_bytes(self._exactly(8), "big")
-        return Received(first & 0x0F, self._exactly(size))
+            size = int.from_bytes(self.exactly(8), "big")
+        return Received(first & 0x0F, self.exactly(size))
 
     def at_end(self) -> bool:
         """Waits for the server to close TCP, orderly and without sending anything more."""
@@ -82,7 +82,8 @@ class Peer:
     def close(self) -> None:
         self.socket.close()
 
-    def _exactly(self, size: int) -> bytes:
+    def exactly(self, size: int) -> bytes:
+        """The next `size` bytes, whatever they are."""
         chunks = []
         while size:
             chunk = self.socket.recv(min(size, 8192))
