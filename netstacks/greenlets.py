@@ -87,13 +87,16 @@ class deadline:  # noqa: N801 - used as a function, a class because it stands in
 
 
 class Watch:
-    """Waits for one descriptor, for one greenlet at a time, and can be woken by others."""
+    """Waits for one descriptor, for one greenlet or callback at a time, and can be woken by others."""
+
+    __slots__ = ("_callback", "_closed", "_descriptor", "_hub", "_waiter", "_watchers", "_woken")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._hub = gevent.get_hub()
         self._watchers: dict[int, Any] = {}
         self._waiter: Waiter | None = None
+        self._callback: Callable[[], Any] | None = None
         self._woken = False
         self._closed = False
 
@@ -112,22 +115,39 @@ class Watch:
             if not self._closed:
                 watcher.stop()
 
+    def call(self, callback: Callable[[], Any]) -> None:
+        """Like `wait` for reading, without a greenlet: the hub calls `callback`, which must not wait, once."""
+        self._callback = callback
+        if self._woken or self._closed:
+            self.wake()
+        else:
+            self._watcher(_READ).start(self._call_back)
+
+    def _call_back(self) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._woken = False
+            if not self._closed:
+                self._watcher(_READ).stop()
+            callback()
+
     def _watcher(self, events: int) -> Any:
         if events not in self._watchers:
             self._watchers[events] = self._hub.loop.io(self._descriptor, events)
         return self._watchers[events]
 
     def wake(self) -> None:
-        if self._waiter is None:
-            self._woken = True
-        else:
+        if self._waiter is not None:
             self._hub.loop.run_callback(self._waiter.switch, None)
+        elif self._callback is not None:
+            self._hub.loop.run_callback(self._call_back)
+        else:
+            self._woken = True
 
     def close(self) -> None:
         """Wakes who waits, for good; to be called before the descriptor is closed."""
         self._closed = True
-        if self._waiter is not None:
-            self.wake()
+        self.wake()
         for watcher in self._watchers.values():
             watcher.stop()
             watcher.close()

@@ -1,6 +1,7 @@
 """Spawning, deadlines and periodic work."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -58,8 +59,16 @@ def test_a_failed_round_does_not_end_the_period() -> None:
     assert {entry["event"] for entry in logs} >= {"periodic.failed"}
 
 
-def test_a_watch_is_woken_by_others() -> None:
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
     reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_watch_is_woken_by_others(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
     watch = greenlets.Watch(reader)
     waiting = greenlets.spawn("waiting", watch.wait, read=True)
     greenlets.sleep(0)
@@ -70,5 +79,31 @@ def test_a_watch_is_woken_by_others() -> None:
     os.write(writer, b"x")
     watch.wait(read=True)
     watch.close()
-    os.close(reader)
-    os.close(writer)
+
+
+def test_a_watch_calls_once_for_each_call(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    watch = greenlets.Watch(reader)
+    calls: list[str] = []
+    for occasion, happen in (
+        ("output", lambda: os.write(writer, b"x")),
+        ("more of it", lambda: None),
+        ("a wake-up", lambda: (os.read(reader, 2), watch.wake())),
+        ("the end", watch.close),
+    ):
+        watch.call(lambda occasion=occasion: calls.append(occasion))
+        happen()
+        greenlets.sleep(0.02)
+    assert calls == ["output", "more of it", "a wake-up", "the end"]
+
+
+def test_a_watch_that_nobody_waits_on_remembers_one_wake_up(pipe: tuple[int, int]) -> None:
+    watch = greenlets.Watch(pipe[0])
+    calls: list[bool] = []
+    watch.wake()
+    watch.call(lambda: calls.append(True))
+    greenlets.sleep(0.02)
+    watch.call(lambda: calls.append(True))
+    greenlets.sleep(0.02)
+    assert len(calls) == 1
+    watch.close()

@@ -136,16 +136,20 @@ class Session:
             rows=self.rows,
         )
 
-    def start(self) -> None:
-        greenlets.spawn(f"session-reader-{self.id}", self._read_device)
-
     # The device's side.
+
+    def start(self) -> None:
+        """Reads the device from now on."""
+        greenlets.spawn(f"session-reader-{self.id}", self._read_device)
 
     def _read_device(self) -> None:
         try:
             while self.is_live:
                 self._wait_for_room()
                 data = self._transport.read(READ_BYTES)
+                if data is None:
+                    self._transport.call_when_readable(self.start)
+                    return
                 if not data:
                     break
                 self.output.append(data, keep_from=self.recording.stored_offset)

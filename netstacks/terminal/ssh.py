@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ssh import options
 from ssh.channel import Channel
@@ -26,6 +27,8 @@ _KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
 _MORE_BYTES = 1024
 # How long the device has for telling how its shell has ended.
 _EXIT_STATUS_SECS = 0.5
+# So long a reader waits before its greenlet ends: an idle terminal keeps none.
+_SILENCE_SECS = 5.0
 # What one call of libssh takes of what is typed.
 _WRITE_BYTES = 32 * 1024
 
@@ -192,7 +195,7 @@ class Shell:
         self._writable: greenlets.Watch | None = None
         self.close_reason = "the device closed the connection"
 
-    def read(self, max_bytes: int) -> bytes:
+    def read(self, max_bytes: int) -> bytes | None:
         pieces: list[bytes] = []
         size = 0
         while not self._connection.is_closed:
@@ -211,8 +214,15 @@ class Shell:
                     continue
             if pieces:
                 break
-            self._connection.watch.wait(read=True)
+            try:
+                with greenlets.deadline(_SILENCE_SECS, TimeoutError()):
+                    self._connection.watch.wait(read=True)
+            except TimeoutError:
+                return None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def call_when_readable(self, callback: Callable[[], Any]) -> None:
+        self._connection.watch.call(callback)
 
     def _note_exit(self) -> None:
         status = self._channel.get_exit_status()
@@ -257,6 +267,8 @@ class Shell:
         if not room:
             return 0  # libssh would wait for the device's window, and the whole process with it.
         _, written = self._channel.write(data[:room])
+        # Writing, libssh takes in what has come, too, and the reader's descriptor does not tell of it any more.
+        self._connection.watch.wake()
         return max(0, int(written))
 
     def _take_news(self) -> None:
@@ -267,7 +279,6 @@ class Shell:
 
     def _flush(self) -> None:
         while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
-            # It has looked at what has come, too, of which the reader's descriptor does not tell any more.
             self._connection.watch.wake()
             self._wait(write=True)
 

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,10 @@ class Device:
         self.size = (0, 0)
         self.reads = 0
         self.close_reason = "the device closed the connection"
+        self.is_watched = False
         self._output = b""
         self._closed = False
+        self._silent = False
         self._changed = greenlets.Event()
         self._takes = greenlets.Event()
         self._takes.set()
@@ -46,13 +49,29 @@ class Device:
         self._closed = True
         self._changed.set()
 
-    def read(self, max_bytes: int) -> bytes:
+    def falls_silent(self) -> None:
+        """The next read gives up waiting."""
+        self._silent = True
+        self._changed.set()
+
+    def read(self, max_bytes: int) -> bytes | None:
         while not self._output and not self._closed:
             self._changed.clear()
+            if self._silent:
+                self._silent = False
+                return None
             self._changed.wait()
         self.reads += 1
         data, self._output = self._output[:max_bytes], self._output[max_bytes:]
         return data
+
+    def call_when_readable(self, callback: Callable[[], Any]) -> None:
+        def call(_: greenlets.Event) -> None:
+            self._changed.unlink(call)
+            callback()
+
+        self._changed.rawlink(call)
+        self.is_watched = True
 
     def try_write(self, data: bytes) -> int:
         if not self._takes.is_set():
@@ -209,6 +228,17 @@ def test_what_the_device_says_reaches_the_client_and_what_is_typed_the_device(ro
     room.session.input(attachment, b"show ver\r")
     until(lambda: room.device.typed)
     assert room.device.typed == room.recording.typed == b"show ver\r"
+
+
+def test_a_silent_device_keeps_no_reader_and_is_heard_again(room: Room) -> None:
+    client, _ = room.attach()
+    for _ in range(2):
+        room.device.is_watched = False
+        room.device.falls_silent()
+        until(lambda: room.device.is_watched)
+        room.device.says(b"again")
+    until(lambda: client.payload() == b"againagain")
+    assert not room.gone
 
 
 def test_a_paste_that_the_device_takes_slowly_holds_up_no_reader(room: Room) -> None:

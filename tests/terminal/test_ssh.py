@@ -76,15 +76,15 @@ def read_until(shell: Shell, end: bytes) -> bytes:
     output = b""
     while end not in output:
         piece = shell.read(65536)
-        assert piece, f"{shell.close_reason} before {end!r}: {output[-300:]!r}"
-        output += piece
+        assert piece != b"", f"{shell.close_reason} before {end!r}: {output[-300:]!r}"
+        output += piece or b""
     return output
 
 
 def read_to_the_end(shell: Shell) -> bytes:
     output = b""
-    while piece := shell.read(65536):
-        output += piece
+    while (piece := shell.read(65536)) != b"":
+        output += piece or b""
     return output
 
 
@@ -211,6 +211,24 @@ def test_a_device_that_nobody_reads_is_held_back(key: SshTarget, folder: Path) -
             shell.read(65536)
         while rounds() == now:
             shell.read(65536)
+
+
+def test_a_shell_that_fell_silent_calls_when_it_speaks(key: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "_SILENCE_SECS", 0.2)
+    with quiet(key) as shell:
+        while shell.read(65536) is not None:
+            pass
+        speaks = greenlets.Event()
+        shell.call_when_readable(speaks.set)
+        greenlets.sleep(0.1)
+        assert not speaks.is_set()
+        shell.write(b"sleep 0.3; echo he''re\n")
+        assert speaks.wait(10)
+        assert read_until(shell, b"here\n") == b"here\n"
+        shell.call_when_readable(speaks.clear)
+        shell.close()
+        greenlets.sleep(0)
+        assert not speaks.is_set()
 
 
 def test_a_long_paste_into_a_device_that_does_not_read_arrives_whole(key: SshTarget, folder: Path) -> None:
