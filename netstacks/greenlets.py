@@ -63,7 +63,7 @@ def _log_crash(greenlet: Greenlet) -> None:
 
 
 def in_thread(function: Callable[..., Result], *args: Any) -> Result:
-    """Runs `function` in a native thread while other greenlets go on: for C code that computes without the GIL."""
+    """Runs `function` in a native thread while other greenlets go on: for what would compute too long in one piece."""
     result: Result = gevent.get_hub().threadpool.apply(function, args)
     return result
 

@@ -17,6 +17,7 @@ from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.recorder import Recording
 from netstacks.terminal.transport import Transport
+from netstacks.terminal.typist import Typist
 
 log = structlog.get_logger()
 
@@ -25,9 +26,6 @@ READ_BYTES = 64 * 1024
 # pauses would be taken for a slow network by the device's congestion control.
 _BURST_BYTES = 1024
 _BURST_PAUSE_SECS = 0.0005
-# What was typed or pasted and the device has not taken yet; the client is read on meanwhile, so that its pings are
-# answered while a slow device takes a long paste.
-TYPED_BYTES = 1024 * 1024
 
 
 class State(Enum):
@@ -105,9 +103,7 @@ class Session:
         self._hooks = hooks
         self._room = greenlets.Event()
         self._told_held = False
-        self._typed = bytearray()
-        self._typing = False
-        self._typed_room = greenlets.Event()
+        self._typist = Typist(facts.id, transport)
 
     @property
     def id(self) -> UUID:
@@ -232,42 +228,12 @@ class Session:
         self._hooks.on_detach(self, attachment)
 
     def input(self, attachment: Attachment, data: bytes) -> None:
-        """Types into the device; waits only while TYPED_BYTES are before it."""
-        while self.is_live and len(self._typed) >= TYPED_BYTES:
-            self._typed_room.clear()
-            self._typed_room.wait(1.0)
+        """Types into the device; waits only while a megabyte is before it."""
+        self._typist.wait_for_room()
         if attachment in self.attachments and self.is_live:
             # A key is on its way before anything else is done about it.
-            taken = 0 if self._typing else self._try_type(data)
+            self._typist.type(data)
             self.recording.input(data)
-            if taken < len(data):
-                self._typed += data[taken:]
-                if not self._typing:
-                    self._typing = True
-                    greenlets.spawn(f"session-typist-{self.id}", self._type)
-
-    def _try_type(self, data: bytes) -> int:
-        try:
-            return self._transport.try_write(data)
-        except DeviceError as error:
-            self._input_lost(error)
-            return len(data)
-
-    def _type(self) -> None:
-        try:
-            while self._typed and self.is_live:
-                data = bytes(self._typed)
-                self._typed.clear()
-                self._typed_room.set()
-                self._transport.write(data)
-        except DeviceError as error:
-            self._input_lost(error)
-        finally:
-            self._typing = False
-
-    def _input_lost(self, error: DeviceError) -> None:
-        # The reader sees the end of the connection too, and says why.
-        log.info("session.input_lost", session_id=str(self.id), error=str(error))
 
     def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
         """The controlling terminal's window is the device's; a viewer's is its own affair."""
@@ -311,6 +277,7 @@ class Session:
             return False
         self._become(state)
         self.end_reason = reason
+        self._typist.stop()
         self._transport.close()
         self._room.set()
         return True

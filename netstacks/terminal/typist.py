@@ -1,0 +1,70 @@
+"""What is typed, on its way to the device: at once when the device takes it, or in its turn."""
+
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError
+from netstacks.terminal.transport import Transport
+
+log = structlog.get_logger()
+
+# What was typed or pasted and the device has not taken yet; the client is read on meanwhile, so that its pings are
+# answered while a slow device takes a long paste.
+TYPED_BYTES = 1024 * 1024
+
+
+class Typist:
+    """Types for all attachments of a session, in the order of their calls."""
+
+    def __init__(self, session_id: UUID, transport: Transport) -> None:
+        self._session_id = session_id
+        self._transport = transport
+        self._waiting = bytearray()
+        self._room = greenlets.Event()
+        self._typing = False
+        self._stopped = False
+
+    def wait_for_room(self) -> None:
+        """Waits while TYPED_BYTES are before the next key."""
+        while not self._stopped and len(self._waiting) >= TYPED_BYTES:
+            self._room.clear()
+            self._room.wait(1.0)
+
+    def type(self, data: bytes) -> None:
+        """Types what the device takes now; a greenlet types the rest."""
+        taken = 0 if self._typing else self._try_type(data)
+        if taken < len(data):
+            self._waiting += data[taken:]
+            if not self._typing:
+                self._typing = True
+                greenlets.spawn(f"session-typist-{self._session_id}", self._type)
+
+    def stop(self) -> None:
+        """Types no more; to be called before the transport is closed."""
+        self._stopped = True
+        self._room.set()
+
+    def _try_type(self, data: bytes) -> int:
+        try:
+            return self._transport.try_write(data)
+        except DeviceError as error:
+            self._lost(error)
+            return len(data)
+
+    def _type(self) -> None:
+        try:
+            while self._waiting and not self._stopped:
+                data = bytes(self._waiting)
+                self._waiting.clear()
+                self._room.set()
+                self._transport.write(data)
+        except DeviceError as error:
+            self._lost(error)
+        finally:
+            self._typing = False
+
+    def _lost(self, error: DeviceError) -> None:
+        # The reader sees the end of the connection too, and says why.
+        log.info("session.input_lost", session_id=str(self._session_id), error=str(error))
