@@ -21,6 +21,7 @@ check: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/python -m bench.terminal
+	$(BIN)/python -m bench.cluster
 
 format: .venv/.installed
 	$(BIN)/ruff format .

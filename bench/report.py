@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-STACKS = ("netstacks", "webssh", "ssh", "flask")
-
 
 @dataclass(frozen=True)
 class Target:
@@ -43,9 +41,10 @@ class Row:
 
 
 class Results:
-    """Samples by row and stack."""
+    """Samples by row and stack; the first of the stacks is ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, *stacks: str) -> None:
+        self._stacks = stacks
         self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
 
     def add(self, row: str, stack: str, value: float) -> None:
@@ -53,11 +52,11 @@ class Results:
 
     def table(self, rows: Iterable[Row]) -> str:
         """One line a row that was measured, in the order of `rows`."""
-        measured = [row for row in rows if any((row.name, stack) in self._samples for stack in STACKS)]
+        measured = [row for row in rows if any((row.name, stack) in self._samples for stack in self._stacks)]
         width = max(len(f"{row.name}, {row.unit}") for row in measured)
-        lines = [" " * width + "".join(f"{stack:>11}" for stack in STACKS)]
+        lines = [" " * width + "".join(f"{stack:>11}" for stack in self._stacks)]
         for row in measured:
-            values = "".join(f"{self._median(row.name, stack):>11}" for stack in STACKS)
+            values = "".join(f"{self._median(row.name, stack):>11}" for stack in self._stacks)
             verdicts = "; ".join(self._judge(row, target) for target in row.targets)
             lines.append(f"{f'{row.name}, {row.unit}':<{width}}{values}   {verdicts}".rstrip())
         return "\n".join(lines)
@@ -67,4 +66,4 @@ class Results:
         return f"{statistics.median(samples):.4g}" if samples else "-"
 
     def _judge(self, row: Row, target: Target) -> str:
-        return target.judge(self._samples[row.name, STACKS[0]], self._samples.get((row.name, target.peer), []))
+        return target.judge(self._samples[row.name, self._stacks[0]], self._samples.get((row.name, target.peer), []))

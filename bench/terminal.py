@@ -76,7 +76,7 @@ class Bench:
 
     def __init__(self, plan: Plan, resources: ExitStack) -> None:
         self._plan = plan
-        self.results = Results()
+        self.results = Results("netstacks", "webssh", "ssh", "flask")
         self._postgres = Postgres().start()
         resources.callback(self._postgres.destroy)
         # What is started from here on is the client or the device, until it is pinned elsewhere.

@@ -1,5 +1,6 @@
 """A real PostgreSQL server for tests: started, stopped, killed, frozen and thawed at will."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -96,12 +97,15 @@ class Postgres:
         return [self._process.pid, *map(int, children.split())]
 
     def freeze(self) -> None:
-        for pid in self._backends():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
         for pid in self._backends():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # A backend may end at any time.
+                os.kill(pid, number)
 
     def destroy(self) -> None:
         if self._process is not None:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 
 from netstacks import greenlets
@@ -17,6 +18,9 @@ CHUNK_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
 # More than this on its way would only make an interrupt key wait behind it.
 BUFFER_BYTES = 256 * 1024
+# Small pieces that come this soon after each other are let gather: moved one by one they cost several times as much.
+_SMALL_BYTES = 16 * 1024
+_BURST_PAUSE_SECS = 0.0005
 # When one side has ended, the other may finish what it is saying for so long.
 LINGER_SECS = 2.0
 _KEEPALIVE_IDLE_SECS, _KEEPALIVE_INTERVAL_SECS, _KEEPALIVE_PROBES = 15, 5, 3
@@ -73,20 +77,24 @@ def _move(source: socket.socket, sink: socket.socket) -> None:
     """In the kernel, through a pipe; a full sink holds the source back."""
     readable, writable = greenlets.Watch(source.fileno()), greenlets.Watch(sink.fileno())
     try:
+        moved_at = 0.0
         while True:
             readable.wait(read=True)
             with _pipe() as (outlet, inlet):
                 try:
-                    waiting = os.splice(source.fileno(), inlet, CHUNK_BYTES, flags=os.SPLICE_F_NONBLOCK)
+                    size = waiting = os.splice(source.fileno(), inlet, CHUNK_BYTES, flags=os.SPLICE_F_NONBLOCK)
                 except BlockingIOError:
                     continue
-                if not waiting:
+                if not size:
                     return
                 while waiting:
                     try:
                         waiting -= os.splice(outlet, sink.fileno(), waiting, flags=os.SPLICE_F_NONBLOCK)
                     except BlockingIOError:
                         writable.wait(write=True)
+            before, moved_at = moved_at, time.monotonic()
+            if size < _SMALL_BYTES and moved_at - before < _BURST_PAUSE_SECS:
+                greenlets.sleep(_BURST_PAUSE_SECS)
     finally:
         readable.close()
         writable.close()
