@@ -1,4 +1,4 @@
-/** The frames of `/ws/ssh`: one binary message each, one type byte and a payload (wire contract 6.2). */
+/** The frames of `/ws/ssh` and `/ws/shared`: one binary message each, one type byte and a payload (wire contract 6.2). */
 
 export const DATA = 0x01;
 export const RESIZE = 0x02;
@@ -13,6 +13,7 @@ const DATA_LIMIT_BYTES = 32 * 1024;
 const decoder = new TextDecoder();
 
 export const ping = () => Uint8Array.of(PING);
+export const pong = () => Uint8Array.of(PONG);
 
 /** `size` is `{cols, rows}`. */
 export function resize(size) {
@@ -21,6 +22,12 @@ export function resize(size) {
   frame.setUint16(1, size.cols);
   frame.setUint16(3, size.rows);
   return frame.buffer;
+}
+
+/** What a Resize frame says. */
+export function size(payload) {
+  const view = new DataView(payload.buffer, payload.byteOffset);
+  return { cols: view.getUint16(0), rows: view.getUint16(2) };
 }
 
 /** The bytes as Data frames of at most 32 KiB each: a large paste becomes several. */

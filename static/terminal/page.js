@@ -3,12 +3,14 @@
 import { api, isLoggedIn } from "../api.js";
 import { ask } from "../dialogs.js";
 import { renewLogin } from "../login.js";
+import { Sharing } from "../share/sharing.js";
 import { Connection, NEW_PLACE } from "./connection.js";
 import { chooseCredential, findCredential } from "./credentials.js";
 import { watchHostKeys } from "./hostkeys.js";
 import { forget, recall, remember } from "./memory.js";
 import { Screen } from "./screen.js";
 import { StatusBar } from "./status.js";
+import { describe } from "./words.js";
 
 const BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024;
 const RED = 31;
@@ -23,14 +25,20 @@ const startPlace = { ...NEW_PLACE, sessionId: session?.id, token: session?.token
 let credentialId = remembered?.credentialId ?? usualCredentialId;
 let isWatching = false;
 
-const status = new StatusBar(device, {
+const status = new StatusBar(device.name, describe, {
   reconnect: () => connection.open(),
   take: () => connection.open(),
   retry: start,
   new: startNew,
   choose: changeCredential,
+  share: () => sharing.open().then(() => screen.focus()),
   end: endSession,
   replay: () => window.open(`/sessions/${connection.place.sessionId}/replay`),
+});
+
+const sharing = new Sharing((count) => {
+  const watching = count ? ` (${count} watching)` : "";
+  document.querySelector("[data-offer=share]").textContent = `Share${watching}`;
 });
 
 const screen = new Screen(document.getElementById("screen"), {
@@ -93,7 +101,9 @@ async function endSession() {
 function changed(state) {
   status.show(state);
   if (state.name === "connecting") watch();
-  if (state.name === "connected") screen.focus();
+  if (state.name !== "connected") return;
+  sharing.follow(state.sessionId);
+  screen.focus();
 }
 
 function moved(place) {

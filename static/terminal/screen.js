@@ -15,21 +15,20 @@ const LINE_HEIGHT = 1.15;
 const encoder = new TextEncoder();
 
 export class Screen {
-  /** `onInput(bytes)` for what is typed or pasted, `onResize({cols, rows})`, `onLeave()` for the key that leaves it. */
+  /**
+   * `onInput(bytes)` for what is typed or pasted, `onLeave()` for the key that leaves it. With `onResize({cols, rows})`
+   * it takes the size of its element, without it keeps its own.
+   */
   constructor(element, { onInput, onResize, onLeave }) {
     this.terminal = new Terminal({
       theme: THEME, fontFamily: FONT, fontSize: 14, lineHeight: LINE_HEIGHT, scrollback: 10_000, cursorBlink: true,
     });
     this.unwrittenBytes = 0;
-    const fit = new FitAddon();
-    this.terminal.loadAddon(fit);
     this.terminal.open(element);
     this.terminal.onData((text) => onInput(encoder.encode(text)));
     this.terminal.onBinary((text) => onInput(Uint8Array.from(text, (character) => character.charCodeAt(0))));
     this.terminal.attachCustomKeyEventHandler((event) => this.#isTerminalKey(event, onLeave));
-    fit.fit();
-    this.terminal.onResize(onResize);
-    new ResizeObserver(() => fit.fit()).observe(element);
+    if (onResize) this.#fill(element, onResize);
   }
 
   get size() {
@@ -53,6 +52,14 @@ export class Screen {
 
   focus() {
     this.terminal.focus();
+  }
+
+  #fill(element, onResize) {
+    const fit = new FitAddon();
+    this.terminal.loadAddon(fit);
+    fit.fit();
+    this.terminal.onResize(onResize);
+    new ResizeObserver(() => fit.fit()).observe(element);
   }
 
   #isTerminalKey(event, onLeave) {

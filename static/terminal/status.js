@@ -1,14 +1,16 @@
 /** The status bar: the state in words, a countdown where there is one, and the buttons that the state offers. */
 
-import { describe } from "./words.js";
-
 const HINT_MS = 3_000;
 const TICK_MS = 500;
 
 export class StatusBar {
-  /** `actions` maps the name of each button (`data-offer`) to what it does. */
-  constructor(device, actions) {
-    this.title = device.name;
+  /**
+   * `describe(state, now)` gives `{text, detail, tone, offers}`; `actions` maps the name of each button (`data-offer`)
+   * to what it does.
+   */
+  constructor(title, describe, actions) {
+    this.title = title;
+    this.describe = describe;
     this.state = { name: "connecting" };
     this.buttons = [...document.querySelectorAll("[data-offer]")];
     for (const button of this.buttons) button.addEventListener("click", actions[button.dataset.offer]);
@@ -33,7 +35,7 @@ export class StatusBar {
   }
 
   #render() {
-    const { text, detail = "", tone, offers } = describe(this.state, Date.now());
+    const { text, detail = "", tone, offers } = this.describe(this.state, Date.now());
     document.body.dataset.tone = tone;
     document.title = `${tone === "good" ? "" : `(${text}) `}${this.title}`;
     write("state", text);

@@ -14,7 +14,7 @@ export function describe(state, now) {
         text: "Connected",
         detail: `session ${state.sessionId.slice(0, 8)}, since ${clock(state.since)}`,
         tone: "good",
-        offers: ["end"],
+        offers: ["share", "end"],
       };
     case "waiting":
       return { text: state.why, detail: `Reconnecting in ${secondsTo(state.until, now)} s`, tone: "lost", offers: ["reconnect"] };

@@ -1,0 +1,46 @@
+/** The share page: whoever has the link sees the terminal, and types if the link says so. No log-in. */
+
+import { StatusBar } from "../terminal/status.js";
+import { Mirror } from "./mirror.js";
+import { Viewing } from "./viewing.js";
+import { describe } from "./words.js";
+
+const BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024;
+
+const curtain = document.getElementById("curtain");
+// In the fragment, so that it is in no server's log.
+const token = location.hash.slice(1);
+
+const status = new StatusBar("Shared terminal", describe, { retry: () => viewing.open() });
+
+const screen = new Mirror(document.getElementById("screen"), {
+  onInput: (bytes) => viewing.send(bytes) || status.hint("You may watch, not type"),
+  onLeave: () => status.focus(),
+});
+
+const viewing = new Viewing(token, { onState: changed, onJoined: joined, onOutput: draw, onWindow: (size) => screen.become(size) });
+
+function joined(info) {
+  document.getElementById("device").textContent = info.device;
+  status.title = info.device;
+  screen.reset();
+  screen.become(info);
+}
+
+/** Without a screen to look at, what happened is said in its place. */
+function changed(state) {
+  const { text, detail, tone } = describe(state, Date.now());
+  curtain.hidden = viewing?.info != null || tone !== "over";
+  curtain.querySelector("h2").textContent = text;
+  curtain.querySelector("p").textContent = detail;
+  status.show(state);
+  if (state.name === "watching") screen.focus();
+}
+
+function draw(bytes) {
+  screen.write(bytes);
+  if (screen.unwrittenBytes > BACKLOG_LIMIT_BYTES) viewing.pause("Output comes faster than this browser draws it");
+}
+
+addEventListener("hashchange", () => location.reload());
+viewing.open();

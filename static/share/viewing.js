@@ -1,0 +1,121 @@
+/** A viewer's WebSocket (wire contract 7): joins, comes back by itself when it is lost, and says what it is doing. */
+
+import * as frames from "../terminal/frames.js";
+
+const TICK_MS = 1_000;
+// The server pings every 10 seconds.
+const SILENT_FOR_MS = 35_000;
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 15_000;
+
+const ENDED = 4001;
+const REFUSED = 4002;
+const TAKEN_OVER = 4003;
+
+export class Viewing {
+  /** The callbacks: `onState(state)`, `onJoined(info)` before any output, `onOutput(bytes)`, `onWindow({cols, rows})`. */
+  constructor(token, hooks) {
+    this.token = token;
+    this.hooks = hooks;
+    this.info = null;
+    this.attempts = 0;
+    this.socket = null;
+    this.state = { name: "idle" };
+    setInterval(() => this.#tick(), TICK_MS);
+    addEventListener("online", () => this.state.name === "waiting" && this.open());
+  }
+
+  open() {
+    this.#abandon();
+    this.#show({ name: "joining" });
+    this.error = "";
+    this.heardAt = Date.now();
+    const socket = new WebSocket(this.#url());
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = (message) => this.#received(frames.parse(message.data));
+    socket.onclose = (event) => this.#closed(event);
+    this.socket = socket;
+  }
+
+  /** Sends what was typed; false when nothing may be typed now. */
+  send(bytes) {
+    if (this.state.name !== "watching" || !this.state.mayType) return false;
+    for (const frame of frames.data(bytes)) this.socket.send(frame);
+    return true;
+  }
+
+  /** Leaves, and comes back a little later to the screen of then. */
+  pause(why) {
+    this.#abandon();
+    this.#wait(why);
+  }
+
+  #url() {
+    const url = new URL("/ws/shared", location.href);
+    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    // Under its id a viewer takes its own place again, even while the server has not noticed that it was gone.
+    const former = this.info ? { viewer: this.info.viewer_id } : {};
+    url.search = new URLSearchParams({ share: this.token, offset: "tail", ...former });
+    return url;
+  }
+
+  #received({ type, payload }) {
+    this.heardAt = Date.now();
+    switch (type) {
+      case frames.DATA:
+      case frames.NOTICE:
+        return this.hooks.onOutput(payload);
+      case frames.RESIZE:
+        return this.hooks.onWindow(frames.size(payload));
+      case frames.PING:
+        return this.socket.send(frames.pong());
+      case frames.ERROR:
+        this.error = frames.text(payload);
+        return;
+      case frames.SESSION_INFO:
+        return this.#joined(JSON.parse(frames.text(payload)));
+    }
+  }
+
+  #joined(info) {
+    this.info = info;
+    this.attempts = 0;
+    this.hooks.onJoined(info);
+    this.#show({ name: "watching", mayType: info.permission === "read-write", info });
+  }
+
+  #closed({ code, reason }) {
+    const wasWatching = this.state.name === "watching";
+    this.socket = null;
+    switch (code) {
+      case ENDED:
+        return this.#show({ name: "ended", why: reason });
+      case REFUSED:
+      case TAKEN_OVER:
+        return this.#show({ name: wasWatching ? "stopped" : "refused", why: this.error || reason });
+    }
+    this.#wait(this.error || (wasWatching ? "Connection lost" : "No connection"));
+  }
+
+  #wait(why) {
+    const delay = Math.min(FIRST_DELAY_MS * 2 ** this.attempts++, LONGEST_DELAY_MS);
+    this.#show({ name: "waiting", why, until: Date.now() + delay * (1 + Math.random() / 5) });
+  }
+
+  #tick() {
+    if (this.state.name === "waiting" && Date.now() >= this.state.until) this.open();
+    else if (this.socket && Date.now() - this.heardAt > SILENT_FOR_MS) this.pause("Connection lost");
+  }
+
+  #abandon() {
+    if (!this.socket) return;
+    this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close();
+    this.socket = null;
+  }
+
+  #show(state) {
+    this.state = state;
+    this.hooks.onState(state);
+  }
+}
