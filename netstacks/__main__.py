@@ -6,6 +6,7 @@ import sys
 import click
 
 from netstacks import __version__, settings
+from netstacks.commands.ha import ha_group
 from netstacks.commands.license import license_group
 from netstacks.commands.recordings import recordings_group
 from netstacks.commands.users import users_group
@@ -26,7 +27,7 @@ def check_config() -> None:
         click.echo(f"{name}={value}")
 
 
-for group in (license_group, recordings_group, users_group, vault_group):
+for group in (ha_group, license_group, recordings_group, users_group, vault_group):
     main.add_command(group)
 
 

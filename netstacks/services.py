@@ -21,6 +21,7 @@ from netstacks.instance.dialer import Dialer
 from netstacks.instance.identity import secrets_fingerprint
 from netstacks.instance.lookup import Lookup
 from netstacks.instance.monitor import HealthMonitor
+from netstacks.instance.observer import Observer
 from netstacks.instance.opener import Opener
 from netstacks.instance.openings import Openings
 from netstacks.instance.orphans import Orphans
@@ -116,6 +117,7 @@ class Node:
             broker=self._broker(opener, peers),
             agent=self._agent,
             health=HealthMonitor(self._gather),
+            observer=Observer(self._registry),
             peer_tokens=peer_tokens,
             share_tokens=ShareTokens(settings.jwt_secret),
             outbox=self._outbox,

@@ -50,6 +50,12 @@ def start(worker: Any) -> None:
         finally:
             worker.alive = False
 
+    def on_drain() -> None:
+        draining.set()
+        if worker.cfg.workers == 1:
+            # Who drains an instance wants it to be gone, and gunicorn would start another worker in its place.
+            os.kill(worker.ppid, signal.SIGTERM)
+
     greenlets.spawn("drain", drain)
-    _node.services.agent.on_drain = draining.set
+    _node.services.agent.on_drain = on_drain
     signal.signal(signal.SIGTERM, on_sigterm)

@@ -8,7 +8,7 @@ from uuid import UUID
 # refused: it runs, but with other secrets than the cluster, and takes no sessions.
 InstanceState = Literal["active", "draining", "refused"]
 SessionState = Literal["active", "detached", "ended"]
-EventKind = Literal["joined", "left", "reaped", "claimed", "fenced", "failover", "breaker"]
+EventKind = Literal["joined", "draining", "left", "reaped", "claimed", "fenced", "failover", "breaker"]
 
 
 @dataclass(frozen=True)

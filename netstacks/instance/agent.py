@@ -70,6 +70,7 @@ class Agent:
         self._accepted = False
         self._contact: _Contact | None = None
         self._away = False
+        self._server: str | None = None
         self._heart = greenlets.Periodic("heartbeat", self.heartbeat, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
 
@@ -130,7 +131,8 @@ class Agent:
     def _join(self, pulse: Pulse) -> None:
         """Registers this instance and makes the registry agree with what it really holds."""
         # Set first: whatever fails from here on, in other greenlets too, takes it back.
-        self._contact = _Contact(pulse.server, self._clock())
+        self._contact, former = _Contact(pulse.server, self._clock()), self._server
+        self._server = pulse.server
         self._registry.register(self.me)
         published = self._registry.sessions_of(self.me.id)
         held = self._sessions.records()
@@ -139,7 +141,9 @@ class Agent:
         for stray in published:
             if stray.id not in holding:
                 self._registry.remove(stray.id, self.me.id, stray.epoch)
-        if pulse.state is None:
+        if former is not None and former != pulse.server:
+            self._registry.record_event("failover", self.me.id, sessions=str(len(held)))
+        elif pulse.state is None:
             self._registry.record_event("joined", self.me.id)
         self._away = False
         log.info("instance.joined", instance_id=self.me.id, sessions=len(held), server=pulse.server)
@@ -155,7 +159,10 @@ class Agent:
 
     def _publish(self, records: list[SessionRecord]) -> None:
         answers = self._registry.publish(*records)
-        self._sessions.fence([each.id for each, answer in zip(records, answers, strict=True) if answer == "fenced"])
+        fenced = [each.id for each, answer in zip(records, answers, strict=True) if answer == "fenced"]
+        self._sessions.fence(fenced)
+        for session_id in fenced:
+            self._registry.record_event("fenced", self.me.id, session=str(session_id))
 
     def withdraw(self, session_id: UUID, epoch: int) -> None:
         """Tells the cluster of a session that this instance no longer holds; later, if the registry is away."""

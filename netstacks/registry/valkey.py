@@ -168,17 +168,26 @@ class ValkeyRegistry:
             info = self._client.info()
         except RedisError as error:
             return RegistryStatus("disconnected", error=str(error))
-        version = info.get("valkey_version") or info["redis_version"]
-        details = {name: str(info[figure]) for name, figure in _SHOWN.items() if figure in info}
-        return RegistryStatus("connected", {"version": version, **details})
+        return RegistryStatus("connected", _describe(info))
 
 
-# What the panel shows, and the server's own name for it.
-_SHOWN = {
-    "uptime_secs": "uptime_in_seconds",
-    "role": "role",
-    "replicas": "connected_slaves",
-    "memory": "used_memory_human",
-    "clients": "connected_clients",
-    "append_only": "aof_enabled",
-}
+def _describe(info: dict[str, Any]) -> dict[str, str]:
+    """What operators want to know of INFO."""
+    limit = info.get("maxmemory_human", "0B")
+    details = {
+        "version": str(info.get("valkey_version") or info["redis_version"]),
+        "role": {"master": "primary", "slave": "replica"}.get(info["role"], str(info["role"])),
+        "memory": f"{info['used_memory_human']} of {limit if limit != '0B' else 'unlimited'}",
+        "clients": str(info["connected_clients"]),
+        "persistence": "append-only file" if info.get("aof_enabled") else "none: a restart comes back empty",
+        "replicas": ", ".join(_replicas(info)) or "none",
+    }
+    if "master_host" in info:
+        details["primary"] = f"{info['master_host']}:{info['master_port']}, link {info['master_link_status']}"
+    return details
+
+
+def _replicas(info: dict[str, Any]) -> Iterator[str]:
+    for number in range(int(info.get("connected_slaves", 0))):
+        replica = info[f"slave{number}"]
+        yield f"{replica['ip']}:{replica['port']} ({replica['state']}, {replica.get('lag', '?')} s behind)"

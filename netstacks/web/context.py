@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netstacks.instance.agent import Agent
     from netstacks.instance.broker import Broker
     from netstacks.instance.monitor import HealthMonitor
+    from netstacks.instance.observer import Observer
     from netstacks.instance.opener import Opener
     from netstacks.peer.token import PeerTokens
     from netstacks.store.outbox import Outbox
@@ -40,6 +41,7 @@ class Services:
     broker: "Broker"
     agent: "Agent"
     health: "HealthMonitor"
+    observer: "Observer"
     peer_tokens: "PeerTokens"
     share_tokens: "ShareTokens"
     outbox: "Outbox"

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from netstacks.errors import NotFound
 from netstacks.store import audit, credentials, devices, hostkeys, logins, passwords, recordings, sessions, users
-from netstacks.web import auth, csp
+from netstacks.web import auth, csp, ha
 from netstacks.web.audit import Moment, PageQuery
 from netstacks.web.context import services
 from netstacks.web.inputs import parse_query
@@ -20,6 +20,7 @@ blueprint = Blueprint("pages", __name__)
 
 _PAGE_ROWS = 50
 _MOST_DEVICES = 500
+_HA_EVENTS = 20
 # Label, endpoint and the permission without which the page is not offered.
 _NAVIGATION = (
     ("Devices", "device_list", "devices.access"),
@@ -28,6 +29,7 @@ _NAVIGATION = (
     ("Host keys", "host_keys", "devices.access"),
     ("Audit", "audit_log", "audit.view"),
     ("Users", "user_list", "users.manage"),
+    ("HA status", "ha_status", "ha.view"),
 )
 _CREDENTIAL_TYPES = {
     "ssh_password": "SSH password",
@@ -223,6 +225,21 @@ def user_list() -> str:
         return _page("users.html", users=users.every(tx))
 
 
+@blueprint.get("/ha")
+@auth.requires("ha.view")
+def ha_status() -> str:
+    parts = services()
+    view = parts.observer.look()
+    return _page(
+        "ha.html",
+        status=ha.as_json(parts, view),
+        lines=ha.lines_of(parts, view),
+        events=view.events[:_HA_EVENTS],
+        valkey=view.registry,
+        seen_at=datetime.fromtimestamp(view.seen_at, UTC) if view.seen_at else None,
+    )
+
+
 @blueprint.get("/host-keys")
 @auth.requires("devices.access")
 def host_keys() -> str:
@@ -236,6 +253,12 @@ def account() -> str:
     me = auth.identity()
     with services().database.transaction() as tx:
         return _page("account.html", user=users.get(tx, me.user_id), logins=logins.of_user(tx, me.user_id))
+
+
+@blueprint.app_template_filter()
+def moment(secs: float) -> datetime:
+    """A time in seconds since 1970."""
+    return datetime.fromtimestamp(secs, UTC)
 
 
 @blueprint.app_template_filter()

@@ -59,6 +59,11 @@ class Cluster:
         """The worker process of a registered instance."""
         return int(self._registered(instance_id, "pid"))
 
+    def keys(self, pattern: str) -> list[str]:
+        """What Valkey holds under the names that match."""
+        with redis.Redis.from_url(self.valkey.url, decode_responses=True) as client:
+            return sorted(client.scan_iter(pattern))
+
     def _registered_ids(self) -> list[str]:
         with redis.Redis.from_url(self.valkey.url, decode_responses=True) as client:
             return list(client.zrange("netstacks:instances", 0, -1))

@@ -296,5 +296,5 @@ def test_the_status_says_how_the_registry_is_connected(lab: Lab, request: pytest
         assert status.connection == "disabled"
     else:
         assert status.connection == "connected"
-        assert status.details["role"] == "master"
+        assert status.details["role"] == "primary"
     assert status.error is None

@@ -99,6 +99,7 @@ def services(settings: Settings, database: Database) -> Services:
         share_tokens=ShareTokens(JWT_SECRET),
         outbox=Outbox(database),
         health=nothing,
+        observer=nothing,
     )
 
 

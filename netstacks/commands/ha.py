@@ -1,0 +1,154 @@
+"""`netstacks ha`: the cluster from the command line, asked of Valkey itself; no controller need run here."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from netstacks import settings
+from netstacks.cluster.liveness import summarize
+from netstacks.cluster.overview import check_drain, overview
+from netstacks.errors import Conflict
+from netstacks.registry.base import Registry
+from netstacks.registry.valkey import ValkeyRegistry, connect
+from netstacks.settings import Settings
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="For programs rather than people.")
+
+
+@click.group("ha")
+def ha_group() -> None:
+    """The cluster: its instances, sessions and history."""
+
+
+def _opened() -> tuple[Settings, Registry]:
+    loaded = settings.load(os.environ)
+    if loaded.valkey_url is None:
+        raise Conflict("VALKEY_URL is not set here: a single instance has no cluster to show")
+    return loaded, ValkeyRegistry(connect(loaded.valkey_url))
+
+
+@ha_group.command("status")
+@_as_json
+def status_command(as_json: bool) -> None:
+    """Prints every instance with its state; exit code 1 when one of them is not well."""
+    loaded, registry = _opened()
+    snapshot = registry.snapshot()
+    lines = overview(snapshot, loaded.ha_heartbeat_interval_secs, loaded.ha_stale_instance_ttl_secs)
+    total = summarize(snapshot, loaded.ha_stale_instance_ttl_secs)
+    status = registry.status()
+    if as_json:
+        _print_json(
+            {"totals": asdict(total), "valkey": dict(status.details), "instances": [asdict(one) for one in lines]}
+        )
+    else:
+        details = ", ".join(f"{name} {value}" for name, value in status.details.items())
+        click.echo(f"Valkey {status.connection}: {details}")
+        click.echo(
+            f"{total.healthy_instances} of {total.registered_instances} instances are healthy,"
+            f" {total.total_sessions} sessions\n"
+        )
+        _print_table(
+            ("INSTANCE", "HOST", "STATE", "HEARTBEAT", "SESSIONS", "VERSION", "PROBLEM"),
+            [
+                (
+                    one.instance.id,
+                    one.instance.host,
+                    one.condition,
+                    f"{one.heartbeat_age_secs:.0f} s ago",
+                    str(one.instance.sessions),
+                    one.instance.version,
+                    one.problem or "",
+                )
+                for one in lines
+            ],
+        )
+    if not lines or any(one.condition != "healthy" for one in lines):
+        raise SystemExit(1)
+
+
+@ha_group.command("sessions")
+@click.option("--instance", "instance_id", help="Only those of this instance.")
+@_as_json
+def sessions_command(instance_id: str | None, as_json: bool) -> None:
+    """Prints where every session lives."""
+    _, registry = _opened()
+    owners = [instance_id] if instance_id else sorted(registry.snapshot().instances)
+    found = [record for owner in owners for record in registry.sessions_of(owner)]
+    if as_json:
+        _print_json([asdict(record) for record in found])
+        return
+    _print_table(
+        ("SESSION", "OWNER", "EPOCH", "DEVICE", "USER", "STATE", "STARTED"),
+        [
+            (
+                str(record.id),
+                str(record.owner),
+                str(record.epoch),
+                record.device,
+                record.user,
+                record.state,
+                _clock(record.started_at),
+            )
+            for record in sorted(found, key=lambda record: record.started_at)
+        ],
+    )
+
+
+@ha_group.command("drain")
+@click.argument("instance_id")
+@click.option("--force", is_flag=True, help="Even the last healthy instance.")
+def drain_command(instance_id: str, force: bool) -> None:
+    """Asks an instance to hand over its sessions and stop; it hears of it at its next heartbeat."""
+    loaded, registry = _opened()
+    lines = overview(registry.snapshot(), loaded.ha_heartbeat_interval_secs, loaded.ha_stale_instance_ttl_secs)
+    check_drain(lines, instance_id, force=force)
+    registry.set_state(instance_id, "draining")
+    registry.record_event("draining", instance_id, by=f"the command line ({os.environ.get('USER') or 'unknown'})")
+    click.echo(
+        f"{instance_id} was asked to drain: it begins within {loaded.ha_heartbeat_interval_secs:g} s and has"
+        f" {loaded.drain_timeout_secs:g} s for it"
+    )
+
+
+@ha_group.command("events")
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@_as_json
+def events_command(limit: int, as_json: bool) -> None:
+    """Prints what happened lately, the newest first."""
+    _, registry = _opened()
+    found = registry.events(limit)
+    if as_json:
+        _print_json([asdict(event) for event in found])
+        return
+    _print_table(
+        ("WHEN", "EVENT", "INSTANCE", "DETAILS"),
+        [
+            (
+                _clock(event.at),
+                event.kind,
+                event.instance_id,
+                ", ".join(f"{name} {value}" for name, value in event.details.items()),
+            )
+            for event in found
+        ],
+    )
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def _print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [heading, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

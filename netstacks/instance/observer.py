@@ -1,0 +1,61 @@
+"""What operators look at: the cluster, its Valkey and its history, seen without a request that waits for them."""
+
+import time
+from dataclasses import dataclass, replace
+
+from netstacks import greenlets
+from netstacks.cluster.model import Event, Snapshot
+from netstacks.errors import RegistryUnavailable
+from netstacks.greenlets import Greenlet
+from netstacks.registry.base import Registry, RegistryStatus
+
+# Whoever looks within this time after another one sees the same.
+FRESH_SECS = 1.0
+# And nobody waits longer than this for a registry that does not answer.
+PATIENCE_SECS = 1.5
+
+
+@dataclass(frozen=True)
+class View:
+    """What was seen last. Without the registry the cluster is as it was at `seen_at`, and `registry` says why."""
+
+    snapshot: Snapshot
+    events: tuple[Event, ...]
+    registry: RegistryStatus
+    seen_at: float | None
+    """When the registry last answered, by this host's clock; None before it ever did."""
+
+
+class Observer:
+    """Asks the registry when somebody looks."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._view = View(Snapshot(0.0, {}), (), RegistryStatus("disconnected", error="not asked yet"), None)
+        self._looked_at = 0.0
+        self._looking: Greenlet | None = None
+
+    def look(self) -> View:
+        """The cluster now, or else as it was seen last."""
+        if time.monotonic() - self._looked_at > FRESH_SECS:
+            if self._looking is None or self._looking.ready():
+                self._looking = greenlets.spawn("observer", self._look)
+            self._looking.join(PATIENCE_SECS)
+            if not self._looking.ready():
+                silent = RegistryStatus("disconnected", error="Valkey: no answer yet")
+                return replace(self._view, registry=silent)
+        return self._view
+
+    def drain(self, instance_id: str, by: str) -> None:
+        """Has the registry tell an instance to drain. Raises RegistryUnavailable."""
+        self._registry.set_state(instance_id, "draining")
+        self._registry.record_event("draining", instance_id, by=by)
+        self._looked_at = 0.0
+
+    def _look(self) -> None:
+        status = self._registry.status()
+        try:
+            self._view = View(self._registry.snapshot(), tuple(self._registry.events()), status, time.time())
+        except RegistryUnavailable as error:
+            self._view = replace(self._view, registry=RegistryStatus("disconnected", error=status.error or str(error)))
+        self._looked_at = time.monotonic()

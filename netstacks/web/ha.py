@@ -1,0 +1,137 @@
+"""HA status for operators: `/api/v1/ha`, which the page Admin → HA Status shows (specification, Workflow 4)."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel
+
+from netstacks import greenlets
+from netstacks.cluster.liveness import summarize
+from netstacks.cluster.model import Event
+from netstacks.cluster.overview import Line, check_drain, overview
+from netstacks.errors import ComeAgain
+from netstacks.instance.observer import View
+from netstacks.store import audit
+from netstacks.web import auth
+from netstacks.web.context import Services, services
+from netstacks.web.inputs import parse
+from netstacks.web.outputs import timestamp
+
+blueprint = Blueprint("ha", __name__)
+log = structlog.get_logger()
+
+_LOOK_SECS = 2.0
+# A browser comes back by itself, and proves anew that it may look.
+_STREAM_SECS = 60.0
+_MAX_STREAMS = 100
+_streams: set[object] = set()
+
+
+class _Drain(BaseModel):
+    force: bool = False
+
+
+@blueprint.get("/api/v1/ha/status")
+@auth.requires("ha.view")
+def status() -> Response:
+    return jsonify(as_json(services(), services().observer.look()))
+
+
+@blueprint.get("/api/v1/ha/stream")
+@auth.requires("ha.view")
+def stream() -> Response:
+    """The same as server-sent events, one whenever something has changed."""
+    if len(_streams) >= _MAX_STREAMS:
+        raise ComeAgain(f"{_MAX_STREAMS} pages are being kept up to date already: reload this one instead")
+    response = Response(_changes(services()), mimetype="text/event-stream")
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold them back.
+    return response
+
+
+def _changes(parts: Services) -> Iterator[str]:
+    me = object()
+    _streams.add(me)
+    ends_at = time.monotonic() + _STREAM_SECS
+    told = ""
+    try:
+        while time.monotonic() < ends_at and not parts.agent.is_draining:
+            body = json.dumps(as_json(parts, parts.observer.look()))
+            # A comment finds out whether anybody is still there.
+            yield f"data: {body}\n\n" if body != told else ":\n\n"
+            told = body
+            greenlets.sleep(_LOOK_SECS)
+    finally:
+        _streams.discard(me)
+
+
+@blueprint.post("/api/v1/ha/instances/<instance_id>/drain")
+@auth.requires("ha.manage")
+def drain(instance_id: str) -> tuple[Response, int]:
+    """Asks an instance to hand over its sessions and leave; it hears of it at its next heartbeat."""
+    force = parse(_Drain).force
+    parts = services()
+    check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
+    log.info("instance.drain_requested", instance_id=instance_id, by=auth.identity().username)
+    parts.observer.drain(instance_id, by=auth.identity().username)
+    if instance_id == parts.agent.me.id:
+        parts.agent.on_drain()
+    # Without PostgreSQL, too: that may be why this instance has to go.
+    parts.outbox.put(audit.append, auth.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force)
+    return jsonify(instance_id=instance_id, state="draining"), 202
+
+
+def lines_of(parts: Services, view: View) -> list[Line]:
+    """The instance table."""
+    settings = parts.settings
+    return overview(view.snapshot, settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs)
+
+
+def as_json(parts: Services, view: View) -> dict[str, Any]:
+    """The whole status. `seen_at` tells of when instances and events are; without a registry they are older."""
+    total = summarize(view.snapshot, parts.settings.ha_stale_instance_ttl_secs)
+    return {
+        "instance_id": parts.agent.me.id,
+        "seen_at": timestamp(datetime.fromtimestamp(view.seen_at, UTC)) if view.seen_at else None,
+        "valkey": {
+            "connection": view.registry.connection,
+            "error": view.registry.error,
+            **view.registry.details,
+        },
+        "totals": {
+            "registered_instances": total.registered_instances,
+            "healthy_instances": total.healthy_instances,
+            "total_sessions": total.total_sessions,
+        },
+        "instances": [_instance(line) for line in lines_of(parts, view)],
+        "events": [_event(event) for event in view.events],
+    }
+
+
+def _instance(line: Line) -> dict[str, Any]:
+    instance = line.instance
+    return {
+        "id": instance.id,
+        "host": instance.host,
+        "peer_address": instance.peer_address or None,
+        "version": instance.version,
+        "pid": instance.pid,
+        "started_at": timestamp(datetime.fromtimestamp(instance.started_at, UTC)),
+        "status": line.condition,
+        "problem": line.problem,
+        "heartbeat_age_secs": round(line.heartbeat_age_secs, 1),
+        "sessions": instance.sessions,
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "at": timestamp(datetime.fromtimestamp(event.at, UTC)),
+        "kind": event.kind,
+        "instance_id": event.instance_id,
+        **event.details,
+    }

@@ -1,0 +1,142 @@
+"""What operators see of a cluster and do to it: the HA status, the command line, drains and rolling restarts."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.acceptance.cluster import Cluster, come_back
+from tests.acceptance.conftest import Lab
+from tests.acceptance.load import Counter, check
+from tests.controller import ROOT, Api, Controller, until
+from tests.postgres import Postgres
+from tests.sshd import Sshd
+
+
+@pytest.fixture
+def cluster(postgres: Postgres) -> Iterator[Cluster]:
+    with Cluster(postgres, 2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def lab(cluster: Cluster, sshd: Sshd) -> Lab:
+    return cluster.lab(sshd)
+
+
+def shown(api: Api) -> dict[str, dict[str, Any]]:
+    """The instance table by instance."""
+    return {each["id"]: each for each in api.get("/api/v1/ha/status")["instances"]}
+
+
+def events(api: Api) -> list[tuple[str, str]]:
+    return [(each["kind"], each["instance_id"]) for each in api.get("/api/v1/ha/status")["events"]]
+
+
+def command(controller: Controller, *words: str) -> subprocess.CompletedProcess[str]:
+    """`netstacks ...` in the environment of a controller."""
+    return subprocess.run(
+        [sys.executable, "-m", "netstacks", *words],
+        cwd=ROOT,
+        env=controller.environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_a_killed_instance_is_shown_until_it_is_reaped(cluster: Cluster, lab: Lab) -> None:
+    a, b = cluster.controllers
+    killed = b.health()["instance_id"]
+    terminal = lab.open()
+    own = a.health()["instance_id"]
+    until(lambda: shown(lab.api)[own]["sessions"] == 1, "the session in the table")
+    assert {each["status"] for each in shown(lab.api).values()} == {"healthy"}
+    b.kill()
+    until(lambda: shown(lab.api).get(killed, {}).get("status") == "late", "an overdue heartbeat")
+    until(lambda: killed not in shown(lab.api), "the end of the dead instance")
+    assert ("reaped", killed) in events(lab.api)
+    assert a.health()["cluster"]["healthy_instances"] == 1
+    terminal.leave()
+
+
+def test_an_instance_is_drained_through_another_one(cluster: Cluster, lab: Lab) -> None:
+    a, b = cluster.controllers
+    drained = a.health()["instance_id"]
+    terminal = lab.open(epoch=0, offset=0)
+    assert cluster.keys(f"netstacks:*{drained}")
+    lab.api.at(b).post(f"/api/v1/ha/instances/{drained}/drain", {})
+    until(lambda: a.health().get("status") == "draining", "health that says so")
+    assert requests.get(f"{a.url}/api/v1/health", timeout=5).status_code == 503
+    assert terminal.closed()[0] == 1012
+    again = come_back(terminal, b, epoch=1, offset=len(terminal.output))
+    assert again.info["epoch"] > 1
+    assert a.process is not None
+    assert a.process.wait(15) == 0
+    assert cluster.keys(f"netstacks:*{drained}") == []
+    told = events(lab.api.at(b))
+    assert told.index(("left", drained)) < told.index(("draining", drained))
+    rows = lab.api.at(b).get("/api/audit?event=instance.drain_requested")["items"]
+    assert [(each["actor"], each["resource"]) for each in rows] == [("admin", f"instance:{drained}")]
+
+
+def test_the_command_line_shows_and_drains(cluster: Cluster, lab: Lab) -> None:
+    a, b = cluster.controllers
+    ids = sorted(each.health()["instance_id"] for each in (a, b))
+    terminal = lab.open()
+    status = command(a, "ha", "status")
+    assert status.returncode == 0
+    assert "2 of 2 instances are healthy" in status.stdout
+    assert all(each in status.stdout for each in ids)
+    assert (
+        sorted(each["instance"]["id"] for each in json.loads(command(a, "ha", "status", "--json").stdout)["instances"])
+        == ids
+    )
+    [session] = json.loads(command(a, "ha", "sessions", "--json").stdout)
+    assert session["id"] == terminal.info["session_id"]
+    assert terminal.info["session_id"] in command(a, "ha", "sessions").stdout
+    assert "joined" in command(a, "ha", "events").stdout
+
+    wrong = command(a, "ha", "drain", "ctrl-00000000")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == "netstacks: there is no instance ctrl-00000000: it has left, or was taken off the list\n"
+    drained = b.health()["instance_id"]
+    assert command(a, "ha", "drain", drained).returncode == 0
+    assert b.process is not None
+    assert b.process.wait(20) == 0
+    last = command(a, "ha", "drain", a.health()["instance_id"])
+    assert last.returncode == 1
+    assert "the last healthy instance" in last.stderr
+    cluster.valkey.stop()
+    away = command(a, "ha", "status")
+    assert away.returncode == 1
+    assert away.stderr.startswith("netstacks: Valkey: ")
+    assert away.stderr.count("\n") == 1
+
+
+def test_a_rolling_restart_under_load_loses_no_byte_and_leaves_every_client_attached(
+    postgres: Postgres, sshd: Sshd
+) -> None:
+    with Cluster(postgres, 3) as cluster:
+        lab = cluster.lab(sshd)
+        counters = [
+            Counter(Lab(lab.api.at(each), lab.device, lab.credential), cluster.controllers)
+            for each in cluster.controllers
+            for _ in range(3)
+        ]
+        for controller in cluster.controllers:
+            controller.terminate()
+            assert controller.process is not None
+            assert controller.process.wait(20) == 0
+            controller.start()
+            cluster.gathered(3)
+            until(lambda: all(each.is_attached for each in counters), "every client on some instance", 60)
+        assert all(each.epoch > 1 for each in counters)
+        for counter in counters:
+            counter.stop()
+        for counter in counters:
+            check(counter, cluster.database_url)

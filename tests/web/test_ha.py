@@ -1,0 +1,142 @@
+"""HA status over HTTP: who may look, what is shown while Valkey is away, and which drains are refused."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from netstacks.cluster.model import Instance, Snapshot
+from netstacks.errors import RegistryUnavailable
+from netstacks.instance.observer import Observer
+from netstacks.registry.base import RegistryStatus
+from netstacks.registry.memory import MemoryRegistry
+from netstacks.web.context import Services
+from tests.web.conftest import Api
+
+
+class Registry(MemoryRegistry):
+    """One that can be away, as Valkey can."""
+
+    away = False
+
+    def snapshot(self) -> Snapshot:
+        if self.away:
+            raise RegistryUnavailable("Valkey: connection refused")
+        return super().snapshot()
+
+    def status(self) -> RegistryStatus:
+        return RegistryStatus("disconnected", error="connection refused") if self.away else RegistryStatus("connected")
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    for name in ("ctrl-a", "ctrl-b"):
+        registry.register(
+            Instance(name, f"host-{name}", "127.0.0.1:1", 0.0, "1.2.3", "active", "fingerprint", pid=1, sessions=0)
+        )
+    registry.record_event("joined", "ctrl-b")
+    return registry
+
+
+@pytest.fixture
+def drained() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def services(services: Services, registry: Registry, drained: list[str], monkeypatch: pytest.MonkeyPatch) -> Services:
+    """Of the instance ctrl-a."""
+    monkeypatch.setattr("netstacks.instance.observer.FRESH_SECS", 0)
+    agent = SimpleNamespace(
+        me=registry.instance("ctrl-a"), is_draining=False, on_drain=lambda: drained.append("ctrl-a")
+    )
+    services.agent = cast(Any, agent)
+    services.observer = Observer(registry)
+    return services
+
+
+def test_administrators_only(admin: Api, operator: Api, viewer: Api, anonymous: Api) -> None:
+    for path in ("/api/v1/ha/status", "/api/v1/ha/stream"):
+        assert [who.get(path).status_code for who in (admin, operator, viewer, anonymous)] == [200, 403, 403, 401]
+    drain = "/api/v1/ha/instances/ctrl-b/drain"
+    assert [who.post(drain, json={}).status_code for who in (operator, viewer, anonymous)] == [403, 403, 401]
+
+
+def test_the_status_shows_instances_and_events(admin: Api) -> None:
+    status = admin.get("/api/v1/ha/status").json
+    assert status["instance_id"] == "ctrl-a"
+    assert status["totals"] == {"registered_instances": 2, "healthy_instances": 2, "total_sessions": 0}
+    assert [(each["id"], each["status"], each["problem"]) for each in status["instances"]] == [
+        ("ctrl-a", "healthy", None),
+        ("ctrl-b", "healthy", None),
+    ]
+    assert [(each["kind"], each["instance_id"]) for each in status["events"]] == [("joined", "ctrl-b")]
+    assert status["valkey"]["connection"] == "connected"
+
+
+def test_without_valkey_the_last_view_is_shown_with_its_time(admin: Api, registry: Registry) -> None:
+    before = admin.get("/api/v1/ha/status").json
+    registry.away = True
+    after = admin.get("/api/v1/ha/status").json
+    assert after["valkey"] == {"connection": "disconnected", "error": "connection refused"}
+    assert after["instances"] == before["instances"]
+    assert after["seen_at"] == before["seen_at"] is not None
+
+
+def test_the_page_says_what_is_wrong_with_valkey(page: Api, registry: Registry) -> None:
+    page.get("/ha")
+    registry.away = True
+    text = page.get("/ha").text
+    assert "Valkey does not answer: connection refused" in text
+    assert "What follows is as it was at" in text
+    assert "ctrl-b" in text
+
+
+def test_the_stream_is_the_status_as_events(admin: Api) -> None:
+    answer = admin.get("/api/v1/ha/stream", buffered=False)
+    assert answer.mimetype == "text/event-stream"
+    first = next(iter(answer.response))
+    assert first.startswith(b'data: {"instance_id": "ctrl-a"')
+    assert first.endswith(b"\n\n")
+    answer.close()
+
+
+def test_another_instance_is_drained_through_the_registry(
+    admin: Api, registry: Registry, drained: list[str], services: Services
+) -> None:
+    answer = admin.post("/api/v1/ha/instances/ctrl-b/drain", json={})
+    assert (answer.status_code, answer.json) == (202, {"instance_id": "ctrl-b", "state": "draining"})
+    assert registry.heartbeat("ctrl-b").state == "draining"
+    assert [(each.kind, each.details) for each in registry.events(1)] == [("draining", {"by": "admin"})]
+    assert drained == []
+    again = admin.post("/api/v1/ha/instances/ctrl-b/drain", json={})
+    assert (again.status_code, again.json) == (409, {"error": "ctrl-b is draining already"})
+
+
+def test_its_own_drain_begins_at_once(admin: Api, drained: list[str]) -> None:
+    assert admin.post("/api/v1/ha/instances/ctrl-a/drain", json={}).status_code == 202
+    assert drained == ["ctrl-a"]
+
+
+def test_the_last_healthy_instance_is_drained_only_by_force(admin: Api, registry: Registry) -> None:
+    registry.set_state("ctrl-b", "draining")
+    refused = admin.post("/api/v1/ha/instances/ctrl-a/drain", json={})
+    assert refused.status_code == 409
+    assert "the last healthy instance" in refused.json["error"]
+    assert registry.heartbeat("ctrl-a").state == "active"
+    assert admin.post("/api/v1/ha/instances/ctrl-a/drain", json={"force": True}).status_code == 202
+
+
+def test_unknown_and_dead_instances_cannot_be_drained(admin: Api, registry: Registry, services: Services) -> None:
+    assert admin.post("/api/v1/ha/instances/ctrl-z/drain", json={}).status_code == 404
+    services.settings = replace_ttl(services, 0.0)
+    dead = admin.post("/api/v1/ha/instances/ctrl-b/drain", json={})
+    assert dead.status_code == 409
+    assert "not heard of any more" in dead.json["error"]
+
+
+def replace_ttl(services: Services, ttl_secs: float) -> Any:
+    return services.settings.model_copy(
+        update={"ha_stale_instance_ttl_secs": ttl_secs, "ha_heartbeat_interval_secs": 0.0}
+    )
