@@ -69,9 +69,10 @@ class Node:
         self._recorder = Recorder(self._database)
         self._spool = Spool(settings.spool_dir)
         self._witness = Witness(settings.database_url, self._database, instance_id)
-        self._registry: Registry = (
-            ValkeyRegistry(connect(settings.valkey_url)) if settings.valkey_url else MemoryRegistry()
-        )
+        # The licence may be in it, and decides which registry this is.
+        self._database.open()
+        licensing = Licensing(self._database, settings.license_key)
+        self._registry = _registry(settings, licensing)
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
         self._startup = Startup(self._database, self._vault, self._on_ready)
         self._strays = Strays(self._database, self._hub)
@@ -109,7 +110,7 @@ class Node:
             database=self._database,
             vault=self._vault,
             tokens=Tokens(settings.jwt_secret),
-            licensing=Licensing(self._database, settings.license_key),
+            licensing=licensing,
             prompts=prompts,
             hub=self._hub,
             recorder=self._recorder,
@@ -181,7 +182,6 @@ class Node:
             self._advertise(peer_port)
             self._relay_watch.start()
             self._witness.start()
-        self._database.open()
         self._recorder.start()
         self._outbox.start()
         self._spool.prepare()
@@ -250,6 +250,19 @@ class Node:
             differing_secrets=self._agent.differing_secrets,
             schema_problem=self._startup.problem or self._vault_problem(),
         )
+
+
+def _registry(settings: Settings, licensing: Licensing) -> Registry:
+    if settings.valkey_url is None:
+        return MemoryRegistry()
+    if not licensing.may_cluster():
+        log.warning(
+            "ha.not_licensed",
+            tier=licensing.current().tier,
+            advice="VALKEY_URL is ignored and this is a single instance: high availability needs an Enterprise licence",
+        )
+        return MemoryRegistry()
+    return ValkeyRegistry(connect(settings.valkey_url))
 
 
 def _peer_tls(settings: Settings) -> PeerTls | None:

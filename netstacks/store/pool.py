@@ -84,6 +84,8 @@ class Database:
             raise Conflict(f"conflicts with what is stored already ({error.diag.constraint_name})") from error
         except (PoolTimeout, TooManyRequests) as error:
             raise StoreUnavailable("the database is not reachable, or all connections to it are busy") from error
+        except psycopg.errors.UndefinedTable as error:
+            raise StoreUnavailable("the database's schema is not there yet") from error
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise StoreUnavailable(f"the database failed: {type(error).__name__}") from error
 

@@ -43,6 +43,10 @@ class Licensing:
         except StoreUnavailable:
             return license.judge(self._configured or self._activated, datetime.now(UTC))
 
+    def may_cluster(self) -> bool:
+        """Whether several instances may be one service (specification: Enterprise). While nobody knows, they may."""
+        return self.current().tier == "enterprise"
+
     def take_seat(self, tx: Transaction, user_id: UUID) -> None:
         """Makes sure of a seat for a terminal log-in of this user; raises SeatLimitReached.
 

@@ -14,13 +14,21 @@ from websockets.exceptions import InvalidStatus
 from tests.acceptance.cluster import TTL_SECS, Cluster, come_back
 from tests.acceptance.conftest import Lab
 from tests.certificates import Authority
-from tests.controller import Terminal, until
+from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
+from tests.valkey import Valkey
 
 # A quiet shell that counts for about two seconds, so that something can happen meanwhile.
 COUNT = "PS1=; stty -echo; clear; for i in $(seq 1 40); do seq $((i*1000)) $((i*1000+999)); sleep .05; done\r"
 COUNTED = b"".join(b"%d\r\n" % number for number in range(1000, 41_000))
+
+# Of the product's own issuer, for five seats; it says nothing that is worth hiding.
+TEAMS_LICENSE = (
+    "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9"
+    ".eyJjdXN0b21lciI6InRoZSB0ZXN0cyIsInRpZXIiOiJ0ZWFtIiwic2VhdHMiOjUsImlhdCI6MTc5NTQ3MTQ2MSwiZXhwIjo0MTAyNDQ0ODAwfQ"
+    ".68Skcnp8WctFkKRpgSVuC5-eYeQtt43m2dLJvVZCXUbdPqimSgD9yZgNyPgDTHKp2BKhz4ASPco4cIffyB1GCg"
+)
 
 
 @pytest.fixture
@@ -246,6 +254,36 @@ def test_a_relaying_instance_that_is_drained_costs_no_byte(cluster: Cluster, lab
     assert b.process is not None
     assert b.process.wait(10) == 0
     again.leave()
+
+
+def test_a_licence_without_high_availability_makes_a_single_instance_of_each(postgres: Postgres) -> None:
+    valkey = Valkey().start()
+    url = postgres.create_database()
+    first = Controller(url, VALKEY_URL=valkey.url).start()
+    assert first.health()["valkey"] == "connected"
+    first.login().post("/api/admin/license/activate", {"license_key": TEAMS_LICENSE})
+    first.stop()
+    second = Controller(url, VALKEY_URL=valkey.url).start()
+    try:
+        assert second.health()["valkey"] == "disabled"
+        assert second.health()["cluster"]["registered_instances"] == 1
+        assert second.log().count("ha.not_licensed") == 1
+    finally:
+        second.stop()
+        valkey.destroy()
+
+
+def test_valkey_that_is_absent_at_the_start_is_joined_when_it_appears(postgres: Postgres) -> None:
+    valkey = Valkey()
+    with_valkey = Controller(postgres.create_database(), VALKEY_URL=valkey.url, HA_HEARTBEAT_INTERVAL_SECS="2")
+    with_valkey.start(wait_for="degraded")
+    try:
+        assert "valkey" in with_valkey.health()["degraded"]
+        valkey.start()
+        until(lambda: with_valkey.health().get("status") == "healthy", "an instance that has joined")
+    finally:
+        with_valkey.stop()
+        valkey.destroy()
 
 
 def test_a_killed_worker_takes_nothing_but_its_own_sessions_with_it(postgres: Postgres, sshd: Sshd) -> None:
