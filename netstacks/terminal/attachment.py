@@ -235,15 +235,16 @@ class Attachment:
                     self._session.acknowledged(offset)
 
     def heard(self) -> None:
-        """Something came from the client, so it is there."""
+        """The client has given a sign of life."""
         self._heard_at = time.monotonic()
 
     def is_dead(self) -> bool:
-        """Whether the peer has been silent for two keepalives and has not taken a byte since the last call either.
+        """Whether the peer has neither said nor taken anything for two keepalives; to be asked every few seconds.
 
         A slow client takes bytes long before it reaches the ping behind them; a half-open one does not.
         """
         delivered = self.sink.delivered_bytes()
-        progressed = delivered > self._delivered
-        self._delivered = delivered
-        return not progressed and time.monotonic() - self._heard_at >= 2 * KEEPALIVE_SECS
+        if delivered > self._delivered:
+            self._delivered = delivered
+            self.heard()
+        return time.monotonic() - self._heard_at >= 2 * KEEPALIVE_SECS

@@ -11,7 +11,7 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.terminal import frames
-from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.attachment import KEEPALIVE_SECS, Attachment, Kind
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.session import Hooks, Session, SessionFacts, State
@@ -398,9 +398,13 @@ def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeyp
     client, attachment = room.attach()
     assert not attachment.is_dead()
     now = time.monotonic()
-    monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now + 100)
-    client.delivered = 10
+    monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now)
+    for client.delivered in (10, 20):
+        now += 3 * KEEPALIVE_SECS
+        assert not attachment.is_dead()
+    now += KEEPALIVE_SECS
     assert not attachment.is_dead()
+    now += KEEPALIVE_SECS
     assert attachment.is_dead()
     attachment.heard()
     assert not attachment.is_dead()
