@@ -11,7 +11,8 @@ from redis import Redis
 
 from bench.report import Results, Row, at_most
 from netstacks.cluster.model import Instance, SessionRecord
-from netstacks.registry.valkey import ValkeyRegistry, connect
+from netstacks.registry.connection import connect
+from netstacks.registry.valkey import ValkeyRegistry
 from tests.valkey import Valkey
 
 INSTANCES = 50

@@ -33,9 +33,10 @@ from netstacks.peer.address import address_towards, joined
 from netstacks.peer.client import PeerClient
 from netstacks.peer.tls import PeerTls
 from netstacks.peer.token import PeerTokens
+from netstacks.registry import addresses
 from netstacks.registry.base import Registry
 from netstacks.registry.memory import MemoryRegistry
-from netstacks.registry.valkey import ValkeyRegistry, connect
+from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
@@ -171,8 +172,7 @@ class Node:
 
     def _advertise(self, peer_port: int) -> None:
         """Tells peers, by the registry and by the rows of our sessions, where this worker's private listener is."""
-        near = urlsplit(self._settings.valkey_sentinel_url or self._settings.valkey_url)
-        host = self._settings.ha_advertise_host or address_towards(str(near.hostname), near.port or 6379)
+        host = self._settings.ha_advertise_host or address_towards(*_near(self._settings))
         self._agent.me = replace(self._agent.me, peer_address=joined(host, peer_port))
         self.services.peer_port = peer_port
 
@@ -252,17 +252,30 @@ class Node:
         )
 
 
+def _near(settings: Settings) -> tuple[str, int]:
+    """Where Valkey is, and so on which network the other instances are."""
+    if settings.valkey_sentinel_url is not None:
+        first = addresses.parse(settings.valkey_sentinel_url)[0]
+        return first.host, first.port
+    parts = urlsplit(settings.valkey_url)
+    return str(parts.hostname), parts.port or 6379
+
+
 def _registry(settings: Settings, licensing: Licensing) -> Registry:
-    if settings.valkey_url is None:
+    if settings.valkey_url is None and settings.valkey_sentinel_url is None:
         return MemoryRegistry()
     if not licensing.may_cluster():
         log.warning(
             "ha.not_licensed",
             tier=licensing.current().tier,
-            advice="VALKEY_URL is ignored and this is a single instance: high availability needs an Enterprise licence",
+            advice="Valkey is not used and this is a single instance: high availability needs an Enterprise licence",
         )
         return MemoryRegistry()
-    return ValkeyRegistry(connect(settings.valkey_url))
+    if settings.valkey_url is not None and settings.valkey_sentinel_url is not None:
+        log.info(
+            "ha.sentinel", advice="VALKEY_SENTINEL_URL wins: of VALKEY_URL only user, password, database and TLS count"
+        )
+    return open_registry(settings.valkey_url, settings.valkey_sentinel_url, settings.valkey_sentinel_master_name)
 
 
 def _peer_tls(settings: Settings) -> PeerTls | None:

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from netstacks.errors import InvalidInput
+from netstacks.registry import addresses
+
 SECRETS = frozenset(
     {
         "database_url",
@@ -49,6 +52,14 @@ def _postgres_url(value: str) -> str:
 def _valkey_url(value: str) -> str:
     if urlsplit(value).scheme not in ("redis", "rediss", "valkey", "valkeys"):
         raise ValueError("must be a URL such as redis://host:6379")
+    return value
+
+
+def _sentinel_url(value: str) -> str:
+    try:
+        addresses.parse(value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
     return value
 
 
@@ -93,7 +104,7 @@ class Settings(BaseSettings):
     vault_master_key_previous: _MasterKey | None = None
     jwt_secret: Annotated[str, Field(min_length=32)]
     valkey_url: _ValkeyUrl | None = None
-    valkey_sentinel_url: _ValkeyUrl | None = None
+    valkey_sentinel_url: Annotated[str, AfterValidator(_sentinel_url)] | None = None
     valkey_sentinel_master_name: str = "mymaster"
     ha_heartbeat_interval_secs: _Seconds = 5
     ha_stale_instance_ttl_secs: _Seconds = 30
@@ -140,8 +151,6 @@ class Settings(BaseSettings):
                 f" HA_STALE_INSTANCE_TTL_SECS ({self.ha_stale_instance_ttl_secs:g}), or a single late heartbeat makes"
                 " a living instance look dead"
             )
-        if self.valkey_sentinel_url is not None:
-            yield "VALKEY_SENTINEL_URL: Sentinel is not supported yet, name the primary in VALKEY_URL instead"
         if self.ha_peer_port and self.web_concurrency > 1:
             yield (
                 f"HA_PEER_PORT={self.ha_peer_port}: must be 0 with WEB_CONCURRENCY={self.web_concurrency}, each worker"

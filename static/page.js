@@ -17,6 +17,8 @@ if (search?.dataset.live !== undefined) {
     clearTimeout(timer);
     timer = setTimeout(() => showMatches(search), SEARCH_DELAY_MS);
   });
+  // Somebody was quicker than this script.
+  if (search.elements.q.value !== search.elements.q.defaultValue) showMatches(search);
 }
 
 function showMatches(form) {

@@ -155,9 +155,9 @@ def test_passwords_in_urls_are_masked(value: str, shown: str) -> None:
     assert effective(load(REQUIRED | {"DATABASE_URL": value}))["DATABASE_URL"] == shown
 
 
-def test_sentinel_is_refused_rather_than_ignored() -> None:
-    with pytest.raises(SettingsError, match="VALKEY_SENTINEL_URL: Sentinel is not supported yet"):
-        load(REQUIRED | {"VALKEY_SENTINEL_URL": "redis://s1:26379,s2:26379"})
+@pytest.mark.parametrize("url", ["redis://s1:26379,s2:26379", "redis://s1,redis://s2", "valkeys://:pw@[::1]:26379"])
+def test_sentinels_are_named_with_commas(url: str) -> None:
+    assert load(REQUIRED | {"VALKEY_SENTINEL_URL": url}).valkey_sentinel_url == url
 
 
 def test_check_config_prints_every_setting_and_no_secret() -> None:

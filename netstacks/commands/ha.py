@@ -14,7 +14,7 @@ from netstacks.cluster.liveness import summarize
 from netstacks.cluster.overview import check_drain, overview
 from netstacks.errors import Conflict
 from netstacks.registry.base import Registry
-from netstacks.registry.valkey import ValkeyRegistry, connect
+from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="For programs rather than people.")
@@ -27,9 +27,12 @@ def ha_group() -> None:
 
 def _opened() -> tuple[Settings, Registry]:
     loaded = settings.load(os.environ)
-    if loaded.valkey_url is None:
-        raise Conflict("VALKEY_URL is not set here: a single instance has no cluster to show")
-    return loaded, ValkeyRegistry(connect(loaded.valkey_url))
+    if loaded.valkey_url is None and loaded.valkey_sentinel_url is None:
+        raise Conflict(
+            "neither VALKEY_URL nor VALKEY_SENTINEL_URL is set here: a single instance has no cluster to show"
+        )
+    registry = open_registry(loaded.valkey_url, loaded.valkey_sentinel_url, loaded.valkey_sentinel_master_name)
+    return loaded, registry
 
 
 @ha_group.command("status")

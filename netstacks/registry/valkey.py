@@ -5,7 +5,6 @@ Cluster would not allow. Do not kill a greenlet in here nor put it under a deadl
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -13,41 +12,18 @@ from typing import Any, cast
 from uuid import UUID
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.connection import BlockingConnectionPool
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
-from netstacks.registry import hashes, keys
+from netstacks.registry import addresses, hashes, keys
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
+from netstacks.registry.connection import connect, connect_through
+from netstacks.registry.sentinel import Sentinels
 
 MAX_EVENTS = 1000
 # What one call takes on, so that nobody else waits long for the server.
 BATCH = 500
-
-CONNECT_SECS = 0.5
-REPLY_SECS = 2.0
-MAX_CONNECTIONS = 16
-
-
-def connect(url: str) -> Redis:
-    """A client for `redis://` or `rediss://`, also spelt `valkey://` and `valkeys://`; it connects when first used.
-
-    A command is tried once: the library's retries can apply one twice (pitfall 3), and our callers come again.
-    """
-    pool = BlockingConnectionPool.from_url(
-        re.sub("^valkey", "redis", url),
-        max_connections=MAX_CONNECTIONS,
-        timeout=REPLY_SECS,
-        socket_connect_timeout=CONNECT_SECS,
-        socket_timeout=REPLY_SECS,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        decode_responses=True,
-    )
-    return Redis(connection_pool=pool)
 
 
 @contextmanager
@@ -58,11 +34,21 @@ def _in_our_words() -> Iterator[None]:
         raise RegistryUnavailable(f"Valkey: {error}") from error
 
 
-class ValkeyRegistry:
-    """Shared by all instances that use the same Valkey."""
+def open_registry(url: str | None, sentinel_url: str | None, master_name: str) -> "ValkeyRegistry":
+    """The registry behind the Sentinels, or else at `url`; it connects when first used."""
+    if sentinel_url is not None:
+        sentinels = Sentinels(addresses.parse(sentinel_url), master_name)
+        return ValkeyRegistry(connect_through(sentinels, url), sentinels)
+    assert url is not None, "there is no registry without an address"
+    return ValkeyRegistry(connect(url))
 
-    def __init__(self, client: Redis) -> None:
+
+class ValkeyRegistry:
+    """Shared by all instances that use the same Valkey. `sentinels` are those that `client` goes through."""
+
+    def __init__(self, client: Redis, sentinels: Sentinels | None = None) -> None:
         self._client = client
+        self._sentinels = sentinels
         folder = resources.files("netstacks.registry") / "lua"
         self._scripts = {
             name: client.register_script((folder / f"{name}.lua").read_text())
@@ -165,10 +151,17 @@ class ValkeyRegistry:
 
     def status(self) -> RegistryStatus:
         try:
-            info = self._client.info()
-        except RedisError as error:
-            return RegistryStatus("disconnected", error=str(error))
-        return RegistryStatus("connected", _describe(info))
+            with _in_our_words():
+                info = self._client.info()
+        except RegistryUnavailable as error:
+            return RegistryStatus("disconnected", self._way(), error=str(error))
+        return RegistryStatus("connected", self._way() | _describe(info))
+
+    def _way(self) -> dict[str, str]:
+        if self._sentinels is None:
+            return {"mode": "plain"}
+        address = ":".join(map(str, self._sentinels.primary or ())) or "not known"
+        return {"mode": "sentinel", "sentinel master": self._sentinels.master_name, "address": address}
 
 
 def _describe(info: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from netstacks.instance.agent import Agent
-from netstacks.registry.valkey import ValkeyRegistry, connect
+from netstacks.registry.connection import connect
+from netstacks.registry.valkey import ValkeyRegistry
 from tests.cluster.facts import SESSION, instance, record
 from tests.instance.test_agent import Sessions
 from tests.valkey import Valkey

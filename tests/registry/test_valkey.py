@@ -10,7 +10,8 @@ import pytest
 from netstacks.errors import RegistryUnavailable
 from netstacks.registry import keys
 from netstacks.registry.base import Pulse
-from netstacks.registry.valkey import CONNECT_SECS, REPLY_SECS, ValkeyRegistry, connect
+from netstacks.registry.connection import CONNECT_SECS, REPLY_SECS, connect
+from netstacks.registry.valkey import ValkeyRegistry
 from tests.cluster.facts import SESSION, instance, record
 from tests.valkey import Valkey
 
