@@ -275,7 +275,9 @@ def _registry(settings: Settings, licensing: Licensing) -> Registry:
         log.info(
             "ha.sentinel", advice="VALKEY_SENTINEL_URL wins: of VALKEY_URL only user, password, database and TLS count"
         )
-    return open_registry(settings.valkey_url, settings.valkey_sentinel_url, settings.valkey_sentinel_master_name)
+    registry = open_registry(settings.valkey_url, settings.valkey_sentinel_url, settings.valkey_sentinel_master_name)
+    registry.follow()
+    return registry
 
 
 def _peer_tls(settings: Settings) -> PeerTls | None:

@@ -55,6 +55,11 @@ class ValkeyRegistry:
             for name in ("register", "heartbeat", "set_state", "publish", "remove", "reap", "snapshot")
         }
 
+    def follow(self) -> None:
+        """Hears of failovers as soon as a Sentinel announces them; to be called after the fork."""
+        if self._sentinels is not None:
+            self._sentinels.follow()
+
     def _run(self, script: str, touched: list[str], *arguments: Any) -> Any:
         return self._scripts[script](keys=touched, args=arguments)
 

@@ -8,8 +8,8 @@ import pytest
 
 from netstacks.registry import keys
 from netstacks.registry.base import Registry
-from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.connection import connect
+from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.valkey import Valkey
 

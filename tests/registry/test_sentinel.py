@@ -1,0 +1,95 @@
+"""A primary with replicas and Sentinels, and everything that can befall them."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.errors import RegistryUnavailable
+from netstacks.registry import addresses
+from netstacks.registry.sentinel import DISCOVERY_SECS, Sentinels
+from netstacks.registry.valkey import ValkeyRegistry, open_registry
+from tests.cluster.facts import SESSION, instance, record
+from tests.ports import free_port
+from tests.valkey import SentinelCluster
+
+FAILOVER_SECS = 30.0
+
+
+@pytest.fixture
+def cluster() -> Iterator[SentinelCluster]:
+    cluster = SentinelCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.destroy()
+
+
+def through(cluster: SentinelCluster, name: str = SentinelCluster.MASTER_NAME) -> ValkeyRegistry:
+    return open_registry(None, cluster.url, name)
+
+
+def eventually(ask: Callable[[], object]) -> None:
+    """Until it is answered; greenlets run meanwhile."""
+    deadline = time.monotonic() + FAILOVER_SECS
+    while True:
+        try:
+            ask()
+        except RegistryUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            greenlets.sleep(0.1)
+        else:
+            return
+
+
+def refusal(registry: ValkeyRegistry) -> str:
+    with pytest.raises(RegistryUnavailable) as caught:
+        registry.now()
+    assert registry.status().error == str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_the_new_primary_is_found_and_the_thawed_old_one_is_not(cluster: SentinelCluster, fault: str) -> None:
+    registry = through(cluster)
+    registry.register(instance("a"))
+    before = registry.heartbeat("a")
+    old = cluster.primary()
+    getattr(old, fault)()
+    eventually(lambda: registry.register(instance("a")))
+    assert registry.heartbeat("a").server != before.server
+    assert registry.publish(record("a")) == ["published"]
+    if fault == "freeze":
+        old.thaw()
+    else:
+        old.start()
+    assert registry.session(SESSION) == record("a")
+    assert registry.status().details["address"] == f"127.0.0.1:{cluster.primary().port}" != f"127.0.0.1:{old.port}"
+
+
+def test_a_frozen_first_sentinel_delays_nothing_for_long(cluster: SentinelCluster) -> None:
+    cluster.sentinels[0].freeze()
+    started_at = time.monotonic()
+    Sentinels(addresses.parse(cluster.url), SentinelCluster.MASTER_NAME).discover()
+    assert time.monotonic() - started_at < DISCOVERY_SECS + 0.5
+    cluster.sentinels[0].thaw()
+
+
+def test_wrong_names_wrong_passwords_and_silence_are_told_apart() -> None:
+    cluster = SentinelCluster(password="right").start()
+    try:
+        assert "VALKEY_SENTINEL_MASTER_NAME" in refusal(through(cluster, "MyMaster"))
+        wrong = cluster.url.replace("right", "wrong-secret")
+        told = refusal(open_registry(None, wrong, SentinelCluster.MASTER_NAME))
+        assert "refuses the password" in told
+        assert "wrong-secret" not in told
+        # The nodes ask for none, which VALKEY_URL says.
+        registry = open_registry("redis://nodes", cluster.url, SentinelCluster.MASTER_NAME)
+        registry.register(instance("a"))
+        assert registry.status().details["mode"] == "sentinel"
+    finally:
+        cluster.destroy()
+    nobody = open_registry(None, f"redis://127.0.0.1:{free_port()}", "mymaster")
+    assert "unreachable" in refusal(nobody)
