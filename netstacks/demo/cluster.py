@@ -4,10 +4,11 @@ Everything is kept in `var/cluster/`.
 """
 
 import os
-import select
+import queue
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -196,23 +197,21 @@ def _introduce(cluster: DemoCluster) -> None:
 
 
 def _serve(cluster: DemoCluster) -> None:
-    """Reads commands; without a terminal to read them from it just runs."""
-    listening = [sys.stdin]
+    """Obeys commands; without anybody who gives them it just runs."""
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: [lines.put(line) for line in sys.stdin], daemon=True).start()
     while True:
         for child in cluster.lasting:
             child.check()
-        if not select.select(listening, [], [], 0.5)[0]:
+        try:
+            line = lines.get(timeout=0.5).strip()
+            if line in ("quit", "exit"):
+                return
+            say(cluster.obey(line))
+        except queue.Empty:
             continue
-        line = sys.stdin.readline()
-        if not line:
-            listening = []
-        elif line.strip() in ("quit", "exit"):
-            return
-        else:
-            try:
-                say(cluster.obey(line))
-            except NotNow as error:
-                say(str(error))
+        except NotNow as error:
+            say(str(error))
 
 
 if __name__ == "__main__":
