@@ -48,9 +48,14 @@ class Child:
             )
         return self
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the process and to what it has started."""
+        os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, of everything; returns when it is gone."""
+        self.send(signal.SIGKILL)
+        self._process.wait()
 
     @property
     def is_running(self) -> bool:
@@ -68,5 +73,4 @@ class Child:
         try:
             self._process.wait(_STOP_SECS)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.kill()

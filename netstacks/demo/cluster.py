@@ -69,7 +69,7 @@ class Valkey:
     def kill(self) -> None:
         if self._child is None or not self.is_running:
             raise NotNow("Valkey is not running: `valkey start` starts it")
-        os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.kill()
 
     def stop(self) -> None:
         if self._child is not None:
@@ -199,7 +199,7 @@ def _introduce(cluster: DemoCluster) -> None:
 def _serve(cluster: DemoCluster) -> None:
     """Obeys commands; without anybody who gives them it just runs."""
     lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=lambda: [lines.put(line) for line in sys.stdin], daemon=True).start()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
     while True:
         for child in cluster.lasting:
             child.check()
@@ -212,6 +212,11 @@ def _serve(cluster: DemoCluster) -> None:
             continue
         except NotNow as error:
             say(str(error))
+
+
+def _read(lines: "queue.Queue[str]") -> None:
+    for line in sys.stdin:
+        lines.put(line)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The controllers of the demo cluster, each of which can be killed, frozen, drained and started again."""
 
 import json
-import os
 import signal
 import sys
 import urllib.error
@@ -50,23 +49,23 @@ class Instance:
 
     def kill(self) -> None:
         """SIGKILL, of everything."""
-        self._signal(signal.SIGKILL)
+        self._running().kill()
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        self._running().send(signal.SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
         if not self._is_frozen:
             raise NotNow(f"{self.number} is not frozen")
-        self._signal(signal.SIGCONT)
+        self._running().send(signal.SIGCONT)
         self._is_frozen = False
 
     def drain(self) -> None:
         """SIGTERM: it hands over what it has, and ends."""
         if self._is_frozen:
             raise NotNow(f"{self.number} is frozen: `thaw {self.number}` first")
-        self._signal(signal.SIGTERM)
+        self._running().send(signal.SIGTERM)
 
     def stop(self) -> None:
         """Ends it, whatever its state."""
@@ -75,10 +74,10 @@ class Instance:
                 self.thaw()
             self.child.__exit__()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _running(self) -> Child:
         if self.child is None or not self.child.is_running:
             raise NotNow(f"{self.number} is not running: `start {self.number}` starts it")
-        os.killpg(self.child.pid, number)
+        return self.child
 
     def describe(self) -> str:
         """What it says of itself, in a line."""
