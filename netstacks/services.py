@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from netstacks import __version__
+from netstacks import __version__, greenlets
 from netstacks.cluster import liveness
 from netstacks.cluster.health import Facts
 from netstacks.cluster.model import Instance
@@ -235,20 +235,23 @@ class Node:
         return None
 
     def _gather(self, now: float) -> Facts:
+        # Both at once: when both hang, the facts must not grow as old as those of a loop that is stuck.
+        registry = greenlets.spawn("health-registry", self._registry.status)
+        database = self._database.ping()
         return Facts(
             instance_id=self._agent.me.id,
             version=__version__,
             started_at=self._started_at,
             taken_at=now,
-            database=self._database.ping(),
-            valkey=self._registry.status().connection,
+            database=database,
+            valkey=registry.get().connection,
             cluster=liveness.summarize(self._agent.snapshot, self._settings.ha_stale_instance_ttl_secs),
             local_sessions=len(self._hub),
             starting=not self._startup.ready and self._startup.problem is None,
             draining=self._agent.is_draining,
             leased=self._agent.is_leased,
             differing_secrets=self._agent.differing_secrets,
-            schema_problem=self._startup.problem or self._vault_problem(),
+            schema_problem=self._startup.problem or (self._vault_problem() if database else None),
         )
 
 

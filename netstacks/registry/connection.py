@@ -11,10 +11,11 @@ from redis.retry import Retry
 
 from netstacks.registry.sentinel import Sentinels
 
-CONNECT_SECS = 0.5
-REPLY_SECS = 2.0
+# A server hangs at one of these, so that nobody waits for longer than their sum, with a discovery in it: below 2 s.
+CONNECT_SECS = 0.3
+REPLY_SECS = 0.9
 # Who waits longer for one of the connections is turned away: behind a server that hangs, a queue would only grow.
-QUEUE_SECS = 0.5
+QUEUE_SECS = 0.2
 MAX_CONNECTIONS = 16
 
 

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 # All of them are asked at the same time, and answer or not within this: a frozen one costs nothing.
 ANSWER_SECS = 0.4
-DISCOVERY_SECS = 0.9
+DISCOVERY_SECS = 0.5
 # A subscription that is silent for this long is asked whether it lives, and given as long to say so (pitfall 3).
 SILENCE_SECS = 2.0
 
@@ -45,17 +45,20 @@ class Sentinels:
         self.endpoints = endpoints
         self.master_name = master_name
         self.primary: Address | None = None
+        self._turn = greenlets.BoundedSemaphore()
+        self._asked_at = 0.0
+        self._answers: list[_Answer] = []
 
     def follow(self) -> None:
         """Hears of a new primary as soon as it is announced, from now on."""
         greenlets.spawn("sentinel-watch", self._follow)
 
     def discover(self) -> Address:
-        """The primary by the newest configuration that a majority knows, or that anybody knows within a second.
+        """The primary by the newest configuration that a majority knows, or that anybody tells in time.
 
         Raises RegistryUnavailable, which tells a wrong name, a wrong password and silence apart.
         """
-        answers = list(self._answers())
+        answers = self._newest_answers()
         named = [each for each in answers if each.primary]
         if not named:
             raise RegistryUnavailable("; ".join(dict.fromkeys(each.problem for each in answers)) or self._silence())
@@ -63,7 +66,15 @@ class Sentinels:
         assert self.primary is not None
         return self.primary
 
-    def _answers(self) -> Iterator[_Answer]:
+    def _newest_answers(self) -> list[_Answer]:
+        """Of all who want to know at the same time, one asks."""
+        wanted_at = time.monotonic()
+        with self._turn:
+            if self._asked_at < wanted_at:
+                self._answers, self._asked_at = list(self._ask_all()), time.monotonic()
+            return self._answers
+
+    def _ask_all(self) -> Iterator[_Answer]:
         replies: greenlets.Queue = greenlets.Queue()
         for endpoint in self.endpoints:
             greenlets.spawn("sentinel-question", lambda asked: replies.put(self._ask(asked)), endpoint)

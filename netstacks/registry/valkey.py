@@ -5,20 +5,20 @@ Cluster would not allow. Do not kill a greenlet in here nor put it under a deadl
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import wraps
 from importlib import resources
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
 from netstacks.registry import addresses, hashes, keys
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
 from netstacks.registry.connection import connect, connect_through
+from netstacks.registry.patience import Patience
 from netstacks.registry.sentinel import Sentinels
 
 MAX_EVENTS = 1000
@@ -26,12 +26,16 @@ MAX_EVENTS = 1000
 BATCH = 500
 
 
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise RegistryUnavailable(f"Valkey: {error}") from error
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _patiently(method: _Method) -> _Method:
+    @wraps(method)
+    def asked(self: "ValkeyRegistry", *args: Any, **kwargs: Any) -> Any:
+        with self.patience.ask():
+            return method(self, *args, **kwargs)
+
+    return cast(_Method, asked)
 
 
 def open_registry(url: str | None, sentinel_url: str | None, master_name: str) -> "ValkeyRegistry":
@@ -49,6 +53,7 @@ class ValkeyRegistry:
     def __init__(self, client: Redis, sentinels: Sentinels | None = None) -> None:
         self._client = client
         self._sentinels = sentinels
+        self.patience = Patience()
         folder = resources.files("netstacks.registry") / "lua"
         self._scripts = {
             name: client.register_script((folder / f"{name}.lua").read_text())
@@ -63,24 +68,24 @@ class ValkeyRegistry:
     def _run(self, script: str, touched: list[str], *arguments: Any) -> Any:
         return self._scripts[script](keys=touched, args=arguments)
 
-    @_in_our_words()
+    @_patiently
     def register(self, instance: Instance) -> None:
         touched = [keys.INSTANCES, keys.instance(instance.id), keys.owned(instance.id)]
         self._run("register", touched, instance.id, *hashes.to_hash(instance))
 
-    @_in_our_words()
+    @_patiently
     def heartbeat(self, instance_id: str) -> Pulse:
         return Pulse(*self._run("heartbeat", [keys.INSTANCES, keys.instance(instance_id)], instance_id))
 
-    @_in_our_words()
+    @_patiently
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
         return bool(self._run("set_state", [keys.instance(instance_id)], state))
 
-    @_in_our_words()
+    @_patiently
     def deregister(self, instance_id: str) -> None:
         self._forget(0, instance_id)
 
-    @_in_our_words()
+    @_patiently
     def publish(self, *records: SessionRecord) -> list[Publication]:
         publications: list[Publication] = []
         for start in range(0, len(records), BATCH):
@@ -95,17 +100,17 @@ class ValkeyRegistry:
             publications += pipeline.execute()
         return publications
 
-    @_in_our_words()
+    @_patiently
     def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
         touched = [keys.session(session_id), keys.owned(owner), keys.instance(owner)]
         return bool(self._run("remove", touched, str(session_id), owner, epoch))
 
-    @_in_our_words()
+    @_patiently
     def session(self, session_id: UUID) -> SessionRecord | None:
         stored = self._client.hgetall(keys.session(session_id))
         return hashes.session(session_id, cast(dict[str, str], stored)) if stored else None
 
-    @_in_our_words()
+    @_patiently
     def sessions_of(self, instance_id: str) -> list[SessionRecord]:
         ids = [UUID(each) for each in cast(set[str], self._client.smembers(keys.owned(instance_id)))]
         pipeline = self._client.pipeline(transaction=False)
@@ -113,7 +118,7 @@ class ValkeyRegistry:
             pipeline.hgetall(keys.session(session_id))
         return [hashes.session(id, stored) for id, stored in zip(ids, pipeline.execute(), strict=True) if stored]
 
-    @_in_our_words()
+    @_patiently
     def instance(self, instance_id: str) -> Instance | None:
         pipeline = self._client.pipeline(transaction=True)
         pipeline.hgetall(keys.instance(instance_id))
@@ -121,7 +126,7 @@ class ValkeyRegistry:
         stored, heartbeat_at = pipeline.execute()
         return hashes.instance(instance_id, heartbeat_at, stored) if stored and heartbeat_at is not None else None
 
-    @_in_our_words()
+    @_patiently
     def snapshot(self) -> Snapshot:
         secs, microsecs, *found = json.loads(self._run("snapshot", [keys.INSTANCES]))
         instances = {
@@ -129,7 +134,7 @@ class ValkeyRegistry:
         }
         return Snapshot(hashes.time(secs, microsecs), instances)
 
-    @_in_our_words()
+    @_patiently
     def reap(self, ttl_secs: float) -> list[str]:
         return self._forget(ttl_secs)
 
@@ -141,22 +146,22 @@ class ValkeyRegistry:
             forgotten += ids
         return forgotten
 
-    @_in_our_words()
+    @_patiently
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
         entry = {**details, "kind": kind, "instance_id": instance_id}
         self._client.xadd(keys.EVENTS, cast(Any, entry), maxlen=MAX_EVENTS, approximate=True)
 
-    @_in_our_words()
+    @_patiently
     def events(self, limit: int = 50) -> list[Event]:
         return [hashes.event(id, entry) for id, entry in cast(Any, self._client.xrevrange(keys.EVENTS, count=limit))]
 
-    @_in_our_words()
+    @_patiently
     def now(self) -> float:
         return hashes.time(*self._client.time())
 
     def status(self) -> RegistryStatus:
         try:
-            with _in_our_words():
+            with self.patience.ask():
                 info = self._client.info()
         except RegistryUnavailable as error:
             return RegistryStatus("disconnected", self._way(), error=str(error))

@@ -1,0 +1,35 @@
+"""How long a Valkey that hangs is waited for: once, and not once for every question of a request."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import RedisError
+
+from netstacks.errors import RegistryUnavailable
+
+# What failed sooner was refused, which costs nobody anything.
+HUNG_SECS = 0.25
+REST_SECS = 1.0
+
+
+class Patience:
+    """After a question that hung, others are answered at once, with its error, until Valkey has been left a moment."""
+
+    def __init__(self) -> None:
+        self._rests_until = 0.0
+        self._error = ""
+
+    @contextmanager
+    def ask(self) -> Iterator[None]:
+        """Around one question. Raises RegistryUnavailable for whatever the client library raises."""
+        asked_at = time.monotonic()
+        if asked_at < self._rests_until:
+            raise RegistryUnavailable(self._error)
+        try:
+            yield
+        except (RedisError, RegistryUnavailable) as error:
+            self._error = f"Valkey: {error}"
+            if time.monotonic() - asked_at > HUNG_SECS:
+                self._rests_until = time.monotonic() + REST_SECS
+            raise RegistryUnavailable(self._error) from error

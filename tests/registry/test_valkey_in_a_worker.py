@@ -1,0 +1,114 @@
+"""Many greenlets on one registry, as in a worker: nobody waits for the others, and none gets another's reply."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.errors import RegistryUnavailable
+from netstacks.registry import addresses
+from netstacks.registry.connection import MAX_CONNECTIONS, connect
+from netstacks.registry.sentinel import Sentinels
+from netstacks.registry.valkey import ValkeyRegistry, open_registry
+from tests.cluster.facts import SESSION, instance, record
+from tests.controller import until
+from tests.patched import patched
+from tests.valkey import SentinelCluster, Valkey
+from tests.wire import Wire
+
+LIMIT_SECS = 2.0
+PAUSE_SECS = 0.4
+
+
+@contextmanager
+def a_cluster() -> Iterator[SentinelCluster]:
+    cluster = SentinelCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.destroy()
+
+
+@contextmanager
+def a_registry(mode: str) -> Iterator[tuple[ValkeyRegistry, list[Valkey], Valkey]]:
+    """With every server that it may wait for, and the one that holds the data."""
+    if mode == "sentinel":
+        with a_cluster() as cluster:
+            registry = open_registry(None, cluster.url, SentinelCluster.MASTER_NAME)
+            yield registry, [*cluster.nodes, *cluster.sentinels], cluster.primary()
+    else:
+        server = Valkey().start()
+        try:
+            yield ValkeyRegistry(connect(server.url)), [server], server
+        finally:
+            server.destroy()
+
+
+@pytest.mark.parametrize("mode", ["plain", "sentinel"])
+@patched
+def test_a_command_that_is_killed_leaves_its_reply_to_nobody(mode: str) -> None:
+    with a_registry(mode) as (registry, _, server):
+        registry.register(instance("a"))
+        registry.publish(record("a"))
+        for abandoned in (registry.now, registry.snapshot, lambda: registry.publish(record("a"), record("a"))):
+            connect(server.url).client_pause(int(PAUSE_SECS * 1000), all=True)
+            killed = greenlets.spawn("killed", abandoned)
+            greenlets.sleep(PAUSE_SECS / 4)
+            assert not killed.ready()
+            killed.kill()
+            # Asked before the reply of the other command has come.
+            assert registry.session(SESSION) == record("a")
+            assert registry.heartbeat("a").state == "active"
+
+
+@pytest.mark.parametrize("mode", ["plain", "sentinel"])
+@patched
+def test_of_a_crowd_nobody_waits_for_long_when_everything_hangs(mode: str) -> None:
+    def ask() -> None:
+        asked_at = time.monotonic()
+        try:
+            registry.session(SESSION)
+        except RegistryUnavailable:
+            waits.append(time.monotonic() - asked_at)
+
+    waits: list[float] = []
+    with a_registry(mode) as (registry, servers, _):
+        registry.now()
+        for server in servers:
+            server.freeze()
+        # Twice, for the second time there is no connection left.
+        for _ in range(2):
+            greenlets.joinall([greenlets.spawn("one of many", ask) for _ in range(3 * MAX_CONNECTIONS)])
+            greenlets.sleep(1.5)
+    assert len(waits) == 6 * MAX_CONNECTIONS
+    assert max(waits) < LIMIT_SECS
+
+
+@patched
+def test_all_who_look_for_the_primary_at_once_ask_once() -> None:
+    with a_cluster() as cluster:
+        wires = [Wire(each.port) for each in cluster.sentinels]
+        url = "redis://" + ",".join(f"127.0.0.1:{wire.port}" for wire in wires)
+        sentinels = Sentinels(addresses.parse(url), SentinelCluster.MASTER_NAME)
+        looking = [greenlets.spawn("one of many", sentinels.discover) for _ in range(20)]
+        greenlets.joinall(looking)
+        assert {each.get() for each in looking} == {("127.0.0.1", cluster.primary().port)}
+        assert [wire.connections for wire in wires] == [1, 1, 1]
+
+
+@patched
+def test_a_failover_is_heard_of_though_the_sentinel_that_was_listened_to_fell_silent() -> None:
+    """No socket ever errors in a black hole, and nobody asks the registry anything (pitfall 3)."""
+    with a_cluster() as cluster:
+        wires = [Wire(each.port) for each in cluster.sentinels]
+        url = "redis://" + ",".join(f"127.0.0.1:{wire.port}" for wire in wires)
+        sentinels = Sentinels(addresses.parse(url), SentinelCluster.MASTER_NAME)
+        sentinels.follow()
+        until(lambda: sentinels.primary, "the first primary")
+        wires[0].freeze()
+        old = cluster.primary()
+        old.kill()
+        until(lambda: cluster.primary() is not old, "the failover")
+        until(lambda: sentinels.primary == ("127.0.0.1", cluster.primary().port), "its news")
