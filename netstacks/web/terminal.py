@@ -77,7 +77,9 @@ def _find(actor: Actor) -> Call | Upstream:
         if place is not None:
             return Call(actor, size, resume, waiting_for(place))
     if services().agent.me.state != "active":
-        raise ComeAgain("this instance takes no new sessions now: connect again")
+        secrets = " and ".join(services().agent.differing_secrets)
+        why = f", because its {secrets} differs from the cluster's" if secrets else " now"
+        raise ComeAgain(f"this instance takes no new sessions{why}: connect again")
     return Call(actor, size, resume, partial(services().opener.open, _wish(actor, size)))
 
 

@@ -20,7 +20,7 @@ class Cluster:
 
     def __init__(self, postgres: Postgres, size: int, **settings: str) -> None:
         self.valkey = Valkey()
-        self._settings = {
+        self.settings = {
             "VALKEY_URL": self.valkey.url,
             "HA_HEARTBEAT_INTERVAL_SECS": str(HEARTBEAT_SECS),
             "HA_STALE_INSTANCE_TTL_SECS": str(TTL_SECS),
@@ -30,7 +30,7 @@ class Cluster:
             **settings,
         }
         self.database_url = postgres.create_database()
-        self.controllers = [Controller(self.database_url, **self._settings) for _ in range(size)]
+        self.controllers = [Controller(self.database_url, **self.settings) for _ in range(size)]
 
     def __enter__(self) -> Self:
         self.valkey.start()

@@ -140,3 +140,25 @@ def test_a_rolling_restart_under_load_loses_no_byte_and_leaves_every_client_atta
             counter.stop()
         for counter in counters:
             check(counter, cluster.database_url)
+
+
+def test_an_instance_with_another_secret_stays_up_says_so_and_takes_nothing(cluster: Cluster, lab: Lab) -> None:
+    a, _ = cluster.controllers
+    stranger = Controller(cluster.database_url, **{**cluster.settings, "JWT_SECRET": "another secret of the tests, long enough too"})
+    stranger.start(wait_for="unhealthy")
+    try:
+        reason = "differs from the rest of the cluster: JWT_SECRET"
+        until(lambda: stranger.health().get("reason") == reason, reason)
+        health = requests.get(f"{stranger.url}/api/v1/health", timeout=5)
+        assert health.status_code == 503
+        listed = shown(lab.api)[health.json()["instance_id"]]
+        assert listed["status"] == "refused"
+        assert "JWT_SECRET" in listed["problem"]
+        assert command(a, "ha", "status").returncode == 1
+        refused = stranger.login().open(lab.device, lab.credential)
+        refused.closed()
+        assert any("JWT_SECRET" in text for text in refused.errors), refused.errors
+        assert a.health()["cluster"]["healthy_instances"] == 2
+    finally:
+        stranger.kill()
+        stranger.stop()
