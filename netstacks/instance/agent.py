@@ -141,7 +141,7 @@ class Agent:
         for stray in published:
             if stray.id not in holding:
                 self._registry.remove(stray.id, self.me.id, stray.epoch)
-        if former is not None and former != pulse.server:
+        if former not in (None, pulse.server) and pulse.is_first:
             self._registry.record_event("failover", self.me.id, sessions=str(len(held)))
         elif pulse.state is None:
             self._registry.record_event("joined", self.me.id)

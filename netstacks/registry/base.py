@@ -21,6 +21,8 @@ class Pulse:
     """As the registry has it, where an administrator may have changed it. None: the instance is unknown there."""
     server: str
     """Which run of which server answered: it changes with a restart and with a failover."""
+    is_first: bool = False
+    """Whether nobody's heartbeat had come to that run before."""
 
 
 @dataclass(frozen=True)

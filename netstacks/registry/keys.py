@@ -7,6 +7,7 @@
 |                           |        | sessions                                                                      |
 | netstacks:session:{id}    | hash   | owner, epoch, device, user, started_at, state, cols, rows                     |
 | netstacks:owned:{id}      | set    | the ids of that instance's sessions                                           |
+| netstacks:server          | string | the run id of the server that had the last heartbeat                          |
 | netstacks:events          | stream | kind, instance_id and the details of what happened                            |
 """
 
@@ -14,6 +15,7 @@ from uuid import UUID
 
 PREFIX = "netstacks:"
 INSTANCES = PREFIX + "instances"
+SERVER = PREFIX + "server"
 EVENTS = PREFIX + "events"
 
 

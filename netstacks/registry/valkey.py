@@ -75,7 +75,9 @@ class ValkeyRegistry:
 
     @_patiently
     def heartbeat(self, instance_id: str) -> Pulse:
-        return Pulse(*self._run("heartbeat", [keys.INSTANCES, keys.instance(instance_id)], instance_id))
+        touched = [keys.INSTANCES, keys.instance(instance_id), keys.SERVER]
+        state, server, is_first = self._run("heartbeat", touched, instance_id)
+        return Pulse(state, server, bool(is_first))
 
     @_patiently
     def set_state(self, instance_id: str, state: InstanceState) -> bool:

@@ -25,10 +25,12 @@ class Registry(MemoryRegistry):
         super().__init__(clock)
         self.away = False
         self.run = 1
+        self._seen_run = 0
 
     def heartbeat(self, instance_id: str) -> Pulse:
         self._reach()
-        return replace(super().heartbeat(instance_id), server=f"run {self.run}")
+        is_first, self._seen_run = self.run != self._seen_run, self.run
+        return replace(super().heartbeat(instance_id), server=f"run {self.run}", is_first=is_first)
 
     def publish(self, *records: SessionRecord):
         self._reach()

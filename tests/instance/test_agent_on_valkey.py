@@ -21,6 +21,10 @@ def valkey() -> Iterator[Valkey]:
     server.destroy()
 
 
+def kinds(valkey: Valkey) -> list[str]:
+    return [event.kind for event in ValkeyRegistry(connect(valkey.url)).events()]
+
+
 def make_agent(name: str, valkey: Valkey, sessions: Sessions) -> Agent:
     return Agent(instance(name), ValkeyRegistry(connect(valkey.url)), sessions, interval_secs=5.0, ttl_secs=TTL_SECS)
 
@@ -45,6 +49,7 @@ def test_a_cluster_is_whole_again_after_one_heartbeat_each(valkey: Valkey, empty
     seen = b.snapshot.instances
     assert {each.id: each.sessions for each in seen.values()} == {"a": 1, "b": 0}
     assert ValkeyRegistry(connect(valkey.url)).session(SESSION) == record("a")
+    assert kinds(valkey).count("failover") == 1
 
 
 def test_a_drained_cluster_leaves_only_its_history(valkey: Valkey) -> None:
@@ -54,4 +59,4 @@ def test_a_drained_cluster_leaves_only_its_history(valkey: Valkey) -> None:
     for agent in agents:
         agent.drain()
         agent.leave()
-    assert connect(valkey.url).keys("*") == ["netstacks:events"]
+    assert sorted(connect(valkey.url).keys("*")) == ["netstacks:events", "netstacks:server"]

@@ -98,7 +98,8 @@ def test_a_restart_shows_as_another_server_and_keeps_what_was_acknowledged(
     valkey.kill()
     valkey.start()
     after = registry.heartbeat("a")
-    assert after == Pulse("active", after.server)
+    assert after == Pulse("active", after.server, is_first=True)
+    assert not registry.heartbeat("a").is_first
     assert after.server != before.server
     assert registry.session(SESSION) == record("a")
 
