@@ -37,6 +37,7 @@ class Sink(Protocol):
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
     def delivered_bytes(self) -> int: ...
+    def undelivered_bytes(self) -> int: ...
 
 
 class Kind(Enum):
@@ -239,12 +240,13 @@ class Attachment:
         self._heard_at = time.monotonic()
 
     def is_dead(self) -> bool:
-        """Whether the peer has neither said nor taken anything for two keepalives; to be asked every few seconds.
+        """Whether the peer has given no sign of life for two keepalives; to be asked every few seconds.
 
-        A slow client takes bytes long before it reaches the ping behind them; a half-open one does not.
+        A slow client takes bytes long before it reaches the ping behind them, which counts. That the last of them, the
+        ping itself perhaps, has arrived does not: the host of a frozen client takes it, too.
         """
         delivered = self.sink.delivered_bytes()
-        if delivered > self._delivered:
-            self._delivered = delivered
+        if delivered > self._delivered and self.sink.undelivered_bytes():
             self.heard()
+        self._delivered = delivered
         return time.monotonic() - self._heard_at >= 2 * KEEPALIVE_SECS

@@ -82,13 +82,14 @@ class Outlet:
         """Whether nobody is sending, and the kernel surely has room for `size` bytes more."""
         if self._turn.locked() or self._pongs or self._socket.fileno() < 0:
             return False
-        return self._kept_bytes() + size <= _UNHURRIED_BYTES
+        return self.undelivered_bytes() + size <= _UNHURRIED_BYTES
 
     def delivered_bytes(self) -> int:
         """What the peer's host has acknowledged since the start, by what the kernel no longer keeps for it."""
-        return self._taken_bytes - self._kept_bytes()
+        return self._taken_bytes - self.undelivered_bytes()
 
-    def _kept_bytes(self) -> int:
+    def undelivered_bytes(self) -> int:
+        """What the kernel keeps for the peer, until its host has acknowledged it."""
         kept = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
         return int.from_bytes(kept, sys.byteorder)
 

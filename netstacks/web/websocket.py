@@ -134,6 +134,10 @@ class WebSocket:
         """What the peer has acknowledged since the start: a slow client's grows, a dead one's does not."""
         return self._outlet.delivered_bytes()
 
+    def undelivered_bytes(self) -> int:
+        """What was sent and the peer has not acknowledged yet."""
+        return self._outlet.undelivered_bytes()
+
     def _closed(self) -> ConnectionClosed:
         return ConnectionClosed(self.close_code, self.close_reason)
 

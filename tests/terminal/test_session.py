@@ -98,6 +98,7 @@ class Client:
         self.pings: list[int] = []
         self.closed: tuple[int, str] | None = None
         self.delivered = 0
+        self.undelivered = 0
         self._reads = greenlets.Event()
         self._reads.set()
 
@@ -125,6 +126,9 @@ class Client:
 
     def delivered_bytes(self) -> int:
         return self.delivered
+
+    def undelivered_bytes(self) -> int:
+        return self.undelivered
 
     def payload(self, kind: int = frames.FrameType.DATA) -> bytes:
         return b"".join(frame[1:] for frame in self.frames if frame[0] == kind)
@@ -399,10 +403,12 @@ def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeyp
     assert not attachment.is_dead()
     now = time.monotonic()
     monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now)
+    client.undelivered = 10
     for client.delivered in (10, 20):
         now += 3 * KEEPALIVE_SECS
         assert not attachment.is_dead()
     now += KEEPALIVE_SECS
+    client.delivered, client.undelivered = 30, 0
     assert not attachment.is_dead()
     now += KEEPALIVE_SECS
     assert attachment.is_dead()
