@@ -144,7 +144,9 @@ def test_a_rolling_restart_under_load_loses_no_byte_and_leaves_every_client_atta
 
 def test_an_instance_with_another_secret_stays_up_says_so_and_takes_nothing(cluster: Cluster, lab: Lab) -> None:
     a, _ = cluster.controllers
-    stranger = Controller(cluster.database_url, **{**cluster.settings, "JWT_SECRET": "another secret of the tests, long enough too"})
+    stranger = Controller(
+        cluster.database_url, **{**cluster.settings, "JWT_SECRET": "another secret of this test, long enough"}
+    )
     stranger.start(wait_for="unhealthy")
     try:
         reason = "differs from the rest of the cluster: JWT_SECRET"
