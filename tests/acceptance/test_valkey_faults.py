@@ -1,0 +1,212 @@
+"""Valkey is emptied, restarted, gone, frozen, or out of one instance's reach: no terminal is lost to any of it."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster, come_back
+from tests.acceptance.conftest import Lab
+from tests.acceptance.sharing import QUIET, Viewer, share
+from tests.acceptance.test_cluster import audited, row, shell_pid
+from tests.controller import Controller, Terminal, until
+from tests.postgres import Postgres
+from tests.sshd import Sshd
+from tests.wire import Wire
+
+# Two heartbeats, and some air for a machine that is busy with all of this.
+REGISTERED_SECS = 2 * HEARTBEAT_SECS + 2
+# No request, heartbeat or page waits longer for a store that hangs.
+LIMIT_SECS = 2.0
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def cluster(postgres: Postgres) -> Iterator[Cluster]:
+    with Cluster(postgres, 2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def lab(cluster: Cluster, sshd: Sshd) -> Lab:
+    return cluster.lab(sshd)
+
+
+def at(controller: Controller, lab: Lab) -> Lab:
+    return Lab(lab.api.at(controller), lab.device, lab.credential)
+
+
+def quiet(terminal: Terminal) -> Terminal:
+    terminal.type(QUIET)
+    terminal.expect("ready")
+    return terminal
+
+
+def types_on(*terminals: Terminal) -> None:
+    for terminal in terminals:
+        number = next(_numbers)
+        terminal.type(f"echo typed-{number}\r")
+        terminal.expect(f"typed-{number}\r\n")
+
+
+def flush(cluster: Cluster) -> None:
+    with redis.Redis(port=cluster.valkey.port) as client:
+        client.flushall()
+
+
+def restart_empty(cluster: Cluster) -> None:
+    cluster.valkey.kill()
+    cluster.valkey.wipe()
+    cluster.valkey.start()
+
+
+def registered_epochs(cluster: Cluster, terminals: list[Terminal]) -> list[str | None]:
+    with redis.Redis(port=cluster.valkey.port, decode_responses=True) as client:
+        return [client.hget(f"netstacks:session:{each.info['session_id']}", "epoch") for each in terminals]
+
+
+def kinds(controller: Controller) -> list[str]:
+    return [each["kind"] for each in controller.login().get("/api/v1/ha/status")["events"]]
+
+
+def statuses(cluster: Cluster) -> set[str]:
+    return {each.health().get("status", "none") for each in cluster.controllers}
+
+
+@pytest.mark.parametrize("lose", [flush, restart_empty])
+def test_an_emptied_valkey_is_filled_again_by_the_owners(
+    cluster: Cluster, lab: Lab, lose: Callable[[Cluster], None]
+) -> None:
+    a, b = cluster.controllers
+    terminals = [quiet(lab.open(epoch=0, offset=0)), quiet(at(b, lab).open(epoch=0, offset=0))]
+    first = terminals[0]
+    link = share(first)
+    rows = [row(cluster, each) for each in terminals]
+    lose(cluster)
+    types_on(*terminals)
+    until(lambda: registered_epochs(cluster, terminals) == ["1", "1"], "both sessions in Valkey", REGISTERED_SECS)
+    until(lambda: len(cluster.peer_addresses()) == 2, "both instances in Valkey", REGISTERED_SECS)
+    viewer = Viewer(b, link).joined()
+    first.vanish()
+    again = come_back(first, b, epoch=1, offset=len(first.output))
+    types_on(again)
+    viewer.expect("typed-")
+    assert [row(cluster, each) for each in terminals] == rows
+    assert not {"reaped", "claimed", "fenced"} & set(kinds(a))
+
+
+def test_without_valkey_everything_goes_on_and_nothing_is_taken(cluster: Cluster, lab: Lab) -> None:
+    a, b = cluster.controllers
+    first = quiet(lab.open(epoch=0, offset=0))
+    pid = shell_pid(first)
+    link = share(first)
+    cluster.valkey.kill()
+    until(lambda: statuses(cluster) == {"degraded"}, "degraded health")
+    away_since = time.monotonic()
+    until(lambda: time.monotonic() > away_since + TTL_SECS + HEARTBEAT_SECS, "a whole TTL without Valkey")
+
+    types_on(first)
+    opened = [quiet(each.open(epoch=0, offset=0)) for each in (lab, at(b, lab))]
+    Viewer(b, link).joined()
+    for terminal, via in ((first, b), (opened[0], b), (opened[1], a)):
+        terminal.vanish()
+        types_on(come_back(terminal, via, epoch=1, offset=len(terminal.output)))
+    assert shell_pid(come_back(first, b, epoch=1, offset=0)) == pid
+    assert {row(cluster, each)[1:] for each in (first, *opened)} == {(1, "active")}
+    assert statuses(cluster) == {"degraded"}
+
+    cluster.valkey.start()
+    until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
+    until(lambda: registered_epochs(cluster, [first, *opened]) == ["1"] * 3, "all sessions in Valkey")
+    assert audited(cluster, "session.claimed") == 0
+    assert "reaped" not in kinds(a)
+
+
+def test_a_death_that_can_be_proven_is_acted_upon_without_valkey_and_another_is_not(cluster: Cluster, lab: Lab) -> None:
+    a, b = cluster.controllers
+    first = quiet(lab.open(epoch=0, offset=0))
+    cluster.valkey.kill()
+    until(lambda: statuses(cluster) == {"degraded"}, "degraded health")
+    a.freeze()
+    # Nobody served it, again and again.
+    with pytest.raises(AssertionError, match="503"):
+        come_back(first, b, epoch=1, offset=0, timeout_secs=TTL_SECS + 4)
+    assert row(cluster, first)[1:] == (1, "active")
+    a.thaw()
+    types_on(first)
+    a.kill()
+    again = come_back(first, b, epoch=1, offset=len(first.output))
+    assert again.info["epoch"] == 2
+    types_on(quiet(again))
+
+
+def test_nobody_waits_long_for_a_frozen_valkey(cluster: Cluster, lab: Lab) -> None:
+    a, b = cluster.controllers
+    first = quiet(lab.open(epoch=0, offset=0))
+    paths = ("/api/v1/health", "/health", "/api/v1/ha/status", "/api/devices/browse", "/api/sessions")
+    cluster.valkey.freeze()
+    frozen_at, seen = time.monotonic(), set()
+    while time.monotonic() < frozen_at + TTL_SECS + 2 * HEARTBEAT_SECS:
+        for path in paths:
+            asked_at = time.monotonic()
+            body = lab.api.at(b).get(path)
+            assert time.monotonic() - asked_at < LIMIT_SECS, path
+            if path == "/api/v1/health":
+                seen.add(body["status"])
+        types_on(first)
+    assert seen == {"healthy", "degraded"}
+    assert statuses(cluster) == {"degraded"}
+
+    second = quiet(at(b, lab).open(epoch=0, offset=0))
+    first.vanish()
+    types_on(come_back(first, b, epoch=1, offset=len(first.output)), second)
+    cluster.valkey.thaw()
+    until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
+    until(lambda: registered_epochs(cluster, [first, second]) == ["1", "1"], "both sessions in Valkey")
+    assert "reaped" not in kinds(a)
+    assert "periodic.overran" not in a.log() + b.log()
+
+
+@pytest.fixture
+def wire_of_a() -> Iterator[list[Wire]]:
+    wires: list[Wire] = []
+    yield wires
+    for wire in wires:
+        wire.close()
+
+
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(
+    postgres: Postgres, sshd: Sshd, wire_of_a: list[Wire], fault: str
+) -> None:
+    """Whoever would claim dials it first, and is proxied."""
+    cluster = Cluster(postgres, 3)
+    wire = Wire(cluster.valkey.port)
+    wire_of_a.append(wire)
+    a, b, _ = cluster.controllers
+    a.environ["VALKEY_URL"] = f"redis://127.0.0.1:{wire.port}/0"
+    with cluster:
+        lab = cluster.lab(sshd)
+        first = quiet(lab.open(epoch=0, offset=0))
+        pid = shell_pid(first)
+        cut_off = a.health()["instance_id"]
+        getattr(wire, fault)()
+        until(lambda: cut_off not in cluster.peer_addresses(), "the others to take it off the list")
+        assert a.health()["status"] == "degraded"
+        assert b.health()["status"] == "healthy"
+        types_on(first)
+        first.vanish()
+        again = come_back(first, b, epoch=1, offset=len(first.output))
+        assert shell_pid(again) == pid
+        opened = quiet(lab.open(epoch=0, offset=0))
+        opened.vanish()
+        types_on(come_back(opened, b, epoch=1, offset=len(opened.output)))
+
+        wire.restore() if fault == "cut" else wire.thaw()
+        until(lambda: a.health()["status"] == "healthy", "contact again")
+        until(lambda: registered_epochs(cluster, [first, opened]) == ["1", "1"], "both sessions in Valkey")
+        assert audited(cluster, "session.claimed") == 0
+        types_on(again)
