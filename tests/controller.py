@@ -61,6 +61,10 @@ class Controller:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait_for: str = "healthy") -> "Controller":
+        return self.launch().started(wait_for)
+
+    def launch(self) -> "Controller":
+        """Starts the process and does not wait for it."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
@@ -70,6 +74,10 @@ class Controller:
                 stderr=log,
                 start_new_session=True,
             )
+        return self
+
+    def started(self, wait_for: str = "healthy") -> "Controller":
+        """Waits until health says so."""
         until(lambda: self._has_failed() or self.health().get("status") == wait_for, f"{wait_for} health")
         return self
 

@@ -35,7 +35,9 @@ class Cluster:
     def __enter__(self) -> Self:
         self.valkey.start()
         for controller in self.controllers:
-            controller.start()
+            controller.launch()
+        for controller in self.controllers:
+            controller.started()
         self.gathered(sum(int(each.environ.get("WEB_CONCURRENCY", "1")) for each in self.controllers))
         return self
 
