@@ -38,6 +38,7 @@ from netstacks.registry.base import Registry
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
+from netstacks.store.license import TIER_NAMES
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.spool import Spool
@@ -268,12 +269,10 @@ def _registry(settings: Settings, licensing: Licensing) -> Registry:
     if settings.valkey_url is None and settings.valkey_sentinel_url is None:
         return MemoryRegistry()
     if not licensing.may_cluster():
-        log.warning(
-            "ha.not_licensed",
-            tier=licensing.current().tier,
-            advice="Valkey is not used and this is a single instance: high availability needs an Enterprise licence",
-        )
-        return MemoryRegistry()
+        tier = TIER_NAMES[licensing.current().tier]
+        why = f"Valkey is not used: high availability needs an Enterprise licence, and this one is {tier}"
+        log.warning("ha.not_licensed", advice=why)
+        return MemoryRegistry(why=why)
     if settings.valkey_url is not None and settings.valkey_sentinel_url is not None:
         log.info(
             "ha.sentinel", advice="VALKEY_SENTINEL_URL wins: of VALKEY_URL only user, password, database and TLS count"

@@ -14,10 +14,14 @@ MAX_EVENTS = 1000
 
 
 class MemoryRegistry:
-    """Not shared between processes. `clock` is the registry's clock, in seconds since 1970."""
+    """Not shared between processes. `clock` is the registry's clock, in seconds since 1970.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    `why` tells operators why there is no Valkey, where they have asked for one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, why: str | None = None) -> None:
         self._clock = clock
+        self._why = why
         self._instances: dict[str, Instance] = {}
         self._sessions: dict[UUID, SessionRecord] = {}
         self._owned: dict[str, set[UUID]] = {}
@@ -104,7 +108,7 @@ class MemoryRegistry:
         return self._clock()
 
     def status(self) -> RegistryStatus:
-        return RegistryStatus("disabled")
+        return RegistryStatus("disabled", error=self._why)
 
 
 def _supersedes(record: SessionRecord, present: SessionRecord) -> bool:

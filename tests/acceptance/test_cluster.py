@@ -268,6 +268,7 @@ def test_a_licence_without_high_availability_makes_a_single_instance_of_each(pos
         assert second.health()["valkey"] == "disabled"
         assert second.health()["cluster"]["registered_instances"] == 1
         assert second.log().count("ha.not_licensed") == 1
+        assert "this one is Teams" in second.login().get("/api/v1/ha/status")["valkey"]["error"]
     finally:
         second.stop()
         valkey.destroy()
