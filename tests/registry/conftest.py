@@ -11,7 +11,7 @@ from netstacks.registry.base import Registry
 from netstacks.registry.connection import connect
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.valkey import ValkeyRegistry
-from tests.valkey import Valkey
+from tests.valkey import Valkey, needs_redis
 
 
 @pytest.fixture(scope="session")
@@ -22,17 +22,25 @@ def shared_valkey() -> Iterator[Valkey]:
     server.destroy()
 
 
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[Valkey]:
+    """The same with Debian's Redis."""
+    server = Valkey(program=needs_redis()).start()
+    yield server
+    server.destroy()
+
+
 @dataclass
 class Lab:
     registry: Registry
     age: Callable[[str, float], None]
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture(params=["memory", "valkey", "redis"])
 def lab(request: pytest.FixtureRequest) -> Lab:
     if request.param == "memory":
         return _memory()
-    return _valkey(cast(Valkey, request.getfixturevalue("shared_valkey")))
+    return _valkey(cast(Valkey, request.getfixturevalue(f"shared_{request.param}")))
 
 
 def _memory() -> Lab:

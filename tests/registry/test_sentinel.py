@@ -12,14 +12,14 @@ from netstacks.registry.sentinel import DISCOVERY_SECS, Sentinels
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import SESSION, instance, record
 from tests.ports import free_port
-from tests.valkey import SentinelCluster
+from tests.valkey import SentinelCluster, needs_redis
 
 FAILOVER_SECS = 30.0
 
 
-@pytest.fixture
-def cluster() -> Iterator[SentinelCluster]:
-    cluster = SentinelCluster()
+@pytest.fixture(params=["valkey", "redis"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[SentinelCluster]:
+    cluster = SentinelCluster(program=needs_redis() if request.param == "redis" else None)
     try:
         yield cluster.start()
     finally:
