@@ -167,7 +167,7 @@ class Node:
             started_at=time.time(),
             version=__version__,
             state="active",
-            secrets_fingerprint=secrets_fingerprint(bytes.fromhex(settings.vault_master_key), settings.jwt_secret),
+            secrets_fingerprint=secrets_fingerprint(_master_keys(settings), settings.jwt_secret),
             pid=os.getpid(),
         )
 
@@ -254,6 +254,11 @@ class Node:
             differing_secrets=self._agent.differing_secrets,
             schema_problem=self._startup.problem or (self._vault_problem() if database else None),
         )
+
+
+def _master_keys(settings: Settings) -> list[bytes]:
+    keys = (settings.vault_master_key, settings.vault_master_key_previous)
+    return [bytes.fromhex(key) for key in keys if key is not None]
 
 
 def _near(settings: Settings) -> tuple[str, int]:
