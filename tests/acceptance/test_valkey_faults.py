@@ -210,3 +210,19 @@ def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(
         until(lambda: registered_epochs(cluster, [first, opened]) == ["1", "1"], "both sessions in Valkey")
         assert audited(cluster, "session.claimed") == 0
         types_on(again)
+
+
+def test_an_instance_that_its_peers_cannot_reach_keeps_its_sessions(postgres: Postgres, sshd: Sshd) -> None:
+    """Its heartbeats say that it lives, so that its users are asked to come again, and nobody claims."""
+    cluster = Cluster(postgres, 2)
+    a, b = cluster.controllers
+    # An address for documentation, at which nobody listens (RFC 5737).
+    a.environ["HA_ADVERTISE_HOST"] = "192.0.2.1"
+    with cluster:
+        first = quiet(cluster.lab(sshd).open(epoch=0, offset=0))
+        # Nobody served it, again and again.
+        with pytest.raises(AssertionError, match="503"):
+            come_back(first, b, epoch=1, offset=0, timeout_secs=TTL_SECS + HEARTBEAT_SECS)
+        types_on(first)
+        assert row(cluster, first)[1:] == (1, "active")
+        assert audited(cluster, "session.claimed") == 0

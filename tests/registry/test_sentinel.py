@@ -11,6 +11,7 @@ from netstacks.registry import addresses
 from netstacks.registry.sentinel import DISCOVERY_SECS, Sentinels
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import SESSION, instance, record
+from tests.controller import until
 from tests.ports import free_port
 from tests.valkey import SentinelCluster, needs_redis
 
@@ -75,6 +76,28 @@ def test_a_frozen_first_sentinel_delays_nothing_for_long(cluster: SentinelCluste
     Sentinels(addresses.parse(cluster.url), SentinelCluster.MASTER_NAME).discover()
     assert time.monotonic() - started_at < DISCOVERY_SECS + 0.5
     cluster.sentinels[0].thaw()
+
+
+def test_a_primary_that_is_cut_off_with_a_minority_of_sentinels_takes_nothing(cluster: SentinelCluster) -> None:
+    """So nothing is written there that is lost when the partition ends (pitfall 3)."""
+    registry = through(cluster)
+    registry.register(instance("a"))
+    lone, primary = cluster.sentinels[0], cluster.primary()
+    away = [each for each in (*cluster.nodes, *cluster.sentinels) if each not in (lone, primary)]
+    for server in away:
+        server.freeze()
+    until(lambda: "NOREPLICAS" in why_refused(registry), "a primary that notices its loneliness")
+    for server in away:
+        server.thaw()
+    eventually(lambda: registry.heartbeat("a"))
+
+
+def why_refused(registry: ValkeyRegistry) -> str:
+    try:
+        registry.heartbeat("a")
+    except RegistryUnavailable as error:
+        return str(error)
+    return ""
 
 
 def test_wrong_names_wrong_passwords_and_silence_are_told_apart() -> None:
