@@ -1,5 +1,7 @@
 """`/ws/ssh`: the user's own terminal (wire contract 6), one WebSocket to one session."""
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -164,6 +166,12 @@ def _refuse(ws: WebSocket, error: NetstacksError) -> None:
     ws.close(code, str(error))
 
 
+def _next_look_secs() -> float:
+    """Those who look, look together once a second: waking the process up costs more than what one of them does then."""
+    now = time.monotonic()
+    return math.ceil(now + _LOOK_SECS) - now
+
+
 class Terminal:
     """One connection: this greenlet receives, a second one opens the session, and the attachment sends."""
 
@@ -227,7 +235,7 @@ class Terminal:
     def _receive(self) -> None:
         while True:
             try:
-                message = self._ws.receive(timeout=_LOOK_SECS)
+                message = self._ws.receive(timeout=_next_look_secs())
             except ConnectionClosed:
                 return
             if message is None:
