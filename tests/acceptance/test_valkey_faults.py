@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -170,25 +171,14 @@ def test_nobody_waits_long_for_a_frozen_valkey(cluster: Cluster, lab: Lab) -> No
     assert "periodic.overran" not in a.log() + b.log()
 
 
-@pytest.fixture
-def wire_of_a() -> Iterator[list[Wire]]:
-    wires: list[Wire] = []
-    yield wires
-    for wire in wires:
-        wire.close()
-
-
 @pytest.mark.parametrize("fault", ["cut", "freeze"])
-def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(
-    postgres: Postgres, sshd: Sshd, wire_of_a: list[Wire], fault: str
-) -> None:
+def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(postgres: Postgres, sshd: Sshd, fault: str) -> None:
     """Whoever would claim dials it first, and is proxied."""
     cluster = Cluster(postgres, 3)
     wire = Wire(cluster.valkey.port)
-    wire_of_a.append(wire)
     a, b, _ = cluster.controllers
     a.environ["VALKEY_URL"] = f"redis://127.0.0.1:{wire.port}/0"
-    with cluster:
+    with cluster, closing(wire):
         lab = cluster.lab(sshd)
         first = quiet(lab.open(epoch=0, offset=0))
         pid = shell_pid(first)
@@ -226,3 +216,31 @@ def test_an_instance_that_its_peers_cannot_reach_keeps_its_sessions(postgres: Po
         types_on(first)
         assert row(cluster, first)[1:] == (1, "active")
         assert audited(cluster, "session.claimed") == 0
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server of the test's own, to be frozen."""
+    server = Postgres().start()
+    yield server
+    server.destroy()
+
+
+def test_an_instance_whose_stores_all_hang_still_gets_its_users(own_postgres: Postgres, sshd: Sshd) -> None:
+    """Unhealthy would take every instance from the load balancer."""
+    with Cluster(own_postgres, 1) as cluster:
+        controller = cluster.controllers[0]
+        first = quiet(cluster.lab(sshd).open(epoch=0, offset=0))
+        own_postgres.freeze()
+        cluster.valkey.freeze()
+        until(lambda: controller.health()["degraded"] == ["valkey", "database"], "both to be missed")
+        frozen_at = time.monotonic()
+        while time.monotonic() < frozen_at + 2 * TTL_SECS:
+            assert controller.health()["status"] == "degraded"
+            time.sleep(0.1)
+        types_on(first)
+        first.vanish()
+        types_on(come_back(first, controller, epoch=1, offset=len(first.output)))
+        own_postgres.thaw()
+        cluster.valkey.thaw()
+        until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
