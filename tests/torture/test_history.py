@@ -1,0 +1,113 @@
+"""The judge finds each violation that is planted in a history that was without any."""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
+from tests.torture.history import Connection, Fault, History, Recording, Shell, judge
+
+FIRST = b"shell one\r\nline 1\r\ngot 1\r\n"
+SECOND = b"shell two\r\nline 1\r\ngot 3\r\n"
+BASE = len(FIRST) - 2
+SESSION = uuid.uuid4()
+
+
+def chunk(previous: Chunk | None, epoch: int, output: bytes) -> Chunk:
+    seq = previous.seq + 1 if previous and previous.epoch == epoch else 0
+    sha256, offset = (previous.sha256, previous.end_offset) if previous else (b"", 0)
+    return make_chunk(sha256, SESSION, epoch, seq, offset, [Event(1.0, EventKind.OUTPUT, output)])
+
+
+# Two bytes of the first owner were never stored; a client has seen one of them.
+ONE = chunk(None, 1, FIRST[:-2])
+TWO = chunk(ONE, 2, SECOND[:5])
+THREE = chunk(TWO, 2, SECOND[5:])
+SHELLS = (Shell("one", "s", 100, "a", FIRST, (1,)), Shell("two", "s", 120, "b", SECOND, (3,)))
+CONNECTIONS = (
+    Connection("ana", "s", (0, 0), 1, 0, FIRST[:5], typed=(1, 2)),
+    Connection("ana", "s", (1, 5), 1, 5, FIRST[5:-1]),
+    Connection("ana", "s", (1, len(FIRST) - 1), 2, BASE, SECOND, b"a new shell", (3,), is_last=True),
+    Connection("bob", "s", None, 2, BASE - 3, FIRST[-5:-2] + SECOND[:20]),
+)
+RECORDING = Recording("s", (ONE, TWO, THREE), "ended", "exit", frozenset({(1, 0, ONE.sha256)}))
+GOOD = History(SHELLS, CONNECTIONS, (RECORDING,), (Fault("kill", "a", 110, 115),))
+
+
+def connection(number: int, **changes: Any) -> History:
+    changed = list(CONNECTIONS)
+    changed[number] = replace(changed[number], **changes)
+    return replace(GOOD, connections=tuple(changed))
+
+
+def shell(number: int, **changes: Any) -> History:
+    changed = list(SHELLS)
+    changed[number] = replace(changed[number], **changes)
+    return replace(GOOD, shells=tuple(changed))
+
+
+def recording(**changes: Any) -> History:
+    return replace(GOOD, recordings=(replace(RECORDING, **changes),))
+
+
+def test_a_history_in_which_all_promises_were_kept_has_no_violation() -> None:
+    assert judge(GOOD) == []
+
+
+RIVAL = Shell("three", "s", 121, "c", b"shell three\r\n")
+FROZEN = Fault("freeze", "a", 110, 115)
+
+
+@pytest.mark.parametrize(
+    ("history", "violation"),
+    [
+        (
+            replace(
+                GOOD,
+                shells=(*SHELLS, RIVAL),
+                connections=(*CONNECTIONS, Connection("eve", "s", (1, 0), 2, BASE, RIVAL.printed)),
+            ),
+            "more than one owner",
+        ),
+        (replace(GOOD, connections=(*CONNECTIONS, CONNECTIONS[1])), "epoch 1 after 2"),
+        (connection(2, output=SECOND[:7] + SECOND[8:]), "was seen"),
+        (connection(3, output=FIRST[-5:-2] + SECOND[:9] + SECOND[10:20]), "was seen"),
+        (connection(2, output=SECOND[:20] + SECOND[10:]), "was seen"),
+        (connection(2, output=SECOND[:-4]), "never came"),
+        (connection(1, offset=4, output=FIRST[4:-1]), "came twice"),
+        (connection(1, offset=6, output=FIRST[6:-1]), "left out silently"),
+        (shell(0, read=(1, 1)), "out of order or twice"),
+        (shell(1, read=(3, 1)), "out of order or twice"),
+        (shell(1, read=(1, 3)), "read by 2 shells"),
+        (shell(0, read=(2,)), "reached the device"),
+        (shell(1, read=()), "reached the device"),
+        (recording(chunks=(ONE, THREE)), "is missing"),
+        (recording(chunks=(ONE, replace(TWO, events=TWO.events[:-1] + b"!"), THREE)), "SHA-256"),
+        (recording(chunks=(ONE, TWO)), "ends at"),
+        (recording(chunks=(ONE, chunk(ONE, 2, SECOND + b"more"))), "recording, epoch 2"),
+        (recording(sighted=frozenset({(1, 0, b"another")})), "not there any more"),
+        (replace(GOOD, faults=()), "without a cause"),
+        (replace(GOOD, faults=(FROZEN,)), "without a cause"),
+        (replace(GOOD, faults=(Fault("kill", "b", 110, 115),)), "without a cause"),
+        (recording(state="detached", end_reason=None), "at the end"),
+        (connection(2, is_last=False), "could not stay"),
+        (replace(GOOD, left_behind=("netstacks:instance:ctrl-1",)), "left behind"),
+    ],
+)
+def test_a_planted_violation_is_found(history: History, violation: str) -> None:
+    found = judge(history)
+    assert any(violation in each for each in found), found
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        connection(1, offset=6, output=FIRST[6:-1], notices=b"left out: 1 byte"),
+        replace(GOOD, faults=(replace(FROZEN, ended_at=119),)),
+        replace(GOOD, faults=(Fault("drain", "a", 110, 115),)),
+    ],
+)
+def test_what_was_declared_or_has_a_cause_is_no_violation(history: History) -> None:
+    assert judge(history) == []
