@@ -62,6 +62,10 @@ def _find() -> Call | Upstream:
     reason = _over(services().database, visitor)
     if reason is not None:
         raise Forbidden(reason)
+    # Its row may not say so yet.
+    ended = services().hub.ended(invitation.session_id)
+    if ended is not None:
+        raise SessionGone(f"it has ended: {ended[1]}")
     handed_on = {name: request.args[name] for name in ("viewer", "offset") if name in request.args}
     upgrade = Upgrade(request.headers["Sec-WebSocket-Key"], urlencode(handed_on))
     place = services().broker.watch(invitation.session_id, visitor, upgrade)

@@ -93,3 +93,16 @@ def test_a_share_outlives_the_owner_of_its_session(cluster: Cluster, terminal: T
     again.expect("both")
     again.api = again.api.at(b)
     until(lambda: [each["viewer_id"] for each in watching(again)] == [viewer.info["viewer_id"]], "the viewer's return")
+
+
+def test_without_postgresql_a_link_opens_through_every_instance(sshd: Sshd) -> None:
+    postgres = Postgres().start()
+    with Cluster(postgres, 2) as cluster:
+        terminal = cluster.lab(sshd).open()
+        token = share(terminal, permission="read-write")
+        postgres.stop()
+        views = [Viewer(instance, token).joined() for instance in cluster.controllers]
+        views[1].type("echo with$((1+1))\r")
+        for each in (terminal, *views):
+            each.expect("with2")
+    postgres.destroy()
