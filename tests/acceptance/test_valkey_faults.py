@@ -85,7 +85,7 @@ def test_an_emptied_valkey_is_filled_again_by_the_owners(
     terminals = [quiet(lab.open(epoch=0, offset=0)), quiet(at(b, lab).open(epoch=0, offset=0))]
     first = terminals[0]
     link = share(first)
-    rows = [row(cluster, each) for each in terminals]
+    rows = [row(cluster, each)[:2] for each in terminals]
     lose(cluster)
     types_on(*terminals)
     until(lambda: registered_epochs(cluster, terminals) == ["1", "1"], "both sessions in Valkey", REGISTERED_SECS)
@@ -95,7 +95,7 @@ def test_an_emptied_valkey_is_filled_again_by_the_owners(
     again = come_back(first, b, epoch=1, offset=len(first.output))
     types_on(again)
     viewer.expect("typed-")
-    assert [row(cluster, each) for each in terminals] == rows
+    assert [row(cluster, each)[:2] for each in terminals] == rows
     assert not {"reaped", "claimed", "fenced"} & set(kinds(a))
 
 
@@ -116,10 +116,16 @@ def test_without_valkey_everything_goes_on_and_nothing_is_taken(cluster: Cluster
         terminal.vanish()
         types_on(come_back(terminal, via, epoch=1, offset=len(terminal.output)))
     assert shell_pid(come_back(first, b, epoch=1, offset=0)) == pid
-    assert {row(cluster, each)[1:] for each in (first, *opened)} == {(1, "active")}
+    assert {row(cluster, each)[1] for each in (first, *opened)} == {1}
     assert statuses(cluster) == {"degraded"}
 
+    # Valkey remembers a heartbeat of long ago, and whoever comes back first is not to draw conclusions.
+    b.freeze()
     cluster.valkey.start()
+    until(lambda: a.health()["status"] == "healthy", "contact of the first")
+    healthy_since = time.monotonic()
+    until(lambda: time.monotonic() > healthy_since + 2 * HEARTBEAT_SECS, "two rounds of its reaper")
+    b.thaw()
     until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
     until(lambda: registered_epochs(cluster, [first, *opened]) == ["1"] * 3, "all sessions in Valkey")
     assert audited(cluster, "session.claimed") == 0
@@ -135,7 +141,7 @@ def test_a_death_that_can_be_proven_is_acted_upon_without_valkey_and_another_is_
     # Nobody served it, again and again.
     with pytest.raises(AssertionError, match="503"):
         come_back(first, b, epoch=1, offset=0, timeout_secs=TTL_SECS + 4)
-    assert row(cluster, first)[1:] == (1, "active")
+    assert row(cluster, first)[1] == 1
     a.thaw()
     types_on(first)
     a.kill()
@@ -214,7 +220,7 @@ def test_an_instance_that_its_peers_cannot_reach_keeps_its_sessions(postgres: Po
         with pytest.raises(AssertionError, match="503"):
             come_back(first, b, epoch=1, offset=0, timeout_secs=TTL_SECS + HEARTBEAT_SECS)
         types_on(first)
-        assert row(cluster, first)[1:] == (1, "active")
+        assert row(cluster, first)[1] == 1
         assert audited(cluster, "session.claimed") == 0
 
 
