@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run cluster test check bench format vendor clean
+.PHONY: run cluster test torture check bench format vendor clean
 
 run: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo
@@ -15,6 +15,10 @@ cluster: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# A random enemy against three instances for SECONDS; SEED plays one again. What it did is in artefacts/.
+torture: .venv/.installed
+	TORTURE_SECONDS=$(or $(SECONDS),600) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .

@@ -13,6 +13,8 @@ from netstacks.store.chunks import Chunk, verify
 
 # What a shell says first, on its terminal.
 _BANNER = re.compile(rb"shell (\S+)\r\n")
+# After a fault so soon before that an instance may not have been in contact with Valkey in between.
+CONTACT_SECS = 4
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def _clients_saw_the_device(history: History, by_epoch: dict[tuple[str, int], Pl
         if seen != printed:
             yield f"{each.client}, epoch {each.epoch}: {_difference(each.offset, seen, printed)}"
         elif each.is_last and begin + len(seen) < len(shell.printed):
-            yield f"{each.client}, epoch {each.epoch}: the last {len(shell.printed) - begin - len(seen)} bytes never came"
+            missing = len(shell.printed) - begin - len(seen)
+            yield f"{each.client}, epoch {each.epoch}: the last {missing} bytes never came"
 
 
 def _difference(offset: int, seen: bytes, printed: bytes) -> str:
@@ -249,7 +252,7 @@ def _nothing_moved_without_a_cause(history: History, by_epoch: dict[tuple[str, i
             if fault.target == former.owner
             and former.started_at < fault.ended_at
             and fault.began_at < later.started_at
-            and (fault.kind in {"kill", "drain"} or _stood_still(fault, later.started_at) >= history.ttl_secs)
+            and (fault.kind in {"kill", "drain"} or _silent_secs(history, fault, later.started_at) >= history.ttl_secs)
         ]
         if former.owner and not causes:
             yield f"{former.session}: shell {former.id} was taken from {former.owner} without a cause by {later.id}"
@@ -264,8 +267,15 @@ def _successions(history: History, by_epoch: dict[tuple[str, int], Place]) -> It
             former[session] = shell
 
 
-def _stood_still(fault: Fault, until: float) -> float:
-    return min(fault.ended_at, until) - fault.began_at if fault.kind == "freeze" else 0.0
+def _silent_secs(history: History, fault: Fault, until: float) -> float:
+    """How long nothing was heard of an instance that stood still, which counts from its last contact with Valkey."""
+    if fault.kind != "freeze":
+        return 0.0
+    since = fault.began_at
+    for former in sorted(history.faults, key=lambda each: each.ended_at, reverse=True):
+        if former.target in {fault.target, "valkey"} and former.began_at < since <= former.ended_at + CONTACT_SECS:
+            since = former.began_at
+    return min(fault.ended_at, until) - since
 
 
 def _sessions_ended_by_their_users(history: History) -> Iterator[str]:

@@ -1,0 +1,216 @@
+"""Users and viewers who write down what they were sent, and come back through any instance whatever happens."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from random import Random
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from tests.acceptance.conftest import Lab
+from tests.acceptance.sharing import Viewer, share
+from tests.controller import Controller, Terminal
+from tests.torture.history import Connection
+
+# The device prints five times a second; who hears nothing for so long cuts the connection, as people do.
+_PATIENCE_SECS = 4
+_ATTACH_SECS = 4
+_STAY_SECS = 120
+ENDED = 4001
+
+
+class Client(threading.Thread):
+    """Keeps one connection at a time and notes each, in order; `has_ended` when it was told that the session has."""
+
+    def __init__(self, name: str, session: str, via: list[Controller], seed: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.session = session
+        self.connections: list[Connection] = []
+        self.failure: BaseException | None = None
+        self._via = via
+        self._random = Random(seed)
+        self.has_ended = False
+        self._stopping = threading.Event()
+        self._terminal: Terminal | None = None
+        self._asked: tuple[int, int] | None = None
+        self._typed: list[int] = []
+        self._heard = 0, 0.0
+
+    def stop(self) -> None:
+        """Does nothing any more; raises what went wrong in the client itself."""
+        self._stopping.set()
+        self.join(60)
+        if self.failure is not None:
+            raise self.failure
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._live()
+                time.sleep(self._random.uniform(0.05, 0.3))
+        except BaseException as error:
+            self.failure = error
+
+    def _live(self) -> None:
+        raise NotImplementedError
+
+    def _attach(self, asked: tuple[int, int] | None, dial: Callable[[], Terminal]) -> bool:
+        """One try. Whoever is let in notes what comes from then on."""
+        try:
+            terminal = dial()
+        except (InvalidHandshake, ConnectionClosed, OSError):
+            return False
+        give_up_at = time.monotonic() + _ATTACH_SECS
+        while not terminal.info and not terminal.close and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+        if not terminal.info:
+            self.has_ended = self.has_ended or self._is_told_the_end(terminal)
+            if not terminal.close:
+                terminal.vanish()
+            return False
+        self._terminal, self._asked, self._typed = terminal, asked, []
+        self._heard = 0, time.monotonic()
+        return True
+
+    def _part(self, *, is_last: bool = False) -> None:
+        """Cuts the connection and notes what came over it."""
+        terminal = self._terminal
+        assert terminal is not None
+        if not terminal.close:
+            terminal.vanish()
+        self.has_ended = self.has_ended or self._is_told_the_end(terminal)
+        self._terminal = None
+        self.connections.append(
+            Connection(
+                client=self.name,
+                session=self.session,
+                asked=self._asked,
+                epoch=terminal.info["epoch"],
+                offset=terminal.info["offset"],
+                output=terminal.output,
+                notices=terminal.notices,
+                typed=tuple(self._typed),
+                is_last=is_last,
+            )
+        )
+
+    def _is_told_the_end(self, terminal: Terminal) -> bool:
+        return terminal.close is not None and terminal.close[0] == ENDED
+
+    def _hears_nothing(self) -> bool:
+        assert self._terminal is not None
+        now, size = time.monotonic(), len(self._terminal.output)
+        if size != self._heard[0]:
+            self._heard = size, now
+        return now - self._heard[1] > _PATIENCE_SECS
+
+    def _someone(self) -> Controller:
+        return self._random.choice(self._via)
+
+
+class Typist(Client):
+    """A session's user: types numbered lines, is cut off, leaves for a while, and comes back where it was."""
+
+    def __init__(self, session: str, lab: Lab, via: list[Controller], seed: str) -> None:
+        super().__init__(session, session, via, seed)
+        self._first = lab.open(term=session, epoch=0, offset=0)
+        self._terminal, self._asked, self._heard = self._first, (0, 0), (0, time.monotonic())
+        self._number = 0
+        self._epoch_of_shell = 0
+        self.session_id: str = self._first.info["session_id"]
+        self.windows: list[Window] = []
+
+    def share(self) -> str:
+        """A link for viewers."""
+        return share(self._first)
+
+    def _live(self) -> None:
+        terminal = self._terminal
+        if terminal is None:
+            self._return()
+        elif terminal.close or self._hears_nothing():
+            self._part()
+        elif self._random.random() < 0.02:
+            self._part()
+            time.sleep(self._random.uniform(0, 3))
+        elif self._sees_shell(terminal):
+            self._number += 1
+            # Noted first: it may arrive though we are told of an error.
+            self._typed.append(self._number)
+            self._say(terminal, str(self._number))
+
+    def _sees_shell(self, terminal: Terminal) -> bool:
+        """Whether this epoch's shell is there to read: what is typed before might be echoed."""
+        if b"shell " in terminal.output:
+            self._epoch_of_shell = terminal.info["epoch"]
+        return bool(terminal.info["epoch"] == self._epoch_of_shell)
+
+    def _say(self, terminal: Terminal, line: str) -> None:
+        with contextlib.suppress(ConnectionClosed, OSError):
+            terminal.type(line + "\r")
+
+    def _return(self) -> None:
+        """Through any instance; now and then through another at the same time, as from two windows."""
+        last = self.connections[-1]
+        asked = last.epoch, last.offset + len(last.output)
+        via, another = self._random.sample(self._via, 2)
+        window = None
+        if self._random.random() < 0.3 and not self._stopping.is_set():
+            name = f"{self.name}, window {len(self.windows) + 1}"
+            window = Window(name, self.session, asked, lambda: self._dial(another, asked))
+            self.windows.append(window)
+            window.start()
+        self._attach(asked, lambda: self._dial(via, asked))
+        if window is not None:
+            window.join()
+
+    def _dial(self, via: Controller, asked: tuple[int, int]) -> Terminal:
+        return self._first.again(via, epoch=asked[0], offset=asked[1])
+
+    def finish(self) -> None:
+        """Comes back if need be, says goodbye, and sees the end of the session."""
+        give_up_at = time.monotonic() + _STAY_SECS
+        while not self.has_ended and time.monotonic() < give_up_at:
+            if self._terminal is None:
+                self._return()
+            elif self._sees_shell(self._terminal):
+                self._say(self._terminal, "bye")
+                self._wait_for_close(self._terminal)
+            elif self._hears_nothing():
+                self._part()
+            time.sleep(0.1)
+
+    def _wait_for_close(self, terminal: Terminal) -> None:
+        give_up_at = time.monotonic() + _ATTACH_SECS
+        while not terminal.close and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+        self._part(is_last=self._is_told_the_end(terminal))
+
+
+class Window(Client):
+    """A second window of the same user: the one try that it makes may take the session over; it looks on and closes."""
+
+    def __init__(self, name: str, session: str, asked: tuple[int, int], dial: Callable[[], Terminal]) -> None:
+        super().__init__(name, session, [], name)
+        self._place, self._dial = asked, dial
+
+    def _live(self) -> None:
+        self._stopping.set()
+        if self._attach(self._place, self._dial):
+            time.sleep(1)
+            self._part()
+
+
+class Watcher(Client):
+    """Who was given a link: sees what there is from the moment of joining."""
+
+    def __init__(self, name: str, session: str, link: str, via: list[Controller], seed: str) -> None:
+        super().__init__(name, session, via, seed)
+        self._link = link
+
+    def _live(self) -> None:
+        if self._terminal is None:
+            self._attach(None, lambda: Viewer(self._someone(), self._link, offset="0"))
+        elif self._terminal.close or self._hears_nothing():
+            self._part()

@@ -1,0 +1,116 @@
+"""The device side: a shell that answers and prints numbered lines and keeps a diary of it, where nobody can reach."""
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+from pathlib import Path
+
+from tests.torture.history import Shell
+
+_SCRIPT = r"""
+stty -echo
+id=$$-${EPOCHREALTIME#*.}
+exec 3>>"$(dirname "$0")/shell-$id"
+set -- $SSH_CONNECTION
+echo "began $EPOCHREALTIME $TERM $2" >&3
+# Into the diary first: what does not get through afterwards was printed all the same.
+say() { echo "printed $1" >&3; echo "$1" || exit; }
+say "shell $id"
+number=0 part=
+while :; do
+    # The time may be up in the middle of a line.
+    IFS= read -r -t 0.2 line
+    ended=$? line=$part$line part=
+    if [ $ended = 0 ]; then
+        echo "read $line" >&3
+        [ "$line" = bye ] && exit
+        say "got $line"
+    elif [ $ended -gt 128 ]; then
+        part=$line
+        say "line $((++number))"
+    else
+        exit
+    fi
+done
+"""
+_DIGITS = re.compile(r"\d+$")
+
+
+class Device:
+    """What every log-in runs (`command`), and what the shells have written down."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="netstacks-torture-"))
+        # Writable by the user who logs in.
+        self._folder.chmod(0o777)
+        script = self._folder / "script"
+        script.write_text(_SCRIPT)
+        self.command = f"/bin/bash {script}"
+
+    def shells(self, owners: dict[int, str]) -> list[Shell]:
+        """`owners`: who was seen to hold which local port of a connection."""
+        return [_parse(path, owners) for path in sorted(self._folder.glob("shell-*"))]
+
+
+def _parse(path: Path, owners: dict[int, str]) -> Shell:
+    (_, _, began), *events = (line.partition(" ") for line in path.read_text().splitlines())
+    started_at, session, port = began.split()
+    printed = "".join(f"{text}\r\n" for kind, _, text in events if kind == "printed")
+    read = [int(text) for kind, _, text in events if kind == "read" and _DIGITS.match(text)]
+    return Shell(
+        path.name.removeprefix("shell-"),
+        session,
+        float(started_at),
+        owners.get(int(port)),
+        printed.encode(),
+        tuple(read),
+    )
+
+
+class Owners(threading.Thread):
+    """Who holds the connections to the device, as the kernel sees it: local port to name, of all that was ever seen."""
+
+    def __init__(self, device_port: int) -> None:
+        super().__init__(daemon=True)
+        self.by_port: dict[int, str] = {}
+        self._device_port = device_port
+        self._groups: dict[str, int] = {}
+        self._stopping = threading.Event()
+
+    def watch(self, name: str, group: int) -> None:
+        """From now on a process group goes by this name."""
+        self._groups[name] = group
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.3):
+            ports = _ports_by_inode(self._device_port)
+            for name, group in list(self._groups.items()):
+                for inode in _sockets(group):
+                    if inode in ports:
+                        self.by_port[ports[inode]] = name
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+def _ports_by_inode(device_port: int) -> dict[str, int]:
+    """Local ports of the connections to the device, by the kernel's number of the socket (proc(5), /proc/net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[9]: int(row[1].split(":")[1], 16) for row in rows if row[2].endswith(f":{device_port:04X}")}
+
+
+def _sockets(group: int) -> set[str]:
+    """The kernel's numbers of the sockets that a process and its children hold."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{group}/task/{group}/children").read_text().split()
+        for pid in (str(group), *children):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(descriptor.path)
+                    if target.startswith("socket:["):
+                        found.add(target[8:-1])
+    return found
