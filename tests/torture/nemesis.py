@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -54,10 +54,18 @@ def plan(seed: int, secs: float) -> list[Action]:
     return actions
 
 
+class PatientWire(Wire):
+    """Outlives its server: who connects while there is none is turned away."""
+
+    def _accept(self) -> None:
+        while self._listener.fileno() >= 0:
+            super()._accept()
+
+
 class Nemesis:
     """Carries a plan out. `watch` hears of every process group that is started in an instance's name."""
 
-    def __init__(self, cluster: Cluster, wires: list[Wire], watch: Callable[[str, int], None]) -> None:
+    def __init__(self, cluster: Cluster, wires: Sequence[Wire], watch: Callable[[str, int], None]) -> None:
         self._cluster = cluster
         self._controllers = dict(zip(INSTANCES, cluster.controllers, strict=True))
         self._wires = dict(zip(INSTANCES, wires, strict=True))

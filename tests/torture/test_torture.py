@@ -26,8 +26,7 @@ from tests.sshd import SSHD, Sshd
 from tests.torture.clients import Typist, Watcher
 from tests.torture.device import Device, Owners
 from tests.torture.history import History, Recording, judge
-from tests.torture.nemesis import Nemesis, plan
-from tests.wire import Wire
+from tests.torture.nemesis import INSTANCES, Nemesis, PatientWire, plan
 
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "15"))
 SEED = int(os.environ.get("TORTURE_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -93,12 +92,16 @@ def test_no_promise_is_broken_whatever_happens(postgres: Postgres, sshd: Sshd, d
     note = Notes(SEED)
     note(f"Again: make torture SECONDS={SECONDS:.0f} SEED={SEED}")
     cluster = Cluster(postgres, 3, SESSION_DETACH_TTL_SECS="300")
-    wires = [Wire(cluster.valkey.port) for _ in cluster.controllers]
+    wires = [PatientWire(cluster.valkey.port) for _ in cluster.controllers]
     for controller, wire in zip(cluster.controllers, wires, strict=True):
         controller.environ["VALKEY_URL"] = f"redis://127.0.0.1:{wire.port}/0"
     try:
         with cluster:
-            history = _torture(cluster, wires, sshd, device, note)
+            try:
+                history = _torture(cluster, wires, sshd, device, note)
+            finally:
+                for name, controller in zip(INSTANCES, cluster.controllers, strict=True):
+                    (ARTEFACTS / f"torture-{SEED}-{name}.log").write_text(controller.log())
     finally:
         for wire in wires:
             wire.close()
@@ -112,7 +115,7 @@ def test_no_promise_is_broken_whatever_happens(postgres: Postgres, sshd: Sshd, d
     assert not violations, f"seed {SEED}: {len(violations)} violations, the first: {violations[0]}"
 
 
-def _torture(cluster: Cluster, wires: list[Wire], sshd: Sshd, device: Device, note: Notes) -> History:
+def _torture(cluster: Cluster, wires: list[PatientWire], sshd: Sshd, device: Device, note: Notes) -> History:
     owners, sightings = Owners(sshd.port), Sightings(cluster.database_url)
     nemesis = Nemesis(cluster, wires, owners.watch)
     lab = cluster.lab(sshd)
@@ -126,7 +129,12 @@ def _torture(cluster: Cluster, wires: list[Wire], sshd: Sshd, device: Device, no
     for thread in threads:
         thread.start()
     nemesis.run(plan(SEED, SECONDS), note)
-    cluster.gathered(3)
+    try:
+        cluster.gathered(3)
+    except AssertionError:
+        for controller in cluster.controllers:
+            note(f"running: {controller.is_running}, health: {controller.health()}")
+        raise
     for viewer in viewers:
         viewer.stop()
     for typist in typists:
