@@ -14,7 +14,7 @@ from tests.controller import Controller, Terminal
 from tests.torture.history import Connection
 
 # The device prints five times a second; who hears nothing for so long cuts the connection, as people do.
-_PATIENCE_SECS = 4
+_PATIENCE_SECS = 2
 _ATTACH_SECS = 4
 _STAY_SECS = 120
 ENDED = 4001
@@ -156,7 +156,7 @@ class Typist(Client):
         asked = last.epoch, last.offset + len(last.output)
         via, another = self._random.sample(self._via, 2)
         window = None
-        if self._random.random() < 0.3 and not self._stopping.is_set():
+        if self._random.random() < 0.5 and not self._stopping.is_set():
             name = f"{self.name}, window {len(self.windows) + 1}"
             window = Window(name, self.session, asked, lambda: self._dial(another, asked))
             self.windows.append(window)

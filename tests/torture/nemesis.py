@@ -70,6 +70,8 @@ class Nemesis:
         self._controllers = dict(zip(INSTANCES, cluster.controllers, strict=True))
         self._wires = dict(zip(INSTANCES, wires, strict=True))
         self._watch = watch
+        # A drain may take longer than planned, and what comes next has to wait for it.
+        self._turns = {target: threading.Lock() for target in (*INSTANCES, "valkey")}
         self.faults: list[Fault] = []
         self.failures: list[BaseException] = []
         for name in INSTANCES:
@@ -90,6 +92,10 @@ class Nemesis:
             raise self.failures[0]
 
     def _do(self, action: Action) -> None:
+        with self._turns[action.target]:
+            self._do_in_turn(action)
+
+    def _do_in_turn(self, action: Action) -> None:
         fault_at = time.time()
         try:
             if action.target == "valkey":

@@ -30,6 +30,7 @@ class Edit:
     new: str
 
 
+_SPLICE = "netstacks/peer/splice.py"
 BUGS = {
     "claim without compare-and-set": [
         Edit(
@@ -46,12 +47,17 @@ BUGS = {
     ],
     "splice that drops a byte": [
         Edit(
-            "netstacks/peer/splice.py",
-            "                if not size:\n                    return\n",
-            "                if not size:\n                    return\n"
-            "                if size > 1 and time.monotonic_ns() // 1000 % 500 == 0:\n"
-            "                    waiting -= len(os.read(outlet, 1))\n",
-        )
+            _SPLICE,
+            "                while waiting:\n",
+            "                lost = int(size > 1 and time.monotonic_ns() // 1000 % 50 == 0)\n"
+            "                while waiting > lost:\n",
+        ),
+        Edit(_SPLICE, "sink.fileno(), waiting,", "sink.fileno(), waiting - lost,"),
+        Edit(
+            _SPLICE,
+            "            before, moved_at",
+            "                os.read(outlet, lost)\n            before, moved_at",
+        ),
     ],
 }
 
@@ -81,7 +87,7 @@ def _search(copy: Path) -> str:
         run = subprocess.run(
             [sys.executable, "-c", _RUN, str(copy), _TEST], cwd=ROOT, env=environ, capture_output=True, text=True
         )
-        found = [line for line in run.stdout.splitlines() if line.startswith("E   ") and "violations" in line]
+        found = [line for line in run.stdout.splitlines() if line.startswith("E   ") and " violations, the first" in line]
         if found:
             return f"seed {seed}, after {time.monotonic() - began_at:.0f} s: {found[0].strip()[:300]}"
         if run.returncode:

@@ -88,9 +88,12 @@ def sshd(device: Device) -> Iterator[Sshd]:
 
 
 @pytest.mark.timeout(SECONDS + 300)
-def test_no_promise_is_broken_whatever_happens(postgres: Postgres, sshd: Sshd, device: Device) -> None:
+def test_no_promise_is_broken_whatever_happens(
+    postgres: Postgres, sshd: Sshd, device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
     note = Notes(SEED)
-    note(f"Again: make torture SECONDS={SECONDS:.0f} SEED={SEED}")
+    with capsys.disabled():  # So that a run that was killed can be played again, too.
+        note(f"\nmake torture SECONDS={SECONDS:.0f} SEED={SEED}")
     cluster = Cluster(postgres, 3, SESSION_DETACH_TTL_SECS="300")
     wires = [PatientWire(cluster.valkey.port) for _ in cluster.controllers]
     for controller, wire in zip(cluster.controllers, wires, strict=True):
