@@ -66,6 +66,7 @@ def test_the_new_primary_is_found_and_the_thawed_old_one_is_not(cluster: Sentine
         old.thaw()
     else:
         old.start()
+    until(lambda: cluster.primary() is not old, "the last Sentinel's knowledge of it")
     assert registry.session(SESSION) == record("a")
     assert registry.status().details["address"] == f"127.0.0.1:{cluster.primary().port}" != f"127.0.0.1:{old.port}"
 
