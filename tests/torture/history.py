@@ -70,13 +70,17 @@ class Fault:
 
 @dataclass(frozen=True)
 class History:
-    """`connections` are in each client's own order; `ttl_secs` is how long a frozen owner must be waited for."""
+    """`connections` are in each client's own order; `complaints` are what clients could make nothing of.
+
+    `ttl_secs` is how long a frozen owner must be waited for.
+    """
 
     shells: tuple[Shell, ...] = ()
     connections: tuple[Connection, ...] = ()
     recordings: tuple[Recording, ...] = ()
     faults: tuple[Fault, ...] = ()
     left_behind: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
     ttl_secs: float = 8
     _shells: dict[str, Shell] = field(init=False, repr=False)
 
@@ -112,6 +116,7 @@ def judge(history: History) -> list[str]:
         *_nothing_moved_without_a_cause(history, by_epoch),
         *_sessions_ended_by_their_users(history),
         *(f"{key} was left behind" for key in history.left_behind),
+        *history.complaints,
     ]
 
 

@@ -87,7 +87,9 @@ def _search(copy: Path) -> str:
         run = subprocess.run(
             [sys.executable, "-c", _RUN, str(copy), _TEST], cwd=ROOT, env=environ, capture_output=True, text=True
         )
-        found = [line for line in run.stdout.splitlines() if line.startswith("E   ") and " violations, the first" in line]
+        found = [
+            line for line in run.stdout.splitlines() if line.startswith("E   ") and " violations, the first" in line
+        ]
         if found:
             return f"seed {seed}, after {time.monotonic() - began_at:.0f} s: {found[0].strip()[:300]}"
         if run.returncode:

@@ -160,6 +160,7 @@ def _torture(cluster: Cluster, wires: list[PatientWire], sshd: Sshd, device: Dev
         recordings=_recordings(cluster.database_url, typists, sightings),
         faults=tuple(nemesis.faults),
         left_behind=tuple(key for kind in REGISTERED for key in cluster.keys(f"netstacks:{kind}")),
+        complaints=tuple(f"{client.name}: {client.failure!r}" for client in clients if client.failure),
         ttl_secs=TTL_SECS - HEARTBEAT_SECS,
     )
 
