@@ -22,7 +22,8 @@ from netstacks import greenlets
 from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable
 from netstacks.terminal import ssh
 from netstacks.terminal.hostkeys import HostKey
-from netstacks.terminal.ssh import Shell, SshTarget
+from netstacks.terminal.shell import Shell
+from netstacks.terminal.ssh import SshTarget
 from tests.sshd import SSHD, Sshd
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")
@@ -214,7 +215,7 @@ def test_a_device_that_nobody_reads_is_held_back(key: SshTarget, folder: Path) -
 
 
 def test_a_shell_that_fell_silent_calls_when_it_speaks(key: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "_SILENCE_SECS", 0.2)
+    monkeypatch.setattr("netstacks.terminal.shell._SILENCE_SECS", 0.2)
     with quiet(key) as shell:
         while shell.read(65536) is not None:
             pass

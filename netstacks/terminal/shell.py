@@ -1,0 +1,150 @@
+"""A shell on a device: what is read from it and typed into it, through libssh without waiting inside of it."""
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ssh.channel import Channel
+from ssh.error_codes import SSH_AGAIN
+from ssh.exceptions import EOF, BaseSSHError
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError
+
+if TYPE_CHECKING:
+    from netstacks.terminal.ssh import Connection
+
+# Output of this size is seldom the last; a smaller piece is handed out before libssh is asked for more.
+_MORE_BYTES = 1024
+# How long the device has for telling how its shell has ended.
+_EXIT_STATUS_SECS = 0.5
+# So long a reader waits before its greenlet ends: an idle terminal keeps none.
+_SILENCE_SECS = 5.0
+# What one call of libssh takes of what is typed.
+_WRITE_BYTES = 32 * 1024
+
+
+class Shell:
+    """The `Transport` of a session."""
+
+    def __init__(self, connection: "Connection", channel: Channel) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._writing = greenlets.BoundedSemaphore(1)
+        self._writable: greenlets.Watch | None = None
+        self.close_reason = "the device closed the connection"
+
+    def read(self, max_bytes: int) -> bytes | None:
+        pieces: list[bytes] = []
+        size = 0
+        while not self._connection.is_closed:
+            try:
+                count, data = self._channel.read_nonblocking(max_bytes - size)
+            except EOF:
+                self._note_exit()
+                break
+            except BaseSSHError as error:
+                self.close_reason = str(self._lost(error))
+                break
+            if count > 0:
+                pieces.append(data)
+                size += count
+                if count >= _MORE_BYTES and size < max_bytes:
+                    continue
+            if pieces:
+                break
+            try:
+                with greenlets.deadline(_SILENCE_SECS, TimeoutError()):
+                    self._connection.watch.wait(read=True)
+            except TimeoutError:
+                return None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def call_when_readable(self, callback: Callable[[], Any]) -> None:
+        self._connection.watch.call(callback)
+
+    def _note_exit(self) -> None:
+        status = self._channel.get_exit_status()
+        if status < 0:
+            # It comes after the end of the output, if the device sends one at all.
+            with contextlib.suppress(TimeoutError, EOF), greenlets.deadline(_EXIT_STATUS_SECS, TimeoutError()):
+                self._connection.watch.wait(read=True)
+                self._channel.poll()
+            if not self._connection.is_closed:
+                status = self._channel.get_exit_status()
+        if status > 0:
+            self.close_reason = f"the device closed the connection (exit status {status})"
+
+    def try_write(self, data: bytes) -> int:
+        if self._writing.locked():
+            return 0
+        try:
+            written = self._write_some(data)
+            if self._connection.session.blocking_flush(0) == SSH_AGAIN:
+                greenlets.spawn("ssh-flusher", self._flush_later)
+        except (BaseSSHError, OSError) as error:
+            raise self._lost(error) from error
+        return written
+
+    def write(self, data: bytes) -> None:
+        with self._writing:
+            try:
+                while data:
+                    written = self._write_some(data)
+                    self._flush()
+                    if not written:
+                        self._wait(read=True)
+                        self._take_news()
+                    data = data[written:]
+            except (BaseSSHError, OSError) as error:
+                raise self._lost(error) from error
+
+    def _write_some(self, data: bytes) -> int:
+        if self._connection.is_closed:
+            raise DeviceError("the connection to the device is closed")
+        room = min(self._channel.window_size(), _WRITE_BYTES)
+        if not room:
+            return 0  # libssh would wait for the device's window, and the whole process with it.
+        _, written = self._channel.write(data[:room])
+        # Writing, libssh takes in what has come, too, and the reader's descriptor does not tell of it any more.
+        self._connection.watch.wake()
+        return max(0, int(written))
+
+    def _take_news(self) -> None:
+        """Has libssh look at what has come: the device's window opens by a message among its output."""
+        if not self._connection.is_closed:
+            self._channel.poll()
+            self._connection.watch.wake()
+
+    def _flush(self) -> None:
+        while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
+            self._connection.watch.wake()
+            self._wait(write=True)
+
+    def _flush_later(self) -> None:
+        # An error is the reader's to tell.
+        with self._writing, contextlib.suppress(BaseSSHError, OSError):
+            self._flush()
+
+    def _wait(self, *, read: bool = False, write: bool = False) -> None:
+        if self._writable is None:
+            self._writable = self._connection.new_watch()
+        self._writable.wait(read=read, write=write)
+
+    def resize(self, cols: int, rows: int) -> None:
+        # An error is the reader's to tell.
+        with contextlib.suppress(BaseSSHError):
+            if not self._connection.is_closed:
+                self._channel.change_pty_size(cols, rows)
+
+    def close(self) -> None:
+        if not self._connection.is_closed:
+            with contextlib.suppress(BaseSSHError):
+                self._channel.close()
+            if self._writable is not None:
+                self._writable.close()
+            self._connection.close()
+            del self._channel
+
+    def _lost(self, error: Exception) -> DeviceError:
+        return DeviceError(f"the connection to the device was lost ({self._connection.why(error)})")
