@@ -1,5 +1,6 @@
 """HA status for operators: `/api/v1/ha`, which the page Admin → HA Status shows (specification, Workflow 4)."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -11,10 +12,9 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from netstacks import greenlets
-from netstacks.cluster.liveness import summarize
 from netstacks.cluster.model import Event
 from netstacks.cluster.overview import Line, check_drain, overview
-from netstacks.errors import ComeAgain
+from netstacks.errors import ComeAgain, RegistryUnavailable
 from netstacks.instance.observer import View
 from netstacks.store import audit
 from netstacks.web import auth
@@ -77,9 +77,13 @@ def drain(instance_id: str) -> tuple[Response, int]:
     parts = services()
     check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
     log.info("instance.drain_requested", instance_id=instance_id, by=auth.identity().username)
-    parts.observer.drain(instance_id, by=auth.identity().username)
     if instance_id == parts.agent.me.id:
+        # At once, and without Valkey too.
         parts.agent.on_drain()
+        with contextlib.suppress(RegistryUnavailable):
+            parts.observer.drain(instance_id, by=auth.identity().username)
+    else:
+        parts.observer.drain(instance_id, by=auth.identity().username)
     # Without PostgreSQL, too: that may be why this instance has to go.
     parts.outbox.put(audit.append, auth.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force)
     return jsonify(instance_id=instance_id, state="draining"), 202
@@ -93,7 +97,7 @@ def lines_of(parts: Services, view: View) -> list[Line]:
 
 def as_json(parts: Services, view: View) -> dict[str, Any]:
     """The whole status. `seen_at` tells of when instances and events are; without a registry they are older."""
-    total = summarize(view.snapshot, parts.settings.ha_stale_instance_ttl_secs)
+    lines = lines_of(parts, view)
     return {
         "instance_id": parts.agent.me.id,
         "seen_at": timestamp(datetime.fromtimestamp(view.seen_at, UTC)) if view.seen_at else None,
@@ -103,11 +107,11 @@ def as_json(parts: Services, view: View) -> dict[str, Any]:
             **view.registry.details,
         },
         "totals": {
-            "registered_instances": total.registered_instances,
-            "healthy_instances": total.healthy_instances,
-            "total_sessions": total.total_sessions,
+            "registered_instances": len(lines),
+            "healthy_instances": sum(line.condition == "healthy" for line in lines),
+            "total_sessions": sum(line.instance.sessions for line in lines),
         },
-        "instances": [_instance(line) for line in lines_of(parts, view)],
+        "instances": [_instance(line) for line in lines],
         "events": [_event(event) for event in view.events],
     }
 

@@ -6,6 +6,9 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from itertools import pairwise
+
+from websockets.exceptions import ConnectionClosed
 
 from netstacks.store import recordings
 from netstacks.store.chunks import Chunk, verify
@@ -77,9 +80,15 @@ class Counter:
         self._thread.join(120)
         if self.failure is not None:
             raise self.failure
-        self._terminal.type("\x03exit\r")
-        self._terminal.closed()
+        until(self._left, "the end of the session")
         self._note()
+
+    def _left(self) -> bool:
+        """An interrupted shell may throw away what was typed with the interrupt."""
+        with contextlib.suppress(ConnectionClosed):
+            self._terminal.type("\x03\rexit\r")
+        time.sleep(0.5)
+        return self._terminal.close is not None
 
 
 def check(counter: Counter, database_url: str) -> None:
@@ -94,6 +103,9 @@ def check(counter: Counter, database_url: str) -> None:
         database.close()
     assert verify(iter(chunks)) is None
     output = b"".join(chunk.output() for chunk in chunks)
+    for before, after in pairwise(counter.seen):
+        if before.epoch == after.epoch:
+            assert after.offset == before.offset + len(before.output), f"epoch {after.epoch}: a hole, or a repetition"
     for seen in counter.seen:
         recorded = output[seen.offset : seen.offset + len(seen.output)]
         assert recorded == seen.output, f"epoch {seen.epoch}, from {seen.offset}"
