@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from netstacks import __version__, settings
+from netstacks import __version__, logs, settings
+from netstacks.commands.doctor import doctor_command
 from netstacks.commands.ha import ha_group
 from netstacks.commands.license import license_group
 from netstacks.commands.recordings import recordings_group
@@ -27,12 +28,13 @@ def check_config() -> None:
         click.echo(f"{name}={value}")
 
 
-for group in (ha_group, license_group, recordings_group, users_group, vault_group):
+for group in (doctor_command, ha_group, license_group, recordings_group, users_group, vault_group):
     main.add_command(group)
 
 
 def run() -> None:
     """Runs the command; a failure is one line, never a traceback."""
+    logs.quieten()
     try:
         main()
     except settings.SettingsError as error:

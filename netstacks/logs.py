@@ -34,6 +34,15 @@ def _scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     return event
 
 
+def quieten() -> None:
+    """For commands: their output is what they print, and what fails is raised; only bugs are logged."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.disable(logging.WARNING)
+
+
 def configure(log_format: str, **context: Any) -> None:
     """Sets up structlog, and the standard library's logging to go the same way; `context` stands on every line."""
     shared: list[Any] = [

@@ -37,7 +37,7 @@ def rotate_command() -> None:
     """
     with database.opened() as opened:
         vault = _vault(opened)
-        resealed = vault.rotate(audit.SYSTEM)
+        resealed = vault.rotate(audit.SYSTEM, progress=lambda done: click.echo(f"{done} secrets are sealed anew ..."))
     click.echo(f"sealed {resealed} secrets anew; all are sealed with the key {vault.key_ids[0]} now")
 
 

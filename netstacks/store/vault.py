@@ -1,10 +1,9 @@
 """The vault: every secret sealed before it is stored, opened only towards a device or for an audited reveal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
-
-import structlog
 
 from netstacks import greenlets
 from netstacks.errors import NetstacksError, NotFound, VaultLocked
@@ -12,8 +11,6 @@ from netstacks.store import audit
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
 from netstacks.store.sealing import SealingKey
-
-log = structlog.get_logger()
 
 _SQL = load("vault")
 _CANARY = "netstacks"
@@ -76,18 +73,19 @@ class Vault:
         with self._database.transaction() as tx:
             return [KeyStatus(held=row["key_id"] in self._keys, **row) for row in tx.execute(_SQL["status"])]
 
-    def rotate(self, actor: audit.Actor, *, batch: int = 200) -> int:
+    def rotate(self, actor: audit.Actor, *, batch: int = 200, progress: Callable[[int], None] = lambda _: None) -> int:
         """Makes the master key the current one, seals everything else anew with it, and returns how many values.
 
         May be killed anywhere and run again. An instance that holds both keys opens every value at every moment
-        (docs/vault.md). Raises VaultLocked when the current key is neither the master key nor the previous one.
+        (docs/vault.md). `progress` hears after each batch how many are done. Raises VaultLocked when the current key is
+        neither the master key nor the previous one.
         """
         self._make_current(actor)
         resealed = 0
         while self._left():
             done = self._reseal(batch)
             resealed += done
-            log.info("vault.resealed", secrets=resealed)
+            progress(resealed)
             if not done:
                 # Locked by transactions that are about to replace or delete what is left.
                 greenlets.sleep(0.1)

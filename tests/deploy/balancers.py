@@ -25,7 +25,7 @@ class Balancer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix=f"netstacks-{name}-"))
-        file = self._folder / name
+        file = self.file = self._folder / name
         if name == "nginx":
             text = (ROOT / "deploy/nginx.conf").read_text()
             file.write_text(nginx.configuration(text, self.port, ports, self._folder))
