@@ -139,8 +139,11 @@ class Typist(Client):
             self._say(terminal, str(self._number))
 
     def _sees_shell(self, terminal: Terminal) -> bool:
-        """Whether this epoch's shell is there to read: what is typed before might be echoed."""
-        if b"shell " in terminal.output:
+        """Whether this epoch's shell is there to read: what is typed before might be echoed.
+
+        Its first line may have left the screen before we came back; the lines that follow tell as much.
+        """
+        if b"shell " in terminal.output or b"line " in terminal.output:
             self._epoch_of_shell = terminal.info["epoch"]
         return bool(terminal.info["epoch"] == self._epoch_of_shell)
 
