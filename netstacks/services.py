@@ -98,7 +98,7 @@ class Node:
         )
         self._hub.on_gone = opener.forget
         peer_tokens = PeerTokens(settings.jwt_secret)
-        self.peer_tls = _peer_tls(settings)
+        self.peer_tls = PeerTls.of(settings.ha_peer_tls_cert, settings.ha_peer_tls_key, settings.ha_peer_tls_ca)
         peers = PeerClient(peer_tokens, self.peer_tls.for_dialling() if self.peer_tls else None)
         self._orphans = Orphans(self._database, self._spool, self._agent, settings.session_detach_ttl_secs)
         self._relay_watch = RelayWatch(
@@ -285,9 +285,3 @@ def _registry(settings: Settings, licensing: Licensing) -> Registry:
     registry = open_registry(settings.valkey_url, settings.valkey_sentinel_url, settings.valkey_sentinel_master_name)
     registry.follow()
     return registry
-
-
-def _peer_tls(settings: Settings) -> PeerTls | None:
-    if settings.ha_peer_tls_cert is None or settings.ha_peer_tls_key is None:
-        return None
-    return PeerTls(settings.ha_peer_tls_cert, settings.ha_peer_tls_key, settings.ha_peer_tls_ca)

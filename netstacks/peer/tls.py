@@ -27,6 +27,11 @@ class PeerTls:
     key: Path
     ca: Path | None
 
+    @classmethod
+    def of(cls, cert: Path | None, key: Path | None, ca: Path | None) -> "PeerTls | None":
+        """None when instances talk to each other without TLS."""
+        return cls(cert, key, ca) if cert and key else None
+
     def for_dialling(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.ca)
         context.load_cert_chain(self.cert, self.key)

@@ -38,6 +38,16 @@ class _Answer:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Report:
+    """All that one Sentinel says of the primary; `quorum_problem` is why it would not be replaced, or empty."""
+
+    primary: Address
+    sentinels: int
+    quorum_problem: str
+    replicas: tuple[dict[str, Any], ...]
+
+
 class Sentinels:
     """`primary` is the node that was named last, None before the first answer."""
 
@@ -65,6 +75,24 @@ class Sentinels:
         self._become(max(named, key=lambda each: each.config_epoch).primary)
         assert self.primary is not None
         return self.primary
+
+    def report(self) -> Report:
+        """What the first of them says, for people. Raises RegistryUnavailable as `discover` does."""
+        endpoint = self.endpoints[0]
+        try:
+            with closing(_client(endpoint)) as client:
+                state = cast(dict[str, Any], client.sentinel_master(self.master_name))
+                replicas = client.sentinel_slaves(self.master_name)
+                try:
+                    client.sentinel_ckquorum(self.master_name)
+                    quorum_problem = ""
+                except ResponseError as error:
+                    quorum_problem = str(error)
+        except RedisError as error:
+            raise RegistryUnavailable(self._problem(endpoint, error)) from error
+        return Report(
+            (state["ip"], int(state["port"])), state["num-other-sentinels"] + 1, quorum_problem, tuple(replicas)
+        )
 
     def _newest_answers(self) -> list[_Answer]:
         """Of all who want to know at the same time, one asks."""

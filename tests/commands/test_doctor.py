@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from netstacks.commands.doctor import judge_server
+from netstacks.commands.examine.sentinels import judge_reports
+from netstacks.commands.examine.valkey import judge_server
+from netstacks.registry.sentinel import Report
 from tests.acceptance.cluster import Cluster
 from tests.controller import ROOT, until
 from tests.deploy.balancers import Balancer, is_installed
@@ -123,3 +125,30 @@ INFO: dict[str, Any] = {"role": "master", "maxmemory": 0, "aof_enabled": 1, "con
 )
 def test_a_node_is_judged_by_its_info(changed: dict[str, Any], clock_secs: float, levels: list[str]) -> None:
     assert [each.level for each in judge_server(INFO | changed, "no", clock_secs)] == levels
+
+
+REPLICA: dict[str, Any] = {
+    "ip": "10.0.0.2",
+    "port": 6379,
+    "is_sdown": False,
+    "is_disconnected": False,
+    "master-link-status": "ok",
+}
+PRIMARY = ("10.0.0.1", 6379)
+
+
+@pytest.mark.parametrize(
+    ("reports", "told"),
+    [
+        ([Report(PRIMARY, 3, "", (REPLICA, REPLICA))], []),
+        ([Report(PRIMARY, 3, "", (REPLICA,)), Report(("10.0.0.9", 6379), 3, "", (REPLICA,))], ["different primaries"]),
+        ([Report(PRIMARY, 3, "NOQUORUM 1 usable Sentinels", (REPLICA,))], ["NOQUORUM"]),
+        ([Report(PRIMARY, 2, "", (REPLICA,))], ["there are 2 of them"]),
+        ([Report(PRIMARY, 3, "", ())], ["know of none"]),
+        ([Report(PRIMARY, 3, "", (REPLICA | {"is_sdown": True}, REPLICA))], ["not reached by the Sentinels"]),
+        ([Report(PRIMARY, 3, "", (REPLICA | {"master-link-status": "err"},))], ["does not follow the primary"]),
+    ],
+)
+def test_sentinels_are_judged_by_what_they_report(reports: list[Report], told: list[str]) -> None:
+    wrongs = [each for each in judge_reports(reports) if each.level != "ok"]
+    assert [words in each.what for words, each in zip(told, wrongs, strict=True)] == [True] * len(told)

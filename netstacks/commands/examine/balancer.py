@@ -1,0 +1,48 @@
+"""The load balancer, as its users meet it."""
+
+import urllib.error
+import urllib.request
+
+from netstacks.commands.examine.findings import Finding, Findings
+
+_HTTP_SECS = 5.0
+# With its answer a route tells whether the Upgrade header has reached it: 401 that it has, 426 that it has not.
+_UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def examine_balancer(url: str) -> Findings:
+    try:
+        status = _status(f"{url}/api/v1/health")
+    except OSError as error:
+        yield Finding("Load balancer", "error", f"{url} does not answer: {error}", "nobody gets in", "see that it runs")
+        return
+    if status == 200:
+        yield Finding("Load balancer", "ok", f"{url}/api/v1/health is answered by an instance")
+    else:
+        yield Finding(
+            "Load balancer", "error", f"{url}/api/v1/health answers {status}", "it has no instance to give work to"
+        )
+    status = _status(f"{url}/ws/ssh", _UPGRADE)
+    if status == 401:
+        yield Finding("Load balancer", "ok", "WebSocket upgrades reach the instances")
+    else:
+        what, why = f"a WebSocket upgrade is answered with {status} instead of 401", "no terminal can be opened"
+        yield Finding("Load balancer", "error", what, why, "pass the headers Upgrade and Connection on, by HTTP/1.1")
+    what = "how long it lets a WebSocket be silent cannot be seen from here: at least 300 s are needed"
+    yield Finding("Load balancer", "ok", what)
+
+
+def _status(url: str, headers: dict[str, str] | None = None) -> int:
+    if not url.startswith(("http://", "https://")):
+        raise OSError("its address must begin with http:// or https://")
+    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 - checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_HTTP_SECS) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code

@@ -1,0 +1,78 @@
+"""The registered instances, and whether this host reaches them."""
+
+import json
+import ssl
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+
+from netstacks.cluster.model import Snapshot
+from netstacks.cluster.overview import overview
+from netstacks.commands.examine.findings import Finding, Findings, Level
+from netstacks.instance.identity import differing_secrets, secrets_fingerprint
+from netstacks.settings import Settings
+
+_ANSWER_SECS = 5.0
+
+
+def judge_cluster(loaded: Settings, snapshot: Snapshot) -> Findings:
+    """What there is to say of the registered instances."""
+    lines = overview(snapshot, loaded.ha_heartbeat_interval_secs, loaded.ha_stale_instance_ttl_secs)
+    if not lines:
+        do = "see that the controllers run with this VALKEY_URL, and look for registry.away in their logs"
+        yield Finding("Cluster", "warning", "no instance is registered", "nobody serves users by way of it", do)
+    for line in lines:
+        if line.condition == "healthy":
+            what = f"{line.instance.id} on {line.instance.host}: heartbeat {line.heartbeat_age_secs:.0f} s ago"
+            yield Finding("Cluster", "ok", what)
+        else:
+            level: Level = "error" if line.condition in ("stale", "refused") else "warning"
+            what = f"{line.instance.id} on {line.instance.host} is {line.condition}: {line.problem}"
+            yield Finding("Cluster", level, what, "its users are served by the others", "look at its log")
+    keys = [key for key in (loaded.vault_master_key, loaded.vault_master_key_previous) if key]
+    mine = secrets_fingerprint([bytes.fromhex(key) for key in keys], loaded.jwt_secret)
+    accepted = [line.instance.secrets_fingerprint for line in lines if line.condition in ("healthy", "late")]
+    for name in differing_secrets(mine, accepted):
+        what, why = f"{name} here differs from the cluster's", "an instance with these settings would take no sessions"
+        yield Finding("Cluster", "error", what, why, "give every instance the same")
+
+
+def examine_peers(snapshot: Snapshot, tls: ssl.SSLContext | None) -> Findings:
+    """Asks every registered instance at its private address; `tls` where instances talk TLS to each other."""
+    for instance in snapshot.instances.values():
+        at = f"at {instance.peer_address!r}"
+        why = "terminals whose session it owns cannot be used by way of this host"
+        try:
+            health = _health(instance.peer_address, tls)
+        except (OSError, HTTPException, ValueError) as error:
+            what, do = f"{instance.id} is not reached {at}: {error}", "open the port between instances"
+            yield Finding("Peers", "error", what, why, f"{do}, or set HA_ADVERTISE_HOST there")
+            continue
+        if health.get("instance_id") != instance.id:
+            what, do = (
+                f"{at} {health.get('instance_id')} answers instead of {instance.id}",
+                "set HA_ADVERTISE_HOST there",
+            )
+            yield Finding("Peers", "error", what, why, do)
+            continue
+        yield Finding("Peers", "ok", f"{instance.id} answers {at}")
+        seen = health.get("cluster", {}).get("healthy_instances")
+        if seen != len(snapshot.instances):
+            what = f"{instance.id} sees {seen} healthy instances of the {len(snapshot.instances)} that are registered"
+            why = "it may not reach Valkey, or some of them are ending or late"
+            yield Finding("Peers", "warning", what, why, "look at its /api/v1/health, and again in a minute")
+
+
+def _health(address: str, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """Raises OSError, HTTPException or ValueError when there is none."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    connection = (
+        HTTPSConnection(host, int(port), timeout=_ANSWER_SECS, context=tls)
+        if tls
+        else HTTPConnection(host, int(port), timeout=_ANSWER_SECS)
+    )
+    with closing(connection):
+        connection.request("GET", "/api/v1/health")
+        body: dict[str, Any] = json.loads(connection.getresponse().read())
+    return body
