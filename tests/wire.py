@@ -8,7 +8,10 @@ from tests.ports import free_port
 
 
 class Wire:
-    """Forwards a loopback port to `port` until cut; freezing loses nothing and says nothing, as a dead network does."""
+    """Forwards a loopback port to `port` until cut; freezing loses nothing and says nothing, as a dead network does.
+
+    Who connects while nobody listens on `port` is reset.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = free_port()
@@ -55,14 +58,19 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 self.connections += 1
-                if self._is_cut:
+                try:
+                    self._connect(client)
+                except OSError:
                     _reset(client)
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._target))
-                with self._lock:
-                    self._pairs.append((client, server))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        if self._is_cut:
+            raise ConnectionRefusedError("the wire is cut")
+        server = socket.create_connection(("127.0.0.1", self._target))
+        with self._lock:
+            self._pairs.append((client, server))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

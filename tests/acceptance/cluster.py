@@ -10,18 +10,24 @@ from tests.acceptance.conftest import Lab, make_lab
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
-from tests.valkey import Valkey
+from tests.valkey import SentinelCluster, Valkey
 
 HEARTBEAT_SECS, TTL_SECS = 2, 8
 
 
 class Cluster:
-    """Controllers that know of each other, for as long as the `with` block lasts."""
+    """Controllers that know of each other, for as long as the `with` block lasts.
 
-    def __init__(self, postgres: Postgres, size: int, **settings: str) -> None:
-        self.valkey = Valkey()
+    By way of a Valkey of their own, or of `sentinels`, which are somebody else's to start and to destroy.
+    """
+
+    def __init__(
+        self, postgres: Postgres, size: int, sentinels: SentinelCluster | None = None, **settings: str
+    ) -> None:
+        self._sentinels = sentinels
+        self._valkey = None if sentinels else Valkey()
         self.settings = {
-            "VALKEY_URL": self.valkey.url,
+            **({"VALKEY_SENTINEL_URL": sentinels.url} if sentinels else {"VALKEY_URL": self.valkey.url}),
             "HA_HEARTBEAT_INTERVAL_SECS": str(HEARTBEAT_SECS),
             "HA_STALE_INSTANCE_TTL_SECS": str(TTL_SECS),
             # A frozen worker must be left to its peers' judgement (pitfall 1).
@@ -32,8 +38,17 @@ class Cluster:
         self.database_url = postgres.create_database()
         self.controllers = [Controller(self.database_url, **self.settings) for _ in range(size)]
 
+    @property
+    def valkey(self) -> Valkey:
+        """The server that takes the writes."""
+        if self._sentinels is not None:
+            return self._sentinels.primary()
+        assert self._valkey is not None
+        return self._valkey
+
     def __enter__(self) -> Self:
-        self.valkey.start()
+        if self._valkey is not None:
+            self._valkey.start()
         for controller in self.controllers:
             controller.launch()
         for controller in self.controllers:
@@ -46,7 +61,8 @@ class Cluster:
             if controller.is_running:
                 controller.kill()
             controller.stop()
-        self.valkey.destroy()
+        if self._valkey is not None:
+            self._valkey.destroy()
 
     def gathered(self, count: int) -> None:
         """Waits until every running controller sees `count` healthy instances."""

@@ -30,7 +30,7 @@ def sentinels() -> Iterator[SentinelCluster]:
 
 @pytest.fixture
 def cluster(postgres: Postgres, sentinels: SentinelCluster) -> Iterator[Cluster]:
-    with Cluster(postgres, 3, VALKEY_SENTINEL_URL=sentinels.url) as cluster:
+    with Cluster(postgres, 3, sentinels) as cluster:
         yield cluster
 
 

@@ -1,22 +1,23 @@
 """The random enemy: what is done to whom and when follows from the seed alone."""
 
+import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 import redis
 
-from tests.acceptance.cluster import TTL_SECS, Cluster
+from tests.acceptance.cluster import TTL_SECS
 from tests.controller import Controller
+from tests.ports import free_port
 from tests.torture.history import Fault
-from tests.wire import Wire
+from tests.torture.stores import GuardedValkey, Kinds, LoneValkey
 
 INSTANCES = ("a", "b", "c")
-# How often each is chosen, and how long it lasts at most.
-_OF_AN_INSTANCE = {"kill": (4, 3), "drain": (3, 1), "freeze": (4, TTL_SECS + 6), "cut off": (3, TTL_SECS + 4)}
-_OF_VALKEY = {"kill": (2, 5), "wipe": (1, 3), "freeze": (2, 5), "flush": (2, 0)}
+Store = LoneValkey | GuardedValkey
+_OF_AN_INSTANCE: Kinds = {"kill": (4, 3), "drain": (3, 1), "freeze": (4, TTL_SECS + 6), "hide": (2, TTL_SECS + 4)}
 _PAUSE_SECS = (2, 4)
 
 
@@ -33,8 +34,11 @@ class Action:
         return f"{self.at:6.1f} s: {self.kind} {self.target} for {self.lasts:.1f} s"
 
 
-def plan(seed: int, secs: float) -> list[Action]:
-    """The same for the same seed. One instance is always left in peace, and nothing outlasts the end."""
+def plan(seed: int, secs: float, of_instances: Kinds, of_valkey: Kinds) -> list[Action]:
+    """The same for the same seed. One instance is always left in peace, and nothing outlasts the end.
+
+    `of_instances` is done to them beside what is always done to instances.
+    """
     random = Random(seed)
     actions: list[Action] = []
     free_at = dict.fromkeys((*INSTANCES, "valkey"), 0.0)
@@ -45,7 +49,7 @@ def plan(seed: int, secs: float) -> list[Action]:
         targets = (instances if len(instances) > 1 else []) * 2 + (["valkey"] if "valkey" in free else [])
         if targets:
             target = random.choice(targets)
-            kinds = _OF_VALKEY if target == "valkey" else _OF_AN_INSTANCE
+            kinds = of_valkey if target == "valkey" else _OF_AN_INSTANCE | of_instances
             kind = random.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
             lasts = min(random.uniform(0, kinds[kind][1]), secs - at)
             actions.append(Action(round(at, 1), kind, target, round(lasts, 1)))
@@ -54,21 +58,13 @@ def plan(seed: int, secs: float) -> list[Action]:
     return actions
 
 
-class PatientWire(Wire):
-    """Outlives its server: who connects while there is none is turned away."""
-
-    def _accept(self) -> None:
-        while self._listener.fileno() >= 0:
-            super()._accept()
-
-
 class Nemesis:
     """Carries a plan out. `watch` hears of every process group that is started in an instance's name."""
 
-    def __init__(self, cluster: Cluster, wires: Sequence[Wire], watch: Callable[[str, int], None]) -> None:
-        self._cluster = cluster
-        self._controllers = dict(zip(INSTANCES, cluster.controllers, strict=True))
-        self._wires = dict(zip(INSTANCES, wires, strict=True))
+    def __init__(self, store: Store, watch: Callable[[str, int], None]) -> None:
+        self._store = store
+        self._controllers = dict(zip(INSTANCES, store.cluster.controllers, strict=True))
+        self._wires = dict(zip(INSTANCES, store.wires, strict=False))
         self._watch = watch
         # A drain may take longer than planned, and what comes next has to wait for it.
         self._turns = {target: threading.Lock() for target in (*INSTANCES, "valkey")}
@@ -107,7 +103,7 @@ class Nemesis:
         self.faults.append(Fault(action.kind, action.target, fault_at, time.time()))
 
     def _hurt(self, name: str, action: Action) -> None:
-        controller, wire = self._controllers[name], self._wires[name]
+        controller = self._controllers[name]
         match action.kind:
             case "kill":
                 controller.kill()
@@ -122,9 +118,12 @@ class Nemesis:
                 time.sleep(action.lasts)
                 controller.thaw()
             case "cut off":
-                wire.cut()
+                self._wires[name].cut()
                 time.sleep(action.lasts)
-                wire.restore()
+                self._wires[name].restore()
+            case "hide":
+                with _black_hole(*advertised(controller)):
+                    time.sleep(action.lasts)
 
     def _drain(self, controller: Controller) -> None:
         assert controller.process is not None
@@ -141,13 +140,14 @@ class Nemesis:
         self._watch(name, process.pid)
 
     def _hurt_valkey(self, action: Action) -> None:
-        valkey = self._cluster.valkey
+        valkey = self._store.cluster.valkey
         match action.kind:
             case "kill" | "wipe":
                 valkey.kill()
                 if action.kind == "wipe":
                     valkey.wipe()
                 time.sleep(action.lasts)
+                self._store.replaced(valkey)
                 valkey.start()
             case "freeze":
                 valkey.freeze()
@@ -156,3 +156,23 @@ class Nemesis:
             case "flush":
                 with redis.Redis(port=valkey.port) as client:
                     client.flushall()
+            case "fail over":
+                assert isinstance(self._store, GuardedValkey)
+                self._store.fail_over()
+        self._store.settle()
+
+
+def can_be_hidden(controller: Controller, number: int) -> None:
+    """Gives a controller an address of its own for its peers, at which something else can listen as well."""
+    controller.environ["HA_ADVERTISE_HOST"] = f"127.0.0.{10 + number}"
+    controller.environ["HA_PEER_PORT"] = str(free_port())
+    controller.environ["GUNICORN_CMD_ARGS"] += " --reuse-port"
+
+
+def advertised(controller: Controller) -> tuple[str, int]:
+    return controller.environ["HA_ADVERTISE_HOST"], int(controller.environ["HA_PEER_PORT"])
+
+
+def _black_hole(host: str, port: int) -> socket.socket:
+    """Takes new connections to an address and says nothing; it goes before a listener on all addresses (socket(7))."""
+    return socket.create_server((host, port), reuse_port=True, backlog=1000)

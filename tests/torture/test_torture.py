@@ -26,7 +26,8 @@ from tests.sshd import SSHD, Sshd
 from tests.torture.clients import Typist, Watcher
 from tests.torture.device import Device, Owners
 from tests.torture.history import History, Recording, judge
-from tests.torture.nemesis import INSTANCES, Nemesis, PatientWire, plan
+from tests.torture.nemesis import INSTANCES, Nemesis, Store, can_be_hidden, plan
+from tests.torture.stores import GuardedValkey, LoneValkey
 
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "15"))
 SEED = int(os.environ.get("TORTURE_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -94,20 +95,19 @@ def test_no_promise_is_broken_whatever_happens(
     note = Notes(SEED)
     with capsys.disabled():  # So that a run that was killed can be played again, too.
         note(f"\nmake torture SECONDS={SECONDS:.0f} SEED={SEED}")
-    cluster = Cluster(postgres, 3, SESSION_DETACH_TTL_SECS="300")
-    wires = [PatientWire(cluster.valkey.port) for _ in cluster.controllers]
-    for controller, wire in zip(cluster.controllers, wires, strict=True):
-        controller.environ["VALKEY_URL"] = f"redis://127.0.0.1:{wire.port}/0"
+    # Behind Sentinels by every other seed.
+    store = (GuardedValkey if SEED % 2 else LoneValkey)(postgres, len(INSTANCES), SESSION_DETACH_TTL_SECS="300")
+    for number, controller in enumerate(store.cluster.controllers):
+        can_be_hidden(controller, number)
     try:
-        with cluster:
+        with store.cluster:
             try:
-                history = _torture(cluster, wires, sshd, device, note)
+                history = _torture(store, sshd, device, note)
             finally:
-                for name, controller in zip(INSTANCES, cluster.controllers, strict=True):
+                for name, controller in zip(INSTANCES, store.cluster.controllers, strict=True):
                     (ARTEFACTS / f"torture-{SEED}-{name}.log").write_text(controller.log())
     finally:
-        for wire in wires:
-            wire.close()
+        store.close()
     note(
         f"{len(history.faults)} faults, {len(history.shells)} shells, {len(history.connections)} connections,"
         f" {sum(len(shell.read) for shell in history.shells)} lines typed"
@@ -118,9 +118,10 @@ def test_no_promise_is_broken_whatever_happens(
     assert not violations, f"seed {SEED}: {len(violations)} violations, the first: {violations[0]}"
 
 
-def _torture(cluster: Cluster, wires: list[PatientWire], sshd: Sshd, device: Device, note: Notes) -> History:
+def _torture(store: Store, sshd: Sshd, device: Device, note: Notes) -> History:
+    cluster = store.cluster
     owners, sightings = Owners(sshd.port), Sightings(cluster.database_url)
-    nemesis = Nemesis(cluster, wires, owners.watch)
+    nemesis = Nemesis(store, owners.watch)
     lab = cluster.lab(sshd)
     labs = [Lab(lab.api.at(each), lab.device, lab.credential) for each in cluster.controllers]
     typists = [Typist(f"s{n}", labs[n % 3], cluster.controllers, f"{SEED}/{n}") for n in range(SESSIONS)]
@@ -131,7 +132,7 @@ def _torture(cluster: Cluster, wires: list[PatientWire], sshd: Sshd, device: Dev
     threads = [owners, sightings, *typists, *viewers]
     for thread in threads:
         thread.start()
-    nemesis.run(plan(SEED, SECONDS), note)
+    nemesis.run(plan(SEED, SECONDS, store.kinds_of_instances, store.kinds), note)
     try:
         cluster.gathered(3)
     except AssertionError:
