@@ -16,6 +16,8 @@ from tests.ports import free_port
 
 # Debian's, which is another server and built with TLS; None where it is not installed.
 REDIS = shutil.which("redis-server")
+# Debian's library that tells a process another time; None where it is not installed.
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 def needs_redis() -> str:
@@ -40,13 +42,16 @@ class Valkey:
 
     def start(self) -> "Valkey":
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, env=self._environ())
         deadline = time.monotonic() + 10
         while not self._answers():
             if time.monotonic() > deadline:
                 raise RuntimeError((self._folder / "log").read_text())
             time.sleep(0.02)
         return self
+
+    def _environ(self) -> dict[str, str]:
+        return dict(os.environ)
 
     def _command(self) -> list[str]:
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
@@ -89,6 +94,29 @@ class Valkey:
     def destroy(self) -> None:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class ClockedValkey(Valkey):
+    """One whose clock can be set; without Debian's faketime the test is skipped."""
+
+    def __init__(self) -> None:
+        if FAKETIME is None:
+            pytest.skip("needs Debian's faketime")
+        super().__init__()
+        self._ahead = self._folder / "ahead"
+        self.set_clock(0)
+
+    def set_clock(self, secs: float) -> None:
+        """Ahead of this host's clock by so much from now on."""
+        self._ahead.write_text(f"{secs:+f}")
+
+    def _environ(self) -> dict[str, str]:
+        return super()._environ() | {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self._ahead),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
 
 class SentinelCluster:

@@ -4,8 +4,11 @@ from netstacks.cluster.model import ClusterSummary, Instance, Snapshot
 
 
 def is_stale(instance: Instance, now: float, ttl_secs: float) -> bool:
-    """Whether the heartbeat is older than the TTL; one of exactly that age still counts."""
-    return now - instance.last_heartbeat_at > ttl_secs
+    """Whether the heartbeat is older than the TTL; one of exactly that age still counts.
+
+    One from so far in the future is of before the registry's clock was set back, and has not been repeated since.
+    """
+    return abs(now - instance.last_heartbeat_at) > ttl_secs
 
 
 def living(snapshot: Snapshot, ttl_secs: float) -> list[Instance]:
@@ -27,6 +30,14 @@ def may_judge(contact_since: float | None, now: float, ttl_secs: float) -> bool:
     times are of the clock of the instance that judges.
     """
     return contact_since is not None and now - contact_since > ttl_secs
+
+
+def clock_was_set(registry_secs: float, elapsed_secs: float, ttl_secs: float) -> bool:
+    """Whether the registry's clock went on by so much more or less than ours that ages of heartbeats prove nothing.
+
+    As when somebody sets it, or when another server with a clock of its own has taken the place of the last.
+    """
+    return abs(registry_secs - elapsed_secs) > ttl_secs / 3
 
 
 def summarize(snapshot: Snapshot, ttl_secs: float) -> ClusterSummary:

@@ -35,7 +35,7 @@ def overview(snapshot: Snapshot, interval_secs: float, ttl_secs: float) -> list[
 
 
 def _line(instance: Instance, now: float, interval_secs: float, ttl_secs: float, total: int) -> Line:
-    age_secs = max(0.0, now - instance.last_heartbeat_at)
+    age_secs = abs(now - instance.last_heartbeat_at)
     condition, problem = _judge(instance, now, age_secs, interval_secs, ttl_secs)
     return Line(instance, condition, problem, age_secs, instance.sessions / total if total else 0.0)
 

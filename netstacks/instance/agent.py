@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from netstacks import greenlets
-from netstacks.cluster.liveness import living, may_judge
+from netstacks.cluster.liveness import clock_was_set, living, may_judge
 from netstacks.cluster.model import Instance, InstanceState, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
 from netstacks.instance.identity import differing_secrets
@@ -46,7 +46,7 @@ class Agent:
     """Call `start` after the fork; `heartbeat` and `reap` may be called by hand as well.
 
     `on_drain` is called when an administrator asked for a drain through the registry; it returns at once. `clock` only
-    measures for how long the registry has been in contact.
+    measures durations: for how long the registry has been in contact, and whether its clock goes as ours does.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Agent:
         self._accepted = False
         self._contact: _Contact | None = None
         self._away = False
+        self._looked_at = 0.0
         self._server: str | None = None
         self._heart = greenlets.Periodic("heartbeat", self.heartbeat, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
@@ -108,9 +109,19 @@ class Agent:
                 self._registry.set_state(self.me.id, self.me.state)
             if pulse.state is None or self._contact is None or pulse.server != self._contact.server:
                 self._join(pulse)
-            self.snapshot = self._registry.snapshot()
+            self._look()
         except RegistryUnavailable as error:
             self._lose_contact(error)
+
+    def _look(self) -> None:
+        """Takes a snapshot; one by a clock that was set puts off all judgement, as an absence does."""
+        now, former = self._clock(), self.snapshot
+        self.snapshot = self._registry.snapshot()
+        elapsed_secs, self._looked_at = now - self._looked_at, now
+        registry_secs = self.snapshot.taken_at - former.taken_at
+        if former.taken_at and self._contact and clock_was_set(registry_secs, elapsed_secs, self._ttl_secs):
+            self._contact = replace(self._contact, since=now)
+            log.warning("registry.clock_set", by_secs=round(registry_secs - elapsed_secs))
 
     def _compare_secrets(self) -> None:
         """An instance with other secrets than the cluster takes no sessions. Once accepted, it stays accepted."""

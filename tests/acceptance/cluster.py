@@ -18,14 +18,21 @@ HEARTBEAT_SECS, TTL_SECS = 2, 8
 class Cluster:
     """Controllers that know of each other, for as long as the `with` block lasts.
 
-    By way of a Valkey of their own, or of `sentinels`, which are somebody else's to start and to destroy.
+    By way of a Valkey of their own, which may be brought along, or of `sentinels`, which are somebody else's to start
+    and to destroy.
     """
 
     def __init__(
-        self, postgres: Postgres, size: int, sentinels: SentinelCluster | None = None, **settings: str
+        self,
+        postgres: Postgres,
+        size: int,
+        sentinels: SentinelCluster | None = None,
+        *,
+        valkey: Valkey | None = None,
+        **settings: str,
     ) -> None:
         self._sentinels = sentinels
-        self._valkey = None if sentinels else Valkey()
+        self._valkey = None if sentinels else valkey or Valkey()
         self.settings = {
             **({"VALKEY_SENTINEL_URL": sentinels.url} if sentinels else {"VALKEY_URL": self.valkey.url}),
             "HA_HEARTBEAT_INTERVAL_SECS": str(HEARTBEAT_SECS),

@@ -1,4 +1,4 @@
-from netstacks.cluster.liveness import is_stale, living, may_judge, stale, summarize
+from netstacks.cluster.liveness import clock_was_set, is_stale, living, may_judge, stale, summarize
 from netstacks.cluster.model import ClusterSummary, Instance, Snapshot
 from tests.cluster.facts import instance
 
@@ -14,8 +14,15 @@ def test_stale_is_older_than_the_ttl() -> None:
     assert is_stale(instance("a", last_heartbeat_at=69.9), 100.0, TTL_SECS)
 
 
-def test_a_heartbeat_from_the_future_is_fresh() -> None:
-    assert not is_stale(instance("a", last_heartbeat_at=500.0), 100.0, TTL_SECS)
+def test_a_heartbeat_from_further_in_the_future_is_of_before_the_clock_was_set_back() -> None:
+    assert not is_stale(instance("a", last_heartbeat_at=130.0), 100.0, TTL_SECS)
+    assert is_stale(instance("a", last_heartbeat_at=130.1), 100.0, TTL_SECS)
+
+
+def test_a_clock_was_set_when_it_went_otherwise_than_ours_by_a_third_of_the_ttl() -> None:
+    assert not clock_was_set(15.0, 5.0, TTL_SECS)
+    assert clock_was_set(15.1, 5.0, TTL_SECS)
+    assert clock_was_set(-5.1, 5.0, TTL_SECS)
 
 
 def test_the_stale_are_told_from_the_living() -> None:

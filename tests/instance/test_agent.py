@@ -271,6 +271,36 @@ def test_nobody_is_reaped_by_whoever_is_blind(agent: Agent, registry: Registry, 
     assert registry.instance("b") is not None
 
 
+@pytest.mark.parametrize("by_secs", [3600.0, -3600.0])
+def test_when_the_registrys_clock_is_set_nobody_is_judged_for_a_ttl(sessions: Sessions, by_secs: float) -> None:
+    ours, clock = Clock(), Clock()
+    registry = Registry(clock)
+    agent = Agent(instance("a"), registry, sessions, interval_secs=5.0, ttl_secs=TTL_SECS, clock=lambda: ours.now)
+    other = Agent(instance("b"), registry, Sessions(), interval_secs=5.0, ttl_secs=TTL_SECS, clock=lambda: ours.now)
+
+    def pass_by(secs: float) -> None:
+        ours.now += secs
+        clock.now += secs
+        agent.heartbeat()
+        other.heartbeat()
+        agent.reap()
+
+    agent.heartbeat()
+    other.heartbeat()
+    for _ in range(7):
+        pass_by(5)
+    assert not agent.is_blind
+    registry.register(instance("dead"))
+    clock.now += by_secs
+    for _ in range(7):
+        pass_by(5)
+        assert list(registry.snapshot().instances) == ["a", "b", "dead"]
+        assert agent.is_blind
+    pass_by(5)
+    assert list(registry.snapshot().instances) == ["a", "b"]
+    assert kinds(registry).count("joined") == 2
+
+
 def test_detached_sessions_expire_whatever_the_registry_does(
     agent: Agent, registry: Registry, sessions: Sessions
 ) -> None:

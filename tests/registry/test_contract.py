@@ -204,6 +204,13 @@ def test_a_stale_instance_is_reaped_with_its_sessions(lab: Lab) -> None:
     assert registry.session(UUID(int=2)) is not None
 
 
+def test_who_beat_before_the_clock_was_set_back_is_reaped(lab: Lab) -> None:
+    lab.registry.register(instance("b"))
+    lab.age("b", -TTL_SECS - 5)
+    lab.registry.register(instance("a"))
+    assert lab.registry.reap(TTL_SECS) == ["b"]
+
+
 def test_reaping_twice_finds_nothing_the_second_time(lab: Lab) -> None:
     lab.registry.register(instance("a"))
     lab.registry.register(instance("b"))

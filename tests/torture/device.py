@@ -55,7 +55,7 @@ class Device:
 
 
 def _parse(path: Path, owners: dict[int, str]) -> Shell:
-    (_, _, began), *events = (line.partition(" ") for line in path.read_text().splitlines())
+    (_, _, began), *events = (line.partition(" ") for line in path.read_text("latin-1").splitlines())
     started_at, session, port = began.split()
     printed = "".join(f"{text}\r\n" for kind, _, text in events if kind == "printed")
     read = [int(text) for kind, _, text in events if kind == "read" and _DIGITS.match(text)]
@@ -64,7 +64,7 @@ def _parse(path: Path, owners: dict[int, str]) -> Shell:
         session,
         float(started_at),
         owners.get(int(port)),
-        printed.encode(),
+        printed.encode("latin-1"),
         tuple(read),
     )
 

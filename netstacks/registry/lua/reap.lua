@@ -5,8 +5,12 @@
 -- Reply: {1 when some are left else 0, ids of the instances forgotten...}
 local function stale()
   local time = redis.call('TIME')
-  local oldest = string.format('(%.6f', time[1] + time[2] / 1000000 - ARGV[1])
-  local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', oldest)
+  local now = time[1] + time[2] / 1000000
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.6f', now - ARGV[1]))
+  -- Of before the clock was set back, and not repeated since.
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[1]), '+inf')) do
+    ids[#ids + 1] = id
+  end
   return #ids < redis.call('ZCARD', KEYS[1]) and ids or {}
 end
 
