@@ -34,13 +34,9 @@ export class Sharing {
     this.#refresh().catch(() => {});
   }
 
-  /** Shows the dialog until it is closed. */
-  async open() {
-    failure.textContent = "";
+  open() {
     dialog.showModal();
-    const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
     this.#try(() => this.#refresh());
-    await closed;
   }
 
   #isOfInterest() {

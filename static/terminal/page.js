@@ -31,7 +31,11 @@ const status = new StatusBar(device.name, describe, {
   retry: start,
   new: startNew,
   choose: changeCredential,
-  share: () => sharing.open().then(() => screen.focus()),
+  share: () => {
+    // Where the browser takes the keyboard back to when the dialog closes.
+    screen.focus();
+    sharing.open();
+  },
   end: endSession,
   replay: () => window.open(`/sessions/${connection.place.sessionId}/replay`),
 });

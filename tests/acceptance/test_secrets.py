@@ -10,7 +10,11 @@ NEW_KEY = secrets.token_hex(32)
 
 
 def test_an_instance_with_the_old_key_beside_a_new_one_is_accepted(postgres: Postgres) -> None:
-    cluster = Cluster(postgres, 2)
-    cluster.controllers[1].environ |= {"VAULT_MASTER_KEY": NEW_KEY, "VAULT_MASTER_KEY_PREVIOUS": MASTER_KEY}
-    with cluster:
+    with Cluster(postgres, 2) as cluster:
+        other = cluster.controllers[1]
+        other.terminate()
+        other.process.wait(30)
+        other.environ |= {"VAULT_MASTER_KEY": NEW_KEY, "VAULT_MASTER_KEY_PREVIOUS": MASTER_KEY}
+        other.start()
+        cluster.gathered(2)
         assert {each.health()["status"] for each in cluster.controllers} == {"healthy"}
