@@ -1,12 +1,14 @@
 """Valkey is emptied, restarted, gone, frozen, or out of one instance's reach: no terminal is lost to any of it."""
 
 import itertools
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 import redis
+import requests
 
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster, come_back
 from tests.acceptance.conftest import Lab
@@ -278,3 +280,21 @@ def test_an_instance_whose_stores_all_hang_still_gets_its_users(own_postgres: Po
         own_postgres.thaw()
         cluster.valkey.thaw()
         until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
+
+
+def test_a_full_instance_answers_its_peers_and_goes_on_when_there_is_room(postgres: Postgres) -> None:
+    """Its balancer sees that it takes nothing more; whoever asks at its private address hears that it lives."""
+    cluster = Cluster(postgres, 1)
+    controller = cluster.controllers[0]
+    controller.environ["GUNICORN_CMD_ARGS"] += " --worker-connections=8"
+    with cluster, ExitStack() as held:
+        (private,) = cluster.peer_addresses().values()
+        for _ in range(8):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", controller.port)))
+            # Half a request: its greenlet waits for the rest.
+            connection.sendall(b"GET /api/v1/health HTTP/1.1\r\n")
+        until(lambda: not controller.health(), "a full instance", 60)
+        answer = requests.get(f"http://{private}/api/v1/health", timeout=5)
+        assert answer.json()["status"] == "healthy"
+        held.close()
+        until(lambda: controller.health().get("status") == "healthy", "room")
