@@ -95,10 +95,23 @@ def test_a_page_asks_to_log_in_and_remembers_where_it_was(anonymous: Api) -> Non
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "evil", ""]
+    "target",
+    [
+        "//evil.example",
+        "///evil.example",
+        "/\t/evil.example",
+        "/\n//evil.example",
+        "/\\evil.example",
+        "//[",
+        "https://evil.example",
+        "javascript:alert(1)",
+        "evil",
+        "",
+    ],
 )
-def test_a_log_in_never_leads_to_another_site(anonymous: Api, target: str) -> None:
+def test_a_log_in_never_leads_to_another_site(anonymous: Api, page: Api, target: str) -> None:
     assert 'data-next="/"' in anonymous.get("/login", query_string={"next": target}).text
+    assert page.get("/login", query_string={"next": target}).location == "/"
 
 
 def test_who_is_logged_in_already_is_not_asked_again(page: Api) -> None:
