@@ -76,7 +76,9 @@ class Node:
         licensing = Licensing(self._database, settings.license_key)
         self._registry = _registry(settings, licensing)
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
-        self._startup = Startup(self._database, self._vault, self._on_ready)
+        self._startup = Startup(
+            self._database, self._vault, prepare=self._prepare, on_ready=lambda: self.services.health.wake()
+        )
         self._strays = Strays(self._database, self._hub)
         self._retention = Retention(self._database, settings.recording_retention_days)
         self._agent = Agent(
@@ -119,7 +121,7 @@ class Node:
             opener=opener,
             broker=self._broker(opener, peers),
             agent=self._agent,
-            health=HealthMonitor(self._gather),
+            health=HealthMonitor(self._gather, lambda: self._agent.is_draining),
             observer=Observer(self._registry),
             peer_tokens=peer_tokens,
             share_tokens=ShareTokens(settings.jwt_secret),
@@ -190,7 +192,7 @@ class Node:
         self._agent.start()
         self.services.health.start()
 
-    def _on_ready(self) -> None:
+    def _prepare(self) -> None:
         """The schema is there: what needs it may begin."""
         self._ensure_administrator()
         self._spool.restore(self._database)
@@ -249,7 +251,6 @@ class Node:
             cluster=liveness.summarize(self._agent.snapshot, self._settings.ha_stale_instance_ttl_secs),
             local_sessions=len(self._hub),
             starting=not self._startup.ready and self._startup.problem is None,
-            draining=self._agent.is_draining,
             leased=self._agent.is_leased,
             differing_secrets=self._agent.differing_secrets,
             schema_problem=self._startup.problem or (self._vault_problem() if database else None),

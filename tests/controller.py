@@ -128,11 +128,7 @@ class Controller:
 
     def stop(self) -> None:
         if self.is_running:
-            self.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
+            self.kill()
         self._log.unlink(missing_ok=True)
         shutil.rmtree(self.environ["SPOOL_DIR"], ignore_errors=True)
 

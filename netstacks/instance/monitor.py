@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from netstacks import greenlets
 from netstacks.cluster import health
@@ -11,15 +12,23 @@ REFRESH_SECS = 2.0
 
 
 class HealthMonitor:
-    """Holds the newest facts; `gather` collects them and may wait for PostgreSQL and the registry."""
+    """Holds the newest facts; `gather` collects them and may wait for PostgreSQL and the registry.
 
-    def __init__(self, gather: Callable[[float], Facts]) -> None:
+    `is_draining` waits for nothing: a load balancer must hear of a drain at once.
+    """
+
+    def __init__(self, gather: Callable[[float], Facts], is_draining: Callable[[], bool]) -> None:
         self._gather = gather
+        self._is_draining = is_draining
         self._periodic = greenlets.Periodic("health", self.refresh, REFRESH_SECS)
         self._latest: Facts | None = None
 
     def start(self) -> None:
         self._periodic.start()
+
+    def wake(self) -> None:
+        """Gathers the facts soon, because one has changed."""
+        self._periodic.wake()
 
     def refresh(self) -> None:
         """Gathers the facts now."""
@@ -27,4 +36,7 @@ class HealthMonitor:
 
     def report(self) -> HealthReport | None:
         """The verdict on the newest facts; None before the first were gathered."""
-        return health.judge(self._latest, time.monotonic(), REFRESH_SECS) if self._latest else None
+        if self._latest is None:
+            return None
+        facts = replace(self._latest, draining=self._is_draining())
+        return health.judge(facts, time.monotonic(), REFRESH_SECS)

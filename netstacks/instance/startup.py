@@ -19,9 +19,12 @@ _RETRY_MISFIT_SECS = 10.0
 class Startup:
     """Tries until it succeeds: an instance whose database is away waits for it instead of dying."""
 
-    def __init__(self, database: Database, vault: Vault, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, *, prepare: Callable[[], None], on_ready: Callable[[], None]
+    ) -> None:
         self._database = database
         self._vault = vault
+        self._prepare = prepare
         self._on_ready = on_ready
         self.ready = False
         self.problem: str | None = None
@@ -35,7 +38,7 @@ class Startup:
             try:
                 migrate(self._database)
                 self._vault.unlock()
-                self._on_ready()
+                self._prepare()
                 self.ready = True
                 self.problem = None
             except (SchemaMismatch, VaultLocked) as error:
@@ -47,6 +50,7 @@ class Startup:
             except NetstacksError as error:
                 self._report(str(error))
                 greenlets.sleep(_RETRY_MISFIT_SECS)
+        self._on_ready()
         log.info("instance.ready")
 
     def _report(self, problem: str) -> None:
