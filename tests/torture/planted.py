@@ -42,7 +42,7 @@ BUGS = {
     # One late heartbeat is a death.
     "reaper without the waiting time": [
         Edit("netstacks/registry/lua/reap.lua", "- ARGV[1])", "- 3)"),
-        Edit("netstacks/cluster/liveness.py", "last_heartbeat_at > ttl_secs", "last_heartbeat_at > 3"),
+        Edit("netstacks/cluster/liveness.py", "last_heartbeat_at) > ttl_secs", "last_heartbeat_at) > 3"),
         Edit("netstacks/cluster/liveness.py", "now - contact_since > ttl_secs", "now - contact_since > 0"),
     ],
     "splice that drops a byte": [
