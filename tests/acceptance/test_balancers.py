@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.acceptance.cluster import Cluster, come_back
+from tests.acceptance.cluster import TTL_SECS, Cluster, come_back
 from tests.acceptance.conftest import Lab
 from tests.acceptance.test_cluster import COUNT, COUNTED, row
 from tests.controller import Controller, until
@@ -93,6 +93,22 @@ def test_a_drain_fails_no_request(cluster: Cluster, front: Controller) -> None:
     for each in asking:
         each.join()
     assert set(answers) == {200}
+
+
+def test_a_frozen_valkey_takes_no_instance_from_its_users(cluster: Cluster, front: Controller, sshd: Sshd) -> None:
+    lab = cluster.lab(sshd)
+    lab = Lab(lab.api.at(front), lab.device, lab.credential)
+    terminal = lab.open(epoch=0, offset=0)
+    cluster.valkey.freeze()
+    until(lambda: {each.health()["status"] for each in cluster.controllers} == {"degraded"}, "both to miss it")
+    for second in range(2 * TTL_SECS):
+        assert front.health()["status"] == "degraded"
+        terminal.type(f"echo at-''{second}\r")
+        terminal.expect(f"at-{second}\r\n")
+        time.sleep(1)
+    another = lab.open(epoch=0, offset=0)
+    another.type("echo new-$((1+1))\r")
+    another.expect("new-2\r\n")
 
 
 def _bearer(token: str) -> dict[str, str]:
