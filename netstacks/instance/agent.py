@@ -70,7 +70,8 @@ class Agent:
         self._accepted = False
         self._contact: _Contact | None = None
         self._away = False
-        self._looked_at = 0.0
+        # The same moment by our clock and by the registry's.
+        self._times: tuple[float, float] | None = None
         self._server: str | None = None
         self._heart = greenlets.Periodic("heartbeat", self.heartbeat, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
@@ -114,12 +115,17 @@ class Agent:
             self._lose_contact(error)
 
     def _look(self) -> None:
-        """Takes a snapshot; one by a clock that was set puts off all judgement, as an absence does."""
-        now, former = self._clock(), self.snapshot
+        now = self._clock()
         self.snapshot = self._registry.snapshot()
-        elapsed_secs, self._looked_at = now - self._looked_at, now
-        registry_secs = self.snapshot.taken_at - former.taken_at
-        if former.taken_at and self._contact and clock_was_set(registry_secs, elapsed_secs, self._ttl_secs):
+        self._mind_clock(now, self.snapshot.taken_at)
+
+    def _mind_clock(self, now: float, registry_now: float) -> None:
+        """A clock that was set puts off all judgement, as an absence does."""
+        former, self._times = self._times, (now, registry_now)
+        if former is None or self._contact is None:
+            return
+        elapsed_secs, registry_secs = now - former[0], registry_now - former[1]
+        if clock_was_set(registry_secs, elapsed_secs, self._ttl_secs):
             self._contact = replace(self._contact, since=now)
             log.warning("registry.clock_set", by_secs=round(registry_secs - elapsed_secs))
 
@@ -192,10 +198,10 @@ class Agent:
     def reap(self) -> None:
         """Ends what our users have left behind, and forgets instances that died, unless we might be wrong about it."""
         self._sessions.expire_detached()
-        if self.is_blind:
-            return
         try:
-            for instance_id in self._registry.reap(self._ttl_secs):
+            # Others may have beaten by a new time already, when we have not yet.
+            self._mind_clock(self._clock(), self._registry.now())
+            for instance_id in [] if self.is_blind else self._registry.reap(self._ttl_secs):
                 log.warning("instance.reaped", instance_id=instance_id)
                 self._registry.record_event("reaped", instance_id, by=self.me.id)
         except RegistryUnavailable as error:
