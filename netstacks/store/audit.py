@@ -52,12 +52,13 @@ def page(
     limit: int = 100,
 ) -> list[dict[str, Any]]:
     """Rows newest first, older than row `before`; `event` may end in `.*` to name a family."""
-    pattern = event.removesuffix("*").replace("%", "") + "%" if event and event.endswith("*") else event
+    family = event.removesuffix("*") if event and event.endswith(".*") else None
     return tx.execute(
         _SQL["page"],
         {
             "actor": actor,
-            "event": pattern,
+            "event": None if family else event,
+            "family": family,
             "resource": resource,
             "since": since,
             "until": until,

@@ -21,6 +21,7 @@ from netstacks.web import (
     folders,
     ha,
     hostkeys,
+    inputs,
     license,
     login,
     pages,
@@ -91,6 +92,7 @@ def create_app(services: Services) -> Flask:
     app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
 
     app.before_request(_begin)
+    app.before_request(inputs.check_address)
     peer.init_app(app)
     auth.init_app(app)
     for family in _FAMILIES:

@@ -4,21 +4,21 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC
+from typing import Any, Literal
 
 from flask import Blueprint, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from netstacks.store import audit
 from netstacks.store.pool import Database
 from netstacks.web import auth
 from netstacks.web.context import services
+from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse_query
 
 blueprint = Blueprint("audit", __name__)
 
-Moment = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC))]
 _COLUMNS = ("id", "at", "actor", "actor_id", "event", "resource", "details", "address")
 _EXPORT_PAGE = 1000
 

@@ -11,6 +11,7 @@ from netstacks.store import audit, users
 from netstacks.store.passwords import is_password
 from netstacks.store.users import User
 from netstacks.web.context import services
+from netstacks.web.inputs import json_body
 
 _LONGEST_NAME = 128
 
@@ -27,10 +28,11 @@ limiter = Limiter(get_remote_address, storage_uri="memory://", strategy="moving-
 
 
 def address_and_name() -> str:
-    """Whom the log-in limit counts: one name, tried from one address."""
-    body = request.get_json(force=True, silent=True)
+    """Whom the log-in limit counts: one name, tried from one address. A body that is no JSON is refused here."""
+    body = json_body()
     name = (body.get("username") or body.get("email")) if isinstance(body, dict) else None
-    return f"{get_remote_address()} {str(name).strip().lower()[:_LONGEST_NAME]}"
+    known = name.strip().lower()[:_LONGEST_NAME] if isinstance(name, str) else ""
+    return f"{get_remote_address()} {known}"
 
 
 def authenticate(name: str, password: str) -> User | None:

@@ -1,5 +1,6 @@
-"""Members that several request bodies have in common."""
+"""Members that several request bodies have in common, and query strings."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -8,6 +9,17 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Host = Annotated[str, StringConstraints(max_length=255)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Description = Annotated[str | None, Field(max_length=2000)]
+
+
+def _in_reach(at: datetime) -> datetime:
+    """Neither a day more nor a time zone takes it out of the years that `datetime` knows."""
+    if not 1970 <= at.year < 9999:
+        raise ValueError("must be after 1970 and before 9999")
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# Times without a zone are UTC.
+Moment = Annotated[datetime, AfterValidator(_in_reach)]
 
 # Forms send an empty text for "none".
 OptionalText = Annotated[

@@ -9,20 +9,28 @@ from werkzeug.exceptions import BadRequest
 
 from netstacks.errors import InvalidInput
 
+# What is nested much deeper could be read and not be written again.
+_MOST_LEVELS = 100
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def json_body() -> Any:
     """The request's JSON value, whatever its content type says.
 
-    Raises BadRequest (400) when it is no JSON, InvalidInput (422) when PostgreSQL could not store a text in it.
+    Raises BadRequest (400) when it is no JSON, InvalidInput (422) when PostgreSQL could not store it.
     """
     try:
         body = json.loads(request.get_data(), parse_constant=_refuse_constant)
-        _check_texts(body)
+        _check_storable(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the request body must be valid JSON") from error
     return body
+
+
+def check_address() -> None:
+    """Before every request: raises InvalidInput when PostgreSQL could not store a text in the path or the query."""
+    _check_storable([request.path, *request.args.values()])
 
 
 def parse(model: type[Model]) -> Model:
@@ -38,9 +46,7 @@ def parse(model: type[Model]) -> Model:
 
 def parse_query(model: type[Model]) -> Model:
     """The query string as `model`, an empty value counting as absent; raises InvalidInput naming the wrong one."""
-    values = {name: value for name, value in request.args.items() if value}
-    _check_texts(values)
-    return _validated(model, values)
+    return _validated(model, {name: value for name, value in request.args.items() if value})
 
 
 def _validated(model: type[Model], values: dict[str, Any]) -> Model:
@@ -61,7 +67,9 @@ def _sentence(error: ValidationError) -> str:
     return f"{member}: {message}" if member else message
 
 
-def _check_texts(value: Any) -> None:
+def _check_storable(value: Any, levels: int = _MOST_LEVELS) -> None:
+    if not levels:
+        raise InvalidInput(f"lists and objects must not be nested more than {_MOST_LEVELS} deep")
     match value:
         case str():
             if "\0" in value:
@@ -69,11 +77,11 @@ def _check_texts(value: Any) -> None:
             value.encode()  # Raises ValueError for half of a surrogate pair.
         case dict():
             for name, item in value.items():
-                _check_texts(name)
-                _check_texts(item)
+                _check_storable(name)
+                _check_storable(item, levels - 1)
         case list():
             for item in value:
-                _check_texts(item)
+                _check_storable(item, levels - 1)
 
 
 def _refuse_constant(name: str) -> NoReturn:

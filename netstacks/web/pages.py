@@ -13,8 +13,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from netstacks.errors import NotFound
 from netstacks.store import audit, credentials, devices, hostkeys, logins, passwords, recordings, sessions, users
 from netstacks.web import auth, csp, ha
-from netstacks.web.audit import Moment, PageQuery
+from netstacks.web.audit import PageQuery
 from netstacks.web.context import services
+from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse_query
 
 blueprint = Blueprint("pages", __name__)

@@ -16,6 +16,7 @@ from netstacks.store.pool import Transaction
 from netstacks.terminal import asciicast
 from netstacks.web import auth
 from netstacks.web.context import services
+from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse, parse_query
 
 blueprint = Blueprint("recordings", __name__)
@@ -25,7 +26,7 @@ _MADE_HERE = "sessions are recorded by the controller itself: a client can neith
 
 class _Query(BaseModel):
     session_id: UUID | None = None
-    before: datetime | None = None
+    before: Moment | None = None
     limit: int = Field(100, ge=1, le=500)
 
 

@@ -1,6 +1,5 @@
 """`/api/sessions`: who has which terminal open, and ending one."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from netstacks.errors import Conflict, NotFound
 from netstacks.store import audit, sessions
 from netstacks.web import auth
 from netstacks.web.context import services
+from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse_query
 
 blueprint = Blueprint("sessions", __name__)
@@ -19,7 +19,7 @@ blueprint = Blueprint("sessions", __name__)
 class _Page(BaseModel):
     state: str | None = Field(None, pattern="^(live|ended)$")
     limit: int = Field(100, ge=1, le=500)
-    before: datetime | None = None
+    before: Moment | None = None
 
 
 @blueprint.get("/api/sessions")

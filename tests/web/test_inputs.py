@@ -33,6 +33,7 @@ def test_a_body_becomes_the_model_and_unknown_members_are_ignored() -> None:
         (b'{"name": "r", "tags": ["a", 2]}', "tags.1: must be a valid string"),
         (b'{"name": "a\\u0000b"}', "text must not contain NUL characters"),
         (b'{"name": "r", "tags": ["\\u0000"]}', "text must not contain NUL characters"),
+        (b'{"name": ' + b"[" * 200 + b"]" * 200 + b"}", "lists and objects must not be nested more than 100 deep"),
         (b"[]", "the request body must be a JSON object"),
         (b"null", "the request body must be a JSON object"),
     ],
