@@ -51,13 +51,13 @@ def page(
     before: int | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Rows newest first, older than row `before`; `event` may end in `.*` to name a family."""
-    family = event.removesuffix("*") if event and event.endswith(".*") else None
+    """Rows newest first, older than row `before`; `event` may end in `*` to name a family."""
+    family = event.removesuffix("*") if event and event.endswith("*") else None
     return tx.execute(
         _SQL["page"],
         {
             "actor": actor,
-            "event": None if family else event,
+            "event": event if family is None else None,
             "family": family,
             "resource": resource,
             "since": since,

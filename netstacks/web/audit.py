@@ -24,7 +24,7 @@ _EXPORT_PAGE = 1000
 
 
 class Filter(BaseModel):
-    """`event` may end in `.*`; times without a zone are UTC, `since` is included and `until` is not."""
+    """`event` may end in `*`; times without a zone are UTC, `since` is included and `until` is not."""
 
     actor: str | None = None
     event: str | None = None
