@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 from tests.ports import free_port
 
@@ -22,6 +23,7 @@ class Wire:
         self._flowing = threading.Event()
         self._flowing.set()
         self._is_cut = False
+        self._delay_secs = 0.0
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -40,6 +42,10 @@ class Wire:
     def lead_to(self, port: int) -> None:
         """New connections go there from now on."""
         self._target = port
+
+    def delay(self, secs: float) -> None:
+        """Every piece takes so long from now on, in each direction."""
+        self._delay_secs = secs
 
     def freeze(self) -> None:
         """Nothing passes until `thaw`; the connections stay."""
@@ -76,6 +82,7 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait()
+                time.sleep(self._delay_secs)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
 

@@ -238,6 +238,31 @@ def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(postgres: Po
         types_on(again)
 
 
+def test_a_slow_link_to_valkey_costs_no_instance_its_place(postgres: Postgres, sshd: Sshd) -> None:
+    cluster = Cluster(postgres, 2)
+    wire = Wire(cluster.valkey.port)
+    a, b = cluster.controllers
+    a.environ["VALKEY_URL"] = f"redis://127.0.0.1:{wire.port}/0"
+    with cluster, closing(wire):
+        lab = cluster.lab(sshd)
+        first, elsewhere = quiet(lab.open(epoch=0, offset=0)), quiet(at(b, lab).open(epoch=0, offset=0))
+        # A third of what a reply may take: several of them are one heartbeat.
+        wire.delay(0.15)
+        for _ in range(2 * TTL_SECS):
+            assert statuses(cluster) == {"healthy"}
+            types_on(first)
+            time.sleep(1)
+        elsewhere.vanish()
+        second, again = (
+            quiet(lab.open(epoch=0, offset=0)),
+            come_back(elsewhere, a, epoch=1, offset=len(elsewhere.output)),
+        )
+        types_on(first, second, again)
+        assert again.info["epoch"] == 1
+        until(lambda: registered_epochs(cluster, [first, second, again]) == ["1", "1", "1"], "all sessions in Valkey")
+        assert "registry.away" not in a.log() + b.log()
+
+
 def test_an_instance_that_its_peers_cannot_reach_keeps_its_sessions(postgres: Postgres, sshd: Sshd) -> None:
     """Its heartbeats say that it lives, so that its users are asked to come again, and nobody claims."""
     cluster = Cluster(postgres, 2)
