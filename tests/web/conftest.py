@@ -52,18 +52,18 @@ class Api:
     user: dict[str, Any] = field(default_factory=dict)
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:
-        return self._send("GET", path, **kwargs)
+        return self.send("GET", path, **kwargs)
 
     def post(self, path: str, **kwargs: Any) -> TestResponse:
-        return self._send("POST", path, **kwargs)
+        return self.send("POST", path, **kwargs)
 
     def put(self, path: str, **kwargs: Any) -> TestResponse:
-        return self._send("PUT", path, **kwargs)
+        return self.send("PUT", path, **kwargs)
 
     def delete(self, path: str, **kwargs: Any) -> TestResponse:
-        return self._send("DELETE", path, **kwargs)
+        return self.send("DELETE", path, **kwargs)
 
-    def _send(self, method: str, path: str, **kwargs: Any) -> TestResponse:
+    def send(self, method: str, path: str, **kwargs: Any) -> TestResponse:
         headers = self.headers | kwargs.pop("headers", {})
         return self.client.open(path, method=method, headers=headers, **kwargs)
 

@@ -1,0 +1,96 @@
+"""Every route of the application, for nobody and for each role: a new one comes into these lists, or it is refused."""
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+
+from tests.web.conftest import Api
+
+# Who is not logged in may use these; WebSockets look at their tokens themselves, after the handshake's form.
+OPEN = {
+    "GET /api/auth/providers",
+    "GET /api/tls/ca-certificate/info",
+    "GET /login",
+    "GET /share",
+    "GET /static/<path:filename>",
+    "GET /terminal",
+    "GET /terminal/",
+    "GET /terminal/<path:name>",
+    "GET /ws/jumpbox",
+    "GET /ws/shared",
+    "GET /ws/ssh",
+    "POST /api/auth/login",
+    "POST /api/auth/refresh",
+}
+ADMINISTRATORS = {
+    "DELETE /api/credentials/<uuid:credential_id>",
+    "DELETE /api/devices/<uuid:device_id>",
+    "DELETE /api/host-keys/<host>/<int:port>",
+    "DELETE /api/recordings/<uuid:recording_id>",
+    "DELETE /api/session-definitions/<uuid:definition_id>",
+    "DELETE /api/users/<uuid:user_id>",
+    "DELETE /api/users/<uuid:user_id>/logins",
+    "GET /api/admin/license/status",
+    "GET /api/audit",
+    "GET /api/audit/export",
+    "GET /api/credentials",
+    "GET /api/credentials/<uuid:credential_id>",
+    "GET /api/users",
+    "GET /api/users/<uuid:user_id>",
+    "GET /api/v1/ha/status",
+    "GET /api/v1/ha/stream",
+    "GET /audit",
+    "GET /ha",
+    "GET /users",
+    "POST /api/admin/license/activate",
+    "POST /api/credentials",
+    "POST /api/devices",
+    "POST /api/host-keys",
+    "POST /api/session-definitions",
+    "POST /api/users",
+    "POST /api/v1/ha/instances/<instance_id>/drain",
+    "PUT /api/credentials/<uuid:credential_id>",
+    "PUT /api/devices/<uuid:device_id>",
+    "PUT /api/session-definitions/<uuid:definition_id>",
+    "PUT /api/users/<uuid:user_id>",
+    "PUT /api/users/<uuid:user_id>/password",
+}
+# A viewer opens no terminals, and so needs no credentials.
+REFUSED = {
+    "operator": ADMINISTRATORS,
+    "viewer": ADMINISTRATORS | {"GET /credentials", "GET /terminals/<uuid:session_id>", "GET /terminals/new"},
+}
+
+
+def doors(app: Flask) -> Iterator[tuple[str, str, str]]:
+    """Method, name of the route, and a path that leads to it; none that ends the log-in."""
+    for rule in app.url_map.iter_rules():
+        path = re.sub("<int:[^>]+>", "22", re.sub("<path:[^>]+>", "x", rule.rule))
+        path = re.sub("<[^>]+>", str(uuid4()), re.sub("<any[^>]*>", "viewers", path))
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            if rule.rule != "/api/auth/logout":
+                yield method, f"{method} {rule.rule}", path
+
+
+def answers(app: Flask, api: Api) -> Iterator[tuple[str, int, str]]:
+    for method, name, path in doors(app):
+        answer = api.send(method, path, **({} if method == "GET" else {"json": {}}))
+        yield name, answer.status_code, answer.location or ""
+
+
+def test_who_is_not_logged_in_comes_in_by_few_doors(app: Flask, anonymous: Api) -> None:
+    found = {
+        name
+        for name, status, location in answers(app, anonymous)
+        if status != 401 and not location.startswith("/login?") and " /peer/" not in name
+    }
+    assert found == OPEN
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_a_role_comes_in_by_the_doors_that_are_its_own(app: Flask, request: pytest.FixtureRequest, role: str) -> None:
+    found = {name for name, status, _ in answers(app, request.getfixturevalue(role)) if status == 403}
+    assert found == REFUSED[role]
