@@ -17,6 +17,7 @@ _SECRETS = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.IGNORECASE | re.DOTALL,
 )
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SECRET_KEYS = {"password", "secret", "token", "private_key", "passphrase", "authorization", "cookie"}
 
 
@@ -30,8 +31,14 @@ def _scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
         if key in _SECRET_KEYS:
             event[key] = "***"
         elif isinstance(value, str):
-            event[key] = scrub(value)
+            lines = scrub(value).split("\n") if key == "exception" else [scrub(value)]
+            event[key] = "\n".join(map(_visible, lines))
     return event
+
+
+def _visible(text: str) -> str:
+    """What a client sent neither begins a line of its own nor commands the terminal in which a log is read."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def quieten() -> None:
