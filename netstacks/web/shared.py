@@ -66,6 +66,9 @@ def _find() -> Call | Upstream:
     ended = services().hub.ended(invitation.session_id)
     if ended is not None:
         raise SessionGone(f"it has ended: {ended[1]}")
+    # What is wrong with them must be told here: an owner elsewhere is only heard when it accepts.
+    _viewer_id()
+    parse_resume()
     handed_on = {name: request.args[name] for name in ("viewer", "offset") if name in request.args}
     upgrade = Upgrade(request.headers["Sec-WebSocket-Key"], urlencode(handed_on))
     place = services().broker.watch(invitation.session_id, visitor, upgrade)

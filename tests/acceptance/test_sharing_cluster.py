@@ -61,6 +61,17 @@ def test_viewers_are_counted_over_all_instances(cluster: Cluster, terminal: Term
         assert "as many as may" in refused.errors[0]
 
 
+@pytest.mark.parametrize("question", [{"viewer": "x"}, {"offset": "x"}])
+def test_a_wrong_question_is_told_through_any_instance(
+    cluster: Cluster, terminal: Terminal, question: dict[str, str]
+) -> None:
+    token = share(terminal)
+    for instance in cluster.controllers:
+        refused = Viewer(instance, token, **question)
+        assert refused.closed()[0] == REFUSED
+        assert f"{next(iter(question))}='x': it must be a" in refused.errors[0]
+
+
 def test_a_share_is_revoked_through_any_instance(cluster: Cluster, terminal: Terminal) -> None:
     a, b = cluster.controllers
     token = share(terminal)
