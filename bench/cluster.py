@@ -9,7 +9,7 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from bench.hops import Hop
 from bench.origin import frame, origin
 from bench.report import Results, Row, at_least, at_most
 from tests.acceptance.cluster import Cluster, come_back
+from tests.acceptance.faults import freeze_in_transaction
 from tests.controller import Terminal, until
 from tests.fast_websocket import FastWebSocket
 from tests.postgres import Postgres
@@ -36,8 +37,9 @@ HOP_ROWS = (
 HEARTBEAT_SECS, TTL_SECS = 5, 30
 LOST_ROWS = (
     Row("a terminal opened, log-in included", "s"),
-    Row("back after SIGKILL, beyond that", "s", (at_most(1.0),)),
-    Row("back after SIGSTOP, beyond that", "s", (at_most(TTL_SECS + HEARTBEAT_SECS),)),
+    Row("back after SIGKILL, beyond that, worst", "s", (at_most(1.0),), worst=True),
+    Row("back after SIGSTOP, beyond that, worst", "s", (at_most(TTL_SECS + HEARTBEAT_SECS),), worst=True),
+    Row("the same in a transaction, worst", "s", (at_most(TTL_SECS + HEARTBEAT_SECS),), worst=True),
 )
 
 
@@ -54,7 +56,7 @@ class Plan:
     freezes: int
 
 
-FULL = Plan(rounds=5, keys=2000, megabytes=400, sessions=100_000, reaped=10_000, kills=3, freezes=1)
+FULL = Plan(rounds=5, keys=2000, megabytes=400, sessions=100_000, reaped=10_000, kills=5, freezes=5)
 QUICK = Plan(rounds=1, keys=200, megabytes=40, sessions=5_000, reaped=1_000, kills=1, freezes=0)
 
 
@@ -124,10 +126,14 @@ def measure_losses(plan: Plan) -> Results:
     postgres = Postgres().start()
     try:
         with Sshd() as sshd:
-            for how, rounds in (("SIGKILL", plan.kills), ("SIGSTOP", plan.freezes)):
-                for _ in range(rounds):
-                    with _cluster(postgres) as cluster:
-                        _lose(results, cluster, sshd, how)
+            for _ in range(plan.kills):
+                with _cluster(postgres) as cluster:
+                    _lose(results, cluster, sshd, "back after SIGKILL, beyond that, worst", _kill)
+            for number in range(plan.freezes):
+                # Every other time in the middle of a transaction, whose locks a frozen process keeps.
+                name, freeze = _FREEZES[number % 2]
+                with _cluster(postgres) as cluster:
+                    _lose(results, cluster, sshd, name, freeze)
     finally:
         postgres.destroy()
     return results
@@ -141,21 +147,40 @@ def _cluster(postgres: Postgres) -> Iterator[Cluster]:
         yield cluster
 
 
-def _lose(results: Results, cluster: Cluster, sshd: Sshd, how: str) -> None:
+def _kill(cluster: Cluster, _terminal: Terminal) -> None:
+    cluster.controllers[0].kill()
+
+
+def _freeze(cluster: Cluster, _terminal: Terminal) -> None:
+    cluster.controllers[0].freeze()
+
+
+def _freeze_in_transaction(cluster: Cluster, terminal: Terminal) -> None:
+    terminal.type("yes 0123456789012345678901234567890123456789\r")
+    until(lambda: len(terminal.output) > 100_000, "a flood")
+    owner = min(cluster.peer_addresses(), key=lambda each: cluster.pid(each) != cluster.controllers[0].worker_pids()[0])
+    freeze_in_transaction(cluster.controllers[0], cluster.database_url, owner)
+
+
+_FREEZES: tuple[tuple[str, Callable[[Cluster, Terminal], None]], ...] = (
+    ("back after SIGSTOP, beyond that, worst", _freeze),
+    ("the same in a transaction, worst", _freeze_in_transaction),
+)
+
+
+def _lose(results: Results, cluster: Cluster, sshd: Sshd, name: str, lose: Callable[[Cluster, Terminal], None]) -> None:
     lab = cluster.lab(sshd)
-    owner, other = cluster.controllers
+    _, other = cluster.controllers
     started_at = time.monotonic()
     terminal = lab.open()
     _first_output(terminal)
     login_secs = time.monotonic() - started_at
+    lose(cluster, terminal)
     lost_at = time.monotonic()
-    owner.kill() if how == "SIGKILL" else owner.freeze()
     again = come_back(terminal, other, timeout_secs=90)
     _first_output(again)
     results.add("a terminal opened, log-in included", "netstacks", login_secs)
-    results.add(f"back after {how}, beyond that", "netstacks", time.monotonic() - lost_at - login_secs)
-    if how == "SIGSTOP":
-        owner.thaw()
+    results.add(name, "netstacks", time.monotonic() - lost_at - login_secs)
 
 
 def _first_output(terminal: Terminal) -> None:

@@ -1,8 +1,8 @@
-"""What was measured, as a table: medians, ratios, and whether they reach what was promised."""
+"""What was measured, as a table: medians or the worst, ratios, and whether they reach what was promised."""
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -14,10 +14,10 @@ class Target:
     peer: str = ""
     is_minimum: bool = False
 
-    def judge(self, ours: list[float], theirs: list[float]) -> str:
-        """Rounds are compared one by one, as they ran side by side; the median of their ratios counts."""
+    def judge(self, ours: list[float], theirs: list[float], summary: Callable[[list[float]], float]) -> str:
+        """Rounds are compared one by one, as they ran side by side; the `summary` of their ratios counts."""
         values = [a / b for a, b in zip(ours, theirs, strict=False)] if self.peer else ours
-        value = statistics.median(values)
+        value = summary(values)
         is_reached = value >= self.bound if self.is_minimum else value <= self.bound
         what = f"{value:.2f} x {self.peer}, " if self.peer else ""
         return (
@@ -35,9 +35,15 @@ def at_most(bound: float, peer: str = "") -> Target:
 
 @dataclass(frozen=True)
 class Row:
+    """`worst`: the largest value counts, not the median."""
+
     name: str
     unit: str
     targets: tuple[Target, ...] = ()
+    worst: bool = False
+
+    def summary(self, values: list[float]) -> float:
+        return max(values) if self.worst else statistics.median(values)
 
 
 class Results:
@@ -56,14 +62,15 @@ class Results:
         width = max(len(f"{row.name}, {row.unit}") for row in measured)
         lines = [" " * width + "".join(f"{stack:>11}" for stack in self._stacks)]
         for row in measured:
-            values = "".join(f"{self._median(row.name, stack):>11}" for stack in self._stacks)
+            values = "".join(f"{self._value(row, stack):>11}" for stack in self._stacks)
             verdicts = "; ".join(self._judge(row, target) for target in row.targets)
             lines.append(f"{f'{row.name}, {row.unit}':<{width}}{values}   {verdicts}".rstrip())
         return "\n".join(lines)
 
-    def _median(self, row: str, stack: str) -> str:
-        samples = self._samples.get((row, stack))
-        return f"{statistics.median(samples):.4g}" if samples else "-"
+    def _value(self, row: Row, stack: str) -> str:
+        samples = self._samples.get((row.name, stack))
+        return f"{row.summary(samples):.4g}" if samples else "-"
 
     def _judge(self, row: Row, target: Target) -> str:
-        return target.judge(self._samples[row.name, self._stacks[0]], self._samples.get((row.name, target.peer), []))
+        ours, theirs = self._samples[row.name, self._stacks[0]], self._samples.get((row.name, target.peer), [])
+        return target.judge(ours, theirs, row.summary)

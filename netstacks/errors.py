@@ -25,8 +25,16 @@ class StoreUnavailable(NetstacksError):
     """PostgreSQL did not answer in time; nothing was changed by this call as far as the caller may assume."""
 
 
+class StoreBusy(StoreUnavailable):
+    """PostgreSQL answers, but this call got no connection or no lock in time. The caller comes again soon."""
+
+
 class RegistryUnavailable(NetstacksError):
     """Valkey did not answer in time."""
+
+
+class RegistryBusy(RegistryUnavailable):
+    """Every connection to Valkey is in use, which says nothing about Valkey."""
 
 
 class SchemaMismatch(NetstacksError):
@@ -49,6 +57,10 @@ class DeviceLoginRefused(DeviceError):
     """The device answered and refused the credential."""
 
 
+class OpeningAbandoned(DeviceError):
+    """The client that wanted the connection has left before it was there."""
+
+
 class HostKeyRejected(DeviceError):
     """The device's host key is unknown or changed, and nobody approved it."""
 
@@ -63,6 +75,10 @@ class SessionFenced(NetstacksError):
 
 class ComeAgain(NetstacksError):
     """Nobody can serve it at this moment, and somebody may in the next."""
+
+
+class PeerFailed(ComeAgain):
+    """The instance that was meant answered, and did not do what it was asked; the text has its own words."""
 
 
 class ConnectionClosed(NetstacksError):

@@ -1,4 +1,8 @@
-"""The one door to gevent: spawning, waiting, deadlines, periodic work. Nothing else imports gevent."""
+"""The one door to gevent: spawning, waiting, time limits, periodic work. Nothing else imports gevent.
+
+No exception from outside may reach a pool, a driver, a lock or libssh: it leaves them in a state that nothing repairs.
+So greenlets are not killed. They are told to stop, by a flag, an event or the shutdown of a socket.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,7 +10,7 @@ from typing import Any, TypeVar
 
 import gevent
 import structlog
-from gevent import Greenlet, GreenletExit, joinall, killall, sleep
+from gevent import Greenlet, joinall, sleep
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub, Waiter
 from gevent.lock import BoundedSemaphore, RLock
@@ -14,21 +18,22 @@ from gevent.queue import Empty, Full, Queue
 
 __all__ = [
     "AsyncResult",
+    "Background",
     "BoundedSemaphore",
     "Empty",
     "Event",
     "Full",
     "Greenlet",
-    "GreenletExit",
     "Periodic",
     "Queue",
     "RLock",
+    "SingleFlight",
+    "Timer",
     "Watch",
     "current",
     "deadline",
     "in_thread",
     "joinall",
-    "killall",
     "sleep",
     "spawn",
 ]
@@ -69,7 +74,10 @@ def in_thread(function: Callable[..., Result], *args: Any) -> Result:
 
 
 class deadline:  # noqa: N801 - used as a function, a class because it stands in every socket read
-    """A context manager that raises `error` inside its block when that has not ended after `seconds`."""
+    """A context manager that raises `error` inside its block when that has not ended after `seconds`.
+
+    For waits on a socket of our own, and nothing else: see the head of this module.
+    """
 
     __slots__ = ("_error", "_timeout")
 
@@ -86,6 +94,23 @@ class deadline:  # noqa: N801 - used as a function, a class because it stands in
             raise self._error from None
 
 
+class Timer:
+    """Calls `function` once when its block has not ended after `seconds`. The hub calls it, so it must not wait."""
+
+    __slots__ = ("_function", "_timer")
+
+    def __init__(self, seconds: float, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._timer = gevent.get_hub().loop.timer(seconds)
+
+    def __enter__(self) -> None:
+        self._timer.start(self._function)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.stop()
+        self._timer.close()
+
+
 class Watch:
     """Waits for one descriptor, for one greenlet or callback at a time, and can be woken by others."""
 
@@ -100,18 +125,27 @@ class Watch:
         self._woken = False
         self._closed = False
 
-    def wait(self, *, read: bool = False, write: bool = False) -> None:
-        """Until the descriptor can be read or written as asked, or `wake` was called since the last wait."""
+    def wait(self, *, read: bool = False, write: bool = False, timeout_secs: float | None = None) -> bool:
+        """Waits until the descriptor can be read or written as asked, or `wake` is called; it may have been before.
+
+        False when nothing of that happened within `timeout_secs`.
+        """
         if self._woken or self._closed:
             self._woken = False
-            return
+            return True
         waiter = self._waiter = Waiter(self._hub)
         watcher = self._watcher(_READ * read | _WRITE * write)
-        watcher.start(waiter.switch, None)
+        watcher.start(waiter.switch, True)
+        timer = self._hub.loop.timer(timeout_secs) if timeout_secs is not None else None
+        if timer is not None:
+            timer.start(waiter.switch, False)
         try:
-            waiter.get()
+            return bool(waiter.get())
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.stop()
+                timer.close()
             if not self._closed:
                 watcher.stop()
 
@@ -138,7 +172,7 @@ class Watch:
 
     def wake(self) -> None:
         if self._waiter is not None:
-            self._hub.loop.run_callback(self._waiter.switch, None)
+            self._hub.loop.run_callback(self._waiter.switch, True)
         elif self._callback is not None:
             self._hub.loop.run_callback(self._call_back)
         else:
@@ -154,7 +188,31 @@ class Watch:
         self._watchers.clear()
 
 
-class Periodic:
+class Background:
+    """A greenlet that is to run for as long as the process does. That it has died is a fact of health."""
+
+    def __init__(self, name: str, function: Callable[[], Any]) -> None:
+        self.name = name
+        self._function = function
+        self._greenlet: Greenlet | None = None
+
+    def start(self) -> None:
+        self._greenlet = spawn(self.name, self._function)
+
+    @property
+    def has_died(self) -> bool:
+        """Whether an exception has ended it."""
+        return self._greenlet is not None and self._greenlet.ready() and not self._greenlet.successful()
+
+    def join(self, timeout_secs: float | None = None) -> bool:
+        """Waits for its end, which something else has asked for; False when that takes longer than `timeout_secs`."""
+        if self._greenlet is None or self._greenlet is current():
+            return True
+        self._greenlet.join(timeout_secs)
+        return bool(self._greenlet.ready())
+
+
+class Periodic(Background):
     """Calls `function` every `interval_secs`, from its own greenlet, until stopped.
 
     One failed round is logged and the next one is tried. A round that overran the interval is logged as such, and
@@ -162,15 +220,11 @@ class Periodic:
     """
 
     def __init__(self, name: str, function: Callable[[], Any], interval_secs: float) -> None:
-        self.name = name
-        self._function = function
+        super().__init__(name, self._run)
+        self._round = function
         self._interval_secs = interval_secs
         self._wake = Event()
         self._stopping = False
-        self._greenlet: Greenlet | None = None
-
-    def start(self) -> None:
-        self._greenlet = spawn(self.name, self._run)
 
     def wake(self) -> None:
         """Starts the next round now."""
@@ -180,18 +234,55 @@ class Periodic:
         """Ends after the current round; returns when it has ended."""
         self._stopping = True
         self._wake.set()
-        if self._greenlet is not None and self._greenlet is not current():
-            self._greenlet.join()
+        self.join()
 
     def _run(self) -> None:
         while not self._stopping:
             started_at = time.monotonic()
             self._wake.clear()
             try:
-                self._function()
+                self._round()
             except Exception:
                 log.exception("periodic.failed", name=self.name)
             took_secs = time.monotonic() - started_at
             if took_secs > self._interval_secs:
                 log.warning("periodic.overran", name=self.name, took_secs=round(took_secs, 3))
             self._wake.wait(max(0.0, self._interval_secs - took_secs))
+
+
+class SingleFlight:
+    """Runs `function` for many callers at once: each gets a run that began after its call.
+
+    Runs follow each other and never overlap. They have a greenlet of their own, so that no caller's end cuts one short.
+    An exception reaches every caller of its run.
+    """
+
+    def __init__(self, name: str, function: Callable[[], Any]) -> None:
+        self._name = name
+        self._function = function
+        self._next: AsyncResult | None = None
+        """The run that has been asked for and has not begun. Whoever calls now shares it."""
+        self._is_running = False
+
+    def __call__(self) -> Any:
+        return self.begin().get()
+
+    def begin(self) -> AsyncResult:
+        """Asks for a run, and does not wait for it."""
+        # No yield here: two runs would begin.
+        if self._next is None:
+            self._next = AsyncResult()
+            if not self._is_running:
+                self._is_running = True
+                spawn(self._name, self._run)
+        return self._next
+
+    def _run(self) -> None:
+        while self._next is not None:
+            # No yield between here and the start of `function`: a caller in between would get a run that began earlier.
+            run, self._next = self._next, None
+            try:
+                run.set(self._function())
+            except BaseException as error:
+                run.set_exception(error)
+        self._is_running = False

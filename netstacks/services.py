@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -18,17 +19,17 @@ from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
 from netstacks.instance.dialer import Dialer
+from netstacks.instance.holdings import Holdings
 from netstacks.instance.identity import secrets_fingerprint
 from netstacks.instance.lookup import Lookup
+from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.monitor import HealthMonitor
 from netstacks.instance.observer import Observer
 from netstacks.instance.opener import Opener
-from netstacks.instance.openings import Openings
-from netstacks.instance.orphans import Orphans
+from netstacks.instance.reconciler import Reconciler
 from netstacks.instance.relay_watch import RelayWatch
 from netstacks.instance.retention import Retention
 from netstacks.instance.startup import Startup
-from netstacks.instance.strays import Strays
 from netstacks.peer.address import address_towards, joined
 from netstacks.peer.client import PeerClient
 from netstacks.peer.tls import PeerTls
@@ -40,7 +41,7 @@ from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
 from netstacks.store.license import TIER_NAMES
 from netstacks.store.outbox import Outbox
-from netstacks.store.pool import Database
+from netstacks.store.pool import IDLE_IN_TRANSACTION_SECS, Database
 from netstacks.store.spool import Spool
 from netstacks.store.users import ensure_administrator
 from netstacks.store.vault import Vault
@@ -57,6 +58,9 @@ log = structlog.get_logger()
 
 # What a drain leaves for storing what is still in memory, out of DRAIN_TIMEOUT_SECS.
 _FLUSH_SHARE = 0.5
+# Connections to PostgreSQL: for pages and log-ins, for finding, claiming and opening sessions, and for what must not wait
+# behind either (recordings, audit, health). One more holds the witness.
+_PAGE_CONNECTIONS, _ROUTING_CONNECTIONS, _VITAL_CONNECTIONS = 10, 8, 4
 
 
 class Node:
@@ -65,21 +69,30 @@ class Node:
     def __init__(self, settings: Settings, instance_id: str) -> None:
         self._settings = settings
         self._started_at = time.monotonic()
-        self._database = Database(settings.database_url)
+        ttl_secs = settings.ha_stale_instance_ttl_secs
+        self._database = Database(
+            settings.database_url,
+            name=instance_id,
+            max_size=_PAGE_CONNECTIONS,
+            # What a frozen instance holds is free before it counts as dead.
+            idle_in_transaction_secs=min(IDLE_IN_TRANSACTION_SECS, ttl_secs / 2),
+        )
+        self._routing_database = self._database.reserve(_ROUTING_CONNECTIONS)
+        self._vital_database = self._database.reserve(_VITAL_CONNECTIONS)
         self._vault = Vault(self._database, settings.vault_master_key, settings.vault_master_key_previous)
-        self._outbox = Outbox(self._database)
-        self._recorder = Recorder(self._database)
+        self._outbox = Outbox(self._vital_database)
+        self._recorder = Recorder(self._vital_database)
         self._spool = Spool(settings.spool_dir)
-        self._witness = Witness(settings.database_url, self._database, instance_id)
+        self._witness = Witness(settings.database_url, self._routing_database, instance_id, ttl_secs)
+        self._loop = LoopWatch(max(1.0, (ttl_secs - settings.ha_heartbeat_interval_secs) / 2))
         # The licence may be in it, and decides which registry this is.
-        self._database.open()
+        for database in (self._database, self._routing_database, self._vital_database):
+            database.open()
         licensing = Licensing(self._database, settings.license_key)
         self._registry = _registry(settings, licensing)
         self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
-        self._startup = Startup(
-            self._database, self._vault, prepare=self._prepare, on_ready=lambda: self.services.health.wake()
-        )
-        self._strays = Strays(self._database, self._hub)
+        self._holdings = Holdings(self._hub, self._recorder)
+        self._startup = Startup(self._database, self._vault, prepare=self._prepare, on_ready=self._begin)
         self._retention = Retention(self._database, settings.recording_retention_days)
         self._agent = Agent(
             self._me(settings, instance_id),
@@ -91,18 +104,29 @@ class Node:
         prompts = HostKeyPrompts(self._database)
         opener = Opener(
             agent=self._agent,
-            database=self._database,
+            database=self._routing_database,
             vault=self._vault,
-            dialer=Dialer(self._database, prompts),
-            hub=self._hub,
+            dialer=Dialer(self._routing_database, prompts),
+            holdings=self._holdings,
             recorder=self._recorder,
+            loop=self._loop,
             log_bytes=settings.session_log_bytes,
         )
         self._hub.on_gone = opener.forget
         peer_tokens = PeerTokens(settings.jwt_secret)
         self.peer_tls = PeerTls.of(settings.ha_peer_tls_cert, settings.ha_peer_tls_key, settings.ha_peer_tls_ca)
         peers = PeerClient(peer_tokens, self.peer_tls.for_dialling() if self.peer_tls else None)
-        self._orphans = Orphans(self._database, self._spool, self._agent, settings.session_detach_ttl_secs)
+        self._reconciler = Reconciler(
+            agent=self._agent,
+            registry=self._registry,
+            database=self._vital_database,
+            witness=self._witness,
+            peers=peers,
+            holdings=self._holdings,
+            spool=self._spool,
+            ttl_secs=ttl_secs,
+            detach_ttl_secs=settings.session_detach_ttl_secs,
+        )
         self._relay_watch = RelayWatch(
             self._agent,
             peers,
@@ -112,6 +136,7 @@ class Node:
         self.services = Services(
             settings=settings,
             database=self._database,
+            routing_database=self._routing_database,
             vault=self._vault,
             tokens=Tokens(settings.jwt_secret),
             licensing=licensing,
@@ -129,22 +154,20 @@ class Node:
         )
 
     def _broker(self, opener: Opener, peers: PeerClient) -> Broker:
-        openings: Openings = {}
         lookup = Lookup(
             agent=self._agent,
             registry=self._registry,
-            database=self._database,
+            database=self._routing_database,
             witness=self._witness,
             peers=peers,
-            hub=self._hub,
-            openings=openings,
+            holdings=self._holdings,
         )
         claims = Claims(
             agent=self._agent,
             registry=self._registry,
-            database=self._database,
+            database=self._routing_database,
             opener=opener,
-            openings=openings,
+            openings=self._holdings.openings,
             outbox=self._outbox,
             spool=self._spool,
         )
@@ -155,8 +178,7 @@ class Node:
             claims=claims,
             witness=self._witness,
             peers=peers,
-            hub=self._hub,
-            openings=openings,
+            holdings=self._holdings,
             recorder=self._recorder,
         )
 
@@ -184,7 +206,9 @@ class Node:
         if peer_port is not None:
             self._advertise(peer_port)
             self._relay_watch.start()
-            self._witness.start()
+        # Without a cluster, too: another instance may look at the same database.
+        self._witness.start()
+        self._loop.start()
         self._recorder.start()
         self._outbox.start()
         self._spool.prepare()
@@ -193,12 +217,15 @@ class Node:
         self.services.health.start()
 
     def _prepare(self) -> None:
-        """The schema is there: what needs it may begin."""
+        """The schema is there: what must be done before anything else. Done again when it fails half-way."""
         self._ensure_administrator()
-        self._spool.restore(self._database)
-        self._orphans.start()
-        self._strays.start()
+        self._spool.restore(self._vital_database)
+
+    def _begin(self) -> None:
+        """This instance is ready for work."""
+        self._reconciler.start()
         self._retention.start()
+        self.services.health.wake()
 
     def drain(self) -> None:
         """Hands over what this instance has, within DRAIN_TIMEOUT_SECS; takes nothing new meanwhile."""
@@ -237,10 +264,16 @@ class Node:
             pass
         return None
 
+    def _background(self) -> Iterator[greenlets.Background]:
+        yield from (self._recorder.background, self._outbox.background, self._startup.background)
+        yield from (self._loop.background, self._witness.periodic, self._reconciler.periodic)
+        yield from self._agent.background()
+        yield from self._registry.background()
+
     def _gather(self, now: float) -> Facts:
         # Both at once: when both hang, the facts must not grow as old as those of a loop that is stuck.
         registry = greenlets.spawn("health-registry", self._registry.status)
-        database = self._database.ping()
+        database = self._vital_database.ping()
         return Facts(
             instance_id=self._agent.me.id,
             version=__version__,
@@ -254,6 +287,9 @@ class Node:
             leased=self._agent.is_leased,
             differing_secrets=self._agent.differing_secrets,
             schema_problem=self._startup.problem or (self._vault_problem() if database else None),
+            witness_held=self._witness.is_held,
+            died=tuple(each.name for each in self._background() if each.has_died),
+            hub_blocked=self._loop.is_blocked,
         )
 
 

@@ -19,9 +19,15 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
+def database_url(postgres: Postgres) -> str:
+    """Where the database of this test is."""
+    return postgres.create_database()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
     """An empty database at the newest schema, opened."""
-    database = Database(postgres.create_database())
+    database = Database(database_url)
     database.open()
     migrate(database)
     yield database

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from tests.ports import free_port
 
@@ -11,19 +12,21 @@ from tests.ports import free_port
 class Wire:
     """Forwards a loopback port to `port` until cut; freezing loses nothing and says nothing, as a dead network does.
 
-    Who connects while nobody listens on `port` is reset.
+    Who connects while nobody listens on `port` is reset. `translate` changes what the server says on its way.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, translate: Callable[[bytes], bytes] = bytes) -> None:
         self.port = free_port()
         self.connections = 0
         self._target = port
+        self._translate = translate
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._flowing = threading.Event()
         self._flowing.set()
         self._is_cut = False
         self._delay_secs = 0.0
+        self._left: int | None = None
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -51,6 +54,14 @@ class Wire:
         """Nothing passes until `thaw`; the connections stay."""
         self._flowing.clear()
 
+    def freeze_after(self, size: int) -> None:
+        """Freezes in the middle of what is being sent: when about `size` more bytes have passed."""
+        self._left = size
+
+    @property
+    def is_frozen(self) -> bool:
+        return not self._flowing.is_set()
+
     def thaw(self) -> None:
         self._flowing.set()
 
@@ -75,16 +86,29 @@ class Wire:
         server = socket.create_connection(("127.0.0.1", self._target))
         with self._lock:
             self._pairs.append((client, server))
-        for source, sink in ((client, server), (server, client)):
-            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+        for pump in ((client, server, bytes), (server, client, self._translate)):
+            threading.Thread(target=self._pump, args=pump, daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+    def _pump(self, source: socket.socket, sink: socket.socket, translate: Callable[[bytes], bytes]) -> None:
+        try:
             while data := source.recv(65536):
+                self._count(len(data))
                 self._flowing.wait()
-                time.sleep(self._delay_secs)
-                sink.sendall(data)
+                if self._delay_secs:
+                    time.sleep(self._delay_secs)
+                sink.sendall(translate(data))
             sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The kernel resets the connections of a process that was killed: the other end hears of it, too.
+            _reset(sink)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            if self._left is not None:
+                self._left -= size
+                if self._left < 0:
+                    self._left = None
+                    self.freeze()
 
 
 def _reset(end: socket.socket) -> None:

@@ -36,7 +36,12 @@ class Facts:
     """The settings whose values the rest of the cluster does not accept."""
     schema_problem: str | None = None
     """What is wrong with the database's schema, in words."""
+    witness_held: bool = True
+    """Whether this instance holds its lock in PostgreSQL, by which others see that it lives."""
+    died: tuple[str, ...] = ()
+    """The background greenlets that an error has ended."""
     hub_blocked: bool = False
+    """Whether the event loop has lately stood still more than it ran."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ def _down(facts: Facts) -> dict[str, str]:
         down["lease"] = "the registry does not have this instance's heartbeat"
     if not facts.database:
         down["database"] = "PostgreSQL is not reachable"
+    elif not facts.witness_held:
+        down["witness"] = "this instance does not hold its lock in PostgreSQL: others cannot see that it lives"
     return down
 
 
@@ -118,6 +125,8 @@ def _unfit(facts: Facts, age_secs: float, refresh_secs: float) -> str | None:
         return f"what is told here is {age_secs:.0f} s old: its refresher is stuck"
     if facts.hub_blocked:
         return "the event loop was blocked"
+    if facts.died:
+        return f"an error has ended {' and '.join(facts.died)}: see the log, and restart this instance"
     if facts.starting:
         return "starting"
     if facts.differing_secrets:

@@ -12,13 +12,15 @@ from netstacks.cluster.model import Instance, Peer, SessionRecord
 
 # other_id: another process has that address by now.
 # denied: the owner itself answered, and does not hold the session at that epoch.
-Outcome = Literal["confirmed", "refused", "other_id", "timed_out", "denied"]
-Witness = Literal["held", "free", "unknown"]
+# declined: the owner itself answered, and cannot serve it now. It lives.
+Outcome = Literal["confirmed", "refused", "other_id", "timed_out", "denied", "declined"]
+# silent: it is held, and its connection has said nothing for a whole TTL, as that of a frozen process.
+Witness = Literal["held", "silent", "free", "unknown"]
 
 
 @dataclass(frozen=True)
 class Dial:
-    """What came of dialling `owner` for the session at `epoch`; its witness lock is looked at after a refusal."""
+    """What came of dialling `owner` for the session at `epoch`; its witness is looked at when it did not answer."""
 
     owner: str
     epoch: int
@@ -134,6 +136,8 @@ def _spare(placement: Placement, owner: str, epoch: int, now: float, ttl_secs: f
     dial = _dial_of(placement, owner, epoch)
     if dial is not None and dial.proves_death:
         return None
+    if dial is not None and dial.outcome == "declined":
+        return Wait("the instance that holds the session cannot serve it at this moment")
     if placement.blind:
         return Wait("the instance that holds the session does not answer, and whether it lives cannot be known now")
     if placement.owner is None or is_stale(placement.owner, now, ttl_secs):

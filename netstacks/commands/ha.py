@@ -11,7 +11,7 @@ import click
 
 from netstacks import settings
 from netstacks.cluster.overview import check_drain, overview
-from netstacks.errors import Conflict
+from netstacks.errors import Conflict, NotFound
 from netstacks.registry.base import Registry
 from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
@@ -111,7 +111,8 @@ def drain_command(instance_id: str, force: bool) -> None:
     loaded, registry = _opened()
     lines = overview(registry.snapshot(), loaded.ha_heartbeat_interval_secs, loaded.ha_stale_instance_ttl_secs)
     check_drain(lines, instance_id, force=force)
-    registry.set_state(instance_id, "draining")
+    if not registry.set_state(instance_id, "draining"):
+        raise NotFound(f"there is no instance {instance_id}: it has just left")
     registry.record_event("draining", instance_id, by=f"the command line ({os.environ.get('USER') or 'unknown'})")
     click.echo(
         f"{instance_id} was asked to drain: it begins within {loaded.ha_heartbeat_interval_secs:g} s and has"

@@ -10,12 +10,12 @@ from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Proxy, 
 from netstacks.errors import ComeAgain, SessionGone
 from netstacks.instance.agent import Agent
 from netstacks.instance.claims import Claims
+from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import Found, Key, Lookup, WitnessReader
-from netstacks.instance.openings import Opening, Openings
+from netstacks.instance.openings import Opening
 from netstacks.peer.client import NoAnswer, PeerClient, Reply, Upgrade, Upstream
 from netstacks.peer.token import Visitor
 from netstacks.store.audit import Actor
-from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.session import Session
 
@@ -38,8 +38,7 @@ class Broker:
         claims: Claims,
         witness: WitnessReader,
         peers: PeerClient,
-        hub: Hub,
-        openings: Openings,
+        holdings: Holdings,
         recorder: Recorder,
     ) -> None:
         self._agent = agent
@@ -48,8 +47,8 @@ class Broker:
         self._claims = claims
         self._witness = witness
         self._peers = peers
-        self._hub = hub
-        self._openings = openings
+        self._holdings = holdings
+        self._hub = holdings.hub
         self._recorder = recorder
 
     def resume(self, token: UUID, actor: Actor, upgrade: Upgrade) -> Place | None:
@@ -65,7 +64,7 @@ class Broker:
         visitor = Visitor("control", "read-write", actor.id, actor.name, actor.address)
         return self._walk(
             Key(token=token),
-            check=lambda found: _check_user(found.user_id, actor),
+            check=lambda found: _check_resume(found, actor),
             reach=lambda owner, found: self._forward(owner, found, "terminal", visitor, upgrade),
             claim=lambda found: self._claims.claim(found, token, actor),
         )
@@ -95,7 +94,10 @@ class Broker:
         )
 
     def end(self, session_id: UUID, reason: str) -> None:
-        """Ends a session wherever it lives. Raises SessionGone, and ComeAgain when its owner may live and is silent."""
+        """Ends a session wherever it lives, or raises: it has ended when this returns.
+
+        Raises SessionGone, PeerFailed, and ComeAgain when its owner may live and is silent.
+        """
         place = self._walk(
             Key(session_id=session_id),
             reach=lambda owner, found: self._peers.call(
@@ -114,11 +116,12 @@ class Broker:
 
         A row that says so all the same is given up, by the only one who can know that it is wrong.
         """
-        held = self._lookup.held_epoch(session_id)
-        if held is not None and held >= epoch:
-            return self._here(session_id)
-        if self._recorder.has_unstored(session_id):
-            raise ComeAgain("the end of this session is still being stored")
+        held = self._holdings.held_epoch(session_id)
+        # No yield since `held_epoch`: what was here still is.
+        if held is not None and held >= epoch and (here := self._here(session_id)) is not None:
+            return here
+        if self._holdings.has(session_id):
+            raise ComeAgain("this session is just being opened here, or its end is being stored")
         if held is None:
             self._claims.give_up(session_id, epoch)
         raise SessionGone("this instance does not hold the session")
@@ -148,7 +151,11 @@ class Broker:
             check(found)
             match choose_route(found.placement, self._agent.me, found.now, self._ttl_secs):
                 case Local():
-                    return self._here(found.session_id)
+                    here = self._here(found.session_id)
+                    if here is not None:
+                        return here
+                    # It has ended, or its opening has failed, while it was looked up.
+                    dial = None
                 case Proxy(owner, epoch):
                     reached = reach(owner, found)
                     if not isinstance(reached, NoAnswer):
@@ -171,13 +178,11 @@ class Broker:
         claims = {"epoch": _epoch(found), "visitor": visitor.claims()}
         return self._peers.upgrade(owner, f"/peer/sessions/{found.session_id}/{door}", claims, upgrade)
 
-    def _here(self, session_id: UUID) -> Session | Opening:
-        place = self._openings.get(session_id) or self._hub.find(session_id)
-        assert place is not None
-        return place
+    def _here(self, session_id: UUID) -> Session | Opening | None:
+        return self._holdings.openings.get(session_id) or self._hub.find(session_id)
 
     def _witness_after(self, outcome: Outcome, owner: Peer) -> Witness:
-        return self._witness.of(owner.id) if outcome in ("refused", "other_id") else "unknown"
+        return self._witness.of(owner.id) if outcome in ("refused", "other_id", "timed_out") else "unknown"
 
 
 def end_path(session_id: UUID) -> str:
@@ -188,6 +193,12 @@ def _epoch(found: Found) -> int:
     current = found.placement.current
     assert current is not None
     return current.epoch
+
+
+def _check_resume(found: Found, actor: Actor) -> None:
+    _check_user(found.user_id, actor)
+    if found.row is not None and found.row.end_requested:
+        raise SessionGone(f"it has ended: {found.row.end_requested}")
 
 
 def _check_user(user_id: UUID, actor: Actor) -> None:

@@ -18,6 +18,7 @@ from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.spool import Spool
+from netstacks.store.witness import end_connections
 
 log = structlog.get_logger()
 
@@ -51,15 +52,15 @@ class Claims:
         """
         row = found.row
         assert row is not None
+        # No yield between the look and the insert: two connections would claim the same session. The opening is there
+        # before the row says so, because a peer that asks in between must not take the claim for lost.
         if row.id in self._openings:
             return self._openings[row.id]
-        if self._spool.restore(self._database, row.id):
-            return None
-        # Before the row says so: a peer that asks in between must not take the claim for lost.
         opening = self._openings[row.id] = Opening(row.epoch + 1)
         claimed = None
         try:
-            claimed = self._take(row, actor)
+            if not self._spool.restore(self._database, row.id):
+                claimed = self._take(row, actor)
         finally:
             if claimed is None:
                 del self._openings[row.id]
@@ -72,11 +73,18 @@ class Claims:
 
     def _take(self, row: SessionRow, actor: Actor) -> SessionRow | None:
         me = self._agent.me
+        self._end_connections(row)
         with self._database.transaction() as tx:
             claimed = sessions.claim(tx, row, owner=me.id, owner_address=me.peer_address or None)
             if claimed is not None:
                 audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
         return claimed
+
+    def _end_connections(self, row: SessionRow) -> None:
+        """The owner counts as dead. Frozen in the middle of a transaction, it would keep the row from everybody."""
+        if row.owner is not None and row.owner != self._agent.me.id:
+            with self._database.transaction() as tx:
+                end_connections(tx, row.owner)
 
     def _continue(self, row: SessionRow, dial: Dial | None, token: UUID, actor: Actor, opening: Opening) -> None:
         """In its own greenlet: the log-in goes on though the client that caused it has gone again."""
@@ -107,6 +115,7 @@ class Claims:
         assert row is not None
         if self._spool.restore(self._database, row.id):
             return None
+        self._end_connections(row)
         with self._database.transaction() as tx:
             return sessions.end(tx, row.id, row.epoch, reason)
 

@@ -1,6 +1,7 @@
 """Dialling a device: its host key is checked, its refusals are remembered for a while."""
 
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from netstacks.errors import DeviceLoginRefused
@@ -37,8 +38,12 @@ class Dialer:
         term: str,
         cols: int,
         rows: int,
+        is_abandoned: Callable[[], bool] = lambda: False,
     ) -> Transport:
-        """Connects and logs in. Raises DeviceError; DeviceLoginRefused at once while an earlier refusal is fresh."""
+        """Connects and logs in. Raises DeviceError; DeviceLoginRefused at once while an earlier refusal is fresh.
+
+        OpeningAbandoned soon after `is_abandoned` says so.
+        """
         key = (actor.id, target.host, target.port, credential_id)
         self._raise_if_refused_lately(key)
         ssh_target = SshTarget(
@@ -54,7 +59,11 @@ class Dialer:
         )
         try:
             with self._turns.turn(target.host, target.port):
-                return open_shell(ssh_target, check_host_key=lambda found: self._check_host_key(actor, target, found))
+                return open_shell(
+                    ssh_target,
+                    check_host_key=lambda found: self._check_host_key(actor, target, found, is_abandoned),
+                    is_abandoned=is_abandoned,
+                )
         except DeviceLoginRefused as error:
             self._refused[key] = (time.monotonic() + REFUSED_LOGIN_SECS, str(error))
             raise
@@ -70,11 +79,11 @@ class Dialer:
             until, text = self._refused[key]
             raise DeviceLoginRefused(f"{text}; not tried again for another {until - now:.0f} s, to spare the account")
 
-    def _check_host_key(self, actor: Actor, target: Target, found: HostKey) -> None:
+    def _check_host_key(self, actor: Actor, target: Target, found: HostKey, is_abandoned: Callable[[], bool]) -> None:
         with self._database.transaction() as tx:
             row = hostkeys.find(tx, target.host, target.port)
         stored = HostKey(row.key_type, row.public_key) if row else None
-        if check_host_key(self._prompts, actor.id, target.host, target.port, found, stored):
+        if check_host_key(self._prompts, actor.id, target.host, target.port, found, stored, is_abandoned):
             with self._database.transaction() as tx:
                 hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
                 audit.append(

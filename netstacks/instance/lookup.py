@@ -1,6 +1,7 @@
 """Looking a session up: every fact that the choice of a route needs, from whoever can tell it now."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
@@ -8,9 +9,9 @@ from uuid import UUID
 from netstacks import greenlets
 from netstacks.cluster.model import Instance, Peer, SessionRecord
 from netstacks.cluster.routing import Dial, Placement, Witness
-from netstacks.errors import ComeAgain, RegistryUnavailable, StoreUnavailable
+from netstacks.errors import ComeAgain, PeerFailed, RegistryUnavailable, StoreBusy, StoreUnavailable
 from netstacks.instance.agent import Agent
-from netstacks.instance.openings import Openings
+from netstacks.instance.holdings import Holdings
 from netstacks.peer.client import ANSWER_SECS, PeerClient, Reply
 from netstacks.registry.base import Registry
 from netstacks.store import sessions
@@ -28,6 +29,8 @@ class WitnessReader(Protocol):
     """Reads in PostgreSQL whether an instance's process lives."""
 
     def of(self, instance_id: str) -> Witness: ...
+
+    def of_all(self, instance_ids: Sequence[str]) -> dict[str, Witness]: ...
 
 
 @dataclass(frozen=True)
@@ -79,34 +82,28 @@ class Lookup:
         database: Database,
         witness: WitnessReader,
         peers: PeerClient,
-        hub: Hub,
-        openings: Openings,
+        holdings: Holdings,
     ) -> None:
         self._agent = agent
         self._registry = registry
         self._database = database
         self._witness = witness
         self._peers = peers
-        self._hub = hub
-        self._openings = openings
-
-    def held_epoch(self, session_id: UUID) -> int | None:
-        """The epoch at which this instance holds the session or is opening it."""
-        session, opening = self._hub.find(session_id), self._openings.get(session_id)
-        if opening is not None:
-            return opening.epoch
-        return session.facts.epoch if session is not None else None
+        self._hub = holdings.hub
+        self._holdings = holdings
 
     def find(self, key: Key, *, dial: Dial | None = None, viewer: bool = False) -> Found | None:
         """The session and where it is; `dial` is what came of dialling its owner. None: there is no such session."""
         try:
             with self._database.transaction(timeout_secs=ROW_SECS) as tx:
                 row = key.row(tx)
+        except StoreBusy:
+            raise  # The database is there: to ask every peer instead would only add to the crowd.
         except StoreUnavailable:
             return self._find_without_database(key, dial, viewer)
         if row is None:
             return None
-        held = self.held_epoch(row.id)
+        held = self._holdings.held_epoch(row.id)
         if held is not None and held < row.epoch:
             self._hub.fence([row.id])
         placement = Placement(
@@ -146,10 +143,17 @@ class Lookup:
             return replace(placement, owner=owner), now
         with contextlib.suppress(RegistryUnavailable):
             owner, now = self._registry.instance(current.owner), self._registry.now()
-        self._agent.heartbeat()
-        # Who is in no cluster has nobody's heartbeat to wait for.
-        blind = self._agent.is_blind and bool(self._agent.me.peer_address)
+        self._agent.beat_anew()
+        blind = self._agent.is_blind if self._registry.is_shared else self._is_alone_and_unsure(placement, dial)
         return replace(placement, owner=owner, dial=dial, blind=blind), now
+
+    @staticmethod
+    def _is_alone_and_unsure(placement: Placement, dial: Dial) -> bool:
+        """Without a cluster no heartbeat is seen, and an owner elsewhere may live: PostgreSQL hears from it then.
+
+        Where witnesses cannot be read either, an owner that never had a listener was this instance before a restart.
+        """
+        return dial.witness == "held" or (bool(placement.row_address) and dial.witness != "silent")
 
     def _ask_peers(self, key: Key) -> tuple[SessionRecord, UUID] | None:
         """Asks every instance that we know of: the one that holds the session says so."""
@@ -159,7 +163,8 @@ class Lookup:
         return next((answer for question in questions if (answer := question.value)), None)
 
     def _ask(self, instance: Instance, key: Key) -> tuple[SessionRecord, UUID] | None:
-        match self._peers.call(Peer(instance.id, instance.peer_address), FIND_PATH, **key.claims()):
-            case Reply(200, {"record": record, "user_id": user_id}):
-                return SessionRecord(**{**record, "id": UUID(record["id"])}), UUID(user_id)
+        with contextlib.suppress(PeerFailed):
+            match self._peers.call(Peer(instance.id, instance.peer_address), FIND_PATH, **key.claims()):
+                case Reply({"record": record, "user_id": user_id}):
+                    return SessionRecord(**{**record, "id": UUID(record["id"])}), UUID(user_id)
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from netstacks import greenlets
 from netstacks.cluster.model import Event, Snapshot
-from netstacks.errors import RegistryUnavailable
+from netstacks.errors import NotFound, RegistryUnavailable
 from netstacks.greenlets import Greenlet
 from netstacks.registry.base import Registry, RegistryStatus
 
@@ -47,8 +47,9 @@ class Observer:
         return self._view
 
     def drain(self, instance_id: str, by: str) -> None:
-        """Has the registry tell an instance to drain. Raises RegistryUnavailable."""
-        self._registry.set_state(instance_id, "draining")
+        """Has the registry tell an instance to drain. Raises NotFound when it has left, RegistryUnavailable."""
+        if not self._registry.set_state(instance_id, "draining"):
+            raise NotFound(f"there is no instance {instance_id}: it has just left")
         self._registry.record_event("draining", instance_id, by=by)
         self._looked_at = 0.0
 

@@ -5,18 +5,18 @@ from uuid import UUID
 
 import structlog
 
-from netstacks import greenlets
-from netstacks.errors import DeviceError, StoreUnavailable
+from netstacks.errors import ComeAgain, DeviceError, OpeningAbandoned, StoreUnavailable
 from netstacks.instance import targets
 from netstacks.instance.agent import Agent
 from netstacks.instance.dialer import Dialer
+from netstacks.instance.holdings import Holdings
+from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.targets import Target, Wish
 from netstacks.store import audit, recordings, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
-from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.recorder import Recorder, Recording
 from netstacks.terminal.session import Session, SessionFacts
@@ -35,16 +35,19 @@ class Opener:
         database: Database,
         vault: Vault,
         dialer: Dialer,
-        hub: Hub,
+        holdings: Holdings,
         recorder: Recorder,
+        loop: LoopWatch,
         log_bytes: int,
     ) -> None:
         self._agent = agent
         self._database = database
         self._vault = vault
         self._dialer = dialer
-        self._hub = hub
+        self._holdings = holdings
+        self._hub = holdings.hub
         self._recorder = recorder
+        self._loop = loop
         self._log_bytes = log_bytes
 
     def open(self, wish: Wish) -> Session:
@@ -57,8 +60,17 @@ class Opener:
             credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
         try:
             transport = self._dialer.dial(
-                wish.actor, target, credential_id, secret, term=wish.term, cols=wish.cols, rows=wish.rows
+                wish.actor,
+                target,
+                credential_id,
+                secret,
+                term=wish.term,
+                cols=wish.cols,
+                rows=wish.rows,
+                is_abandoned=wish.is_abandoned,
             )
+        except OpeningAbandoned:
+            raise
         except DeviceError as error:
             self._audit_refusal(wish.actor, target, error)
             raise
@@ -69,12 +81,26 @@ class Opener:
             raise
 
     def _begin(self, wish: Wish, target: Target, credential_id: UUID, transport: Transport) -> Session:
-        token = uuid.uuid4()
+        session_id, token = uuid.uuid4(), uuid.uuid4()
+        assert wish.actor.id is not None
+        with self._holdings.creating(session_id):
+            row = self._create(wish, target, credential_id, session_id, token)
+            try:
+                session = self._adopt(row, token, transport, OutputLog(self._log_bytes), previous_sha256=b"")
+            except ComeAgain as error:
+                with self._database.transaction() as tx:
+                    sessions.end(tx, row.id, row.epoch, str(error))
+                raise
+        log.info("session.opened", session_id=str(row.id), device=target.name, username=wish.actor.name)
+        return session
+
+    def _create(self, wish: Wish, target: Target, credential_id: UUID, session_id: UUID, token: UUID) -> SessionRow:
+        self._hub.check_open()
         assert wish.actor.id is not None
         with self._database.transaction() as tx:
             row = sessions.create(
                 tx,
-                session_id=uuid.uuid4(),
+                session_id=session_id,
                 user_id=wish.actor.id,
                 username=wish.actor.name,
                 device_id=target.device_id,
@@ -99,13 +125,23 @@ class Opener:
                 port=target.port,
                 credential=str(credential_id),
             )
-        session = self._adopt(row, token, transport, OutputLog(self._log_bytes), previous_sha256=b"")
-        log.info("session.opened", session_id=str(row.id), device=target.name, username=wish.actor.name)
-        return session
+        return row
 
     def reopen(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
-        """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded."""
-        wish = Wish(actor, row.credential_id, None, row.host, row.port, row.term, row.cols, row.rows)
+        """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded.
+
+        The device is the one that was opened, where it is now: another entry may have the same address.
+        """
+        wish = Wish(
+            actor,
+            row.credential_id,
+            target=f"device-{row.device_id}" if row.device_id else None,
+            host=None if row.device_id else row.host,
+            port=None if row.device_id else row.port,
+            term=row.term,
+            cols=row.cols,
+            rows=row.rows,
+        )
         with self._database.transaction() as tx:
             target = targets.resolve(tx, wish)
             credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
@@ -113,7 +149,11 @@ class Opener:
         transport = self._dialer.dial(actor, target, credential_id, secret, term=row.term, cols=row.cols, rows=row.rows)
         output = OutputLog(self._log_bytes, start=end - len(kept))
         output.append(kept, keep_from=end)
-        session = self._adopt(row, token, transport, output, previous_sha256=sha256)
+        try:
+            session = self._adopt(row, token, transport, output, previous_sha256=sha256)
+        except BaseException:
+            transport.close()
+            raise
         session.recording.note(f"claimed by {self._agent.me.id} at byte {end}; what was not stored by then is lost")
         log.info("session.claimed", session_id=str(row.id), epoch=row.epoch, device=row.device_name)
         return session
@@ -130,6 +170,7 @@ class Opener:
             previous_sha256=previous_sha256,
             on_room=lambda: session.room_changed(),
             on_fenced=lambda: session.fence(),
+            on_owned=lambda: session.ownership_confirmed(),
         )
         facts = SessionFacts(
             id=row.id,
@@ -153,6 +194,7 @@ class Opener:
             size=(row.cols, row.rows),
             read_stored=self._read_stored,
             hooks=self._hub.hooks,
+            stood_still_at=self._loop.stood_still_at,
         )
         recording.acked_offset = row.acked_offset
         recording.resize(row.cols, row.rows)
@@ -167,7 +209,7 @@ class Opener:
 
     def forget(self, session: Session) -> None:
         """Takes a session that this instance owned out of the registry; does not wait for it."""
-        greenlets.spawn("session-forget", self._agent.withdraw, session.id, session.facts.epoch)
+        self._agent.withdraw(session.id, session.facts.epoch)
 
     def _read_stored(self, session_id: UUID, offset: int, limit: int) -> bytes:
         try:

@@ -5,6 +5,7 @@ import structlog
 from netstacks import greenlets
 from netstacks.cluster.liveness import living
 from netstacks.cluster.model import Peer
+from netstacks.errors import PeerFailed
 from netstacks.instance.agent import Agent
 from netstacks.peer import relays
 from netstacks.peer.client import NoAnswer, PeerClient
@@ -35,6 +36,10 @@ class RelayWatch:
         greenlets.joinall(asked)
 
     def _check(self, owner: Peer) -> None:
-        if isinstance(self._peers.call(owner, ALIVE_PATH), NoAnswer):
+        try:
+            answer = self._peers.call(owner, ALIVE_PATH)
+        except PeerFailed:
+            return  # An answer is a sign of life, whatever it says.
+        if isinstance(answer, NoAnswer):
             log.warning("relays.hung_up", owner=owner.id)
             relays.hang_up(owner)

@@ -1,4 +1,4 @@
-"""Retention: recordings older than `RECORDING_RETENTION_DAYS` are removed in the background."""
+"""Retention: recordings older than `RECORDING_RETENTION_DAYS`, and deleted ones, are removed in the background."""
 
 import structlog
 
@@ -8,26 +8,40 @@ from netstacks.store.pool import Database
 
 log = structlog.get_logger()
 
-INTERVAL_SECS = 3600.0
+INTERVAL_SECS = 60.0
 
 
 class Retention:
-    """Prunes every hour, a few recordings a transaction; any number of instances may do so at once."""
+    """Looks every minute; any number of instances may do so at once. 0 `days` keeps all that nobody has deleted.
+
+    Every transaction is a bounded step, however long a recording is. An instance that dies leaves the rest to the next
+    one that looks.
+    """
 
     def __init__(self, database: Database, days: int) -> None:
         self._database = database
         self._days = days
-        self._periodic = greenlets.Periodic("retention", self.prune, INTERVAL_SECS)
+        self._periodic = greenlets.Periodic("retention", self.look, INTERVAL_SECS)
 
     def start(self) -> None:
-        if self._days:
-            self._periodic.start()
+        self._periodic.start()
 
-    def prune(self) -> None:
+    def look(self) -> None:
         """Removes what is due now."""
+        if self._days:
+            self._prune()
+        self._sweep()
+
+    def _prune(self) -> None:
         while True:
             with self._database.transaction() as tx:
                 count = recordings.prune(tx, self._days)
             if not count:
                 return
             log.info("recordings.pruned", count=count, retention_days=self._days)
+
+    def _sweep(self) -> None:
+        found = True
+        while found:
+            with self._database.transaction() as tx:
+                found = recordings.sweep(tx)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import psycopg
 import structlog
 
 from netstacks import greenlets
-from netstacks.errors import NetstacksError, SchemaMismatch, StoreUnavailable, VaultLocked
+from netstacks.errors import NetstacksError, StoreUnavailable
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from netstacks.store.vault import Vault
@@ -17,7 +18,7 @@ _RETRY_MISFIT_SECS = 10.0
 
 
 class Startup:
-    """Tries until it succeeds: an instance whose database is away waits for it instead of dying."""
+    """Tries until it succeeds: an instance whose database is away, or refuses it, waits instead of dying."""
 
     def __init__(
         self, database: Database, vault: Vault, *, prepare: Callable[[], None], on_ready: Callable[[], None]
@@ -29,9 +30,10 @@ class Startup:
         self.ready = False
         self.problem: str | None = None
         """What only a person can mend, in words."""
+        self.background = greenlets.Background("startup", self._run)
 
     def start(self) -> None:
-        greenlets.spawn("startup", self._run)
+        self.background.start()
 
     def _run(self) -> None:
         while not self.ready:
@@ -41,19 +43,25 @@ class Startup:
                 self._prepare()
                 self.ready = True
                 self.problem = None
-            except (SchemaMismatch, VaultLocked) as error:
-                self._report(str(error))
-                greenlets.sleep(_RETRY_MISFIT_SECS)
             except StoreUnavailable as error:
                 log.warning("startup.waiting", error=str(error))
                 greenlets.sleep(_RETRY_SECS)
             except NetstacksError as error:
                 self._report(str(error))
-                greenlets.sleep(_RETRY_MISFIT_SECS)
+            except psycopg.errors.InsufficientPrivilege as error:
+                said = error.diag.message_primary
+                self._report(f"the database refuses: {said}; its role needs CREATE on the schema public, or to own it")
+            except psycopg.Error as error:
+                self._report(f"the database refuses: {error.diag.message_primary or type(error).__name__}")
+            except Exception as error:
+                log.exception("startup.failed")
+                self._report(f"an unexpected error, logged by the controller: {type(error).__name__}")
         self._on_ready()
         log.info("instance.ready")
 
     def _report(self, problem: str) -> None:
+        """Tells what is wrong, once, and tries again after a while: a person may have mended it."""
         if problem != self.problem:
             self.problem = problem
             log.error("startup.unfit", problem=problem)
+        greenlets.sleep(_RETRY_MISFIT_SECS)

@@ -1,5 +1,6 @@
 """What a connection asks for, resolved against what is stored: a device the user may reach, a credential of theirs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,7 +17,10 @@ _DEVICE_PREFIX = "device-"
 
 @dataclass(frozen=True)
 class Wish:
-    """A terminal that a user asks for (wire contract 6.1): `target` is `device-UUID` or a session definition's id."""
+    """A terminal that a user asks for: `target` is `device-UUID` or a session definition's id.
+
+    `is_abandoned` tells whether the client has left: whoever opens the terminal asks it wherever it can stop.
+    """
 
     actor: Actor
     credential_id: UUID | None
@@ -26,6 +30,7 @@ class Wish:
     term: str
     cols: int
     rows: int
+    is_abandoned: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)

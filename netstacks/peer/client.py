@@ -14,6 +14,7 @@ import structlog
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome
+from netstacks.errors import PeerFailed
 from netstacks.peer.token import Claims, PeerTokens
 
 log = structlog.get_logger()
@@ -52,9 +53,8 @@ class NoAnswer:
 
 @dataclass(frozen=True)
 class Reply:
-    """A peer's answer to a request."""
+    """What a peer answered to a request that it has done."""
 
-    status: int
     body: Any
 
 
@@ -79,10 +79,13 @@ class PeerClient:
             return Upstream(peer, found.socket, found.raw)
         found.socket.close()
         log.info("peer.declined", peer=peer.id, path=path, status=found.status)
-        return NoAnswer("denied" if found.status == 409 else "timed_out")
+        return NoAnswer("denied" if found.status == 409 else "declined")
 
     def call(self, peer: Peer, path: str, **claims: Any) -> Reply | NoAnswer:
-        """Sends a request whose arguments are the signed claims; the answer is JSON or empty."""
+        """Sends a request whose arguments are the signed claims; the answer is JSON or empty.
+
+        Raises PeerFailed when the peer answers with an error, so that no caller takes that for success.
+        """
         found = self._send(peer, f"POST {path} HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n", path, claims)
         if isinstance(found, NoAnswer):
             return found
@@ -92,7 +95,13 @@ class PeerClient:
                     body = _read_body(found)
             except (OSError, ValueError):
                 return NoAnswer("timed_out")
-        return NoAnswer("denied") if found.status == 409 else Reply(found.status, body)
+        if found.status == 409:
+            return NoAnswer("denied")
+        if not 200 <= found.status < 300:
+            why = body.get("error") if isinstance(body, dict) else None
+            log.warning("peer.failed", peer=peer.id, path=path, status=found.status, error=why)
+            raise PeerFailed(f"instance {peer.id} answered {found.status}: {why or 'without a reason'}")
+        return Reply(body)
 
     def _send(self, peer: Peer, head: str, path: str, claims: Claims) -> "_Answer | NoAnswer":
         request = (

@@ -40,11 +40,18 @@ def splice(client: socket.socket, upstream: socket.socket, *, to_client: bytes, 
             greenlets.spawn("splice-to-client", _pump, upstream, client, to_client),
             greenlets.spawn("splice-to-upstream", _pump, client, upstream, to_upstream),
         ]
-        try:
-            greenlets.joinall(pumps, count=1)
-            greenlets.joinall(pumps, timeout=LINGER_SECS)
-        finally:
-            greenlets.killall(pumps)
+        greenlets.joinall(pumps, count=1)
+        greenlets.joinall(pumps, timeout=LINGER_SECS)
+        # The sockets are closed when nothing waits for them any more: their numbers may be others' a moment later.
+        hang_up(client, upstream)
+        greenlets.joinall(pumps)
+
+
+def hang_up(*sockets: socket.socket) -> None:
+    """Ends both directions now: whatever waits for these sockets finds out, and their owner closes them."""
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def _prepare(sock: socket.socket) -> None:

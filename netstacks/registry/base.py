@@ -7,6 +7,7 @@ from uuid import UUID
 
 from netstacks.cluster.health import ValkeyStatus
 from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.greenlets import Background
 
 # fenced: another instance owns the session at this epoch or a later one; this copy must close.
 # unknown_owner: the owner is not registered (any more), so nothing was stored.
@@ -21,6 +22,8 @@ class Pulse:
     """As the registry has it, where an administrator may have changed it. None: the instance is unknown there."""
     server: str
     """Which run of which server answered: it changes with a restart and with a failover."""
+    at: float
+    """The moment of the heartbeat by the registry's clock."""
     is_first: bool = False
     """Whether nobody's heartbeat had come to that run before."""
 
@@ -35,7 +38,19 @@ class RegistryStatus:
 
 
 class Registry(Protocol):
-    """Every method but `status` raises RegistryUnavailable when the registry does not answer in time."""
+    """Every method but `status` raises RegistryUnavailable when the registry does not answer in time.
+
+    And RegistryBusy when this instance asks too much of it at once.
+    Only in a registry that `is_shared` does the absence of an instance say anything about it.
+    """
+
+    is_shared: bool
+
+    def reserved(self) -> "Registry":
+        """The same registry for one user, by connections that others cannot use up."""
+
+    def background(self) -> tuple[Background, ...]:
+        """The greenlets that it runs for as long as the process lives."""
 
     def register(self, instance: Instance) -> None:
         """Makes the instance known, with a heartbeat of now. Repeating it is harmless."""
@@ -55,8 +70,8 @@ class Registry(Protocol):
         Every record has an owner: a session that is released or has ended is removed instead.
         """
 
-    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
-        """Forgets the session unless another owner or a later epoch has it; whether it was forgotten."""
+    def remove(self, owner: str, epochs: Mapping[UUID, int]) -> int:
+        """Forgets sessions of one owner, each unless another owner or a later epoch has it; how many were forgotten."""
 
     def session(self, session_id: UUID) -> SessionRecord | None:
         """Where the session lives."""

@@ -1,12 +1,13 @@
 """Connections to Valkey that fail early: every wait is bounded, and nothing is tried twice."""
 
 import re
+from queue import Empty, LifoQueue
 from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection, parse_url
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from netstacks.registry.sentinel import Sentinels
@@ -14,9 +15,12 @@ from netstacks.registry.sentinel import Sentinels
 # A server hangs at one of these, so that nobody waits for longer than their sum, with a discovery in it: below 2 s.
 CONNECT_SECS = 0.3
 REPLY_SECS = 0.9
-# Who waits longer for one of the connections is turned away: behind a server that hangs, a queue would only grow.
+# A caller that waits longer for one of the connections is turned away: behind a server that hangs, a queue would only
+# grow.
 QUEUE_SECS = 0.2
 MAX_CONNECTIONS = 16
+# The agent's heartbeat, its reaper, its publisher and its drain.
+RESERVED_CONNECTIONS = 4
 
 
 def connect(url: str) -> Redis:
@@ -41,13 +45,20 @@ def connect_through(sentinels: Sentinels, url: str | None) -> Redis:
     )
 
 
+def beside(client: Redis, max_connections: int) -> Redis:
+    """A client for the same server, with connections that `client` cannot use up."""
+    pool = client.connection_pool
+    options = {**pool.connection_kwargs, "connection_class": pool.connection_class}
+    return Redis(connection_pool=_Pool(max_connections=max_connections, timeout=QUEUE_SECS, **options))
+
+
 def _options(url: str) -> dict[str, Any]:
     return dict(parse_url(re.sub("^valkey", "redis", url)))
 
 
 def _client(**options: Any) -> Redis:
     """A command is tried once: the library's retries can apply one twice (pitfall 3), and our callers come again."""
-    pool = BlockingConnectionPool(
+    pool = _Pool(
         max_connections=MAX_CONNECTIONS,
         timeout=QUEUE_SECS,
         socket_connect_timeout=CONNECT_SECS,
@@ -58,6 +69,21 @@ def _client(**options: Any) -> Redis:
         **options,
     )
     return Redis(connection_pool=pool)
+
+
+class _Idle(LifoQueue[Any]):
+    """The connections that a pool has left. The library reports an empty one as any connection error."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return super().get(block, timeout)
+        except Empty:
+            raise MaxConnectionsError("every connection to Valkey is in use") from None
+
+
+class _Pool(BlockingConnectionPool):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(queue_class=_Idle, **options)
 
 
 class _ToPrimary(Connection):

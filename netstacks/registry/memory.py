@@ -2,12 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
 from netstacks.cluster.liveness import stale
 from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.greenlets import Background
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
 
 MAX_EVENTS = 1000
@@ -19,6 +20,8 @@ class MemoryRegistry:
     `why` tells operators why there is no Valkey, where they have asked for one.
     """
 
+    is_shared = False
+
     def __init__(self, clock: Callable[[], float] = time.time, why: str | None = None) -> None:
         self._clock = clock
         self._why = why
@@ -27,6 +30,12 @@ class MemoryRegistry:
         self._owned: dict[str, set[UUID]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
 
+    def reserved(self) -> "MemoryRegistry":
+        return self
+
+    def background(self) -> tuple[Background, ...]:
+        return ()
+
     def register(self, instance: Instance) -> None:
         self._instances[instance.id] = replace(instance, last_heartbeat_at=self._clock())
         self._owned.setdefault(instance.id, set())
@@ -34,9 +43,10 @@ class MemoryRegistry:
     def heartbeat(self, instance_id: str) -> Pulse:
         instance = self._instances.get(instance_id)
         if instance is None:
-            return Pulse(None, "memory")
-        self._instances[instance_id] = replace(instance, last_heartbeat_at=self._clock())
-        return Pulse(instance.state, "memory")
+            return Pulse(None, "memory", self._clock())
+        now = self._clock()
+        self._instances[instance_id] = replace(instance, last_heartbeat_at=now)
+        return Pulse(instance.state, "memory", now)
 
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
         instance = self._instances.get(instance_id)
@@ -66,12 +76,12 @@ class MemoryRegistry:
         self._owned[record.owner].add(record.id)
         return "published"
 
-    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
-        present = self._sessions.get(session_id)
-        if present is None or present.owner != owner or present.epoch > epoch:
-            return False
-        self._forget(present)
-        return True
+    def remove(self, owner: str, epochs: Mapping[UUID, int]) -> int:
+        present = [self._sessions[session_id] for session_id in epochs if session_id in self._sessions]
+        removed = [each for each in present if each.owner == owner and each.epoch <= epochs[each.id]]
+        for each in removed:
+            self._forget(each)
+        return len(removed)
 
     def _forget(self, record: SessionRecord) -> None:
         assert record.owner is not None

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import RedisError
+from redis.exceptions import MaxConnectionsError, RedisError
 
-from netstacks.errors import RegistryUnavailable
+from netstacks.errors import RegistryBusy, RegistryUnavailable
 
 # What failed sooner was refused, which costs nobody anything.
 HUNG_SECS = 0.25
@@ -20,14 +20,23 @@ class Patience:
         self._rests_until = 0.0
         self._error = ""
 
+    def renew(self) -> None:
+        """Valkey has answered something: the next question is asked."""
+        self._rests_until = 0.0
+
     @contextmanager
     def ask(self) -> Iterator[None]:
-        """Around one question. Raises RegistryUnavailable for whatever the client library raises."""
+        """Around one question. Raises RegistryUnavailable for whatever the client library raises.
+
+        RegistryBusy is one that was not asked: it begins no rest.
+        """
         asked_at = time.monotonic()
         if asked_at < self._rests_until:
             raise RegistryUnavailable(self._error)
         try:
             yield
+        except MaxConnectionsError as error:
+            raise RegistryBusy(f"Valkey: {error}") from error
         except (RedisError, RegistryUnavailable) as error:
             self._error = f"Valkey: {error}"
             if time.monotonic() - asked_at > HUNG_SECS:

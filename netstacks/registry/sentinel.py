@@ -55,13 +55,14 @@ class Sentinels:
         self.endpoints = endpoints
         self.master_name = master_name
         self.primary: Address | None = None
+        self.watch = greenlets.Background("sentinel-watch", self._follow)
         self._turn = greenlets.BoundedSemaphore()
         self._asked_at = 0.0
         self._answers: list[_Answer] = []
 
     def follow(self) -> None:
         """Hears of a new primary as soon as it is announced, from now on."""
-        greenlets.spawn("sentinel-watch", self._follow)
+        self.watch.start()
 
     def discover(self) -> Address:
         """The primary by the newest configuration that a majority knows, or that anybody tells in time.

@@ -5,7 +5,7 @@ Cluster would not allow. Do not kill a greenlet in here nor put it under a deadl
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from importlib import resources
 from typing import Any, TypeVar, cast
@@ -15,15 +15,18 @@ from redis import Redis
 
 from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
+from netstacks.greenlets import Background
 from netstacks.registry import addresses, hashes, keys
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
-from netstacks.registry.connection import connect, connect_through
+from netstacks.registry.connection import RESERVED_CONNECTIONS, beside, connect, connect_through
 from netstacks.registry.patience import Patience
 from netstacks.registry.sentinel import Sentinels
 
 MAX_EVENTS = 1000
 # What one call takes on, so that nobody else waits long for the server.
 BATCH = 500
+# Health and the cluster's page ask for it.
+_STATUS_CONNECTIONS = 2
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -50,20 +53,32 @@ def open_registry(url: str | None, sentinel_url: str | None, master_name: str) -
 class ValkeyRegistry:
     """Shared by all instances that use the same Valkey. `sentinels` are those that `client` goes through."""
 
+    is_shared = True
+
     def __init__(self, client: Redis, sentinels: Sentinels | None = None) -> None:
         self._client = client
         self._sentinels = sentinels
+        # A pool that is used up does not make health say that Valkey is away.
+        self._status_client = beside(client, _STATUS_CONNECTIONS)
         self.patience = Patience()
+        # Of its own: what hung before a heartbeat is no answer to it.
+        self._heartbeat_patience = Patience()
         folder = resources.files("netstacks.registry") / "lua"
         self._scripts = {
             name: client.register_script((folder / f"{name}.lua").read_text())
             for name in ("register", "heartbeat", "set_state", "publish", "remove", "reap", "snapshot")
         }
 
+    def reserved(self) -> "ValkeyRegistry":
+        return ValkeyRegistry(beside(self._client, RESERVED_CONNECTIONS), self._sentinels)
+
     def follow(self) -> None:
         """Hears of failovers as soon as a Sentinel announces them; to be called after the fork."""
         if self._sentinels is not None:
             self._sentinels.follow()
+
+    def background(self) -> tuple[Background, ...]:
+        return (self._sentinels.watch,) if self._sentinels is not None else ()
 
     def _run(self, script: str, touched: list[str], *arguments: Any) -> Any:
         return self._scripts[script](keys=touched, args=arguments)
@@ -73,11 +88,13 @@ class ValkeyRegistry:
         touched = [keys.INSTANCES, keys.instance(instance.id), keys.owned(instance.id)]
         self._run("register", touched, instance.id, *hashes.to_hash(instance))
 
-    @_patiently
     def heartbeat(self, instance_id: str) -> Pulse:
         touched = [keys.INSTANCES, keys.instance(instance_id), keys.SERVER]
-        state, server, is_first = self._run("heartbeat", touched, instance_id)
-        return Pulse(state, server, bool(is_first))
+        with self._heartbeat_patience.ask():
+            state, server, is_first, secs, microsecs = self._run("heartbeat", touched, instance_id)
+        # What failed while the server hung is repaired now, and not a heartbeat later.
+        self.patience.renew()
+        return Pulse(state, server, hashes.time(secs, microsecs), bool(is_first))
 
     @_patiently
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
@@ -103,9 +120,14 @@ class ValkeyRegistry:
         return publications
 
     @_patiently
-    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
-        touched = [keys.session(session_id), keys.owned(owner), keys.instance(owner)]
-        return bool(self._run("remove", touched, str(session_id), owner, epoch))
+    def remove(self, owner: str, epochs: Mapping[UUID, int]) -> int:
+        removed, ids = 0, list(epochs)
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            touched = [keys.owned(owner), keys.instance(owner), *map(keys.session, batch)]
+            latest = [part for session_id in batch for part in (str(session_id), epochs[session_id])]
+            removed += self._run("remove", touched, owner, *latest)
+        return removed
 
     @_patiently
     def session(self, session_id: UUID) -> SessionRecord | None:
@@ -115,10 +137,15 @@ class ValkeyRegistry:
     @_patiently
     def sessions_of(self, instance_id: str) -> list[SessionRecord]:
         ids = [UUID(each) for each in cast(set[str], self._client.smembers(keys.owned(instance_id)))]
-        pipeline = self._client.pipeline(transaction=False)
-        for session_id in ids:
-            pipeline.hgetall(keys.session(session_id))
-        return [hashes.session(id, stored) for id, stored in zip(ids, pipeline.execute(), strict=True) if stored]
+        found: list[SessionRecord] = []
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            pipeline = self._client.pipeline(transaction=False)
+            for session_id in batch:
+                pipeline.hgetall(keys.session(session_id))
+            stored = zip(batch, pipeline.execute(), strict=True)
+            found += [hashes.session(session_id, each) for session_id, each in stored if each]
+        return found
 
     @_patiently
     def instance(self, instance_id: str) -> Instance | None:
@@ -164,7 +191,7 @@ class ValkeyRegistry:
     def status(self) -> RegistryStatus:
         try:
             with self.patience.ask():
-                info = self._client.info()
+                info = self._status_client.info()
         except RegistryUnavailable as error:
             return RegistryStatus("disconnected", self._way(), error=str(error))
         return RegistryStatus("connected", self._way() | _describe(info))

@@ -34,9 +34,10 @@ class Outbox:
         self._wake = greenlets.Event()
         self._idle = greenlets.Event()
         self._idle.set()
+        self.background = greenlets.Background("outbox", self._run)
 
     def start(self) -> None:
-        greenlets.spawn("outbox", self._run)
+        self.background.start()
 
     def put(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Has `write(tx, *args, **kwargs)` run soon; never waits."""
@@ -61,16 +62,35 @@ class Outbox:
 
     def _write_some(self) -> None:
         writes = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-        dropped = self._dropped
         try:
-            with self._database.transaction() as tx:
-                refused = sum(not _accepted(tx, write) for write in writes)
-                if dropped + refused:
-                    audit.append(tx, audit.SYSTEM, "audit.lost", "audit", rows=dropped + refused)
-            self._dropped -= dropped
+            self._write(writes)
         except StoreUnavailable:
-            self._waiting.extendleft(reversed(writes))
-            greenlets.sleep(_RETRY_SECS)
+            self._put_back(writes)
+        except Exception:
+            # One of them: each by itself, and the wrong one is left out.
+            log.exception("outbox.failed", writes=len(writes))
+            while writes:
+                try:
+                    self._write(writes[:1])
+                except StoreUnavailable:
+                    self._put_back(writes)
+                    return
+                except Exception:
+                    log.exception("outbox.refused")
+                    self._dropped += 1
+                del writes[0]
+
+    def _write(self, writes: list[Write]) -> None:
+        dropped = self._dropped
+        with self._database.transaction() as tx:
+            refused = sum(not _accepted(tx, write) for write in writes)
+            if dropped + refused:
+                audit.append(tx, audit.SYSTEM, "audit.lost", "audit", rows=dropped + refused)
+        self._dropped -= dropped
+
+    def _put_back(self, writes: list[Write]) -> None:
+        self._waiting.extendleft(reversed(writes))
+        greenlets.sleep(_RETRY_SECS)
 
 
 def _accepted(tx: Transaction, write: Write) -> bool:
@@ -78,7 +98,9 @@ def _accepted(tx: Transaction, write: Write) -> bool:
     try:
         with tx.transaction():
             write(tx)
-    except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError):
+    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError):
+        raise  # It is the connection's fault, or the server's.
+    except Exception:
         log.exception("outbox.refused")
         return False
     return True

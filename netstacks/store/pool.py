@@ -1,62 +1,135 @@
-"""The connection pool: transactions with a deadline, and every driver error told in our words."""
+"""The connection pools: transactions with a time limit, and every driver error told in our words.
 
+Time limits go through what PostgreSQL and the pool offer (a statement timeout, the pool's own wait). Where neither
+helps, because the server is frozen, the connection's socket is shut down and the driver finds out by itself: an
+exception raised into the pool or the driver from outside would leave connections that are never given back.
+"""
+
+import contextlib
+import math
+import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import psycopg
+import structlog
+from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from netstacks import greenlets
-from netstacks.errors import Conflict, StoreUnavailable
+from netstacks.errors import Conflict, StoreBusy, StoreUnavailable
+
+log = structlog.get_logger()
 
 Transaction = psycopg.Connection[DictRow]
 
-# A statement may not outlive the request that waits for it, nor hold a lock that others wait for.
-_OPTIONS = "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
-# A server that vanished from the network is given up after this long (pitfalls 5).
-CONNECT_OPTIONS: dict[str, Any] = {
-    "connect_timeout": 3,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15000,
-    "application_name": "netstacks",
-    "options": _OPTIONS,
-}
 # A connection that has rested for longer is tried before it is handed out.
 _CHECK_AFTER_SECS = 1.0
 GET_CONNECTION_SECS = 2.0
 TRANSACTION_SECS = 10.0
+# A server that has not ended a statement this long after its timeout is frozen or gone.
+_SILENCE_SECS = 1.0
+# A server that gave an answer this recently is there: a pool without a free connection is busy, and not cut off.
+_ANSWER_COUNTS_SECS = 3.0
+# A transaction whose client stands still is ended by the server after this long, and its locks are free.
+IDLE_IN_TRANSACTION_SECS = 4.0
+
+
+def connect_options(name: str, idle_in_transaction_secs: float = IDLE_IN_TRANSACTION_SECS) -> dict[str, Any]:
+    """What every connection is opened with; `name` tells others in pg_stat_activity whose connection it is."""
+    options = {
+        # A statement may not outlive the request that waits for it, nor hold a lock that others wait for.
+        "statement_timeout": round(TRANSACTION_SECS * 1000),
+        "lock_timeout": 5000,
+        "idle_in_transaction_session_timeout": round(idle_in_transaction_secs * 1000),
+        # The server notices a client host that has vanished, and frees its locks.
+        "tcp_keepalives_idle": 15,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "client_connection_check_interval": 2000,
+    }
+    return {
+        "connect_timeout": 3,
+        # A server that vanished from the network is given up after this long.
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15000,
+        "application_name": name,
+        "options": " ".join(f"-c {setting}={value}" for setting, value in options.items()),
+    }
 
 
 class _Connection(psycopg.Connection[DictRow]):
     used_at = 0.0
 
 
-def _check(connection: _Connection) -> None:
-    if time.monotonic() - connection.used_at > _CHECK_AFTER_SECS:
-        ConnectionPool.check_connection(connection)
+@dataclass
+class _Contact:
+    """When PostgreSQL last answered any pool of this process, and when it last failed to; by the monotonic clock."""
+
+    answered_at: float = -math.inf
+    failed_at: float = -math.inf
+
+    def answered(self) -> None:
+        self.answered_at = time.monotonic()
+
+    def failed(self) -> None:
+        self.failed_at = time.monotonic()
+
+    @property
+    def is_close(self) -> bool:
+        return self.answered_at > max(self.failed_at, time.monotonic() - _ANSWER_COUNTS_SECS)
 
 
 class Database:
-    """PostgreSQL as the stores use it. Open it after the fork, in a patched process (pitfalls 5)."""
+    """PostgreSQL as the stores use it. Open it after the fork, in a patched process.
 
-    def __init__(self, url: str, *, max_size: int = 16) -> None:
+    `name` is the application name of its connections: the id of the instance, so that others can end them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "netstacks",
+        max_size: int = 16,
+        idle_in_transaction_secs: float = IDLE_IN_TRANSACTION_SECS,
+        contact: _Contact | None = None,
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._idle_in_transaction_secs = idle_in_transaction_secs
+        self._contact = contact or _Contact()
+        self._replaced = 0
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
             url,
-            kwargs={**CONNECT_OPTIONS, "row_factory": dict_row},
+            kwargs={**connect_options(name, idle_in_transaction_secs), "row_factory": dict_row},
             connection_class=_Connection,
             min_size=1,
             max_size=max_size,
             max_waiting=200,
             timeout=GET_CONNECTION_SECS,
             reconnect_timeout=0,
-            check=_check,
+            reconnect_failed=lambda _: self._contact.failed(),
+            check=self._check,
             open=False,
             name="postgresql",
+        )
+
+    def reserve(self, max_size: int) -> "Database":
+        """The same database with connections of its own, for work that must not wait behind pages and log-ins."""
+        return Database(
+            self._url,
+            name=self._name,
+            max_size=max_size,
+            idle_in_transaction_secs=self._idle_in_transaction_secs,
+            contact=self._contact,
         )
 
     def open(self) -> None:
@@ -70,34 +143,92 @@ class Database:
     def transaction(self, *, timeout_secs: float = TRANSACTION_SECS) -> Iterator[Transaction]:
         """One transaction: committed at the end of the block, rolled back when it raises.
 
-        Raises StoreUnavailable when PostgreSQL cannot be reached or does not answer within `timeout_secs`, and
-        Conflict when a unique or foreign key is violated.
+        No statement may take longer than `timeout_secs`. Raises StoreBusy when PostgreSQL answers and a connection or a
+        lock did not come free in time, StoreUnavailable when it cannot be reached or does not answer, and Conflict when
+        a unique or foreign key is violated. Nothing but PostgreSQL may be waited for inside the block: it holds locks.
         """
         try:
-            with (
-                greenlets.deadline(timeout_secs, StoreUnavailable("the database did not answer in time")),
-                self._pool.connection() as connection,
-            ):
+            with self._lease(timeout_secs) as connection:
                 yield connection
-                connection.used_at = time.monotonic()
-        except (psycopg.errors.UniqueViolation, psycopg.errors.ForeignKeyViolation) as error:
+        except (errors.UniqueViolation, errors.ForeignKeyViolation) as error:
+            self._contact.answered()
             raise Conflict(f"conflicts with what is stored already ({error.diag.constraint_name})") from error
-        except (PoolTimeout, TooManyRequests) as error:
-            raise StoreUnavailable("the database is not reachable, or all connections to it are busy") from error
-        except psycopg.errors.UndefinedTable as error:
+        except (
+            PoolTimeout,
+            TooManyRequests,
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            errors.IdleInTransactionSessionTimeout,
+        ) as error:
+            self._raise(error)
+        except errors.UndefinedTable as error:
             raise StoreUnavailable("the database's schema is not there yet") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
-            raise StoreUnavailable(f"the database failed: {type(error).__name__}") from error
+        except errors.ReadOnlySqlTransaction as error:
+            raise StoreUnavailable("the database takes no writes: it is a standby, or was set read-only") from error
+
+    @contextmanager
+    def _lease(self, timeout_secs: float) -> Iterator[_Connection]:
+        connection = self._pool.getconn(min(GET_CONNECTION_SECS, timeout_secs))
+        try:
+            with self._bounded(connection, timeout_secs + _SILENCE_SECS), connection:
+                if timeout_secs != TRANSACTION_SECS:
+                    connection.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout_secs * 1000))}".encode())
+                yield connection
+            connection.used_at = time.monotonic()
+            self._contact.answered()
+        finally:
+            self._pool.putconn(connection)
+
+    def _check(self, connection: _Connection) -> None:
+        if time.monotonic() - connection.used_at > _CHECK_AFTER_SECS:
+            with self._bounded(connection, GET_CONNECTION_SECS):
+                ConnectionPool.check_connection(connection)
+
+    @contextmanager
+    def _bounded(self, connection: _Connection, secs: float) -> Iterator[None]:
+        """A connection that is out for longer than any transaction may last is hung up; the pool replaces it."""
+
+        def replace() -> None:
+            self._replaced += 1
+            greenlets.spawn("database-hang-up", _replace, connection, secs)
+
+        with greenlets.Timer(secs, replace):
+            yield
+
+    def _raise(self, error: Exception) -> NoReturn:
+        match error:
+            case PoolTimeout() | TooManyRequests():
+                if self._contact.is_close:
+                    raise StoreBusy("all connections to the database are busy: try again in a moment") from error
+                raise StoreUnavailable("the database is not reachable") from error
+            case errors.QueryCanceled() | errors.LockNotAvailable() | errors.DeadlockDetected():
+                self._contact.answered()
+                raise StoreBusy("the database is busy, and did not get to this in time: try again") from error
+        self._contact.failed()
+        raise StoreUnavailable(f"the database failed: {type(error).__name__}") from error
 
     def ping(self) -> bool:
-        """Whether PostgreSQL answers within two seconds."""
+        """Whether PostgreSQL answers within some seconds."""
         try:
             with self.transaction(timeout_secs=GET_CONNECTION_SECS) as tx:
                 tx.execute("SELECT 1")
+        except StoreBusy:
+            return True
         except StoreUnavailable:
             return False
         return True
 
     def statistics(self) -> dict[str, Any]:
-        """Counts of the pool (size, waiting, errors), for metrics."""
-        return self._pool.get_stats()
+        """Counts of the pool (size, waiting, errors, connections replaced because they were out too long)."""
+        return {**self._pool.get_stats(), "connections_replaced": self._replaced}
+
+
+def _replace(connection: psycopg.Connection[Any], secs: float) -> None:
+    log.warning("database.connection_replaced", held_secs=secs)
+    hang_up(connection)
+
+
+def hang_up(connection: psycopg.Connection[Any]) -> None:
+    """Has whatever waits for this connection find it closed by the server. Its owner closes it."""
+    with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)

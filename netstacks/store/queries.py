@@ -1,8 +1,13 @@
 """Named SQL: each `sql/NAME.sql` holds statements headed by `-- name: ...`, loaded once at import."""
 
 import re
+from collections.abc import Iterable
 from importlib import resources
 from typing import LiteralString, cast
+
+from psycopg import sql
+
+from netstacks.store.pool import Transaction
 
 _HEAD = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -13,3 +18,30 @@ def load(name: str) -> dict[str, LiteralString]:
     _, *parts = _HEAD.split(text)
     # Literal, as far as injection goes: it is a file of this package.
     return {key: cast(LiteralString, statement.strip()) for key, statement in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def all_of(conditions: Iterable[sql.Composable]) -> sql.Composed:
+    """One condition that holds where all of these do.
+
+    So a list asks for the filters that are given, and no others. One statement for every set of filters (`%(x)s IS NULL
+    OR ...`) uses no index: what PostgreSQL is asked often, it plans without seeing the values.
+    """
+    return sql.SQL(" AND ").join([*conditions] or [sql.SQL("true")])
+
+
+def read_in_order(tx: Transaction) -> None:
+    """Until the transaction ends, PostgreSQL reads what is to be in order by an index that has this order.
+
+    Else it may read all that matches and sort it, for it guesses how much that is, and guesses wrong where filters go
+    together (a robot of which there are a million rows, and an event that it alone has).
+    """
+    tx.execute("SET LOCAL enable_sort = off")
+
+
+def mark(column_leads: bool) -> sql.SQL:
+    """Where nulls stand in an order: last in the indexes that begin with a column to filter by, first in the others.
+
+    The columns that lists are ordered by have none. The mark makes two orders of one, so that PostgreSQL cannot take an
+    index without the filter's column, and read the rows of all users to find those of one.
+    """
+    return sql.SQL("LAST" if column_leads else "FIRST")

@@ -1,34 +1,33 @@
-"""Recordings in PostgreSQL: chunks written by COPY, refused when their epoch has moved on, read back in order."""
+"""Recordings in PostgreSQL: chunks that are refused when their epoch has moved on, read back in order.
 
-import itertools
+What lists show of a recording, its size and its times, stands on its session's row and is kept with every chunk.
+"""
+
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.rows import class_row
+from psycopg.types.numeric import Int4, Int8
 
+from netstacks.errors import Conflict
 from netstacks.store import audit, sessions
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
 from netstacks.store.pool import Database, Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import all_of, load, mark, read_in_order
 
 _SQL = load("recordings")
-# In the order of the COPY statement.
-_COLUMN_TYPES = {
-    "session_id": "uuid",
-    "epoch": "int4",
-    "seq": "int4",
-    "first_offset": "int8",
-    "end_offset": "int8",
-    "began_at": "float8",
-    "ended_at": "float8",
-    "events": "bytea",
-    "sha256": "bytea",
-}
+# Whole numbers are sent as one type whatever their size: else PostgreSQL would take the statement for another one, and
+# prepare it again.
+_INTEGERS = {"epoch": Int4, "seq": Int4, "first_offset": Int8, "end_offset": Int8}
 _PAGE_CHUNKS = 16
+# What is removed in one transaction, at most: far less than PostgreSQL can within the statement timeout.
+SWEEP_CHUNKS = 1000
+SWEEP_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,32 +39,51 @@ class Batch:
     acked_offset: int
     chunks: Sequence[Chunk]
 
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.session_id, self.epoch
+
 
 def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> list[Batch]:
     """Stores all chunks; returns the batches that were refused: the epoch of their session has moved on.
 
-    `again`: an earlier try may have been committed without our knowing, so what is there already is left out.
+    `again`: an earlier try may have been committed without our knowing, so what is there already is left out. Else
+    raises Conflict when a chunk is there already.
     """
-    rows = tx.execute(
-        _SQL["keep_owned"],
-        {
-            "ids": [batch.session_id for batch in batches],
-            "epochs": [batch.epoch for batch in batches],
-            "acked": [batch.acked_offset for batch in batches],
-        },
-    ).fetchall()
+    # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. During a COPY it would
+    # wait for this process with the rows locked, for as long as the process is frozen. In a pipeline with its BEGIN,
+    # because PostgreSQL would take a transaction for idle while a long message is on a slow way, and end it.
+    with tx.pipeline():
+        rows = tx.execute(_SQL["save"], _extents(batches) | _columns(batches)).fetchall()
     owned = {(row["id"], row["epoch"]) for row in rows}
-    accepted = [batch for batch in batches if (batch.session_id, batch.epoch) in owned]
-    todo = [missing(tx, batch) if again else batch.chunks for batch in accepted]
-    _copy(tx, itertools.chain.from_iterable(todo))
-    return [batch for batch in batches if batch not in accepted]
+    sent = sum(len(batch.chunks) for batch in batches if batch.key in owned)
+    if not again and any(row["chunks"] < sent for row in rows):
+        raise Conflict("a chunk of this number is stored already")
+    return [batch for batch in batches if batch.key not in owned]
 
 
-def _copy(tx: Transaction, chunks: Iterable[Chunk]) -> None:
-    with tx.cursor() as cursor, cursor.copy(_SQL["copy"]) as copy:
-        copy.set_types(list(_COLUMN_TYPES.values()))
-        for chunk in chunks:
-            copy.write_row([getattr(chunk, column) for column in _COLUMN_TYPES])
+def _extents(batches: Iterable[Batch]) -> dict[str, list[Any]]:
+    """Of each session and epoch one row: what its session's row is to say."""
+    gathered: dict[tuple[UUID, int], list[Batch]] = {}
+    for batch in batches:
+        gathered.setdefault(batch.key, []).append(batch)
+    # In the order of the ids, so that two who store the same sessions do not wait for each other in a circle.
+    found = sorted(gathered.items())
+    chunks = [[chunk for part in parts for chunk in part.chunks] for _, parts in found]
+    return {
+        "ids": [session_id for (session_id, _), _ in found],
+        "epochs": [Int4(epoch) for (_, epoch), _ in found],
+        "acked": [Int8(parts[-1].acked_offset) for _, parts in found],
+        "bytes": [Int8(max((chunk.end_offset for chunk in each), default=0)) for each in chunks],
+        "began": [min((chunk.began_at for chunk in each), default=None) for each in chunks],
+        "ended": [max((chunk.ended_at for chunk in each), default=None) for each in chunks],
+    }
+
+
+def _columns(batches: Iterable[Batch]) -> dict[str, list[Any]]:
+    chunks = [chunk for batch in batches for chunk in batch.chunks]
+    columns = {field.name: [getattr(chunk, field.name) for chunk in chunks] for field in fields(Chunk)}
+    return columns | {name: [integer(value) for value in columns[name]] for name, integer in _INTEGERS.items()}
 
 
 def missing(tx: Transaction, batch: Batch) -> Sequence[Chunk]:
@@ -108,7 +126,7 @@ def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> Non
     seq = last.seq + 1 if last and last.epoch == epoch else 0
     place = (session_id, epoch, seq, last.end_offset if last else 0)
     chunk = make_chunk(last.sha256 if last else b"", *place, [Event(at, EventKind.NOTE, text.encode())])
-    _copy(tx, [chunk])
+    tx.execute(_SQL["append"], vars(chunk))
 
 
 def output_bytes(chunks: Iterable[Chunk]) -> int:
@@ -142,7 +160,10 @@ def tail(tx: Transaction, session_id: UUID, limit: int) -> tuple[int, bytes, byt
 
 
 def chunks(database: Database, session_id: UUID) -> Iterator[Chunk]:
-    """All chunks of a recording in order, a page at a time: no transaction stays open while the caller works."""
+    """All chunks of a recording in order, a page at a time: no transaction stays open while the caller works.
+
+    A discarded recording has none.
+    """
     epoch, seq = 0, -1
     while True:
         with database.transaction() as tx, tx.cursor(row_factory=class_row(Chunk)) as cursor:
@@ -164,29 +185,47 @@ def summaries(
     limit: int = 100,
 ) -> list[dict[str, Any]]:
     """Recordings newest first; `user_id` limits them to one user's sessions."""
-    return tx.execute(
-        _SQL["summaries"], {"session_id": session_id, "user_id": user_id, "before": before, "limit": limit}
-    ).fetchall()
+    filters = {"of_session": session_id, "of_user": user_id}
+    conditions = [sql.SQL(_SQL[name]) for name, value in filters.items() if value is not None]
+    statement = sql.SQL(_SQL["summaries"]).format(conditions=all_of(conditions), user_mark=mark(user_id is not None))
+    if session_id is None:
+        read_in_order(tx)
+    values = {"session_id": session_id, "user_id": user_id, "before": before, "limit": limit}
+    return tx.execute(statement, values).fetchall()
 
 
 def ids(tx: Transaction) -> list[UUID]:
     """The sessions that have a recording."""
-    return [row["session_id"] for row in tx.execute(_SQL["ids"])]
+    return [row["id"] for row in tx.execute(_SQL["ids"])]
 
 
 def rename(tx: Transaction, session_id: UUID, name: str) -> bool:
     return tx.execute(_SQL["rename"], {"session_id": session_id, "name": name}).fetchone() is not None
 
 
-def delete(tx: Transaction, session_id: UUID) -> int:
-    """Removes a whole recording; returns how many chunks it had."""
-    return tx.execute(_SQL["delete"], {"session_id": session_id}).rowcount
+def discard(tx: Transaction, session_ids: Sequence[UUID]) -> None:
+    """Takes whole recordings of ended sessions away from everybody, at once; `sweep` removes their chunks."""
+    tx.execute(_SQL["discard"], {"ids": list(session_ids)})
 
 
 def prune(tx: Transaction, days: int, *, limit: int = 50) -> int:
-    """Removes up to `limit` recordings of sessions that ended more than `days` days ago, audited; returns how many."""
+    """Discards up to `limit` recordings of sessions that ended more than `days` days ago, audited; returns how many."""
     expired = tx.execute(_SQL["expired"], {"days": days, "limit": limit}).fetchall()
+    discard(tx, [row["id"] for row in expired])
     for row in expired:
-        count = delete(tx, row["id"])
-        audit.append(tx, audit.SYSTEM, "recording.pruned", f"session:{row['id']}", chunks=count, retention_days=days)
+        details = {"bytes": row["recording_bytes"], "retention_days": days}
+        audit.append(tx, audit.SYSTEM, "recording.pruned", f"session:{row['id']}", **details)
     return len(expired)
+
+
+def sweep(tx: Transaction) -> bool:
+    """Removes up to SWEEP_CHUNKS chunks, or SWEEP_BYTES, of discarded recordings; returns whether there were any.
+
+    Several instances may sweep at once: each takes other recordings.
+    """
+    discarded = [row["id"] for row in tx.execute(_SQL["discarded"], {"limit": SWEEP_CHUNKS})]
+    if discarded:
+        read_in_order(tx)
+        tx.execute(_SQL["sweep"], {"ids": discarded, "limit": SWEEP_CHUNKS, "limit_bytes": SWEEP_BYTES})
+        tx.execute(_SQL["swept"], {"ids": discarded})
+    return bool(discarded)

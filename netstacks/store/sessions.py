@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.rows import class_row
 
-from netstacks.cluster.model import SessionRecord, SessionState
+from netstacks.cluster.model import Peer, SessionRecord, SessionState
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import all_of, load, mark, read_in_order
 
 _SQL = load("sessions")
 
@@ -42,6 +43,11 @@ class SessionRow:
     detached_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
+    recording_bytes: int
+    recording_began_at: float | None
+    recording_ended_at: float | None
+    recording_discarded: bool
+    end_requested: str | None
 
     def record(self) -> SessionRecord:
         """The row in the cluster's words."""
@@ -113,9 +119,10 @@ def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
     return _one(tx, "find", id=session_id)
 
 
-def find_all(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionRow]:
+def concerning(tx: Transaction, instance_id: str, session_ids: Sequence[UUID]) -> list[SessionRow]:
+    """The rows of these sessions, and the live ones that name this instance as their owner."""
     with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
-        return cursor.execute(_SQL["find_all"], {"ids": list(session_ids)}).fetchall()
+        return cursor.execute(_SQL["concerning"], {"instance": instance_id, "ids": list(session_ids)}).fetchall()
 
 
 def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
@@ -138,11 +145,18 @@ def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRo
     return _one(tx, "end", id=session_id, epoch=epoch, reason=reason)
 
 
-def end_all_of(tx: Transaction, user_id: UUID, reason: str, *, but: Sequence[UUID] = ()) -> list[UUID]:
-    """Ends a user's live sessions whoever owns them, except `but`; the owners find out within seconds."""
-    return [
-        row["id"] for row in tx.execute(_SQL["end_all_of"], {"user_id": user_id, "reason": reason, "but": list(but)})
-    ]
+def end_all_of(
+    tx: Transaction, user_id: UUID, reason: str, *, but: Sequence[UUID] = ()
+) -> tuple[list[UUID], list[UUID]]:
+    """Has a user's live sessions end, except `but`. Returns those that have ended, and those that their owners end.
+
+    An owner stores what it has recorded, then lets go. It looks every few seconds, and should be told at once.
+    """
+    wanted = {"user_id": user_id, "reason": reason, "but": list(but)}
+    ended, requested = (
+        [row["id"] for row in tx.execute(_SQL[statement], wanted)] for statement in ("end_unowned_of", "request_end_of")
+    )
+    return ended, requested
 
 
 def mark_detached(tx: Transaction, session_id: UUID, epoch: int) -> None:
@@ -162,15 +176,25 @@ def page(
     limit: int = 100,
 ) -> list[dict[str, Any]]:
     """Sessions newest first; `user_id` limits them to one user's, `live` to those that have not or have ended."""
-    return tx.execute(_SQL["page"], {"user_id": user_id, "live": live, "before": before, "limit": limit}).fetchall()
+    filters = {"of_user": user_id is not None, "is_live": live is True, "has_ended": live is False}
+    conditions = [sql.SQL(_SQL[name]) for name, is_wanted in filters.items() if is_wanted]
+    statement = sql.SQL(_SQL["page"]).format(conditions=all_of(conditions), user_mark=mark(user_id is not None))
+    read_in_order(tx)
+    return tx.execute(statement, {"user_id": user_id, "before": before, "limit": limit}).fetchall()
 
 
-def detach_orphans(tx: Transaction, living: Sequence[str]) -> None:
-    """Notes the time at which live sessions were first seen without an owner among `living`."""
-    tx.execute(_SQL["detach_orphans"], {"living": list(living)})
+def other_owners(tx: Transaction, instance_id: str) -> list[Peer]:
+    """The other instances that live sessions name as their owners."""
+    with tx.cursor(row_factory=class_row(Peer)) as cursor:
+        return cursor.execute(_SQL["other_owners"], {"instance": instance_id}).fetchall()
 
 
-def overdue_orphans(tx: Transaction, living: Sequence[str], ttl_secs: float) -> list[SessionRow]:
-    """Sessions that no instance of `living` owns and that nobody has come back to for `ttl_secs`."""
+def detach_orphans(tx: Transaction, gone: Sequence[str]) -> None:
+    """Notes the time at which live sessions were first seen without an owner, or with one that is `gone`."""
+    tx.execute(_SQL["detach_orphans"], {"gone": list(gone)})
+
+
+def due_orphans(tx: Transaction, gone: Sequence[str], ttl_secs: float) -> list[SessionRow]:
+    """Sessions that nobody owns, or an instance that is `gone`: to be ended, or without their user for `ttl_secs`."""
     with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
-        return cursor.execute(_SQL["overdue_orphans"], {"living": list(living), "ttl_secs": ttl_secs}).fetchall()
+        return cursor.execute(_SQL["due_orphans"], {"gone": list(gone), "ttl_secs": ttl_secs}).fetchall()

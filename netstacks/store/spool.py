@@ -4,12 +4,9 @@ One file a session and epoch: the SHA-256 of the rest in the first line, then JS
 since what devices print and users type is worth protecting.
 """
 
-import fcntl
 import hashlib
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +20,12 @@ from netstacks.errors import StoreUnavailable
 from netstacks.store import recordings
 from netstacks.store.closing import Closing, close
 from netstacks.store.pool import Database, Transaction
+from netstacks.store.queries import load
 from netstacks.store.recordings import Batch, output_bytes
 
 log = structlog.get_logger()
 
-# Another process has this long to store what is there; then callers are told to come back.
-_LOCK_SECS = 5.0
-_LOCK_POLL_SECS = 0.05
+_SQL = load("spool")
 
 
 @dataclass(frozen=True)
@@ -89,12 +85,8 @@ class Spool:
         StoreUnavailable; what was not stored by then is still here.
         """
         pattern = f"{session_id or '*'}.*.spool"
-        if not any(self._folder.glob(pattern)):
-            return False
         try:
-            with _locked(self._folder / ".lock"):
-                paths = sorted(self._folder.glob(pattern))
-                return sum(self._try_to_store(database, path) for path in paths) > 0
+            return sum(self._try_to_store(database, path) for path in sorted(self._folder.glob(pattern))) > 0
         except OSError as error:
             log.error("spool.unusable", folder=str(self._folder), error=str(error))
             return False
@@ -105,8 +97,15 @@ class Spool:
             self._store(database, path)
         except StoreUnavailable:
             raise
-        except Exception:
-            log.exception("spool.not_stored", file=path.name)
+        except FileNotFoundError:
+            log.info("spool.stored_elsewhere", file=path.name)
+        except OSError as error:
+            log.error("spool.unreadable", file=path.name, error=str(error))
+            return False
+        except Exception as error:
+            # Tried again, it would fail again.
+            log.exception("spool.refused", file=path.name, error=type(error).__name__, kept_in=str(self._refused))
+            path.rename(self._refused / path.name)
             return False
         return True
 
@@ -118,13 +117,15 @@ class Spool:
             path.rename(self._refused / path.name)
             return
         with database.transaction() as tx:
+            # For one process at a time. PostgreSQL keeps the lock, and takes it from one that is frozen.
+            tx.execute(_SQL["lock"], {"name": path.name})
             refusal = _put_back(tx, leftover, path.name)
         details = {"session_id": str(leftover.batch.session_id), "epoch": leftover.batch.epoch}
         if refusal:
             path.rename(self._refused / path.name)
             log.error("spool.refused", **details, reason=refusal, kept_in=str(self._refused / path.name))
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
             log.info("spool.stored", **details)
         _sync_folder(self._folder)
 
@@ -155,26 +156,6 @@ def _unpack(content: bytes) -> Leftover:
         raise ValueError("its SHA-256 does not match")
     (leftover,) = _FORMAT.validate_json(body)
     return leftover
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """For one process of the host, and one greenlet of it, at a time: a second would see its work as refused."""
-    give_up_at = time.monotonic() + _LOCK_SECS
-    with open(path, "wb", opener=_private) as file:
-        while not _lock(file.fileno()):
-            if time.monotonic() > give_up_at:
-                raise StoreUnavailable("what an instance of this host left behind is just being stored")
-            greenlets.sleep(_LOCK_POLL_SECS)
-        yield
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _private(path: str, flags: int) -> int:

@@ -31,7 +31,7 @@ SPLIT_CHARACTER_SECS = 0.2
 class Sink(Protocol):
     """What an attachment needs of its WebSocket."""
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, *messages: bytes) -> None: ...
     def can_take_now(self, size: int) -> bool: ...
     def ping(self, payload: bytes) -> None: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
@@ -207,7 +207,7 @@ class Attachment:
             self._send_output(session, payload[:whole])
 
     def _send_output(self, session: "Session", data: bytes) -> None:
-        self.sink.send(frames.data(data))
+        self.sink.send(*frames.data_frames(data))
         self.cursor += len(data)
         session.cursor_moved()
 
@@ -233,7 +233,7 @@ class Attachment:
             if self.acked < offset <= self.cursor:
                 self.acked = offset
                 if self._session is not None and self.kind is Kind.CONTROL:
-                    self._session.acknowledged(offset)
+                    self._session.acknowledged(self, offset)
 
     def heard(self) -> None:
         """The client has given a sign of life."""

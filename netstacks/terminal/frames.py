@@ -38,6 +38,7 @@ class CloseCode(IntEnum):
 
 # A window larger than this is a mistake or an attack; RFC 4254 would allow 32 bits.
 MAX_DIMENSION = 1000
+FRAME_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,21 @@ def check_window(cols: int, rows: int) -> tuple[int, int]:
 
 def data(payload: bytes) -> bytes:
     return b"\x01" + payload
+
+
+def data_frames(payload: bytes) -> list[bytes]:
+    """Data in frames of at most FRAME_BYTES, cut between characters: a browser sees a frame when it is whole.
+
+    Over a slow line a larger one would take so long that its reader hears nothing, and takes the server for gone.
+    """
+    pieces = []
+    start = 0
+    while len(payload) - start > FRAME_BYTES:
+        piece = payload[start : start + FRAME_BYTES]
+        pieces.append(data(piece[: utf8_cut(piece) or FRAME_BYTES]))
+        start += len(pieces[-1]) - 1
+    pieces.append(data(payload[start:] if start else payload))
+    return pieces
 
 
 def notice(payload: bytes) -> bytes:

@@ -5,11 +5,12 @@ import contextlib
 import hashlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 from netstacks import greenlets
-from netstacks.errors import HostKeyRejected, StoreUnavailable
+from netstacks.errors import HostKeyRejected, OpeningAbandoned, StoreUnavailable
 from netstacks.store import prompts
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.prompts import ANSWER_SECS, Prompt
@@ -53,8 +54,16 @@ class HostKeyPrompts:
         self._open = [prompt for prompt in self._open if prompt.id != prompt_id]
         return prompts.answer(tx, prompt_id, user_id, approve, is_admin=is_admin)
 
-    def ask(self, user_id: UUID | None, host: str, port: int, found: HostKey, previous: HostKey | None) -> bool | None:
-        """Waits for the answer; None when there was none in ANSWER_SECS.
+    def ask(
+        self,
+        user_id: UUID | None,
+        host: str,
+        port: int,
+        found: HostKey,
+        previous: HostKey | None,
+        is_abandoned: Callable[[], bool] = lambda: False,
+    ) -> bool | None:
+        """Waits for the answer; None when there was none in ANSWER_SECS. Raises OpeningAbandoned.
 
         Connections of one user that meet the same key at the same device wait for one answer.
         """
@@ -70,6 +79,8 @@ class HostKeyPrompts:
                 if prompt is not None and prompt.approved is not None:
                     return prompt.approved
                 greenlets.sleep(_POLL_SECS)
+                if is_abandoned():
+                    raise OpeningAbandoned("the client has left")
             return None
         finally:
             if prompt is not None and prompt.approved is None:
@@ -78,7 +89,13 @@ class HostKeyPrompts:
 
 
 def check_host_key(
-    asking: HostKeyPrompts, user_id: UUID | None, host: str, port: int, found: HostKey, stored: HostKey | None
+    asking: HostKeyPrompts,
+    user_id: UUID | None,
+    host: str,
+    port: int,
+    found: HostKey,
+    stored: HostKey | None,
+    is_abandoned: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Whether a person has approved `found` just now; False when it is the stored key already.
 
@@ -86,7 +103,7 @@ def check_host_key(
     """
     if stored == found:
         return False
-    approved = asking.ask(user_id, host, port, found, stored)
+    approved = asking.ask(user_id, host, port, found, stored, is_abandoned)
     if approved:
         return True
     said = "was refused" if approved is False else f"was not approved within {ANSWER_SECS:.0f} s"

@@ -9,6 +9,7 @@ from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.model import SessionRecord
+from netstacks.errors import ComeAgain
 from netstacks.store import sessions
 from netstacks.store.closing import Closing
 from netstacks.store.outbox import Outbox
@@ -40,6 +41,7 @@ class Hub:
         self._detach_ttl_secs = detach_ttl_secs
         self._sessions: dict[UUID, Session] = {}
         self._by_token: dict[UUID, Session] = {}
+        self._closed_for: str | None = None
         self._ended: TTLCache[UUID, tuple[UUID, str]] = TTLCache(_ENDED_KEYS, _ENDED_SECS)
         self.on_gone: Callable[[Session], None] = lambda session: None
         self.hooks = Hooks(self._attached, self._detached, self._closed)
@@ -50,7 +52,14 @@ class Hub:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def check_open(self) -> None:
+        """Raises ComeAgain when this instance takes no more sessions."""
+        if self._closed_for is not None:
+            raise ComeAgain(f"{self._closed_for}: connect again")
+
     def add(self, session: Session) -> None:
+        """Raises ComeAgain in a drain, whose last look at the sessions may have been."""
+        self.check_open()
         self._sessions[session.id] = session
         self._by_token[session.facts.token] = session
 
@@ -106,6 +115,7 @@ class Hub:
         First those that nobody is attached to, then those that are idle; one whose device is printing has half of the
         time to finish. Closes are spread, so that the clients do not come back elsewhere all at once.
         """
+        self._closed_for = reason
         hurry_at = time.monotonic() + patience_secs / 2
         gap_secs = min(_CLOSE_GAP_SECS, patience_secs / 2 / max(1, len(self)))
         for session in self:
@@ -119,17 +129,23 @@ class Hub:
             if self._sessions:
                 greenlets.sleep(_IDLE_POLL_SECS)
 
-    def _attached(self, session: Session, attachment: Attachment) -> None:
+    def tell_state(self, session: Session) -> None:
+        """Tells PostgreSQL anew whether the session's client is attached."""
         facts = session.facts
-        if attachment.kind is Kind.CONTROL:
+        if session.state is State.ACTIVE:
             self._outbox.put(sessions.mark_attached, facts.id, facts.epoch, session.cols, session.rows)
-        log.info("session.attached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username)
+        elif session.state is State.DETACHED:
+            self._outbox.put(sessions.mark_detached, facts.id, facts.epoch)
+
+    def _attached(self, session: Session, attachment: Attachment) -> None:
+        if attachment.kind is Kind.CONTROL:
+            self.tell_state(session)
+        _note(session, attachment, "session.attached")
 
     def _detached(self, session: Session, attachment: Attachment) -> None:
-        facts = session.facts
-        if attachment.kind is Kind.CONTROL and session.is_live:
-            self._outbox.put(sessions.mark_detached, facts.id, facts.epoch)
-        log.info("session.detached", session_id=str(facts.id), kind=attachment.kind.value, username=attachment.username)
+        if attachment.kind is Kind.CONTROL:
+            self.tell_state(session)
+        _note(session, attachment, "session.detached")
 
     def _closed(self, session: Session, reason: str) -> None:
         self._sessions.pop(session.id, None)
@@ -142,6 +158,10 @@ class Hub:
             session.recording.close(Closing(ended, reason, facts.user_id, facts.username, facts.device_name))
         log.info("session.closed", session_id=str(session.id), state=session.state.value, reason=reason)
         self.on_gone(session)
+
+
+def _note(session: Session, attachment: Attachment, event: str) -> None:
+    log.info(event, session_id=str(session.id), kind=attachment.kind.value, username=attachment.username)
 
 
 def _is_idle(session: Session) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import structlog
@@ -31,6 +31,8 @@ SESSION_RESERVE_BYTES = 16 * 1024
 # What an event costs beside its payload, so that many small ones count too.
 _EVENT_COST_BYTES = 128
 _RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
+# A transaction may take so long to end when the instance stops.
+_STOP_SECS = 1.0
 
 
 @dataclass
@@ -41,12 +43,18 @@ class _Unstored:
     batch: Batch
     cost_bytes: int
     closing: Closing | None
+    taken_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.batch.session_id, self.batch.epoch
 
 
 class Recording:
     """One session's end of the recorder, for one epoch.
 
-    `on_room` is called whenever something was stored, `on_fenced` once when another instance owns the session.
+    `on_room` is called whenever something was stored, `on_fenced` once when another instance owns the session,
+    `on_owned` when PostgreSQL has confirmed that this instance owns it: it did at `owned_at` of the monotonic clock.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Recording:
         previous_sha256: bytes = b"",
         on_room: Callable[[], None],
         on_fenced: Callable[[], None],
+        on_owned: Callable[[], None] = lambda: None,
     ) -> None:
         self.session_id = session_id
         self.epoch = epoch
@@ -67,6 +76,8 @@ class Recording:
         self.printed_at = time.monotonic()
         self.on_room = on_room
         self.on_fenced = on_fenced
+        self.on_owned = on_owned
+        self.owned_at = time.monotonic()
         self.fenced = False
         self.waiting_bytes = 0
         self.closing: Closing | None = None
@@ -115,9 +126,13 @@ class Recording:
         self._add(EventKind.NOTE, text.encode())
 
     def recheck(self) -> None:
-        """Compares the epoch with the session's row even when there is nothing to store."""
+        """Compares the epoch with the session's row at once, even when there is nothing to store."""
         self._rechecking = True
-        self._recorder.schedule(self)
+        self._recorder.schedule(self, at_once=True)
+
+    @property
+    def store_is_away(self) -> bool:
+        return self._recorder.failing
 
     def close(self, closing: Closing) -> None:
         """Stores what is left, and how it ended in the transaction of the last chunk: the epoch moves on with it."""
@@ -173,6 +188,11 @@ class Recording:
             self.stored_offset = chunk.end_offset
         self.on_room()
 
+    def owned(self, at: float) -> None:
+        """PostgreSQL has taken a batch that was made at `at`: nobody had claimed the session by then."""
+        self.owned_at = at
+        self.on_owned()
+
     def fence(self) -> None:
         if not self.fenced:
             self.fenced = True
@@ -192,10 +212,13 @@ class Recorder:
         self._at_once = greenlets.Event()
         self._idle = greenlets.Event()
         self._idle.set()
-        self._greenlet: greenlets.Greenlet | None = None
+        # What PostgreSQL has refused for a reason of its own, and what came behind it: it keeps up no other session.
+        self._stuck: dict[tuple[UUID, int], list[_Unstored]] = {}
+        self._stopping = greenlets.Event()
+        self.background = greenlets.Background("recorder", self._run)
 
     def start(self) -> None:
-        self._greenlet = greenlets.spawn("recorder", self._run)
+        self.background.start()
 
     def schedule(self, recording: Recording, *, at_once: bool = False) -> None:
         """Has the recording stored within BATCH_SECS, or as soon as possible."""
@@ -208,7 +231,7 @@ class Recorder:
     def has_unstored(self, session_id: UUID) -> bool:
         """Whether something of the session is still on its way to PostgreSQL."""
         storing = (unstored.batch.session_id for unstored in self._storing)
-        return session_id in storing or any(session_id == dirty for dirty, _ in self._dirty)
+        return session_id in storing or any(session_id == waiting for waiting, _ in (*self._dirty, *self._stuck))
 
     def flush(self, timeout_secs: float) -> bool:
         """Stores everything that waits; False when that took longer than `timeout_secs`."""
@@ -216,12 +239,19 @@ class Recorder:
         return bool(self._idle.wait(timeout_secs))
 
     def stop(self) -> list[Leftover]:
-        """Stops storing; returns what PostgreSQL may not have, one for each recording."""
-        if self._greenlet is not None:
-            greenlets.killall([self._greenlet])
+        """Stops storing; returns what PostgreSQL may not have, one for each recording.
+
+        A transaction under way is waited for a moment. One that ends later does no harm: storing again leaves out what
+        is stored.
+        """
+        self._stopping.set()
+        self._wake.set()
+        self._at_once.set()
+        self.background.join(_STOP_SECS)
         gathered: dict[Recording, list[_Unstored]] = {}
         rest = [unstored for recording in self._dirty.values() if (unstored := recording.take())]
-        for unstored in [*self._storing, *rest]:
+        stuck = [unstored for parts in self._stuck.values() for unstored in parts]
+        for unstored in [*stuck, *self._storing, *rest]:
             gathered.setdefault(unstored.recording, []).append(unstored)
         leftovers = [_joined(each) for each in gathered.values()]
         return [each for each in leftovers if each.batch.chunks or each.closing]
@@ -232,53 +262,85 @@ class Recorder:
             self._wake.clear()
             self._at_once.wait(BATCH_SECS)
             self._at_once.clear()
+            if self._stopping.is_set():
+                return
+            # No yield from here to `_store`: what is in neither list would be lost to `stop` and `has_unstored`.
             dirty, self._dirty = self._dirty, {}
             batch = [unstored for recording in dirty.values() if (unstored := recording.take())]
             for recording in dirty.values():
                 if recording.input_waits and recording.closing is None:
                     self.schedule(recording)
-            if batch:
+            if batch or self._stuck:
                 self._store(batch)
                 greenlets.sleep(_REST_SECS)
-            if not self._dirty:
+            if not self._dirty and not self._stuck:
                 self._idle.set()
+
+    def _store(self, batch: list[_Unstored]) -> None:
+        """Stores a batch in one transaction, or else what can be stored of it."""
+        for unstored in batch:
+            if unstored.key in self._stuck:
+                self._stuck[unstored.key].append(unstored)
+        self._storing = [unstored for unstored in batch if unstored.key not in self._stuck]
+        if self._storing and not self._try_to_store(self._storing):
+            for unstored in self._storing:
+                self._stuck.setdefault(unstored.key, []).append(unstored)
+        self._storing = []
+        for key, parts in list(self._stuck.items()):
+            if self._try_to_store(parts):
+                del self._stuck[key]
+        if self._stuck:
+            self._stopping.wait(_RETRY_SECS[-1])
+            self._wake.set()
+
+    def _try_to_store(self, batch: list[_Unstored]) -> bool:
+        """Stores all of it, however long the database is away; False when it cannot be stored like this."""
+        tries = 0
+        while not self._stopping.is_set():
+            try:
+                refused = self._write(batch, again=tries > 0 or any(each.key in self._stuck for each in batch))
+            except StoreUnavailable as error:
+                if not self.failing:
+                    log.warning("recorder.store_unavailable", waiting_bytes=self.waiting_bytes, error=str(error))
+                self.failing = True
+                self._stopping.wait(_RETRY_SECS[min(tries, len(_RETRY_SECS) - 1)])
+                tries += 1
+            except Exception:
+                # Whatever it is, what was recorded is kept and tried again: a device is held back rather than lost.
+                log.exception("recorder.failed", sessions=sorted({str(each.batch.session_id) for each in batch}))
+                return False
+            else:
+                self._settle(batch, refused)
+                return True
+        return False
+
+    def _write(self, batch: list[_Unstored], *, again: bool) -> list[Batch]:
+        """Returns what was refused: the session is at another epoch by now."""
+        with self._database.transaction() as tx:
+            refused = recordings.save(tx, [unstored.batch for unstored in batch], again=again)
+            for each in refused:
+                self._tell_refusal(tx, each)
+            for unstored in batch:
+                if unstored.closing and unstored.batch not in refused:
+                    close(tx, unstored.batch.session_id, unstored.batch.epoch, unstored.closing)
+        return refused
+
+    def _settle(self, batch: list[_Unstored], refused: list[Batch]) -> None:
+        if self.failing:
+            self.failing = False
+            log.info("recorder.store_back", waiting_bytes=self.waiting_bytes)
+        for unstored in batch:
+            unstored.recording.stored(unstored)
+            if unstored.batch in refused:
+                unstored.recording.fence()
+            else:
+                unstored.recording.owned(unstored.taken_at)
 
     @staticmethod
     def _tell_refusal(tx: Transaction, batch: Batch) -> None:
         reason = recordings.refused(tx, batch)
         if reason:
             log.warning("recorder.refused", session_id=str(batch.session_id), epoch=batch.epoch, reason=reason)
-
-    def _store(self, batch: list[_Unstored]) -> None:
-        self._storing = batch
-        tries = 0
-        while True:
-            try:
-                with self._database.transaction() as tx:
-                    refused = recordings.save(tx, [unstored.batch for unstored in batch], again=tries > 0)
-                    for each in refused:
-                        self._tell_refusal(tx, each)
-                    for unstored in batch:
-                        if unstored.closing and unstored.batch not in refused:
-                            close(tx, unstored.batch.session_id, unstored.batch.epoch, unstored.closing)
-                break
-            except StoreUnavailable as error:
-                if not self.failing:
-                    log.warning("recorder.store_unavailable", waiting_bytes=self.waiting_bytes, error=str(error))
-                self.failing = True
-            except Exception:
-                # Whatever it is, what was recorded is kept and tried again: a device is held back rather than lost.
-                log.exception("recorder.failed", sessions=[str(unstored.batch.session_id) for unstored in batch])
-            greenlets.sleep(_RETRY_SECS[min(tries, len(_RETRY_SECS) - 1)])
-            tries += 1
-        self._storing = []
-        if self.failing:
-            self.failing = False
-            log.info("recorder.store_back", waiting_bytes=self.waiting_bytes, tries=tries)
-        for unstored in batch:
-            unstored.recording.stored(unstored)
-            if unstored.batch in refused:
-                unstored.recording.fence()
 
 
 def _joined(parts: list[_Unstored]) -> Leftover:

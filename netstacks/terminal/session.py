@@ -1,5 +1,6 @@
 """A session: one terminal to one device, its output log, and everybody who reads from it."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ class Session:
         size: tuple[int, int],
         read_stored: ReadStored,
         hooks: Hooks,
+        stood_still_at: Callable[[], float] = lambda: -math.inf,
     ) -> None:
         self.facts = facts
         self.state = State.DETACHED
@@ -103,7 +105,9 @@ class Session:
         self._hooks = hooks
         self._room = greenlets.Event()
         self._told_held = False
-        self._typist = Typist(facts.id, transport)
+        self._stood_still_at = stood_still_at
+        self._asked_for_gap = -math.inf
+        self._typist = Typist(facts.id, transport, self._may_type)
 
     @property
     def id(self) -> UUID:
@@ -157,6 +161,10 @@ class Session:
             self.end(self._transport.close_reason)
         except DeviceError as error:
             self.end(str(error))
+        except Exception:
+            # A session that nothing reads any more must not look alive.
+            log.exception("session.failed", session_id=str(self.id))
+            self.end("an unexpected error, logged by the controller")
 
     def _wait_for_room(self) -> None:
         """Holds the device back while a cursor that may not lose is too far behind."""
@@ -201,7 +209,10 @@ class Session:
         attachment.tell(f"{missed} bytes left out here: {where}")
 
     def attach(self, attachment: Attachment, cursor: int, size: tuple[int, int] | None = None) -> None:
-        """Adds an attachment that reads from `cursor`. A second control attachment closes the first at once."""
+        """Adds an attachment that reads from `cursor`. A second control attachment closes the first at once.
+
+        Nothing here yields, nor in `detach`: callers rely on what they checked before.
+        """
         former = self.control
         if attachment.kind is Kind.CONTROL:
             if former is not None:
@@ -209,7 +220,7 @@ class Session:
                 former.drop(CloseCode.SUPERSEDED, "this terminal was opened elsewhere")
             self._become(State.ACTIVE)
             if size is not None:
-                self.resize(attachment, *size)
+                self._set_window(*size)
         attachment.begin(self, cursor)
         self.attachments.append(attachment)
         attachment.wake()
@@ -227,6 +238,26 @@ class Session:
         self._room.set()
         self._hooks.on_detach(self, attachment)
 
+    def _may_type(self) -> bool:
+        """Whether this instance surely owns the session: after it has stood still, PostgreSQL must say so first.
+
+        Another instance may have claimed the session meanwhile, and keys that reach the old shell then do harm.
+        """
+        gap = self._stood_still_at()
+        if gap <= self.recording.owned_at:
+            return True
+        if self._asked_for_gap < gap:
+            self._asked_for_gap = gap
+            self.recording.recheck()
+            if self.recording.store_is_away:
+                self._tell("this controller stood still: keys wait until the database knows whose the session is")
+        return False
+
+    def ownership_confirmed(self) -> None:
+        """PostgreSQL has just said that this instance owns the session."""
+        if self.is_live and self._may_type():
+            self._typist.go_on()
+
     def input(self, attachment: Attachment, data: bytes) -> None:
         """Types into the device; waits only while a megabyte is before it."""
         self._typist.wait_for_room()
@@ -236,15 +267,20 @@ class Session:
             self.recording.input(data)
 
     def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
-        """The controlling terminal's window is the device's; a viewer's is its own affair."""
-        if attachment.kind is Kind.CONTROL and self.is_live and (cols, rows) != (self.cols, self.rows):
+        """The controlling terminal's window is the device's; a viewer's, or a superseded one's, is its own affair."""
+        if attachment is self.control and self.is_live:
+            self._set_window(cols, rows)
+
+    def _set_window(self, cols: int, rows: int) -> None:
+        if (cols, rows) != (self.cols, self.rows):
             self.cols, self.rows = cols, rows
             self.recording.resize(cols, rows)
             self._transport.resize(cols, rows)
 
-    def acknowledged(self, offset: int) -> None:
-        """The controlling client has everything before `offset`."""
-        self.recording.acked_offset = offset
+    def acknowledged(self, attachment: Attachment, offset: int) -> None:
+        """The controlling client has everything before `offset`; a superseded one has no say any more."""
+        if attachment is self.control:
+            self.recording.acked_offset = max(self.recording.acked_offset, offset)
 
     def _tell(self, text: str) -> None:
         for attachment in self.attachments:

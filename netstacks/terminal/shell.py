@@ -53,10 +53,7 @@ class Shell:
                     continue
             if pieces:
                 break
-            try:
-                with greenlets.deadline(_SILENCE_SECS, TimeoutError()):
-                    self._connection.watch.wait(read=True)
-            except TimeoutError:
+            if not self._connection.watch.wait(read=True, timeout_secs=_SILENCE_SECS):
                 return None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -67,11 +64,12 @@ class Shell:
         status = self._channel.get_exit_status()
         if status < 0:
             # It comes after the end of the output, if the device sends one at all.
-            with contextlib.suppress(TimeoutError, EOF), greenlets.deadline(_EXIT_STATUS_SECS, TimeoutError()):
-                self._connection.watch.wait(read=True)
+            self._connection.watch.wait(read=True, timeout_secs=_EXIT_STATUS_SECS)
+            if self._connection.is_closed:
+                return  # Our side has ended meanwhile, and nothing of libssh's may be touched any more.
+            with contextlib.suppress(EOF, BaseSSHError):
                 self._channel.poll()
-            if not self._connection.is_closed:
-                status = self._channel.get_exit_status()
+            status = self._channel.get_exit_status()
         if status > 0:
             self.close_reason = f"the device closed the connection (exit status {status})"
 
@@ -86,18 +84,20 @@ class Shell:
             raise self._lost(error) from error
         return written
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, goes_on: Callable[[], bool] = lambda: True) -> int:
+        done = 0
         with self._writing:
             try:
-                while data:
-                    written = self._write_some(data)
+                while done < len(data) and goes_on():
+                    written = self._write_some(data[done:])
+                    done += written
                     self._flush()
                     if not written:
                         self._wait(read=True)
                         self._take_news()
-                    data = data[written:]
             except (BaseSSHError, OSError) as error:
                 raise self._lost(error) from error
+        return done
 
     def _write_some(self, data: bytes) -> int:
         if self._connection.is_closed:

@@ -1,7 +1,9 @@
 """SSH to devices, on libssh in non-blocking mode: the hub waits, never the process (pitfalls 11)."""
 
 import contextlib
+import math
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +14,7 @@ from ssh.exceptions import BaseSSHError
 from ssh.session import SSH_AUTH_AGAIN, SSH_READ_PENDING, SSH_WRITE_PENDING, Session
 
 from netstacks import greenlets
-from netstacks.errors import DeviceError, DeviceUnreachable
+from netstacks.errors import DeviceError, DeviceUnreachable, OpeningAbandoned
 from netstacks.terminal import ssh_login
 from netstacks.terminal.hostkeys import HostKey
 from netstacks.terminal.shell import Shell
@@ -21,6 +23,8 @@ CONNECT_SECS = 10.0
 LOGIN_SECS = 20.0
 # A host that is gone is noticed by the kernel after about this long, typing or not.
 DEAD_HOST_SECS = 90
+# How often an opening looks whether its client is still there.
+_ASK_SECS = 0.5
 # Key exchange computes for tens of milliseconds in C: so many at a time leave the loop to others.
 _KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
 
@@ -55,20 +59,26 @@ class SshTarget:
         return f"{self.host}:{self.port}"
 
 
-def open_shell(target: SshTarget, *, check_host_key: Callable[[HostKey], None]) -> "Shell":
-    """Connects, has the host key checked, logs in and opens a shell; it may be killed anywhere and leaves nothing.
+def open_shell(
+    target: SshTarget,
+    *,
+    check_host_key: Callable[[HostKey], None],
+    is_abandoned: Callable[[], bool] = lambda: False,
+) -> "Shell":
+    """Connects, has the host key checked, logs in and opens a shell; what it raises, it leaves nothing behind.
 
-    `check_host_key` raises HostKeyRejected to refuse, and may wait for a person: no deadline runs meanwhile. Raises
-    DeviceUnreachable, DeviceLoginRefused or DeviceError, all in words for the user.
+    `check_host_key` raises HostKeyRejected to refuse, and may wait for a person: no time limit runs meanwhile.
+    `is_abandoned` is asked several times a second. Raises DeviceUnreachable, DeviceLoginRefused, OpeningAbandoned or
+    DeviceError, all in words for the user.
     """
-    connection = Connection(target)
+    connection = Connection(target, is_abandoned)
     try:
-        with greenlets.deadline(CONNECT_SECS, DeviceUnreachable(f"{target.address} did not answer as an SSH server")):
-            connection.connect()
+        connection.limit(CONNECT_SECS, DeviceUnreachable(f"{target.address} did not answer as an SSH server"))
+        connection.connect()
         check_host_key(connection.host_key())
-        with greenlets.deadline(LOGIN_SECS, DeviceError(f"{target.address} took too long to log in")):
-            ssh_login.log_in(connection, target)
-            return Shell(connection, _open_channel(connection, target))
+        connection.limit(LOGIN_SECS, DeviceError(f"{target.address} took too long to log in"))
+        ssh_login.log_in(connection, target)
+        return Shell(connection, _open_channel(connection, target))
     except BaseException:
         connection.close()
         raise
@@ -77,8 +87,11 @@ def open_shell(target: SshTarget, *, check_host_key: Callable[[HostKey], None]) 
 class Connection:
     """A libssh session and the hub's view of its socket."""
 
-    def __init__(self, target: SshTarget) -> None:
+    def __init__(self, target: SshTarget, is_abandoned: Callable[[], bool]) -> None:
         self._address = target.address
+        self._is_abandoned = is_abandoned
+        self._ends_at = math.inf
+        self._too_late: DeviceError = DeviceError("the device took too long")
         self._legacy_algorithms = target.legacy_algorithms
         try:
             sock = socket.create_connection((target.host, target.port), timeout=CONNECT_SECS)
@@ -113,14 +126,34 @@ class Connection:
         """For one more greenlet that waits for the device."""
         return greenlets.Watch(self._fd)
 
+    def limit(self, secs: float, error: DeviceError) -> None:
+        """Has every wait from now on raise `error` after `secs`."""
+        self._ends_at, self._too_late = time.monotonic() + secs, error
+
     def connect(self) -> None:
-        self.watch.wait(read=True)
+        self._wait(read=True)
+        if not _KEY_EXCHANGES.acquire(timeout=self._remaining_secs()):
+            raise self._too_late
         try:
-            with _KEY_EXCHANGES:
-                self._is_libsshs = True
-                self.drive(self.session.connect)
+            self._is_libsshs = True
+            self.drive(self.session.connect)
         except BaseSSHError as error:
             raise DeviceUnreachable(f"{self._address}: {self._advice(self.why(error))}") from error
+        finally:
+            _KEY_EXCHANGES.release()
+
+    def _remaining_secs(self) -> float:
+        return max(0.0, self._ends_at - time.monotonic())
+
+    def _wait(self, *, read: bool = False, write: bool = False) -> None:
+        """Waits for the device outside of libssh, so that giving up leaves libssh as it is."""
+        happened = False
+        while not happened:
+            happened = self.watch.wait(read=read, write=write, timeout_secs=min(self._remaining_secs(), _ASK_SECS))
+            if self._is_abandoned():
+                raise OpeningAbandoned("the client has left")
+            if not self._remaining_secs():
+                raise self._too_late
 
     def _advice(self, text: str) -> str:
         if "no match" in text and not self._legacy_algorithms:
@@ -136,7 +169,7 @@ class Connection:
         while (result := call(*arguments)) in (SSH_AGAIN, SSH_AUTH_AGAIN):
             flags = self.session.get_poll_flags()
             write = bool(flags & SSH_WRITE_PENDING)
-            self.watch.wait(read=bool(flags & SSH_READ_PENDING) or not write, write=write)
+            self._wait(read=bool(flags & SSH_READ_PENDING) or not write, write=write)
         return result
 
     def why(self, error: Exception) -> str:

@@ -16,8 +16,11 @@ class Transport(Protocol):
     def try_write(self, data: bytes) -> int:
         """Types what the device takes at once, and returns how many bytes that were. Raises as `write` does."""
 
-    def write(self, data: bytes) -> None:
-        """Types; waits while the device takes nothing. Raises DeviceError when the connection is gone."""
+    def write(self, data: bytes, goes_on: Callable[[], bool] = lambda: True) -> int:
+        """Types; waits while the device takes nothing. Returns how many bytes were typed: all, while `goes_on` says so.
+
+        Raises DeviceError when the connection is gone.
+        """
 
     def resize(self, cols: int, rows: int) -> None: ...
 

@@ -1,5 +1,6 @@
 """What is typed, on its way to the device: at once when the device takes it, or in its turn."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -16,11 +17,15 @@ TYPED_BYTES = 1024 * 1024
 
 
 class Typist:
-    """Types for all attachments of a session, in the order of their calls."""
+    """Types for all attachments of a session, in the order of their calls, while `may_type` says so.
 
-    def __init__(self, session_id: UUID, transport: Transport) -> None:
+    What may not be typed now waits for `go_on`, or for ever when the session turns out to be another instance's.
+    """
+
+    def __init__(self, session_id: UUID, transport: Transport, may_type: Callable[[], bool]) -> None:
         self._session_id = session_id
         self._transport = transport
+        self._may_type = may_type
         self._waiting = bytearray()
         self._room = greenlets.Event()
         self._typing = False
@@ -34,12 +39,19 @@ class Typist:
 
     def type(self, data: bytes) -> None:
         """Types what the device takes now; a greenlet types the rest."""
-        taken = 0 if self._typing else self._try_type(data)
+        may_type = self._may_type()
+        # Behind what waits already, or nothing would be in its order.
+        taken = self._try_type(data) if may_type and not self._typing and not self._waiting else 0
         if taken < len(data):
             self._waiting += data[taken:]
-            if not self._typing:
-                self._typing = True
-                greenlets.spawn(f"session-typist-{self._session_id}", self._type)
+            if may_type:
+                self.go_on()
+
+    def go_on(self) -> None:
+        """Types what waits."""
+        if self._waiting and not self._typing:
+            self._typing = True
+            greenlets.spawn(f"session-typist-{self._session_id}", self._type)
 
     def stop(self) -> None:
         """Types no more; to be called before the transport is closed."""
@@ -55,15 +67,19 @@ class Typist:
 
     def _type(self) -> None:
         try:
-            while self._waiting and not self._stopped:
+            while self._waiting and self._goes_on():
                 data = bytes(self._waiting)
                 self._waiting.clear()
                 self._room.set()
-                self._transport.write(data)
+                written = self._transport.write(data, self._goes_on)
+                self._waiting[:0] = data[written:]
         except DeviceError as error:
             self._lost(error)
         finally:
             self._typing = False
+
+    def _goes_on(self) -> bool:
+        return not self._stopped and self._may_type()
 
     def _lost(self, error: DeviceError) -> None:
         # The reader sees the end of the connection too, and says why.

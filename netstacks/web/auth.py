@@ -54,7 +54,7 @@ class Identity:
 
 def init_app(app: Flask) -> None:
     """Prepares `app` for identifying its users, for their page cookies and for the limit of log-in attempts."""
-    app.extensions["netstacks.logins"] = LoginStates(app.extensions["netstacks"].database)
+    app.extensions["netstacks.logins"] = LoginStates(app.extensions["netstacks"].routing_database)
     limiter.init_app(app)
     app.after_request(_set_cookie)
 

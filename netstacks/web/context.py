@@ -31,6 +31,8 @@ class Services:
 
     settings: Settings
     database: Database
+    routing_database: Database
+    """The same with connections that pages cannot take, for who may connect to what."""
     vault: Vault
     tokens: "Tokens"
     licensing: "Licensing"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from netstacks import greenlets
 from netstacks.cluster.model import Event
 from netstacks.cluster.overview import Line, check_drain, overview
-from netstacks.errors import ComeAgain, RegistryUnavailable
+from netstacks.errors import ComeAgain, NotFound, RegistryUnavailable
 from netstacks.instance.observer import View
 from netstacks.store import audit
 from netstacks.web import auth
@@ -80,7 +80,7 @@ def drain(instance_id: str) -> tuple[Response, int]:
     if instance_id == parts.agent.me.id:
         # At once, and without Valkey too.
         parts.agent.on_drain()
-        with contextlib.suppress(RegistryUnavailable):
+        with contextlib.suppress(RegistryUnavailable, NotFound):
             parts.observer.drain(instance_id, by=auth.identity().username)
     else:
         parts.observer.drain(instance_id, by=auth.identity().username)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from cachetools import LRUCache
 
-from netstacks.errors import StoreUnavailable
+from netstacks.errors import StoreBusy, StoreUnavailable
 from netstacks.store import logins
 from netstacks.store.pool import Database
 from netstacks.web.tokens import Subject
@@ -36,6 +36,8 @@ class LoginStates:
         try:
             with self._database.transaction(timeout_secs=ASK_SECS) as tx:
                 role = logins.role(tx, subject.login_id)
+        except StoreBusy:
+            raise  # A revocation is looked at all the same: the client comes again.
         except StoreUnavailable:
             self._away_until = time.monotonic() + AWAY_SECS
             return role

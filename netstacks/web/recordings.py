@@ -64,7 +64,7 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
         "updated_at": (datetime.fromtimestamp(last, UTC) if last else row["started_at"]).isoformat(),
         "username": row["username"],
         "device_name": row["device_name"],
-        "bytes": row["bytes"] or 0,
+        "bytes": row["bytes"],
         "state": "pruned" if began is None and row["state"] == "ended" else row["state"],
     }
 
@@ -121,12 +121,13 @@ def refuse(recording_id: UUID) -> Response:
 @blueprint.delete("/api/recordings/<uuid:recording_id>")
 @auth.requires("sessions.manage")
 def delete(recording_id: UUID) -> tuple[str, int]:
+    """It is gone at once; what it holds is removed within minutes, however much that is (instance/retention.py)."""
     with services().database.transaction() as tx:
         row = _find(tx, recording_id)
         if row["state"] != "ended":
             raise Conflict("this session is still being recorded: end it first")
-        count = recordings.delete(tx, recording_id)
-        audit.append(tx, auth.actor(), "recording.deleted", f"session:{recording_id}", chunks=count)
+        recordings.discard(tx, [recording_id])
+        audit.append(tx, auth.actor(), "recording.deleted", f"session:{recording_id}", bytes=row["bytes"])
     return "", 204
 
 

@@ -51,7 +51,7 @@ def _item(row: dict[str, Any], identity: auth.Identity) -> dict[str, Any]:
         "device_id": str(row["device_id"]) if row["device_id"] else None,
         # Only the instance that holds a session knows.
         "attachments": len(local.attachments) if local else None,
-        "recording_bytes": local.output.end if local else row["recording_bytes"] or 0,
+        "recording_bytes": local.output.end if local else row["recording_bytes"],
         "is_mine": row["user_id"] == identity.user_id,
     }
 
@@ -67,6 +67,8 @@ def end(session_id: UUID) -> tuple[str, int]:
             raise NotFound("there is no such session")
         if row.state == "ended":
             raise Conflict(f"this session has ended already: {row.end_reason}")
-        audit.append(tx, auth.actor(), "session.ended_by_user", f"session:{session_id}", owner=row.username)
     services().broker.end(session_id, f"ended by {identity.username}")
+    # By the outbox: it has ended, so that must be in the log, even if the database is away by now.
+    event = ("session.ended_by_user", f"session:{session_id}")
+    services().outbox.put(audit.append, auth.actor(), *event, owner=row.username)
     return "", 204

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from flask import Blueprint, render_template, request
 
-from netstacks.errors import Forbidden, InvalidInput, NetstacksError, SessionGone, StoreUnavailable
+from netstacks.errors import Forbidden, InvalidInput, NetstacksError, SessionGone, StoreBusy, StoreUnavailable
 from netstacks.instance.openings import Opening
 from netstacks.peer.client import Upgrade, Upstream
 from netstacks.peer.token import Visitor
@@ -59,7 +59,7 @@ def _find() -> Call | Upstream:
         max_viewers=invitation.max_viewers,
         expires_at=invitation.expires_at,
     )
-    reason = _over(services().database, visitor)
+    reason = _over(services().routing_database, visitor)
     if reason is not None:
         raise Forbidden(reason)
     # Its row may not say so yet.
@@ -91,7 +91,7 @@ def _call(visitor: Visitor, place: Session | Opening) -> Call:
         _viewer_id(),
         parse_resume().speaks_offsets,
         waiting_for(place),
-        partial(_over, services().database, visitor),
+        partial(_over, services().routing_database, visitor),
         partial(outbox.put, audit.append, Actor(visitor.username, visitor.user_id, visitor.address)),
     )
 
@@ -106,7 +106,10 @@ def _viewer_id() -> UUID:
 
 
 def _over(database: Database, visitor: Visitor) -> str | None:
-    """Why a share is valid no more. Without the database its token alone counts, and a revocation catches up."""
+    """Why a share is valid no more. Without the database its token alone counts, and a revocation catches up.
+
+    Raises StoreBusy when the database answers others and not this.
+    """
     assert visitor.share_id is not None
     assert visitor.expires_at is not None
     if visitor.expires_at <= time.time():
@@ -114,6 +117,8 @@ def _over(database: Database, visitor: Visitor) -> str | None:
     try:
         with database.transaction(timeout_secs=_DATABASE_SECS) as tx:
             return None if shares.is_open(tx, UUID(visitor.share_id)) else "this share was revoked, or has expired"
+    except StoreBusy:
+        raise
     except StoreUnavailable:
         return None
 

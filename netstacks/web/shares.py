@@ -198,10 +198,10 @@ def _at_owner(session_id: UUID, door: str, **arguments: str | None) -> list[dict
         match services().broker.ask(session_id, door, **arguments):
             case Session() as session:
                 return _DOORS[door](session, **arguments)
-            case Reply(200, list(found)):
+            case Reply(list(found)):
                 return found
-            case Reply(status):
-                raise ComeAgain(f"the instance that holds the session answered {status}: try again")
+            case Reply(body):
+                raise ComeAgain(f"the instance that holds the session answered {str(body)[:100]!r}: try again")
     except SessionGone:
         pass
     return []

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlencode
 from uuid import UUID
@@ -45,12 +45,17 @@ _LOOK_SECS = 10.0
 
 @dataclass(frozen=True)
 class Call:
-    """A connection that may be made; `session` waits for its session and raises why there is none."""
+    """A connection that may be made; `session` waits for its session and raises why there is none.
+
+    `left` is set when the client has left. A session that `is_new` is of no use to anybody then.
+    """
 
     actor: Actor
     size: tuple[int, int]
     resume: Resume
     session: Callable[[], Session]
+    left: greenlets.Event = field(default_factory=greenlets.Event)
+    is_new: bool = False
 
 
 def _authorise() -> Call | Upstream | NetstacksError:
@@ -82,7 +87,9 @@ def _find(actor: Actor) -> Call | Upstream:
         secrets = " and ".join(services().agent.differing_secrets)
         why = f", because its {secrets} differs from the cluster's" if secrets else " now"
         raise ComeAgain(f"this instance takes no new sessions{why}: connect again")
-    return Call(actor, size, resume, partial(services().opener.open, _wish(actor, size)))
+    left = greenlets.Event()
+    wish = _wish(actor, size, left.is_set)
+    return Call(actor, size, resume, partial(services().opener.open, wish), left, is_new=True)
 
 
 def waiting_for(place: Session | Opening) -> Callable[[], Session]:
@@ -111,7 +118,7 @@ def _upgrade() -> Upgrade:
     return Upgrade(request.headers["Sec-WebSocket-Key"], urlencode(handed_on))
 
 
-def _wish(actor: Actor, size: tuple[int, int]) -> Wish:
+def _wish(actor: Actor, size: tuple[int, int], is_abandoned: Callable[[], bool]) -> Wish:
     given = request.args
     cols, rows = size
     return Wish(
@@ -123,6 +130,7 @@ def _wish(actor: Actor, size: tuple[int, int]) -> Wish:
         term=given.get("term") or "xterm-256color",
         cols=cols,
         rows=rows,
+        is_abandoned=is_abandoned,
     )
 
 
@@ -189,13 +197,13 @@ class Terminal:
         )
 
     def run(self) -> None:
-        # Read while the device is being logged in to: pings want answers, a close gives up (wire contract, rule 11).
-        opener = greenlets.spawn("terminal-opener", self._open)
+        # Read while the device is being logged in to: pings want answers, and a close gives up.
+        greenlets.spawn("terminal-opener", self._open)
         self._ws.on_pong = self._attachment.on_pong
         try:
             self._receive()
         finally:
-            opener.kill()
+            self._call.left.set()
             if self._session is not None:
                 self._session.detach(self._attachment)
 
@@ -204,7 +212,8 @@ class Terminal:
             try:
                 self._attach(self._call.session())
             except NetstacksError as error:
-                _refuse(self._ws, error)
+                if not self._call.left.is_set():
+                    _refuse(self._ws, error)
         except ConnectionClosed:
             pass
         except Exception:
@@ -213,6 +222,11 @@ class Terminal:
 
     def _attach(self, session: Session) -> None:
         begin = start(session, self._call.resume, self._size)
+        # No yield from here to `attach`: the client could leave, or the session end, unnoticed.
+        if self._call.left.is_set():
+            if self._call.is_new:
+                session.end("its client left before it was open")
+            return
         if not session.is_live:
             raise ComeAgain("the session has just moved or ended")
         self._session = session

@@ -3,23 +3,29 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from netstacks.errors import Forbidden
+from netstacks import greenlets
+from netstacks.errors import Forbidden, NetstacksError, SessionGone
 from netstacks.store import audit, logins, sessions, users
 from netstacks.store.passwords import MAX_LENGTH, hash_password, is_password
 from netstacks.store.pool import Transaction
 from netstacks.store.users import Role, User
 from netstacks.web import auth, permissions
 from netstacks.web.authenticate import limiter
-from netstacks.web.context import services
+from netstacks.web.context import Services, services
 from netstacks.web.inputs import parse
 from netstacks.web.login import as_json
 
 blueprint = Blueprint("users", __name__)
 
+log = structlog.get_logger()
+
 _WITHDRAWN = "access was withdrawn"
+# The owners of a user's terminals are waited for so long.
+_OWNERS_SECS = 5.0
 
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -89,11 +95,10 @@ def update_user(user_id: UUID) -> dict[str, Any]:
         if not user.is_active:
             logins.revoke_all(tx, user_id)
         may_connect = user.is_active and bool(permissions.of_role(user.role) & {"sessions.connect", "*"})
-        if not may_connect:
-            _end_terminals(tx, user)
+        elsewhere = [] if may_connect else _end_terminals(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, role=user.role, is_active=user.is_active)
     if not may_connect:
-        services().hub.withdraw(user_id, _WITHDRAWN)
+        _withdraw(user_id, elsewhere)
     auth.login_states().forget()
     return as_json(user)
 
@@ -104,9 +109,9 @@ def delete_user(user_id: UUID) -> Response:
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
         users.delete(tx, user_id)
-        _end_terminals(tx, user)
+        elsewhere = _end_terminals(tx, user)
         _audit(tx, "user.deleted", user_id, username=user.username)
-    services().hub.withdraw(user_id, _WITHDRAWN)
+    _withdraw(user_id, elsewhere)
     auth.login_states().forget()
     return Response(status=204)
 
@@ -126,9 +131,9 @@ def revoke_logins(user_id: UUID) -> Response:
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
         logins.revoke_all(tx, user_id)
-        _end_terminals(tx, user)
+        elsewhere = _end_terminals(tx, user)
         _audit(tx, "user.logins_revoked", user_id, username=user.username)
-    services().hub.withdraw(user_id, _WITHDRAWN)
+    _withdraw(user_id, elsewhere)
     auth.login_states().forget()
     return Response(status=204)
 
@@ -155,21 +160,37 @@ def _change_password(user_id: UUID, password: str, *, keep: UUID | None) -> None
         user = users.get(tx, user_id)
         users.set_password(tx, user_id, password_hash)
         logins.revoke_all(tx, user_id, but=keep)
-        if keep is None:
-            _end_terminals(tx, user)
+        elsewhere = _end_terminals(tx, user) if keep is None else []
         _audit(tx, "user.updated", user_id, username=user.username, changed="password")
     if keep is None:
-        services().hub.withdraw(user_id, _WITHDRAWN)
+        _withdraw(user_id, elsewhere)
     auth.login_states().forget()
 
 
-def _end_terminals(tx: Transaction, user: User) -> None:
-    """Ends a user's sessions elsewhere; those of this instance are for `Hub.withdraw`, after the commit."""
+def _end_terminals(tx: Transaction, user: User) -> list[UUID]:
+    """Notes that a user's sessions are to end. Those of this instance, and those returned, are still to be told."""
     here = services().hub.of_user(user.id)
-    elsewhere = sessions.end_all_of(tx, user.id, _WITHDRAWN, but=here)
-    for session_id in (*here, *elsewhere):
+    ended, elsewhere = sessions.end_all_of(tx, user.id, _WITHDRAWN, but=here)
+    for session_id in (*here, *ended, *elsewhere):
         details = {"owner": user.username, "reason": _WITHDRAWN}
         audit.append(tx, auth.actor(), "session.ended_by_user", f"session:{session_id}", **details)
+    return elsewhere
+
+
+def _withdraw(user_id: UUID, elsewhere: list[UUID]) -> None:
+    """Ends what a user has open, after the commit. An owner that does not answer now finds out from the row."""
+    services().hub.withdraw(user_id, _WITHDRAWN)
+    endings = [greenlets.spawn("session-withdraw", _end_at_owner, services(), each) for each in elsewhere]
+    greenlets.joinall(endings, timeout=_OWNERS_SECS)
+
+
+def _end_at_owner(parts: Services, session_id: UUID) -> None:
+    try:
+        parts.broker.end(session_id, _WITHDRAWN)
+    except SessionGone:
+        pass
+    except NetstacksError as error:
+        log.warning("session.not_withdrawn_yet", session_id=str(session_id), error=str(error))
 
 
 def _audit(tx: Transaction, event: str, user_id: UUID, **details: Any) -> None:

@@ -8,7 +8,15 @@ from uuid import UUID
 
 import structlog
 
-from netstacks.errors import ComeAgain, Forbidden, InvalidInput, NetstacksError, SessionGone, StoreUnavailable
+from netstacks.errors import (
+    ComeAgain,
+    Forbidden,
+    InvalidInput,
+    NetstacksError,
+    SessionGone,
+    StoreBusy,
+    StoreUnavailable,
+)
 from netstacks.peer.token import Visitor
 from netstacks.terminal import frames
 from netstacks.terminal.frames import CloseCode
@@ -148,7 +156,10 @@ def _serve(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
 
 def _look(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
     """Ends a view whose share is over or whose client is gone, and pings the others (wire contract 7)."""
-    reason = call.over()
+    try:
+        reason = call.over()
+    except StoreBusy:
+        reason = None  # It is asked again at the next look.
     if reason is not None:
         expel(session, [viewer], reason)
     elif viewer.is_dead():

@@ -86,12 +86,19 @@ class WebSocket:
                 return None
         return message
 
-    def send(self, data: bytes | str) -> None:
-        """Sends a whole message, waiting for a slow reader as long as it takes. Raises ConnectionClosed."""
-        if isinstance(data, str):
-            self._send_frame(self._protocol.send_text, data.encode())
-        else:
-            self._send_frame(self._protocol.send_binary, data)
+    def send(self, *messages: bytes | str) -> None:
+        """Sends whole messages, waiting for a slow reader as long as it takes. Raises ConnectionClosed."""
+
+        def frames() -> list[bytes]:
+            for message in messages:
+                if isinstance(message, str):
+                    self._protocol.send_text(message.encode())
+                else:
+                    self._protocol.send_binary(message)
+            # In one piece: a call of the kernel costs more than the copy.
+            return [b"".join(self._protocol.data_to_send())]
+
+        self._send(frames)
 
     def can_take_now(self, size: int) -> bool:
         """Whether a message of `size` bytes is sent without waiting for anybody."""
@@ -108,7 +115,8 @@ class WebSocket:
         by now are dropped.
         """
         text = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
-        watchdog = greenlets.spawn("websocket-close", self._abort_when_stuck)
+        closed = greenlets.Event()
+        greenlets.spawn("websocket-close", self._abort_when_stuck, closed)
         try:
             with contextlib.suppress(ConnectionClosed):  # It is closing already.
                 self._send_frame(self._protocol.send_close, code, text)
@@ -116,14 +124,15 @@ class WebSocket:
                 self._read(_IDLE_SECS)
                 self._frames.clear()
         finally:
-            watchdog.kill(block=False)
+            closed.set()
             self.abort()
 
-    def _abort_when_stuck(self) -> None:
+    def _abort_when_stuck(self, closed: greenlets.Event) -> None:
         delivered = -1
-        while delivered < (delivered := self.delivered_bytes()):
-            greenlets.sleep(CLOSE_TIMEOUT_SECS)
-        self.abort()
+        while not closed.is_set() and delivered < (delivered := self.delivered_bytes()):
+            closed.wait(CLOSE_TIMEOUT_SECS)
+        if not closed.is_set():
+            self.abort()
 
     def abort(self) -> None:
         """Closes the TCP connection now; whoever waits in `receive` or `send` gets ConnectionClosed."""
@@ -184,9 +193,9 @@ class WebSocket:
             self._outlet.pong(replies)
             return
         try:
-            with greenlets.deadline(CLOSE_TIMEOUT_SECS, _TimeIsUp()):
+            with greenlets.Timer(CLOSE_TIMEOUT_SECS, self.abort):
                 self._outlet.hang_up(replies[:-1])
-        except (_TimeIsUp, OSError):
+        except OSError:
             self.abort()
 
     def _next_message(self) -> bytes | str | None:

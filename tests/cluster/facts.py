@@ -3,6 +3,14 @@
 from uuid import UUID
 
 from netstacks.cluster.model import Instance, InstanceState, SessionRecord, SessionState
+from netstacks.registry.memory import MemoryRegistry
+
+
+class SharedRegistry(MemoryRegistry):
+    """A registry in memory that stands for one that several instances share."""
+
+    is_shared = True
+
 
 SESSION = UUID("6f1a2f0e-0000-4000-8000-000000000001")
 

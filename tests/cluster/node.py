@@ -1,11 +1,13 @@
 """One simulated instance: real agent and real decisions, its process and its network are flags."""
 
+import contextlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from netstacks.cluster.model import SessionRecord
+from netstacks.cluster.reconciliation import Fence, Proof, Signs, is_alive, is_forsaken, is_gone, judge_held
 from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Placement, Proxy, Wait, choose_route
 from netstacks.errors import RegistryUnavailable, StoreUnavailable
 from netstacks.instance.agent import Agent
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TTL_SECS = 30.0
 INTERVAL_SECS = 5.0
+DETACH_TTL_SECS = 70.0
 LONG_AGO = -1000.0
 
 
@@ -31,16 +34,19 @@ class Line:
             raise RegistryUnavailable("out of reach")
         return getattr(self._node.world.valkey.data, name)
 
+    def reserved(self) -> "Line":
+        return self
+
     def heartbeat(self, instance_id: str) -> Pulse:
         node = self._node
         try:
-            pulse = self.__getattr__("heartbeat")(instance_id)
+            pulse: Pulse = self.__getattr__("heartbeat")(instance_id)
         except RegistryUnavailable:
             node.missed_at = node.world.now
             raise
         if pulse.state is not None:
             node.heard_at = node.world.now
-        return Pulse(pulse.state, f"run {node.world.valkey.run}")
+        return replace(pulse, server=f"run {node.world.valkey.run}")
 
 
 @dataclass
@@ -72,6 +78,8 @@ class Node:
     """From Valkey."""
     deaf: bool = False
     """To its peers' dials, which time out."""
+    spoke_at: float = LONG_AGO
+    """When PostgreSQL last heard from it."""
     heard_at: float = LONG_AGO
     missed_at: float = LONG_AGO
     """When its last heartbeat arrived, and when one last failed."""
@@ -86,6 +94,7 @@ class Node:
             me, self.registry, self, interval_secs=INTERVAL_SECS, ttl_secs=TTL_SECS, clock=lambda: self.world.now
         )
         self.world.witnesses.add(self.id)
+        self.spoke_at = self.world.now
         self.agent.heartbeat()
 
     @property
@@ -110,13 +119,45 @@ class Node:
     def expire_detached(self) -> None: ...
 
     def round(self) -> None:
-        """What a running instance does all the time: it beats, reaps, records, and holds on to its witness."""
+        """What a running instance does all the time: it beats, reaps, records, reconciles, and holds its witness."""
         self.agent.heartbeat()
         self.agent.reap()
         if self.world.database_up:
             self.world.witnesses.add(self.id)
+            self.spoke_at = self.world.now
             for session, epoch in list(self.held.items()):
                 self.world.record_output(self, session, epoch)
+            self.reconcile()
+
+    def reconcile(self) -> None:
+        """Both ways, and what others have left; the real rules."""
+        for session, epoch in list(self.held.items()):
+            if judge_held(epoch, self.world.rows[session], end_reason=None, end_requested=None) == Fence():
+                self.fence([session])
+            else:
+                self.world.orphaned_since.pop((session, epoch), None)
+        for row in list(self.world.rows.values()):
+            if is_forsaken(row, self.id, held=row.id in self.held or row.id in self.opening):
+                self.world.release(self, row.id, row.epoch)
+            elif row.state != "ended" and row.owner != self.id and self._is_gone(row):
+                self.world.leave_to_its_user(self, row)
+
+    def _is_gone(self, row: SessionRecord) -> bool:
+        if row.owner is None:
+            return True
+        registered, is_blind = None, True
+        with contextlib.suppress(RegistryUnavailable):
+            registered, is_blind = self.registry.instance(row.owner), self.agent.is_blind
+        witness = self.world.witness(row.owner)
+        if is_alive(registered, witness, self.world.now, TTL_SECS):
+            return False
+        outcome = self.world.ask_whether_alive(self, row.owner)
+        if not is_gone(
+            Signs(registered, "blind" if is_blind else "counts", witness, outcome), self.world.now, TTL_SECS
+        ):
+            return False
+        self.world.judge_gone(self, row.owner)
+        return True
 
     def answer(self, caller: "Node", session: UUID, owner: str, epoch: int) -> Outcome:
         """What a peer's dial to this node's address finds."""

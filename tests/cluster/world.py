@@ -12,7 +12,7 @@ from netstacks.cluster.routing import Outcome, Placement, Witness
 from netstacks.errors import StoreUnavailable
 from netstacks.registry.memory import MemoryRegistry
 from tests.cluster.facts import record
-from tests.cluster.node import INTERVAL_SECS, LONG_AGO, TTL_SECS, Client, Node
+from tests.cluster.node import DETACH_TTL_SECS, INTERVAL_SECS, LONG_AGO, TTL_SECS, Client, Node
 
 
 class Valkey:
@@ -45,6 +45,8 @@ class World:
         self.witnesses: set[str] = set()
         self.addresses: dict[str, str] = {}
         self.owners: dict[tuple[UUID, int], str] = {}
+        self.orphaned_since: dict[tuple[UUID, int], float] = {}
+        self.database_since = LONG_AGO
         self.valkey = Valkey(self)
         self.nodes: list[Node] = []
         self.clients: list[Client] = []
@@ -73,7 +75,34 @@ class World:
     def witness(self, node_id: str) -> Witness:
         if not self.database_up:
             return "unknown"
-        return "held" if node_id in self.witnesses else "free"
+        if node_id not in self.witnesses:
+            return "free"
+        node = next(each for each in self.nodes if each.id == node_id)
+        return "silent" if self.now - max(node.spoke_at, self.database_since) > TTL_SECS else "held"
+
+    def ask_whether_alive(self, caller: Node, owner: str) -> Outcome:
+        address = self.addresses[owner]
+        listening = [node for node in self.nodes if node.alive and node.address == address]
+        if not listening:
+            return "refused"
+        if listening[0].frozen or listening[0].deaf or caller.deaf:
+            return "timed_out"
+        return "confirmed" if listening[0].id == owner else "other_id"
+
+    def judge_gone(self, judge: Node, owner: str) -> None:
+        """A living instance is never given up while PostgreSQL hears from it, or while it answers."""
+        node = next(each for each in self.nodes if each.id == owner)
+        if node.alive:
+            assert node.frozen or node.deaf or judge.deaf, "given up although it answers"
+            assert self.now - node.heard_at > TTL_SECS, "given up although its heartbeat is fresh"
+            spoke_for = self.now - max(node.spoke_at, self.database_since)
+            assert owner not in self.witnesses or spoke_for > TTL_SECS, "given up although its witness is held"
+
+    def leave_to_its_user(self, node: Node, row: SessionRecord) -> None:
+        """Ends an orphan whose user has not come back for the detach TTL."""
+        since = self.orphaned_since.setdefault((row.id, row.epoch), self.now)
+        if self.now - since > DETACH_TTL_SECS and self._commit(node, row.id, row.epoch, None) is not None:
+            self.rows[row.id] = replace(self.rows[row.id], state="ended")
 
     def attach(self, client: Client, via: Node, owner_id: str, epoch: int) -> bool:
         """The splice after a confirmed dial; what was confirmed may be gone by now."""
@@ -153,6 +182,8 @@ class World:
             owner.agent.withdraw(session, row.epoch)
 
     def mend(self) -> None:
+        if not self.database_up:
+            self.database_since = self.now
         self.database_up, self.commits_get_lost, self.device_refuses = True, False, False
         self.valkey.up = True
         for node in self.nodes:

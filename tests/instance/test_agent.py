@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 
 from netstacks import greenlets
 from netstacks.cluster.model import Instance, SessionRecord
@@ -16,45 +18,53 @@ from tests.cluster.facts import SESSION, instance, record
 
 TTL_SECS = 30.0
 OTHER_SECRETS = "vault:2 jwt:2"
+# What the agent asks besides heartbeats.
+CALLS = (
+    "register",
+    "set_state",
+    "publish",
+    "remove",
+    "sessions_of",
+    "snapshot",
+    "now",
+    "reap",
+    "record_event",
+)
+METHODS = frozenset((*CALLS, "heartbeat", "deregister"))
 
 
 class Registry(MemoryRegistry):
-    """The registry in memory, with the troubles of one in Valkey."""
+    """The registry in memory, with the troubles of one in Valkey: `failing` are the methods that raise."""
 
     def __init__(self, clock: "Clock") -> None:
         super().__init__(clock)
-        self.away = False
+        self.failing: frozenset[str] = frozenset()
+        self.heartbeats = 0
         self.run = 1
         self._seen_run = 0
 
+    def __getattribute__(self, name: str) -> Any:
+        if name in METHODS and name in self.failing:
+            return _fail
+        return super().__getattribute__(name)
+
+    @property
+    def away(self) -> bool:
+        return self.failing == METHODS
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self.failing = METHODS if away else frozenset()
+
     def heartbeat(self, instance_id: str) -> Pulse:
-        self._reach()
+        self.heartbeats += 1
+        greenlets.sleep(0)
         is_first, self._seen_run = self.run != self._seen_run, self.run
         return replace(super().heartbeat(instance_id), server=f"run {self.run}", is_first=is_first)
 
-    def publish(self, *records: SessionRecord):
-        self._reach()
-        return super().publish(*records)
 
-    def remove(self, session_id: UUID, owner: str, epoch: int) -> bool:
-        self._reach()
-        return super().remove(session_id, owner, epoch)
-
-    def set_state(self, instance_id: str, state) -> bool:
-        self._reach()
-        return super().set_state(instance_id, state)
-
-    def reap(self, ttl_secs: float) -> list[str]:
-        self._reach()
-        return super().reap(ttl_secs)
-
-    def deregister(self, instance_id: str) -> None:
-        self._reach()
-        super().deregister(instance_id)
-
-    def _reach(self) -> None:
-        if self.away:
-            raise RegistryUnavailable("no answer")
+def _fail(*_: Any, **__: Any) -> Any:
+    raise RegistryUnavailable("no answer")
 
 
 class Clock:
@@ -169,7 +179,7 @@ def test_after_an_outage_or_a_failover_everything_is_registered_anew(
         registry.away = False
     else:
         registry.run = 2
-    registry.remove(SESSION, "a", 1)  # a write that a failover lost
+    registry.remove("a", {SESSION: 1})  # a write that a failover lost
     agent.heartbeat()
     assert agent.is_leased
     assert registry.session(SESSION) == record("a")
@@ -258,6 +268,7 @@ def test_the_dead_are_reaped_by_whoever_sees(agent: Agent, registry: Registry, c
     clock.now += TTL_SECS + 1
     agent.heartbeat()
     agent.reap()
+    agent.heartbeat()
     assert registry.instance("b") is None
     newest = registry.events()[0]
     assert (newest.kind, newest.instance_id, newest.details) == ("reaped", "b", {"by": "a"})
@@ -313,12 +324,155 @@ def test_detached_sessions_expire_whatever_the_registry_does(
     assert sessions.expiries == 1
 
 
-def test_a_registry_that_fails_while_reaping_is_no_error(agent: Agent, registry: Registry, clock: Clock) -> None:
+# Troubles that are no absence
+
+
+@pytest.fixture
+def judge(agent: Agent, clock: Clock) -> Agent:
+    """An agent that has been in contact for long enough to judge others."""
     agent.heartbeat()
     clock.now += TTL_SECS + 1
-    registry.away = True
-    agent.reap()
-    assert not agent.is_leased
+    agent.heartbeat()
+    assert not agent.is_blind
+    return agent
+
+
+def replace_session(agent: Agent, sessions: Sessions) -> SessionRecord:
+    """The one session ends and another begins."""
+    another = record("a", session_id=UUID(int=2))
+    sessions.held = [another]
+    agent.withdraw(SESSION, 1)
+    agent.publish(another)
+    return another
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_only_a_heartbeat_that_fails_loses_contact(
+    judge: Agent, registry: Registry, sessions: Sessions, call: str
+) -> None:
+    registry.failing = frozenset({call})
+    replace_session(judge, sessions)
+    judge.reap()
+    judge.drain()
+    judge.heartbeat()
+    assert judge.is_leased
+    assert not judge.is_blind
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_the_registry_did_not_take_is_made_up_for_at_the_next_heartbeat(
+    judge: Agent, registry: Registry, sessions: Sessions, clock: Clock, call: str
+) -> None:
+    registry.register(instance("dead"))
+    clock.now += TTL_SECS + 1
+    judge.heartbeat()
+    registry.failing = frozenset({call})
+    another = replace_session(judge, sessions)
+    judge.reap()
+    judge.drain()
+    registry.failing = frozenset()
+    judge.reap()
+    judge.heartbeat()
+    assert registry.sessions_of("a") == [another]
+    assert registry.session(SESSION) is None
+    assert judge.snapshot.instances["a"].state == "draining"
+    assert list(judge.snapshot.instances) == ["a"]
+    assert kinds(registry) == ["reaped", "joined"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_join_that_fails_half_way_is_tried_again(
+    agent: Agent, registry: Registry, sessions: Sessions, call: str
+) -> None:
+    registry.register(instance("a"))
+    registry.publish(record("a", session_id=UUID(int=9)))  # a stray
+    registry.failing = frozenset({call})
+    agent.heartbeat()
+    registry.failing = frozenset()
+    agent.heartbeat()
+    assert agent.is_leased
+    assert registry.sessions_of("a") == [record("a")]
+    assert sessions.rechecks == 1
+
+
+@pytest.mark.parametrize("call", ["register", "snapshot", "record_event"])
+def test_a_first_join_that_fails_half_way_is_tried_again(agent: Agent, registry: Registry, call: str) -> None:
+    registry.failing = frozenset({call})
+    agent.heartbeat()
+    # Its secrets are compared before it is registered.
+    assert agent.is_leased == (call == "record_event")
+    registry.failing = frozenset()
+    agent.heartbeat()
+    assert agent.is_leased
+    assert registry.session(SESSION) == record("a")
+    assert kinds(registry) == ["joined"]
+
+
+@pytest.mark.parametrize("call", ["register", "publish", "record_event"])
+def test_a_failover_is_told_once_whatever_fails(agent: Agent, registry: Registry, call: str) -> None:
+    agent.heartbeat()
+    registry.run = 2
+    registry.failing = frozenset({call})
+    agent.heartbeat()
+    registry.failing = frozenset()
+    agent.heartbeat()
+    assert kinds(registry) == ["failover", "joined"]
+
+
+def test_very_many_failures_are_one_line_in_the_log(agent: Agent, registry: Registry, sessions: Sessions) -> None:
+    agent.heartbeat()
+    registry.failing = frozenset({"remove"})
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(100):
+            agent.withdraw(SESSION, 1)
+            greenlets.sleep(0)
+        registry.failing = frozenset()
+        agent.withdraw(SESSION, 1)
+        agent.heartbeat()
+    assert [(each["event"], each["call"]) for each in logs] == [
+        ("registry.call_failed", "publish"),
+        ("registry.call_succeeded", "publish"),
+    ]
+
+
+def test_a_registry_whose_publications_hang_has_its_heartbeats_on_time(
+    judge: Agent, registry: Registry, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = greenlets.Event()
+    monkeypatch.setattr(registry, "publish", lambda *records: [answered.wait(), "published"][1:])
+    waiting = greenlets.spawn("publish", judge.publish, record("a"))
+    for _ in range(3):
+        judge.beat_anew()
+    assert not waiting.ready()
+    assert judge.is_leased
+    answered.set()
+    waiting.join(5)
+    assert waiting.successful()
+
+
+@pytest.mark.parametrize("by_secs", [3600.0, -3600.0])
+def test_a_clock_that_was_set_is_noticed_though_no_snapshot_comes(sessions: Sessions, by_secs: float) -> None:
+    ours, clock = Clock(), Clock()
+    registry = Registry(clock)
+    agent = Agent(instance("a"), registry, sessions, interval_secs=5.0, ttl_secs=TTL_SECS, clock=ours)
+    agent.heartbeat()
+    for each in (ours, clock):
+        each.now += TTL_SECS + 1
+    agent.heartbeat()
+    assert not agent.is_blind
+    registry.failing = frozenset({"snapshot"})
+    clock.now += by_secs
+    agent.beat_anew()
+    assert agent.is_blind
+
+
+def test_many_who_want_a_new_heartbeat_at_once_share_it(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    before = registry.heartbeats
+    beating = [greenlets.spawn("one of many", agent.beat_anew) for _ in range(50)]
+    greenlets.joinall(beating, timeout=5)
+    assert all(each.successful() for each in beating)
+    assert registry.heartbeats - before <= 2
 
 
 # Secrets
@@ -411,6 +565,18 @@ def test_an_instance_that_left_is_forgotten_with_all_it_had(agent: Agent, regist
     assert registry.instance("a") is None
     assert registry.session(SESSION) is None
     assert kinds(registry) == ["left", "joined"]
+
+
+def test_an_instance_that_left_does_not_come_back_by_a_late_heartbeat(agent: Agent, registry: Registry) -> None:
+    agent.heartbeat()
+    late = greenlets.spawn("late", agent.beat_anew)
+    greenlets.sleep(0)
+    agent.leave()
+    late.join(5)
+    agent.beat_anew()
+    assert registry.instance("a") is None
+    assert not agent.is_leased
+    assert agent.is_blind
 
 
 def test_leaving_without_the_registry_is_no_error(agent: Agent, registry: Registry) -> None:

@@ -1,17 +1,25 @@
-"""Two agents on a real Valkey that dies, comes back, and forgets."""
+"""Agents on a real Valkey that dies, comes back, and forgets, or that is asked very much at once."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
 
 import pytest
+import structlog
 
+from netstacks import greenlets
+from netstacks.cluster.model import SessionRecord
 from netstacks.instance.agent import Agent
-from netstacks.registry.connection import connect
+from netstacks.registry.connection import MAX_CONNECTIONS, QUEUE_SECS, connect
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.cluster.facts import SESSION, instance, record
 from tests.instance.test_agent import Sessions
+from tests.patched import patched
 from tests.valkey import Valkey
 
 TTL_SECS = 30.0
+MANY = 2000
 
 
 @pytest.fixture
@@ -60,3 +68,97 @@ def test_a_drained_cluster_leaves_only_its_history(valkey: Valkey) -> None:
         agent.drain()
         agent.leave()
     assert sorted(connect(valkey.url).keys("*")) == ["netstacks:events", "netstacks:server"]
+
+
+@contextmanager
+def a_valkey() -> Iterator[Valkey]:
+    server = Valkey().start()
+    try:
+        yield server
+    finally:
+        server.destroy()
+
+
+def many_records() -> list[SessionRecord]:
+    return [record("a", session_id=UUID(int=number)) for number in range(1, MANY + 1)]
+
+
+@patched
+def test_very_many_sessions_that_begin_and_end_at_once_are_all_told_and_contact_is_kept() -> None:
+    with a_valkey() as valkey, structlog.testing.capture_logs() as logs:
+        sessions = Sessions()
+        agent = make_agent("a", valkey, sessions)
+        agent.heartbeat()
+        others = ValkeyRegistry(connect(valkey.url))
+
+        sessions.held = many_records()
+        publishing = [greenlets.spawn("publish", agent.publish, each) for each in sessions.held]
+        greenlets.sleep(0)
+        agent.beat_anew()
+        greenlets.joinall(publishing, timeout=30)
+        assert {each.id for each in others.sessions_of("a")} == {each.id for each in sessions.held}
+
+        ended, sessions.held = sessions.held, []
+        for each in ended:
+            greenlets.spawn("session-forget", agent.withdraw, each.id, each.epoch)
+        for _ in range(10):
+            agent.beat_anew()
+            assert agent.is_leased
+            greenlets.sleep(0.01)
+        agent.heartbeat()
+        assert others.sessions_of("a") == []
+        assert others.snapshot().instances["a"].sessions == 0
+        assert not connect(valkey.url).keys("netstacks:session:*")
+    assert [each["event"] for each in logs] == ["instance.joined"]
+
+
+@patched
+def test_connections_that_are_all_in_use_neither_lose_contact_nor_delay_a_heartbeat() -> None:
+    with a_valkey() as valkey, structlog.testing.capture_logs() as logs:
+        client = connect(valkey.url)
+        sessions = Sessions(record("a"))
+        agent = Agent(instance("a"), ValkeyRegistry(client), sessions, interval_secs=5.0, ttl_secs=TTL_SECS)
+        held = [client.connection_pool.get_connection() for _ in range(MAX_CONNECTIONS)]
+        for work in (agent.heartbeat, agent.reap, lambda: agent.publish(record("a", 2)), agent.drain, agent.heartbeat):
+            began_at = time.monotonic()
+            work()
+            assert time.monotonic() - began_at < QUEUE_SECS
+            assert agent.is_leased
+        assert len(held) == MAX_CONNECTIONS
+        assert [each["event"] for each in logs] == ["instance.joined"]
+        assert ValkeyRegistry(connect(valkey.url)).session(SESSION) == record("a", 2)
+
+
+@patched
+def test_many_who_want_a_new_heartbeat_at_once_cost_the_server_two() -> None:
+    with a_valkey() as valkey:
+        agent = make_agent("a", valkey, Sessions())
+        agent.heartbeat()
+        server = connect(valkey.url)
+        server.config_resetstat()
+        beating = [greenlets.spawn("one of many", agent.beat_anew) for _ in range(50)]
+        greenlets.joinall(beating, timeout=10)
+        assert all(each.successful() for each in beating)
+        # A heartbeat and a snapshot each.
+        assert server.info("commandstats")["cmdstat_evalsha"]["calls"] <= 4
+
+
+@patched
+def test_what_a_frozen_server_did_not_take_is_there_after_the_first_heartbeat_without_trouble() -> None:
+    with a_valkey() as valkey:
+        sessions = Sessions(*many_records())
+        agent = make_agent("a", valkey, sessions)
+        agent.heartbeat()
+        valkey.freeze()
+        ended, sessions.held = sessions.held[:1000], sessions.held[1000:]
+        for each in ended:
+            agent.withdraw(each.id, each.epoch)
+        began_at = time.monotonic()
+        agent.publish(sessions.held[0])
+        assert time.monotonic() - began_at < 2.0
+        assert agent.is_leased
+        valkey.thaw()
+        agent.heartbeat()
+        assert agent.is_leased
+        found = ValkeyRegistry(connect(valkey.url)).sessions_of("a")
+        assert {each.id for each in found} == {each.id for each in sessions.held}

@@ -12,22 +12,22 @@ import pytest
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome, Witness
-from netstacks.errors import ComeAgain, DeviceUnreachable, SessionGone
+from netstacks.errors import ComeAgain, DeviceUnreachable, PeerFailed, SessionGone
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
+from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import Lookup
-from netstacks.instance.openings import Opening, Openings
+from netstacks.instance.openings import Opening
 from netstacks.peer.client import NoAnswer, Upgrade, Upstream
 from netstacks.peer.token import Visitor
-from netstacks.registry.memory import MemoryRegistry
 from netstacks.store import sessions
 from netstacks.store.audit import Actor
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub
-from tests.cluster.facts import instance
+from tests.cluster.facts import SharedRegistry, instance
 from tests.rows import make_session
 
 TTL_SECS = 30.0
@@ -49,8 +49,9 @@ class World:
         self.dialled: list[Peer] = []
         self.witness: Witness = "unknown"
         self.unstored: set[UUID] = set()
+        self.restore: Callable[[], bool] = lambda: False
         self.device: Callable[[], Any] = lambda: SimpleNamespace(is_live=True)
-        self.registry = MemoryRegistry(lambda: self.now)
+        self.registry = SharedRegistry(lambda: self.now)
         self.outbox = Outbox(database)
         self.hub = Hub(self.outbox, detach_ttl_secs=60)
         self.token = uuid.uuid4()
@@ -68,20 +69,23 @@ class World:
 
     def _broker(self) -> Broker:
         anything: Any = self
-        openings: Openings = {}
-        common: dict[str, Any] = {"agent": self.agent, "openings": openings}
+        recorder: Any = SimpleNamespace(has_unstored=self.unstored.__contains__)
+        holdings = self.holdings = Holdings(self.hub, recorder)
+        common: dict[str, Any] = {"agent": self.agent}
         opener: Any = SimpleNamespace(reopen=lambda row, token, actor: self.device())
         stores: dict[str, Any] = {"registry": self.registry, "database": self.database}
-        spool: Any = SimpleNamespace(restore=lambda database, session_id: False)
+        spool: Any = SimpleNamespace(restore=lambda database, session_id: self.restore())
         asked: dict[str, Any] = {"witness": SimpleNamespace(of=lambda instance_id: self.witness), "peers": anything}
         return Broker(
             **common,
             **asked,
             ttl_secs=TTL_SECS,
-            lookup=Lookup(**common, **stores, **asked, hub=self.hub),
-            claims=Claims(**common, **stores, opener=opener, outbox=self.outbox, spool=spool),
-            hub=self.hub,
-            recorder=SimpleNamespace(has_unstored=self.unstored.__contains__),  # type: ignore[arg-type]
+            lookup=Lookup(**common, **stores, **asked, holdings=holdings),
+            claims=Claims(
+                **common, **stores, openings=holdings.openings, opener=opener, outbox=self.outbox, spool=spool
+            ),
+            holdings=holdings,
+            recorder=recorder,
         )
 
     def upgrade(self, peer: Peer, path: str, claims: Any, upgrade: Upgrade) -> Upstream | NoAnswer:
@@ -274,6 +278,56 @@ def test_a_silent_owners_session_is_not_ended_behind_its_back(world: World) -> N
     with pytest.raises(ComeAgain):
         world.broker.end(world.session_id, "ended by ana")
     assert world.row().state == "active"
+
+
+def test_an_owner_that_answers_with_an_error_has_ended_nothing(world: World) -> None:
+    def refuse() -> NoAnswer:
+        raise PeerFailed("instance a answered 503: no room here")
+
+    world.answers = [refuse]
+    with pytest.raises(PeerFailed, match="no room here"):
+        world.broker.end(world.session_id, "ended by ana")
+    assert world.row().state == "active"
+
+
+def test_an_owner_that_declines_lives_however_stale_its_heartbeat(world: World) -> None:
+    world.now += TTL_SECS + 1
+    world.agent.heartbeat()
+    world.answers = [NoAnswer("declined")]
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert world.row().epoch == 1
+
+
+def test_a_session_whose_end_is_requested_is_not_resumed(world: World) -> None:
+    with world.database.transaction() as tx:
+        sessions.end_all_of(tx, world.row().user_id, "access was withdrawn")
+    with pytest.raises(SessionGone, match="access was withdrawn"):
+        world.resume()
+
+
+def test_a_session_that_ends_while_it_is_looked_up_is_no_failure(world: World) -> None:
+    """It was here when the look-up began, and its row says at the next look what became of it."""
+    world.takes("me")
+    held = iter([2, None])
+    world.holdings.held_epoch = lambda session_id: next(held, None)  # type: ignore[method-assign]
+    opening = world.resume()
+    assert opening.wait().is_live
+    assert world.row().epoch == 3
+
+
+def test_two_claims_in_one_process_are_one_while_the_spool_is_being_restored(world: World) -> None:
+    restored = greenlets.Event()
+    world.restore = lambda: restored.wait() and False
+    world.answers, world.witness = [NoAnswer("refused")] * 2, "free"
+    both = [greenlets.spawn("claim", world.resume) for _ in range(2)]
+    greenlets.sleep(0.2)
+    restored.set()
+    greenlets.joinall(both, timeout=10)
+    first, second = (each.value for each in both)
+    assert first is second
+    assert first.wait().is_live
+    assert world.row().epoch == 2
 
 
 def test_only_a_row_of_ours_is_given_up_and_not_before_all_is_stored(world: World) -> None:

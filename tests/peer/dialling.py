@@ -1,4 +1,4 @@
-"""Dials once, in a patched process as a worker's is: `python -m tests.peer.dialling ADDRESS OWNER PATH SECRET`."""
+"""Dials once, in a patched process as a worker's is: `-m tests.peer.dialling dial|call ADDRESS OWNER PATH SECRET`."""
 # ruff: noqa: E402 - what is imported before the patch would keep sockets that block.
 
 from gevent import monkey
@@ -8,9 +8,19 @@ monkey.patch_all()
 import sys
 
 from netstacks.cluster.model import Peer
+from netstacks.errors import PeerFailed
 from netstacks.peer.client import NoAnswer, PeerClient, Upgrade
 from netstacks.peer.token import PeerTokens
 
-address, owner, path, secret = sys.argv[1:]
-answer = PeerClient(PeerTokens(secret)).upgrade(Peer(owner, address), path, {"epoch": 3}, Upgrade("a key", "cols=80"))
-print(answer.outcome if isinstance(answer, NoAnswer) else answer.answer.decode())
+what, address, owner, path, secret = sys.argv[1:]
+client, peer = PeerClient(PeerTokens(secret)), Peer(owner, address)
+if what == "dial":
+    answer = client.upgrade(peer, path, {"epoch": 3}, Upgrade("a key", "cols=80"))
+    print(answer.outcome if isinstance(answer, NoAnswer) else answer.answer.decode())
+else:
+    try:
+        reply = client.call(peer, path, epoch=3)
+    except PeerFailed as error:
+        print("PeerFailed", error)
+    else:
+        print("NoAnswer", reply.outcome) if isinstance(reply, NoAnswer) else print("Reply", reply.body)

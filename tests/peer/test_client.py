@@ -15,7 +15,16 @@ OWNER, PATH, SECRET = "ctrl-owner", "/peer/sessions/1/terminal", "a secret of th
 
 
 def dialled(address: str) -> str:
-    command = [sys.executable, "-m", "tests.peer.dialling", address, OWNER, PATH, SECRET]
+    return _run("dial", address)
+
+
+def called(address: str) -> str:
+    """What came of a request."""
+    return _run("call", address)
+
+
+def _run(what: str, address: str) -> str:
+    command = [sys.executable, "-m", "tests.peer.dialling", what, address, OWNER, PATH, SECRET]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()[-1]
 
 
@@ -56,7 +65,8 @@ def answer(status: str, instance: str = OWNER) -> bytes:
 
 @pytest.mark.parametrize(("said", "outcome"), [
     (answer("409 CONFLICT"), "denied"),
-    (answer("503 SERVICE UNAVAILABLE"), "timed_out"),
+    (answer("503 SERVICE UNAVAILABLE"), "declined"),
+    (answer("403 FORBIDDEN"), "declined"),
     (answer("101 Switching Protocols", "ctrl-other"), "other_id"),
     (answer("409 CONFLICT", "ctrl-other"), "other_id"),
     (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "other_id"),
@@ -68,6 +78,20 @@ def answer(status: str, instance: str = OWNER) -> bytes:
 def test_what_is_no_acceptance_by_the_owner_is_told_apart(said: bytes | None, outcome: str) -> None:
     with Listener(said) as listener:
         assert dialled(listener.address) == outcome
+
+
+@pytest.mark.parametrize("status", ["403 FORBIDDEN", "404 NOT FOUND", "500 ERROR", "502 BAD", "503 UNAVAILABLE"])
+def test_an_error_of_a_peer_is_never_taken_for_an_answer(status: str) -> None:
+    body = b'{"error": "no room here"}'
+    said = answer(status).replace(b"\r\n\r\n", f"\r\nContent-Length: {len(body)}\r\n\r\n".encode()) + body
+    with Listener(said) as listener:
+        assert called(listener.address) == f"PeerFailed instance {OWNER} answered {status[:3]}: no room here"
+
+
+@pytest.mark.parametrize(("status", "result"), [("204 NO CONTENT", "Reply None"), ("409 CONFLICT", "NoAnswer denied")])
+def test_what_a_peer_has_done_or_does_not_hold_is_told_apart(status: str, result: str) -> None:
+    with Listener(answer(status)) as listener:
+        assert called(listener.address) == result
 
 
 def test_a_port_where_nobody_listens_refuses() -> None:

@@ -65,6 +65,19 @@ def test_heartbeats_name_the_same_server_while_it_runs(joined: Registry) -> None
     assert joined.heartbeat("a").server == joined.heartbeat("b").server == joined.heartbeat("nobody").server
 
 
+def test_a_heartbeat_tells_the_registrys_time(joined: Registry) -> None:
+    for name in ("a", "nobody"):
+        before = joined.now()
+        assert before <= joined.heartbeat(name).at <= joined.now()
+
+
+def test_what_one_user_has_reserved_is_the_same_registry(registry: Registry) -> None:
+    reserved = registry.reserved()
+    reserved.register(instance("a"))
+    registry.publish(record("a"))
+    assert reserved.session(SESSION) == record("a")
+
+
 def test_a_state_set_by_another_is_told_at_the_next_heartbeat(joined: Registry) -> None:
     assert joined.set_state("a", "draining")
     assert joined.heartbeat("a").state == "draining"
@@ -168,20 +181,36 @@ def test_publishing_nothing_is_harmless(registry: Registry) -> None:
 
 def test_a_removed_session_is_gone(joined: Registry) -> None:
     joined.publish(record("a", 2))
-    assert joined.remove(SESSION, "a", 2)
+    assert joined.remove("a", {SESSION: 2}) == 1
     assert joined.session(SESSION) is None
     assert joined.snapshot().instances["a"].sessions == 0
 
 
 def test_a_former_owner_removes_nothing(joined: Registry) -> None:
     joined.publish(record("b", 3))
-    assert not joined.remove(SESSION, "a", 2)
-    assert not joined.remove(SESSION, "b", 2)
+    assert joined.remove("a", {SESSION: 2}) == 0
+    assert joined.remove("b", {SESSION: 2}) == 0
     assert joined.session(SESSION) == record("b", 3)
 
 
 def test_removing_an_unknown_session_is_harmless(joined: Registry) -> None:
-    assert not joined.remove(SESSION, "a", 1)
+    assert joined.remove("a", {SESSION: 1}) == 0
+    assert joined.remove("a", {}) == 0
+    assert joined.remove("nobody", {SESSION: 1}) == 0
+
+
+def test_many_sessions_are_removed_in_one_call_each_by_its_own_epoch(joined: Registry) -> None:
+    mine = [record("a", 2, session_id=uuid4()) for _ in range(1600)]
+    joined.publish(*mine)
+    claimed, ahead = mine[700].id, mine[1300].id
+    joined.publish(record("b", 3, session_id=claimed), record("a", 3, session_id=ahead))
+    epochs = {each.id: 2 for each in mine} | {uuid4(): 2, mine[0].id: 9}
+    assert joined.remove("a", epochs) == 1598
+    assert joined.sessions_of("a") == [record("a", 3, session_id=ahead)]
+    assert joined.session(claimed) == record("b", 3, session_id=claimed)
+    instances = joined.snapshot().instances
+    assert (instances["a"].sessions, instances["b"].sessions) == (1, 1)
+    assert joined.remove("a", epochs) == 0
 
 
 def test_the_summary_counts_the_sessions_of_all(joined: Registry) -> None:

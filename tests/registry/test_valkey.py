@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import MaxConnectionsError
 
-from netstacks.errors import RegistryUnavailable
+from netstacks.errors import RegistryBusy, RegistryUnavailable
 from netstacks.registry import keys
 from netstacks.registry.base import Pulse
-from netstacks.registry.connection import CONNECT_SECS, QUEUE_SECS, REPLY_SECS, connect
+from netstacks.registry.connection import CONNECT_SECS, MAX_CONNECTIONS, QUEUE_SECS, REPLY_SECS, connect
+from netstacks.registry.patience import HUNG_SECS, Patience
 from netstacks.registry.sentinel import DISCOVERY_SECS
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.cluster.facts import SESSION, instance, record
@@ -62,9 +64,13 @@ def test_no_request_waits_for_a_frozen_server_for_longer_than_two_seconds(valkey
         registry.now()
     valkey.freeze()
     started_at = time.monotonic()
-    for ask in (registry.now, registry.snapshot, lambda: registry.heartbeat("a"), lambda: registry.session(SESSION)):
+    for ask in (registry.now, registry.snapshot, lambda: registry.session(SESSION)):
         unavailable_within(LIMIT_SECS, ask)
     assert registry.status().connection == "disconnected"
+    assert time.monotonic() - started_at < LIMIT_SECS
+    started_at = time.monotonic()
+    for _ in range(3):
+        unavailable_within(LIMIT_SECS, lambda: registry.heartbeat("a"))
     assert time.monotonic() - started_at < LIMIT_SECS
     valkey.thaw()
     until(lambda: registry.status().connection == "connected", "the thawed server")
@@ -72,6 +78,46 @@ def test_no_request_waits_for_a_frozen_server_for_longer_than_two_seconds(valkey
 
 def test_the_waits_of_one_call_sum_up_to_less_than_two_seconds() -> None:
     assert QUEUE_SECS + DISCOVERY_SECS + CONNECT_SECS + REPLY_SECS < LIMIT_SECS
+
+
+def test_a_heartbeat_is_not_refused_because_another_question_hung(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    valkey.freeze()
+    unavailable_within(LIMIT_SECS, registry.now)
+    valkey.thaw()
+    assert registry.heartbeat("a").state == "active"
+
+
+def test_connections_that_are_all_in_use_are_told_apart_from_a_server_that_is_away(valkey: Valkey) -> None:
+    client = connect(valkey.url)
+    registry, pool = ValkeyRegistry(client), client.connection_pool
+    used = [pool.get_connection() for _ in range(MAX_CONNECTIONS)]
+    for ask in (registry.now, lambda: registry.heartbeat("a"), lambda: registry.publish(record("a"))):
+        with pytest.raises(RegistryBusy, match="every connection to Valkey is in use"):
+            ask()
+    assert registry.status().connection == "connected"
+    reserved = registry.reserved()
+    asked_at = time.monotonic()
+    reserved.register(instance("a"))
+    assert reserved.heartbeat("a").state == "active"
+    assert reserved.snapshot().instances.keys() == {"a"}
+    assert time.monotonic() - asked_at < QUEUE_SECS
+    pool.release(used.pop())
+    # Nothing hung, so nothing rests.
+    assert registry.heartbeat("a").state == "active"
+    assert registry.now()
+
+
+def test_a_busy_pool_begins_no_rest_however_long_it_was_waited_for() -> None:
+    def wait_in_vain() -> None:
+        with patience.ask():
+            time.sleep(HUNG_SECS + 0.05)
+            raise MaxConnectionsError("every connection to Valkey is in use")
+
+    patience = Patience()
+    with pytest.raises(RegistryBusy):
+        wait_in_vain()
+    with patience.ask():
+        pass
 
 
 def test_a_refused_connection_is_tried_again_at_once(valkey: Valkey, registry: ValkeyRegistry) -> None:
@@ -98,7 +144,7 @@ def test_a_restart_shows_as_another_server_and_keeps_what_was_acknowledged(
     valkey.kill()
     valkey.start()
     after = registry.heartbeat("a")
-    assert after == Pulse("active", after.server, is_first=True)
+    assert after == Pulse("active", after.server, after.at, is_first=True)
     assert not registry.heartbeat("a").is_first
     assert after.server != before.server
     assert registry.session(SESSION) == record("a")

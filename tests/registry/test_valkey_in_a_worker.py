@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import pytest
 
 from netstacks import greenlets
-from netstacks.errors import RegistryUnavailable
+from netstacks.errors import RegistryBusy, RegistryUnavailable
 from netstacks.registry import addresses
-from netstacks.registry.connection import MAX_CONNECTIONS, connect
+from netstacks.registry.connection import MAX_CONNECTIONS, QUEUE_SECS, connect
 from netstacks.registry.sentinel import Sentinels
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import SESSION, instance, record
@@ -84,6 +84,33 @@ def test_of_a_crowd_nobody_waits_for_long_when_everything_hangs(mode: str) -> No
             greenlets.sleep(1.5)
     assert len(waits) == 6 * MAX_CONNECTIONS
     assert max(waits) < LIMIT_SECS
+
+
+@pytest.mark.parametrize("mode", ["plain", "sentinel"])
+@patched
+def test_a_crowd_that_uses_up_the_connections_delays_no_heartbeat(mode: str) -> None:
+    def ask() -> None:
+        try:
+            registry.session(SESSION)
+        except RegistryBusy:
+            turned_away.append(True)
+
+    turned_away: list[bool] = []
+    with a_registry(mode) as (registry, _, _):
+        reserved = registry.reserved()
+        reserved.register(instance("a"))
+        held = [registry._client.connection_pool.get_connection() for _ in range(MAX_CONNECTIONS)]
+        crowd = [greenlets.spawn("one of many", ask) for _ in range(100)]
+        greenlets.sleep(0)
+        beaten_at = time.monotonic()
+        assert reserved.heartbeat("a").state == "active"
+        assert time.monotonic() - beaten_at < QUEUE_SECS / 2
+        assert registry.status().connection == "connected"
+        greenlets.joinall(crowd)
+        assert len(turned_away) == 100
+        for connection in held:
+            registry._client.connection_pool.release(connection)
+        assert registry.session(SESSION) is None
 
 
 @patched

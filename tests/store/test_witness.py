@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
+from netstacks.store import witness as module
 from netstacks.store.pool import Database
-from netstacks.store.witness import Witness
+from netstacks.store.witness import Witness, end_connections
 from tests.controller import until
 from tests.postgres import Postgres
 
@@ -36,10 +39,10 @@ def url(server: Postgres) -> str:
     return server.create_database()
 
 
-def witness(url: str, instance_id: str) -> tuple[Witness, Database]:
+def witness(url: str, instance_id: str, *, silent_after_secs: float = 30.0) -> tuple[Witness, Database]:
     database = Database(url)
     database.open()
-    return Witness(url, database, instance_id), database
+    return Witness(url, database, instance_id, silent_after_secs), database
 
 
 def test_a_killed_process_frees_its_lock_and_a_living_one_holds_it(url: str) -> None:
@@ -80,4 +83,53 @@ def test_without_the_database_nothing_is_known_and_after_a_restart_the_lock_is_t
     assert me.of("ctrl-other") == "unknown"
     me.look_after()
     until(lambda: me.of("ctrl-other") == "free", "knowledge")
+    database.close()
+
+
+def test_a_lock_that_an_old_connection_still_has_is_taken_from_it_and_told_meanwhile(url: str) -> None:
+    """As after the network lost the connection and only this side noticed."""
+    me, database = witness(url, "ctrl-me")
+    with psycopg.connect(url, autocommit=True) as old:
+        old.execute("SELECT pg_advisory_lock(%s)", (module._key("ctrl-me"),))
+        me.look_after()
+        assert not me.is_held
+        assert me.of("ctrl-other") == "unknown"
+        until(lambda: me.look_after() or me.is_held, "the lock")
+        assert me.of("ctrl-other") == "free"
+        with pytest.raises(psycopg.OperationalError):
+            old.execute("SELECT 1")
+    database.close()
+
+
+def test_a_frozen_process_is_silent_and_one_that_speaks_is_not(url: str) -> None:
+    me, database = witness(url, "ctrl-me", silent_after_secs=1.0)
+    other, _ = witness(url, "ctrl-other")
+    me.look_after()
+    other.look_after()
+    assert me.of("ctrl-other") == "held"
+    until(lambda: me.look_after() or me.of("ctrl-other") == "silent", "the silence")
+    other.look_after()
+    assert me.of("ctrl-other") == "held"
+    database.close()
+
+
+def test_after_our_own_lock_was_lost_nobodys_silence_counts(url: str) -> None:
+    """The server may have stood still, and have heard from nobody."""
+    other, _ = witness(url, "ctrl-other")
+    other.look_after()
+    time.sleep(0.6)
+    me, database = witness(url, "ctrl-me", silent_after_secs=0.5)
+    me.look_after()
+    assert me.of("ctrl-other") == "held"
+    database.close()
+
+
+def test_the_connections_of_a_dead_instance_are_ended_and_no_others(url: str) -> None:
+    dead, alive = (psycopg.connect(url, autocommit=True, application_name=name) for name in ("ctrl-1", "ctrl-2"))
+    _, database = witness(url, "ctrl-me")
+    with database.transaction() as tx:
+        assert end_connections(tx, "ctrl-1") == 1
+    alive.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError):
+        dead.execute("SELECT 1")
     database.close()

@@ -4,6 +4,8 @@ import json
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netstacks.errors import InvalidInput
 from netstacks.terminal import frames
@@ -70,3 +72,13 @@ def test_the_frames_a_server_sends_are_those_of_the_contract() -> None:
 )
 def test_a_character_is_never_split(payload: bytes, whole: int) -> None:
     assert frames.utf8_cut(payload) == whole
+
+
+@given(st.text(min_size=0, max_size=4).map(lambda text: text.encode() * 9000))
+def test_much_data_comes_in_small_frames_cut_between_characters(payload: bytes) -> None:
+    cut = frames.data_frames(payload)
+    assert b"".join(frame[1:] for frame in cut) == payload
+    assert {frame[0] for frame in cut} == {frames.FrameType.DATA}
+    for frame in cut:
+        assert len(frame) <= frames.FRAME_BYTES + 1
+        frame[1:].decode()

@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from netstacks import greenlets
+from netstacks.errors import ComeAgain
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.terminal import hub as module
@@ -33,9 +34,9 @@ def hub(gone: list[str]) -> Hub:
     return hub
 
 
-def add(hub: Hub, name: str, *, attached: bool, silent_secs: float) -> Session:
+def add(hub: Hub, name: str, *, attached: bool, silent_secs: float, recorder: Recorder | None = None) -> Session:
     """A session whose device printed last `silent_secs` ago."""
-    recorder = Recorder(Database("postgresql://nobody@127.0.0.1:1/x"))
+    recorder = recorder or Recorder(Database("postgresql://nobody@127.0.0.1:1/x"))
     session_id, user_id = uuid.uuid4(), uuid.uuid4()
     recording = Recording(recorder, session_id, 1, on_room=lambda: None, on_fenced=lambda: None)
     recording.printed_at = time.monotonic() - silent_secs
@@ -104,3 +105,11 @@ def test_a_device_that_never_stops_printing_is_handed_over_in_the_end(hub: Hub, 
         busy.recording.printed_at = time.monotonic()
         greenlets.sleep(0.01)
     assert gone == ["busy"]
+
+
+def test_a_session_that_comes_after_a_drain_has_begun_is_refused(hub: Hub) -> None:
+    """The drain may have looked for the last time: it would be neither handed over nor stored."""
+    hub.hand_over_all("the controller is restarting", PATIENCE_SECS)
+    with pytest.raises(ComeAgain, match="restarting"):
+        add(hub, "late", attached=False, silent_secs=0)
+    assert len(hub) == 0

@@ -79,9 +79,12 @@ class Device:
         self.typed += data
         return len(data)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, goes_on: Callable[[], bool] = lambda: True) -> int:
         self._takes.wait()
+        if not goes_on():
+            return 0
         self.typed += data
+        return len(data)
 
     def resize(self, cols: int, rows: int) -> None:
         self.size = (cols, rows)
@@ -108,9 +111,9 @@ class Client:
     def reads_on(self) -> None:
         self._reads.set()
 
-    def send(self, data: bytes) -> None:
+    def send(self, *messages: bytes) -> None:
         self._reads.wait()
-        self.frames.append(data)
+        self.frames.extend(messages)
 
     def ping(self, payload: bytes) -> None:
         self.pings.append(int.from_bytes(payload, "big"))
@@ -144,6 +147,9 @@ class Recording:
     stored_offset: int = 0
     acked_offset: int = 0
     waiting_bytes: int = 0
+    owned_at: float = 0.0
+    store_is_away: bool = False
+    rechecks: int = 0
     notes: list[str] = field(default_factory=list)
     typed: bytes = b""
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -159,6 +165,9 @@ class Recording:
     def resize(self, cols: int, rows: int) -> None:
         self.sizes.append((cols, rows))
 
+    def recheck(self) -> None:
+        self.rechecks += 1
+
     def note(self, text: str) -> None:
         self.notes.append(text)
 
@@ -170,6 +179,7 @@ class Room:
         self.device = Device()
         self.recording = Recording()
         self.gone: list[str] = []
+        self.stood_still_at = -1.0
         facts = SessionFacts(
             id=uuid.uuid4(),
             epoch=1,
@@ -192,6 +202,7 @@ class Room:
             size=(80, 24),
             read_stored=lambda _, offset, limit: self.recording.sent[offset : offset + limit],
             hooks=hooks,
+            stood_still_at=lambda: self.stood_still_at,
         )
         self.session.start()
 
@@ -253,6 +264,76 @@ def test_a_paste_that_the_device_takes_slowly_holds_up_no_reader(room: Room) -> 
     assert room.device.typed == b""
     room.device.takes_on()
     until(lambda: room.device.typed == b"x" * 500_000)
+
+
+def test_after_standing_still_keys_wait_until_the_session_is_known_to_be_still_here(room: Room) -> None:
+    _, attachment = room.attach()
+    room.stood_still_at = 100.0
+    for key in (b"r", b"m"):
+        room.session.input(attachment, key)
+    settle()
+    assert (room.device.typed, room.recording.rechecks) == (b"", 1)
+    room.recording.owned_at = 99.0
+    room.session.ownership_confirmed()
+    settle()
+    assert room.device.typed == b""
+    room.recording.owned_at = 101.0
+    room.session.ownership_confirmed()
+    until(lambda: room.device.typed == b"rm")
+    room.session.input(attachment, b"\r")
+    until(lambda: room.device.typed == b"rm\r")
+
+
+def test_what_waited_in_a_session_that_was_claimed_meanwhile_is_never_typed(room: Room) -> None:
+    _, attachment = room.attach()
+    room.stood_still_at = 100.0
+    room.session.input(attachment, b"reload\r")
+    room.session.fence()
+    room.recording.owned_at = 101.0
+    room.session.ownership_confirmed()
+    settle()
+    assert room.device.typed == b""
+
+
+def test_a_paste_under_way_stops_where_the_instance_stood_still(room: Room) -> None:
+    _, attachment = room.attach()
+    room.device.takes_nothing()
+    room.session.input(attachment, b"x" * 50_000)
+    settle()
+    room.stood_still_at = 100.0
+    room.device.takes_on()
+    settle()
+    assert room.device.typed == b""
+    room.recording.owned_at = 101.0
+    room.session.ownership_confirmed()
+    until(lambda: room.device.typed == b"x" * 50_000)
+
+
+def test_a_superseded_terminal_neither_resizes_the_device_nor_acknowledges(room: Room) -> None:
+    _, former = room.attach()
+    room.attach()
+    room.session.acknowledged(former, 5)
+    room.session.resize(former, 10, 10)
+    assert (room.recording.acked_offset, room.session.cols, room.device.size) == (0, 80, (0, 0))
+
+
+def test_an_acknowledged_offset_never_moves_back(room: Room) -> None:
+    _, control = room.attach()
+    room.session.acknowledged(control, 5)
+    room.session.acknowledged(control, 3)
+    assert room.recording.acked_offset == 5
+
+
+def test_any_error_on_the_data_path_ends_the_session(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_data: bytes) -> None:
+        raise ZeroDivisionError
+
+    client, _ = room.attach()
+    monkeypatch.setattr(room.recording, "output", fail)
+    room.device.says(b"R1#")
+    until(lambda: client.closed)
+    assert room.session.state is State.ENDED
+    assert "unexpected error" in room.session.end_reason
 
 
 def test_a_client_resumes_at_the_exact_byte(room: Room) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from netstacks import greenlets
-from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable
+from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable, OpeningAbandoned
 from netstacks.terminal import ssh
 from netstacks.terminal.hostkeys import HostKey
 from netstacks.terminal.shell import Shell
@@ -298,6 +298,13 @@ def test_closing_wakes_whoever_reads_and_frees_the_descriptor(key: SshTarget) ->
         shell.try_write(b"x")
 
 
+def _open_or_give_up(target: SshTarget, left: greenlets.Event) -> Shell | None:
+    try:
+        return ssh.open_shell(target, check_host_key=lambda found: None, is_abandoned=left.is_set)
+    except OpeningAbandoned:
+        return None
+
+
 def test_a_log_in_that_is_given_up_anywhere_leaves_nothing(key: SshTarget) -> None:
     open_shell(key).close()
     before = open_files()
@@ -305,10 +312,13 @@ def test_a_log_in_that_is_given_up_anywhere_leaves_nothing(key: SshTarget) -> No
     open_shell(key).close()
     took += time.monotonic()
     for step in range(30):
-        attempt: Any = greenlets.spawn("attempt", open_shell, key)
+        left = greenlets.Event()
+        attempt: Any = greenlets.spawn("attempt", _open_or_give_up, key, left)
         attempt.join(took * step / 30)
-        attempt.kill()
-        if isinstance(attempt.value, Shell):
+        left.set()
+        attempt.join(10)
+        assert attempt.successful()
+        if attempt.value is not None:
             attempt.value.close()
         del attempt
     # One of them, the one whose traceback Python still has in hand.

@@ -86,6 +86,7 @@ def services(settings: Settings, database: Database) -> Services:
     return Services(
         settings=settings,
         database=database,
+        routing_database=database,
         vault=vault,
         tokens=Tokens(JWT_SECRET),
         licensing=Licensing(database, None),

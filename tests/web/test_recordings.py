@@ -87,4 +87,18 @@ def test_only_an_ended_recording_is_deleted_and_only_by_who_manages_sessions(
         tx.execute("UPDATE sessions SET state = 'ended', ended_at = now()")
     assert admin.delete(f"/api/recordings/{theirs}").status_code == 204
     assert admin.get(f"/api/recordings/{theirs}").json["state"] == "pruned"
-    assert [row["details"]["chunks"] for row in audited("recording.deleted")] == [1]
+    assert [row["details"]["bytes"] for row in audited("recording.deleted")] == [len(b"R1#")]
+
+
+def test_nothing_of_a_deleted_recording_is_played(admin: Api, theirs: UUID, database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute("UPDATE sessions SET state = 'ended', ended_at = now()")
+    assert admin.delete(f"/api/recordings/{theirs}").status_code == 204
+    assert "R1#" not in admin.get(f"/api/recordings/{theirs}/data?input=1").text
+
+
+def test_the_list_says_how_long_and_how_large_a_recording_is(admin: Api, theirs: UUID) -> None:
+    (item,) = admin.get("/api/recordings").json
+    assert (item["bytes"], item["duration_ms"], item["state"]) == (len(b"R1#"), 2000, "active")
+    (session,) = admin.get("/api/sessions").json["items"]
+    assert session["recording_bytes"] == len(b"R1#")

@@ -1,7 +1,8 @@
 """Users as administrators keep them, and everybody's own password."""
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.store.users import User
+from netstacks.web.context import Services
 from tests.rows import make_session
 from tests.web.conftest import PASSWORD, Api
 
@@ -154,15 +156,32 @@ def test_changing_ones_own_password_ends_the_other_log_ins_only(operator: Api, l
     ],
 )
 def test_whose_access_is_withdrawn_has_no_terminal_any_more(
-    admin: Api, operator: Api, database: Database, audited: Audited, method: str, path: str, body: dict[str, Any]
+    services: Services,
+    admin: Api,
+    operator: Api,
+    database: Database,
+    audited: Audited,
+    method: str,
+    path: str,
+    body: dict[str, Any],
 ) -> None:
     theirs = make_session(database, user_id=operator.user_id)
+    released = make_session(database, user_id=operator.user_id)
     others = make_session(database, user_id=admin.user_id)
+    with database.transaction() as tx:
+        sessions.release(tx, released, 1)
+    told: list[tuple[UUID, str]] = []
+    services.broker = cast(Any, SimpleNamespace(end=lambda *said: told.append(said)))
     assert getattr(admin, method)(f"/api/users/{operator.user_id}{path}", json=body).status_code in (200, 204)
-    assert state_of(database, theirs) == ("ended", "access was withdrawn")
+    # The owner stores what it has recorded, then ends it; where nobody owns it, it has ended by now.
+    assert told == [(theirs, "access was withdrawn")]
+    assert state_of(database, theirs) == ("active", None)
+    assert requested(database, theirs) == "access was withdrawn"
+    assert state_of(database, released) == ("ended", "access was withdrawn")
     assert state_of(database, others) == ("active", None)
-    (row,) = audited("session.ended_by_user")
-    assert (row["actor"], row["resource"]) == ("admin", f"session:{theirs}")
+    rows = audited("session.ended_by_user")
+    assert {row["resource"] for row in rows} == {f"session:{theirs}", f"session:{released}"}
+    assert {row["actor"] for row in rows} == {"admin"}
 
 
 def test_terminals_outlive_a_new_name_ones_own_password_and_a_log_out(
@@ -173,6 +192,13 @@ def test_terminals_outlive_a_new_name_ones_own_password_and_a_log_out(
     operator.put("/api/auth/password", json={"current_password": PASSWORD, "new_password": "a new password"})
     operator.post("/api/auth/logout")
     assert state_of(database, session_id) == ("active", None)
+
+
+def requested(database: Database, session_id: UUID) -> str | None:
+    with database.transaction() as tx:
+        row = sessions.find(tx, session_id)
+    assert row is not None
+    return row.end_requested
 
 
 def state_of(database: Database, session_id: UUID) -> tuple[str, str | None]:

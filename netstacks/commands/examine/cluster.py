@@ -55,6 +55,11 @@ def examine_peers(snapshot: Snapshot, tls: ssl.SSLContext | None) -> Findings:
             )
             yield Finding("Peers", "error", what, why, do)
             continue
+        if health.get("status") not in ("healthy", "degraded"):
+            what = f"{instance.id} answers {at} and says {health.get('status')}: {health.get('reason')}"
+            state: Level = "warning" if health.get("status") == "draining" else "error"
+            yield Finding("Peers", state, what, "load balancers send it no users", "mend what it says")
+            continue
         yield Finding("Peers", "ok", f"{instance.id} answers {at}")
         seen = health.get("cluster", {}).get("healthy_instances")
         if seen != len(snapshot.instances):

@@ -1,10 +1,11 @@
 -- Says that an instance lives. One that is unknown (reaped, or the data is lost) stays so and has to register.
 -- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:server
 -- ARGV: 1 instance id
--- Reply: {its state or nil when unknown, run id of this server, 1 when nobody's heartbeat came to this run before else 0}
+-- Reply: {its state or nil when unknown, run id of this server, 1 when nobody's heartbeat came to this run before else 0,
+--         seconds and microseconds of this server's clock}
+local time = redis.call('TIME')
 local state = redis.call('HGET', KEYS[2], 'state')
 if state then
-  local time = redis.call('TIME')
   redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
@@ -12,4 +13,4 @@ local first = redis.call('GET', KEYS[3]) ~= run
 if first then
   redis.call('SET', KEYS[3], run)
 end
-return {state, run, first and 1 or 0}
+return {state, run, first and 1 or 0, time[1], time[2]}

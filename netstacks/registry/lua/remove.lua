@@ -1,14 +1,18 @@
--- Forgets a session, unless another owner or a later epoch has it.
--- KEYS: 1 netstacks:session:{id}, 2 netstacks:owned:{owner}, 3 netstacks:instance:{owner}
--- ARGV: 1 session id, 2 owner, 3 epoch
--- Reply: 1 when it was forgotten, else 0
-local owner, epoch = unpack(redis.call('HMGET', KEYS[1], 'owner', 'epoch'))
-if owner ~= ARGV[2] or tonumber(epoch) > tonumber(ARGV[3]) then
-  return 0
+-- Forgets sessions of one owner, each unless another owner or a later epoch has it.
+-- KEYS: 1 netstacks:owned:{owner}, 2 netstacks:instance:{owner}, 3... netstacks:session:{id} of each
+-- ARGV: 1 owner, 2... session id and epoch by turns, in the order of the keys
+-- Reply: how many were forgotten
+local removed = 0
+for i = 3, #KEYS do
+  local id, latest = ARGV[2 * i - 4], ARGV[2 * i - 3]
+  local owner, epoch = unpack(redis.call('HMGET', KEYS[i], 'owner', 'epoch'))
+  if owner == ARGV[1] and tonumber(epoch) <= tonumber(latest) then
+    redis.call('DEL', KEYS[i])
+    redis.call('SREM', KEYS[1], id)
+    removed = removed + 1
+  end
 end
-redis.call('DEL', KEYS[1])
-redis.call('SREM', KEYS[2], ARGV[1])
-if redis.call('EXISTS', KEYS[3]) == 1 then
-  redis.call('HSET', KEYS[3], 'sessions', redis.call('SCARD', KEYS[2]))
+if removed > 0 and redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('HSET', KEYS[2], 'sessions', redis.call('SCARD', KEYS[1]))
 end
-return 1
+return removed

@@ -2,15 +2,40 @@
 INSERT INTO audit (actor_id, actor, event, resource, details, address)
 VALUES (%(actor_id)s, %(actor)s, %(event)s, %(resource)s, %(details)s, %(address)s)
 
--- name: page
-SELECT id, at, actor_id, actor, event, resource, details, address
-FROM audit
-WHERE (%(actor)s::text IS NULL OR actor = %(actor)s)
-  AND (%(event)s::text IS NULL OR event = %(event)s)
-  AND (%(family)s::text IS NULL OR starts_with(event, %(family)s))
-  AND (%(resource)s::text IS NULL OR resource = %(resource)s)
-  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
-  AND (%(until)s::timestamptz IS NULL OR at < %(until)s)
-  AND (%(before)s::bigint IS NULL OR id < %(before)s)
-ORDER BY id DESC
+-- name: time_of
+SELECT at FROM audit WHERE id >= %(id)s ORDER BY id LIMIT 1
+
+-- name: events
+-- The events that there are, one look into the index for each.
+WITH RECURSIVE found (event) AS (
+    SELECT (SELECT min(event) FROM audit WHERE {conditions})
+    UNION ALL
+    SELECT (SELECT min(event) FROM audit WHERE {conditions} AND event > found.event)
+    FROM found WHERE found.event IS NOT NULL
+)
+SELECT event FROM found WHERE starts_with(event, %(family)s)
+
+-- name: rows
+-- In order and no more than are shown: PostgreSQL merges several of these as it reads them. There are no nulls: where they
+-- would stand is a mark by which just the one index has this order that begins with what is asked for.
+(SELECT id, at, actor_id, actor, event, resource, details, address
+ FROM audit
+ WHERE {conditions}
+   AND at >= coalesce(%(since)s::timestamptz, '-infinity')
+   AND (at, id) < (coalesce(%(end_at)s::timestamptz, 'infinity'), %(end_id)s)
+ ORDER BY at DESC NULLS {actor_mark}, id DESC NULLS {resource_mark}
+ LIMIT %(limit)s)
+
+-- name: merged
+SELECT * FROM ({rows}) AS merged
+ORDER BY at DESC NULLS {actor_mark}, id DESC NULLS {resource_mark}
 LIMIT %(limit)s
+
+-- name: by_actor
+actor = %(actor)s
+
+-- name: on_resource
+resource = %(resource)s
+
+-- name: is_event
+event = {event}

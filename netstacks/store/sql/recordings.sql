@@ -1,14 +1,51 @@
--- name: keep_owned
-UPDATE sessions AS s
-SET acked_offset = given.acked_offset
-FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[], %(acked)s::bigint[]) AS given (id, epoch, acked_offset)
-WHERE s.id = given.id AND s.epoch = given.epoch AND s.state <> 'ended'
-RETURNING s.id, s.epoch
+-- name: save
+-- The chunks come with the statement that locks the sessions' rows. They are unnested in a select list, and not in FROM,
+-- where PostgreSQL would first gather them all, on disk if they are many.
+WITH owned AS (
+    UPDATE sessions AS s
+    SET acked_offset = given.acked_offset,
+        recording_bytes = greatest(s.recording_bytes, given.bytes),
+        recording_began_at = least(s.recording_began_at, given.began_at),
+        recording_ended_at = greatest(s.recording_ended_at, given.ended_at)
+    FROM unnest(
+        %(ids)b::uuid[], %(epochs)b::integer[], %(acked)b::bigint[],
+        %(bytes)b::bigint[], %(began)b::double precision[], %(ended)b::double precision[]
+    ) AS given (id, epoch, acked_offset, bytes, began_at, ended_at)
+    WHERE s.id = given.id AND s.epoch = given.epoch AND s.state <> 'ended'
+    RETURNING s.id, s.epoch
+), stored AS (
+    INSERT INTO recording_chunks
+        (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
+    SELECT given.*
+    FROM (
+        SELECT unnest(%(session_id)b::uuid[]),
+               unnest(%(epoch)b::integer[]),
+               unnest(%(seq)b::integer[]),
+               unnest(%(first_offset)b::bigint[]),
+               unnest(%(end_offset)b::bigint[]),
+               unnest(%(began_at)b::double precision[]),
+               unnest(%(ended_at)b::double precision[]),
+               unnest(%(events)b::bytea[]),
+               unnest(%(sha256)b::bytea[])
+    ) AS given (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
+    JOIN owned ON owned.id = given.session_id AND owned.epoch = given.epoch
+    ON CONFLICT (session_id, epoch, seq) DO NOTHING
+    RETURNING 1
+)
+SELECT id, epoch, (SELECT count(*) FROM stored) AS chunks FROM owned
 
--- name: copy
-COPY recording_chunks
+-- name: append
+WITH noted AS (
+    UPDATE sessions
+    SET recording_bytes = greatest(recording_bytes, %(end_offset)s),
+        recording_began_at = least(recording_began_at, %(began_at)s),
+        recording_ended_at = greatest(recording_ended_at, %(ended_at)s)
+    WHERE id = %(session_id)s
+)
+INSERT INTO recording_chunks
     (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
-FROM STDIN (FORMAT BINARY)
+VALUES (%(session_id)s, %(epoch)s, %(seq)s, %(first_offset)s, %(end_offset)s, %(began_at)s, %(ended_at)s, %(events)s,
+        %(sha256)s)
 
 -- name: stored
 SELECT max(seq) AS seq FROM recording_chunks WHERE session_id = %(session_id)s AND epoch = %(epoch)s
@@ -17,6 +54,7 @@ SELECT max(seq) AS seq FROM recording_chunks WHERE session_id = %(session_id)s A
 SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256
 FROM recording_chunks
 WHERE session_id = %(session_id)s AND (epoch, seq) > (%(epoch)s, %(seq)s)
+  AND NOT EXISTS (SELECT FROM sessions WHERE id = %(session_id)s AND recording_discarded)
 ORDER BY epoch, seq
 LIMIT %(limit)s
 
@@ -41,33 +79,62 @@ WHERE session_id = %(session_id)s AND end_offset > %(after)s
 ORDER BY epoch DESC, seq DESC
 
 -- name: summaries
-SELECT s.id, s.username, s.user_id, s.device_name, s.host, s.port, s.cols, s.rows, s.started_at, s.ended_at, s.state,
-       s.end_reason, s.recording_name, s.epoch,
-       r.bytes, r.began_at, r.last_at
-FROM sessions s
-LEFT JOIN LATERAL (
-    SELECT max(end_offset) AS bytes, min(began_at) AS began_at, max(ended_at) AS last_at
-    FROM recording_chunks WHERE session_id = s.id
-) r ON true
-WHERE (%(session_id)s::uuid IS NULL OR s.id = %(session_id)s)
-  AND (%(user_id)s::uuid IS NULL OR s.user_id = %(user_id)s)
-  AND (%(before)s::timestamptz IS NULL OR s.started_at < %(before)s)
-ORDER BY s.started_at DESC
+SELECT id, username, user_id, device_name, host, port, cols, rows, started_at, ended_at, state, end_reason,
+       recording_name, epoch, recording_bytes AS bytes, recording_began_at AS began_at, recording_ended_at AS last_at
+FROM sessions
+WHERE {conditions} AND started_at < coalesce(%(before)s::timestamptz, 'infinity')
+ORDER BY started_at DESC NULLS {user_mark}
 LIMIT %(limit)s
 
+-- name: of_session
+id = %(session_id)s
+
+-- name: of_user
+user_id = %(user_id)s
+
 -- name: ids
-SELECT DISTINCT session_id FROM recording_chunks ORDER BY session_id
+SELECT id FROM sessions WHERE recording_began_at IS NOT NULL ORDER BY ended_at
 
 -- name: rename
 UPDATE sessions SET recording_name = %(name)s WHERE id = %(session_id)s RETURNING id
 
 -- name: expired
-SELECT s.id FROM sessions s
-WHERE s.state = 'ended' AND s.ended_at < now() - make_interval(days => %(days)s)
-  AND EXISTS (SELECT FROM recording_chunks c WHERE c.session_id = s.id)
-ORDER BY s.ended_at
+SELECT id, recording_bytes FROM sessions
+WHERE ended_at < now() - make_interval(days => %(days)s) AND recording_began_at IS NOT NULL AND state = 'ended'
+ORDER BY ended_at
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
--- name: delete
-DELETE FROM recording_chunks WHERE session_id = %(session_id)s
+-- name: discard
+UPDATE sessions
+SET recording_discarded = true, recording_bytes = 0, recording_began_at = NULL, recording_ended_at = NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND state = 'ended'
+
+-- name: discarded
+SELECT id FROM sessions WHERE recording_discarded ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+
+-- name: sweep
+DELETE FROM recording_chunks
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid
+    FROM (
+        SELECT ctid, sum(bytes) OVER (ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before
+        FROM (
+            SELECT chunk.*
+            FROM unnest(%(ids)s::uuid[]) AS gone (id)
+            CROSS JOIN LATERAL (
+                SELECT ctid, octet_length(events) AS bytes FROM recording_chunks
+                WHERE session_id = gone.id
+                ORDER BY epoch, seq
+                LIMIT %(limit)s
+            ) AS chunk
+            LIMIT %(limit)s
+        ) AS next
+    ) AS counted
+    WHERE bytes_before < %(limit_bytes)s
+))
+
+-- name: swept
+UPDATE sessions AS s
+SET recording_discarded = false, recording_bytes = 0, recording_began_at = NULL, recording_ended_at = NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (SELECT FROM recording_chunks c WHERE c.session_id = s.id)

@@ -8,9 +8,6 @@ RETURNING *
 -- name: find
 SELECT * FROM sessions WHERE id = %(id)s
 
--- name: find_all
-SELECT * FROM sessions WHERE id = ANY(%(ids)s::uuid[])
-
 -- name: find_by_token
 SELECT * FROM sessions WHERE reconnect_hash = %(reconnect_hash)s
 
@@ -33,11 +30,23 @@ SET owner = NULL, owner_address = NULL, epoch = epoch + 1, state = 'ended', ende
 WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
 RETURNING *
 
--- name: end_all_of
+-- name: end_unowned_of
 UPDATE sessions
-SET owner = NULL, owner_address = NULL, epoch = epoch + 1, state = 'ended', ended_at = now(), end_reason = %(reason)s
-WHERE user_id = %(user_id)s AND state <> 'ended' AND NOT id = ANY(%(but)s::uuid[])
+SET epoch = epoch + 1, state = 'ended', ended_at = now(), end_reason = %(reason)s
+WHERE user_id = %(user_id)s AND state <> 'ended' AND owner IS NULL
 RETURNING id
+
+-- name: request_end_of
+UPDATE sessions SET end_requested = %(reason)s
+WHERE user_id = %(user_id)s AND state <> 'ended' AND owner IS NOT NULL AND NOT id = ANY(%(but)s::uuid[])
+RETURNING id
+
+-- name: concerning
+SELECT * FROM sessions WHERE id = ANY(%(ids)s::uuid[]) OR (state <> 'ended' AND owner = %(instance)s)
+
+-- name: other_owners
+SELECT DISTINCT owner AS id, coalesce(owner_address, '') AS address FROM sessions
+WHERE state <> 'ended' AND owner IS NOT NULL AND owner <> %(instance)s
 
 -- name: detach
 UPDATE sessions SET state = 'detached', detached_at = now()
@@ -48,21 +57,27 @@ UPDATE sessions SET state = 'active', detached_at = NULL, cols = %(cols)s, rows 
 WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
 
 -- name: page
-SELECT s.*, (SELECT max(end_offset) FROM recording_chunks c WHERE c.session_id = s.id) AS recording_bytes
-FROM sessions s
-WHERE (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)
-  AND (%(live)s::boolean IS NULL OR (state <> 'ended') = %(live)s)
-  AND (%(before)s::timestamptz IS NULL OR started_at < %(before)s)
-ORDER BY started_at DESC
+SELECT * FROM sessions
+WHERE {conditions} AND started_at < coalesce(%(before)s::timestamptz, 'infinity')
+ORDER BY started_at DESC NULLS {user_mark}
 LIMIT %(limit)s
+
+-- name: of_user
+user_id = %(user_id)s
+
+-- name: is_live
+state <> 'ended'
+
+-- name: has_ended
+state = 'ended'
 
 -- name: detach_orphans
 UPDATE sessions SET state = 'detached', detached_at = now()
-WHERE state = 'active' AND (owner IS NULL OR NOT owner = ANY(%(living)s))
+WHERE state = 'active' AND (owner IS NULL OR owner = ANY(%(gone)s::text[]))
 
--- name: overdue_orphans
+-- name: due_orphans
 SELECT * FROM sessions
-WHERE state = 'detached' AND (owner IS NULL OR NOT owner = ANY(%(living)s))
-  AND detached_at < now() - make_interval(secs => %(ttl_secs)s)
+WHERE state = 'detached' AND (owner IS NULL OR owner = ANY(%(gone)s::text[]))
+  AND (end_requested IS NOT NULL OR detached_at < now() - make_interval(secs => %(ttl_secs)s))
 ORDER BY detached_at
 LIMIT 500

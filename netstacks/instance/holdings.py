@@ -1,0 +1,45 @@
+"""What this instance may own: sessions that it holds, opens, creates or still stores the end of."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from netstacks.instance.openings import Openings
+from netstacks.terminal.hub import Hub
+from netstacks.terminal.recorder import Recorder
+
+
+class Holdings:
+    """A row that names this instance is right for as long as the session is in here."""
+
+    def __init__(self, hub: Hub, recorder: Recorder) -> None:
+        self.hub = hub
+        self.openings: Openings = {}
+        self._recorder = recorder
+        self._creating: set[UUID] = set()
+
+    @contextmanager
+    def creating(self, session_id: UUID) -> Iterator[None]:
+        """Around the creation of a session: its row can be seen before this instance knows that it was committed."""
+        self._creating.add(session_id)
+        try:
+            yield
+        finally:
+            self._creating.discard(session_id)
+
+    def is_creating(self, session_id: UUID) -> bool:
+        return session_id in self._creating
+
+    def held_epoch(self, session_id: UUID) -> int | None:
+        """The epoch at which this instance holds the session or is opening it."""
+        session, opening = self.hub.find(session_id), self.openings.get(session_id)
+        if opening is not None:
+            return opening.epoch
+        return session.facts.epoch if session is not None else None
+
+    def has(self, session_id: UUID) -> bool:
+        return (
+            self.held_epoch(session_id) is not None
+            or session_id in self._creating
+            or self._recorder.has_unstored(session_id)
+        )

@@ -1,0 +1,157 @@
+"""The reconciler: makes what this instance holds and what PostgreSQL says of sessions agree, and ends orphans.
+
+An orphan is a live session whose owner is gone. It waits to be claimed, and ends when its user does not come back.
+"""
+
+import contextlib
+from collections.abc import Iterable
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.cluster.model import Instance, Peer
+from netstacks.cluster.reconciliation import End, Fence, Proof, Signs, is_alive, is_forsaken, is_gone, judge_held
+from netstacks.cluster.routing import Outcome, Witness
+from netstacks.errors import PeerFailed, RegistryUnavailable, StoreUnavailable
+from netstacks.instance.agent import Agent
+from netstacks.instance.holdings import Holdings
+from netstacks.instance.lookup import WitnessReader
+from netstacks.instance.relay_watch import ALIVE_PATH
+from netstacks.peer.client import NoAnswer, PeerClient
+from netstacks.registry.base import Registry
+from netstacks.store import audit, recordings, sessions
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.sessions import SessionRow
+from netstacks.store.spool import Spool
+from netstacks.store.witness import end_connections
+from netstacks.terminal.session import Session
+
+log = structlog.get_logger()
+
+INTERVAL_SECS = 5.0
+
+
+class Reconciler:
+    """Every change it makes is a compare-and-set on a row's epoch, so any number of instances may run at once."""
+
+    def __init__(
+        self,
+        *,
+        agent: Agent,
+        registry: Registry,
+        database: Database,
+        witness: WitnessReader,
+        peers: PeerClient,
+        holdings: Holdings,
+        spool: Spool,
+        ttl_secs: float,
+        detach_ttl_secs: float,
+    ) -> None:
+        self._agent = agent
+        self._registry = registry
+        self._database = database
+        self._witness = witness
+        self._peers = peers
+        self._holdings = holdings
+        self._spool = spool
+        self._ttl_secs = ttl_secs
+        self._detach_ttl_secs = detach_ttl_secs
+        self.periodic = greenlets.Periodic("reconciler", self.look, INTERVAL_SECS)
+
+    def start(self) -> None:
+        self.periodic.start()
+
+    def look(self) -> None:
+        """Compares once, both ways, and looks after what other instances have left."""
+        try:
+            self._reconcile_own()
+            # What is on this host's disk could not be stored any more once its epoch has moved on.
+            self._spool.restore(self._database)
+            self._look_after_orphans()
+        except StoreUnavailable as error:
+            log.info("reconciler.not_looked", error=str(error))
+
+    def _reconcile_own(self) -> None:
+        me, held = self._agent.me.id, list(self._holdings.hub)
+        with self._database.transaction() as tx:
+            rows = {row.id: row for row in sessions.concerning(tx, me, [session.id for session in held])}
+        for session in held:
+            self._reconcile_held(session, rows.get(session.id))
+        for row in rows.values():
+            if is_forsaken(row.record(), me, held=self._holdings.has(row.id)):
+                self._release(row)
+
+    def _reconcile_held(self, session: Session, row: SessionRow | None) -> None:
+        match judge_held(
+            session.facts.epoch,
+            row.record() if row else None,
+            end_reason=row.end_reason if row else None,
+            end_requested=row.end_requested if row else None,
+        ):
+            case End(reason):
+                session.end(reason)
+            case Fence():
+                session.fence()
+            case _ if row is not None and session.is_live and row.state != session.state.value:
+                self._holdings.hub.tell_state(session)
+
+    def _release(self, row: SessionRow) -> None:
+        with self._database.transaction() as tx:
+            released = sessions.release(tx, row.id, row.epoch)
+        if released is not None:
+            log.warning("session.given_up", session_id=str(row.id), epoch=row.epoch)
+
+    def _look_after_orphans(self) -> None:
+        with self._database.transaction() as tx:
+            owners = sessions.other_owners(tx, self._agent.me.id)
+        gone = self._gone(owners)
+        with self._database.transaction() as tx:
+            for owner in gone:
+                # A frozen process may hold locks of these rows, in the middle of a transaction.
+                end_connections(tx, owner)
+        with self._database.transaction() as tx:
+            sessions.detach_orphans(tx, gone)
+            for row in sessions.due_orphans(tx, gone, self._detach_ttl_secs):
+                self._end(tx, row)
+
+    def _gone(self, owners: Iterable[Peer]) -> list[str]:
+        """Which of the owners are gone. Those that may be are asked: PostgreSQL first, then themselves."""
+        doubtful = [owner for owner in owners if not self._is_fresh(owner.id)]
+        sights = self._witness.of_all([owner.id for owner in doubtful]) if doubtful else {}
+        return [owner.id for owner in doubtful if self._is_gone(owner, sights[owner.id])]
+
+    def _is_fresh(self, instance_id: str) -> bool:
+        snapshot = self._agent.snapshot
+        return is_alive(snapshot.instances.get(instance_id), "unknown", snapshot.taken_at, self._ttl_secs)
+
+    def _is_gone(self, owner: Peer, witness: Witness) -> bool:
+        registered: Instance | None = None
+        now, is_blind = 0.0, True
+        with contextlib.suppress(RegistryUnavailable):
+            registered, now = self._registry.instance(owner.id), self._registry.now()
+            # The registry may have come back empty since our last heartbeat.
+            self._agent.beat_anew()
+            is_blind = self._agent.is_blind
+        if is_alive(registered, witness, now, self._ttl_secs):
+            return False
+        proof: Proof = "alone" if not self._registry.is_shared else "blind" if is_blind else "counts"
+        return is_gone(Signs(registered, proof, witness, self._dial(owner)), now, self._ttl_secs)
+
+    def _dial(self, owner: Peer) -> Outcome:
+        if not owner.address:
+            return "refused"  # It never had a listener, so nothing of it can be listening.
+        try:
+            answer = self._peers.call(owner, ALIVE_PATH)
+        except PeerFailed:
+            return "declined"
+        return answer.outcome if isinstance(answer, NoAnswer) else "confirmed"
+
+    def _end(self, tx: Transaction, row: SessionRow) -> None:
+        reason = row.end_requested or (
+            f"its instance was lost and its user did not come back within {self._detach_ttl_secs:g} s"
+        )
+        ended = sessions.end(tx, row.id, row.epoch, reason)
+        if ended is not None:
+            recordings.append_note(tx, row.id, ended.epoch, f"ended: {reason}; what it had not stored is missing here")
+            audit.append(tx, audit.SYSTEM, "session.closed", f"session:{row.id}", device=row.device_name, reason=reason)
+            log.info("session.orphan_ended", session_id=str(row.id), former=row.owner)

@@ -1,0 +1,40 @@
+"""A loop that stands still is noticed, also by whichever greenlet runs first afterwards."""
+
+import math
+import time
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.instance import loop_watch
+from netstacks.instance.loop_watch import LoopWatch
+
+
+def test_a_loop_that_turns_has_never_stood_still() -> None:
+    watch = LoopWatch(0.5)
+    watch.start()
+    greenlets.sleep(0.6)
+    assert watch.stood_still_at() == -math.inf
+    assert not watch.is_blocked
+    assert not watch.background.has_died
+
+
+def test_a_gap_is_noticed_before_the_watch_itself_runs_again() -> None:
+    watch = LoopWatch(0.1)
+    watch.start()
+    greenlets.sleep(0)
+    before = time.monotonic()
+    time.sleep(0.6)
+    assert before < watch.stood_still_at() <= time.monotonic()
+
+
+def test_a_loop_that_stands_still_more_than_it_runs_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_watch, "WINDOW_SECS", 1.0)
+    watch = LoopWatch(10.0)
+    watch.start()
+    greenlets.sleep(0)
+    time.sleep(1.2)
+    greenlets.sleep(0.3)
+    assert watch.is_blocked
+    greenlets.sleep(1.5)
+    assert not watch.is_blocked

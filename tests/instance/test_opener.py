@@ -1,0 +1,125 @@
+"""The opener on real rows; the device is a stand-in that notes who was dialled."""
+
+import uuid
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from netstacks.errors import ComeAgain, NotFound
+from netstacks.instance.holdings import Holdings
+from netstacks.instance.loop_watch import LoopWatch
+from netstacks.instance.opener import Opener
+from netstacks.instance.targets import Target, Wish
+from netstacks.store import credentials, devices, sessions
+from netstacks.store.audit import Actor
+from netstacks.store.credentials import Secrets
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database
+from netstacks.store.sessions import SessionRow
+from netstacks.store.vault import Vault
+from netstacks.terminal.hub import Hub
+from netstacks.terminal.recorder import Recorder
+from tests.cluster.facts import instance
+from tests.rows import make_session
+from tests.terminal.test_session import Device
+
+ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
+
+
+class World:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.dialled: list[Target] = []
+        self.transports: list[Device] = []
+        self.hub = Hub(Outbox(database), detach_ttl_secs=60)
+        recorder = Recorder(database)
+        vault = Vault(database, "5e" * 32)
+        vault.unlock()
+        with database.transaction() as tx:
+            self.credential = credentials.create(
+                tx, vault, Secrets("secret"), name="shared", credential_type="ssh_password", username="ana"
+            )
+        agent: Any = SimpleNamespace(me=instance("me"), publish=lambda record: None, withdraw=lambda *_: None)
+        dialer: Any = SimpleNamespace(dial=self._dial)
+        self.holdings = Holdings(self.hub, recorder)
+        self.opener = Opener(
+            agent=agent,
+            database=database,
+            vault=vault,
+            dialer=dialer,
+            holdings=self.holdings,
+            recorder=recorder,
+            loop=LoopWatch(60),
+            log_bytes=1000,
+        )
+
+    def _dial(self, _actor: Actor, target: Target, *_: Any, **__: Any) -> Device:
+        self.dialled.append(target)
+        self.transports.append(Device())
+        return self.transports[-1]
+
+    def device(self, name: str, host: str = "192.0.2.1", **facts: Any) -> devices.Device:
+        with self.database.transaction() as tx:
+            return devices.create(tx, name=name, host=host, **facts)
+
+    def claimed(self, device_id: UUID | None) -> SessionRow:
+        """A session to the device, which this instance has claimed."""
+        session_id = make_session(
+            self.database, device_id=device_id, credential_id=self.credential.id, owner="me", user_id=ANA.id
+        )
+        with self.database.transaction() as tx:
+            row = sessions.find(tx, session_id)
+        assert row is not None
+        return row
+
+    def wish(self, device: devices.Device) -> Wish:
+        return Wish(ANA, self.credential.id, f"device-{device.id}", None, None, "xterm", 80, 24)
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def test_a_claimed_session_goes_on_at_its_own_device_and_not_at_another_with_the_same_address(world: World) -> None:
+    world.device("first")
+    mine = world.device("second", legacy_algorithms=True)
+    world.device("third")
+    session = world.opener.reopen(world.claimed(mine.id), uuid.uuid4(), ANA)
+    assert session.is_live
+    assert [(each.device_id, each.legacy_algorithms) for each in world.dialled] == [(mine.id, True)]
+
+
+def test_a_claimed_session_whose_device_was_removed_is_not_opened_at_a_neighbour(world: World) -> None:
+    world.device("same address")
+    with pytest.raises(NotFound):
+        world.opener.reopen(world.claimed(uuid.uuid4()), uuid.uuid4(), ANA)
+    assert world.dialled == []
+
+
+def test_a_claimed_session_follows_its_device_to_a_new_address(world: World) -> None:
+    moved = world.device("moved", host="192.0.2.77")
+    world.opener.reopen(world.claimed(moved.id), uuid.uuid4(), ANA)
+    assert [each.host for each in world.dialled] == ["192.0.2.77"]
+
+
+def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection(world: World) -> None:
+    device = world.device("r1")
+    dial = world._dial
+
+    def slow_dial(*args: Any, **kwargs: Any) -> Device:
+        transport = dial(*args, **kwargs)
+        world.hub.hand_over_all("the controller is restarting", 1.0)
+        return transport
+
+    world.opener._dialer.dial = slow_dial  # type: ignore[assignment,method-assign]
+    with pytest.raises(ComeAgain, match="restarting"):
+        world.opener.open(world.wish(device))
+    with pytest.raises(ComeAgain, match="restarting"):
+        world.opener.reopen(world.claimed(device.id), uuid.uuid4(), ANA)
+    assert [transport.read(1) for transport in world.transports] == [b"", b""]
+    with world.database.transaction() as tx:
+        live = sessions.page(tx, live=True)
+    assert [row["owner"] for row in live] == ["me"]  # The claimed one, for its claimer to give back.

@@ -1,0 +1,58 @@
+"""An instance that cannot begin says why, and begins by itself when that is mended."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from netstacks import greenlets
+from netstacks.instance import startup as module
+from netstacks.instance.startup import Startup
+from netstacks.store.pool import Database
+from netstacks.store.vault import Vault
+
+KEY = "5e" * 32
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RETRY_MISFIT_SECS", 0.05)
+
+
+def begin(database: Database, prepare: Callable[[], None] = lambda: None) -> tuple[Startup, greenlets.Event]:
+    ready = greenlets.Event()
+    startup = Startup(database, Vault(database, KEY), prepare=prepare, on_ready=ready.set)
+    startup.start()
+    return startup, ready
+
+
+def wait_for_problem(startup: Startup) -> str:
+    for _ in range(500):
+        if startup.problem:
+            return startup.problem
+        greenlets.sleep(0.02)
+    raise AssertionError("no problem was told")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (psycopg.errors.InsufficientPrivilege("permission denied for schema public"), "CREATE on the schema public"),
+        (psycopg.errors.UndefinedFunction("no such function"), "the database refuses"),
+        (ZeroDivisionError(), "an unexpected error"),
+    ],
+)
+def test_whatever_goes_wrong_is_named_and_tried_again(database: Database, error: Exception, said: str) -> None:
+    errors = [error]
+    mended = greenlets.Event()
+
+    def prepare() -> None:
+        if not mended.is_set():
+            raise errors[0]
+
+    startup, ready = begin(database, prepare)
+    assert said in wait_for_problem(startup)
+    assert not startup.background.has_died
+    mended.set()
+    assert ready.wait(10)
+    assert (startup.ready, startup.problem) == (True, None)

@@ -1,0 +1,152 @@
+"""The connection pool: whatever happens to those that use it, every connection comes back."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from netstacks import greenlets
+from netstacks.errors import StoreBusy, StoreUnavailable
+from netstacks.store import pool as module
+from netstacks.store.pool import Database
+from tests.controller import ROOT, until
+from tests.postgres import Postgres
+
+
+@pytest.fixture
+def one(database_url: str) -> Iterator[Database]:
+    """A database with a single connection, which has answered once."""
+    database = Database(database_url, name="ctrl-test", max_size=1)
+    database.open()
+    until(database.ping, "the connection")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    server = Postgres().start()
+    yield server
+    server.destroy()
+
+
+def test_a_pool_that_is_full_is_busy_and_not_away(one: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GET_CONNECTION_SECS", 0.1)
+    with one.transaction(), pytest.raises(StoreBusy), one.transaction():
+        pass
+    assert one.ping()
+
+
+def test_a_reserve_has_connections_that_others_cannot_take(one: Database) -> None:
+    reserve = one.reserve(1)
+    reserve.open()
+    with one.transaction():
+        until(reserve.ping, "an answer")
+    reserve.close()
+
+
+def test_a_lock_that_is_not_had_in_time_is_busy(one: Database, database_url: str) -> None:
+    with psycopg.connect(database_url) as other:
+        other.execute("CREATE TABLE t ()")
+        other.commit()
+        other.execute("LOCK TABLE t")
+        with pytest.raises(StoreBusy), one.transaction(timeout_secs=0.3) as tx:
+            tx.execute("SELECT FROM t")
+    with one.transaction() as tx:
+        tx.execute("SELECT FROM t")
+    assert one.statistics()["connections_replaced"] == 0
+
+
+def test_a_server_that_cannot_be_reached_is_away() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/x")
+    database.open()
+    with pytest.raises(StoreUnavailable) as error, database.transaction(timeout_secs=0.3):
+        pass
+    assert not isinstance(error.value, StoreBusy)
+    database.close()
+
+
+def test_a_transaction_whose_client_stands_still_is_ended_by_the_server(database_url: str) -> None:
+    database = Database(database_url, idle_in_transaction_secs=0.2)
+    database.open()
+    with pytest.raises(StoreUnavailable):
+        _stand_still(database)
+    until(database.ping, "a new connection")
+    database.close()
+
+
+def _stand_still(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute("SELECT 1")
+        greenlets.sleep(1)
+        tx.execute("SELECT 1")
+
+
+def test_connections_carry_the_name_of_their_instance(one: Database) -> None:
+    with one.transaction() as tx:
+        row = tx.execute("SELECT current_setting('application_name') AS name").fetchone()
+    assert row == {"name": "ctrl-test"}
+
+
+@pytest.mark.parametrize("fault", ["crowd", "frozen"])
+def test_after_a_burst_of_time_limits_every_connection_is_back(server: Postgres, fault: str) -> None:
+    """In a patched process, as a worker's is."""
+    command = [sys.executable, "-c", _BURST, server.create_database(), fault]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    if fault == "frozen":
+        while "running" not in process.stdout.readline():
+            pass
+        server.freeze()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        while "all given up" not in process.stdout.readline():
+            pass
+        server.thaw()
+    printed, _ = process.communicate("\n", timeout=90)
+    assert "ping True available 16 waiting 0" in printed, printed[-3000:]
+
+
+# Six hundred greenlets want transactions with short time limits; then nobody wants anything any more.
+_BURST = """
+from gevent import monkey
+monkey.patch_all()
+import random, sys, time
+from gevent.fileobject import FileObject
+from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
+from netstacks.store.pool import Database
+database = Database(sys.argv[1])
+database.open()
+while not database.ping():
+    greenlets.sleep(0.1)
+def work():
+    for _ in range(6):
+        try:
+            with database.transaction(timeout_secs=random.uniform(0.02, 0.6)) as tx:
+                tx.execute("SELECT pg_sleep(%s)", (random.uniform(0, 0.05),))
+                tx.execute("SELECT 1")
+        except StoreUnavailable:
+            pass
+stdin = FileObject(sys.stdin.buffer)
+crowd = [greenlets.spawn("work", work) for _ in range(600)]
+greenlets.sleep(0.2)
+print("running", flush=True)
+if sys.argv[2] == "frozen":
+    stdin.readline()
+greenlets.joinall(crowd)
+print("all given up", flush=True)
+stdin.readline()
+ends_at = time.monotonic() + 20
+while time.monotonic() < ends_at:
+    found = database.statistics()
+    if database.ping() and found["pool_available"] == found["pool_size"] == 16:
+        break
+    greenlets.sleep(0.2)
+print("ping", database.ping(), "available", found["pool_available"], "waiting", found["requests_waiting"], flush=True)
+"""
