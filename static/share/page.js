@@ -1,6 +1,7 @@
 /** The share page: whoever has the link sees the terminal, and types if the link says so. No log-in. */
 
 import { StatusBar } from "../terminal/status.js";
+import { NOT_KEPT, NOT_SENT, describeLostKeys } from "../terminal/words.js";
 import { Mirror } from "./mirror.js";
 import { Viewing } from "./viewing.js";
 import { describe } from "./words.js";
@@ -10,21 +11,43 @@ const BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024;
 const curtain = document.getElementById("curtain");
 // In the fragment, so that it is in no server's log.
 const token = location.hash.slice(1);
+let isToldNotSent = false;
 
 const status = new StatusBar("Shared terminal", describe, { retry: () => viewing.open() });
 
 const screen = new Mirror(document.getElementById("screen"), {
-  onInput: (bytes) => viewing.send(bytes) || status.hint("You may watch, not type"),
+  onInput: (bytes, keys) => viewing.send(bytes, keys) || notSent(keys),
   onLeave: () => status.focus(),
 });
 
-const viewing = new Viewing(token, { onState: changed, onJoined: joined, onOutput: draw, onWindow: (size) => screen.become(size) });
+const viewing = new Viewing(token, {
+  onState: changed,
+  onJoined: joined,
+  onOutput: draw,
+  onWindow: (size) => screen.become(size),
+  onSilence: (since) => status.show({ ...viewing.state, name: "silent", since }),
+  onAnswer: () => status.show(viewing.state),
+  onLostKeys: (count) => tell(describeLostKeys(count)),
+});
 
 function joined(info) {
   document.getElementById("device").textContent = info.device;
   status.title = info.device;
   screen.reset();
   screen.become(info);
+  isToldNotSent = false;
+}
+
+function notSent(keys) {
+  if (!keys) return;
+  if (viewing.info?.permission !== "read-write") return status.hint("You may watch, not type");
+  status.hint(NOT_SENT);
+  if (!isToldNotSent) tell(NOT_KEPT);
+  isToldNotSent = true;
+}
+
+function tell(text) {
+  screen.tell(text, (text) => status.tell(text));
 }
 
 /** Without a screen to look at, what happened is said in its place. */

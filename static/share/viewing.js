@@ -1,8 +1,8 @@
 /** A viewer's WebSocket (wire contract 7): joins, comes back by itself when it is lost, and says what it is doing. */
 
 import * as frames from "../terminal/frames.js";
+import { LivenessWatch, TICK_MS } from "../terminal/liveness.js";
 
-const TICK_MS = 1_000;
 // The server pings every 10 seconds.
 const SILENT_FOR_MS = 35_000;
 const FIRST_DELAY_MS = 500;
@@ -13,7 +13,10 @@ const REFUSED = 4002;
 const TAKEN_OVER = 4003;
 
 export class Viewing {
-  /** The callbacks: `onState(state)`, `onJoined(info)` before any output, `onOutput(bytes)`, `onWindow({cols, rows})`. */
+  /**
+   * The callbacks: `onState(state)`, `onJoined(info)` before any output, `onOutput(bytes)`, `onWindow({cols, rows})`, and
+   * `onSilence(since)`, `onAnswer()` and `onLostKeys(count)` as a Connection has them.
+   */
   constructor(token, hooks) {
     this.token = token;
     this.hooks = hooks;
@@ -21,8 +24,15 @@ export class Viewing {
     this.attempts = 0;
     this.socket = null;
     this.state = { name: "idle" };
+    this.lostKeys = 0;
+    this.liveness = new LivenessWatch({
+      ask: () => this.socket.send(frames.ping()),
+      onSilence: hooks.onSilence,
+      onAnswer: hooks.onAnswer,
+      onGiveUp: () => this.open(),
+      onWake: () => this.#wake(),
+    });
     setInterval(() => this.#tick(), TICK_MS);
-    addEventListener("online", () => this.state.name === "waiting" && this.open());
   }
 
   open() {
@@ -37,10 +47,11 @@ export class Viewing {
     this.socket = socket;
   }
 
-  /** Sends what was typed; false when nothing may be typed now. */
-  send(bytes) {
+  /** Sends what was typed, `keys` many; false when nothing may be typed now. */
+  send(bytes, keys) {
     if (this.state.name !== "watching" || !this.state.mayType) return false;
     for (const frame of frames.data(bytes)) this.socket.send(frame);
+    this.liveness.typed(keys, bytes.length);
     return true;
   }
 
@@ -61,10 +72,13 @@ export class Viewing {
 
   #received({ type, payload }) {
     this.heardAt = Date.now();
+    this.liveness.heard();
     switch (type) {
       case frames.DATA:
       case frames.NOTICE:
-        return this.hooks.onOutput(payload);
+        this.hooks.onOutput(payload);
+        // After the screen, with which every view begins.
+        return this.#tellLostKeys();
       case frames.RESIZE:
         return this.hooks.onWindow(frames.size(payload));
       case frames.PING:
@@ -84,9 +98,15 @@ export class Viewing {
     this.#show({ name: "watching", mayType: info.permission === "read-write", info });
   }
 
+  #tellLostKeys() {
+    if (this.lostKeys) this.hooks.onLostKeys(this.lostKeys);
+    this.lostKeys = 0;
+  }
+
   #closed({ code, reason }) {
     const wasWatching = this.state.name === "watching";
     this.socket = null;
+    this.lostKeys += this.liveness.stop();
     switch (code) {
       case ENDED:
         return this.#show({ name: "ended", why: reason });
@@ -103,8 +123,17 @@ export class Viewing {
   }
 
   #tick() {
+    this.liveness.tick();
     if (this.state.name === "waiting" && Date.now() >= this.state.until) this.open();
     else if (this.socket && Date.now() - this.heardAt > SILENT_FOR_MS) this.pause("Connection lost");
+  }
+
+  /** The network is back, or the lid is open again. */
+  #wake() {
+    if (this.state.name === "waiting") this.open();
+    else if (this.state.name === "watching") this.liveness.check();
+    // Silence from before the sleep says nothing about the server.
+    this.heardAt = Date.now();
   }
 
   #abandon() {
@@ -112,6 +141,7 @@ export class Viewing {
     this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();
     this.socket = null;
+    this.lostKeys += this.liveness.stop();
   }
 
   #show(state) {

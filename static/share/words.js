@@ -5,6 +5,13 @@ export function describe(state, now) {
   switch (state.name) {
     case "watching":
       return { text: state.mayType ? "Collaborating" : "Viewing", detail: about(state.info), tone: "good", offers: [] };
+    case "silent":
+      return {
+        text: "No answer",
+        detail: `for ${secondsFrom(state.since, now)} s${state.mayType ? ": keys may not arrive" : ""}`,
+        tone: "lost",
+        offers: ["retry"],
+      };
     case "waiting":
       return { text: sentence(state.why), detail: `Trying again in ${secondsTo(state.until, now)} s`, tone: "lost", offers: ["retry"] };
     case "refused":
@@ -21,4 +28,5 @@ export function describe(state, now) {
 const about = ({ username, expires_at: expiresAt }) => `a session of ${username}, shared until ${clock(expiresAt * 1000)}`;
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const secondsTo = (until, now) => Math.max(1, Math.ceil((until - now) / 1000));
+const secondsFrom = (since, now) => Math.floor((now - since) / 1000);
 const clock = (at) => new Date(at).toLocaleTimeString(undefined, { timeStyle: "short" });

@@ -6,13 +6,15 @@
  */
 
 import * as frames from "./frames.js";
+import { LivenessWatch, TICK_MS } from "./liveness.js";
 
 export const NEW_PLACE = Object.freeze({ sessionId: null, token: null, epoch: 0, offset: 0 });
 
+// While nobody types.
 const PING_EVERY_MS = 15_000;
 const ANSWER_WITHIN_MS = 25_000;
-const WAKE_ANSWER_WITHIN_MS = 4_000;
-const TICK_MS = 1_000;
+// Longer than an instance looks for the owner of a session; a browser alone would wait for minutes.
+const ACCEPT_WITHIN_MS = 15_000;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 
@@ -24,8 +26,9 @@ const MOVED = 4410;
 export class Connection {
   /**
    * `query()` gives the parameters that name device, credential and size. The callbacks: `onState(state)`,
-   * `onPlace(place)`, `onData(bytes)`, `onNotice(bytes)`, `onError(text)`, `onNewEpoch()`. After a refusal
-   * `isLoggedIn()` is asked, and `logIn()` awaited when it says no.
+   * `onPlace(place)`, `onData(bytes)`, `onNotice(bytes)`, `onError(text)`, `onNewEpoch()`, `onSilence(since)` while a
+   * connected server does not answer and `onAnswer()` when it does, `onLostKeys(count)` when what was typed before the
+   * loss of a connection may be lost. After a refusal `isLoggedIn()` is asked, and `logIn()` awaited when it says no.
    */
   constructor(hooks, place = NEW_PLACE) {
     this.hooks = hooks;
@@ -33,9 +36,15 @@ export class Connection {
     this.state = { name: "idle" };
     this.attempts = 0;
     this.socket = null;
+    this.lostKeys = 0;
+    this.liveness = new LivenessWatch({
+      ask: () => this.socket.send(frames.ping()),
+      onSilence: hooks.onSilence,
+      onAnswer: hooks.onAnswer,
+      onGiveUp: () => this.open(),
+      onWake: () => this.#wake(),
+    });
     setInterval(() => this.#tick(), TICK_MS);
-    addEventListener("online", () => this.#wake());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#wake());
   }
 
   /** Connects now, giving up whatever was going on before. */
@@ -43,7 +52,7 @@ export class Connection {
     this.#abandon();
     this.#show({ name: "connecting" });
     this.error = "";
-    this.heardAt = this.pingedAt = Date.now();
+    this.openedAt = this.pingedAt = Date.now();
     this.answerBy = Infinity;
     const socket = new WebSocket(this.#url());
     socket.binaryType = "arraybuffer";
@@ -56,14 +65,16 @@ export class Connection {
 
   /** Starts over with a new session. */
   openNew() {
+    this.lostKeys = 0;
     this.#move(NEW_PLACE);
     this.open();
   }
 
-  /** Sends what was typed; false when there is no connection to send it over. */
-  send(bytes) {
+  /** Sends what was typed, `keys` many; false when there is no connection to send it over. */
+  send(bytes, keys) {
     if (this.state.name !== "connected") return false;
     for (const frame of frames.data(bytes)) this.socket.send(frame);
+    this.liveness.typed(keys, bytes.length);
     return true;
   }
 
@@ -91,14 +102,16 @@ export class Connection {
   }
 
   #received({ type, payload }) {
-    this.heardAt = Date.now();
+    this.liveness.heard();
     this.answerBy = Infinity;
     switch (type) {
       case frames.DATA:
+        this.#tellLostKeys();
         this.place.offset += payload.length;
         return this.hooks.onData(payload);
       case frames.NOTICE:
-        return this.hooks.onNotice(payload);
+        this.hooks.onNotice(payload);
+        return this.#tellLostKeys();
       case frames.ERROR:
         this.error = frames.text(payload);
         return this.hooks.onError(this.error);
@@ -110,14 +123,26 @@ export class Connection {
   }
 
   #arrived({ session_id: sessionId, epoch, offset }) {
-    if (this.place.epoch !== 0 && this.place.epoch !== epoch) this.hooks.onNewEpoch();
+    const isNewEpoch = this.place.epoch !== 0 && this.place.epoch !== epoch;
+    if (isNewEpoch) this.hooks.onNewEpoch();
     this.#move({ ...this.place, sessionId, epoch, offset });
     this.attempts = 0;
     this.#show({ name: "connected", sessionId, since: Date.now() });
+    // A new epoch begins with a notice, which draws the screen and says what has happened: this comes after it.
+    if (!isNewEpoch) this.#tellLostKeys();
+  }
+
+  #tellLostKeys() {
+    if (this.lostKeys) this.hooks.onLostKeys(this.lostKeys);
+    this.lostKeys = 0;
   }
 
   #closed({ code, reason }) {
     this.socket = null;
+    const unanswered = this.liveness.stop();
+    // The key that ends a session has no other answer than its end.
+    if (code === ENDED) this.#tellLostKeys();
+    else this.lostKeys += unanswered;
     switch (code) {
       case ENDED:
         this.#move({ ...this.place, token: null });
@@ -153,31 +178,42 @@ export class Connection {
   }
 
   #tick() {
+    this.liveness.tick();
     const now = Date.now();
     if (this.state.name === "waiting" && now >= this.state.until) this.open();
-    if (this.socket?.readyState !== WebSocket.OPEN) return;
-    if (now >= this.answerBy) this.pause("Connection lost");
-    else if (now - this.pingedAt >= PING_EVERY_MS) this.#ping(ANSWER_WITHIN_MS);
+    switch (this.socket?.readyState) {
+      case WebSocket.CONNECTING:
+        if (now - this.openedAt >= ACCEPT_WITHIN_MS) this.pause("No answer");
+        break;
+      case WebSocket.OPEN:
+        if (now >= this.answerBy) this.pause("Connection lost");
+        else if (now - this.pingedAt >= PING_EVERY_MS) this.#ping();
+    }
   }
 
   /** The network is back, or the lid is open again: do not wait for a timer to find out. */
   #wake() {
     if (this.state.name === "waiting") this.open();
-    else if (this.socket?.readyState === WebSocket.OPEN) this.#ping(WAKE_ANSWER_WITHIN_MS);
+    if (this.state.name !== "connected") return;
+    this.liveness.check();
+    // A deadline from before the sleep says nothing about the server.
+    this.answerBy = Infinity;
   }
 
   // The deadline runs from the ping, not from the last frame: a page in the background ticks once a minute only.
-  #ping(withinMs) {
+  #ping() {
     this.pingedAt = Date.now();
-    this.answerBy = Math.min(this.answerBy, this.pingedAt + withinMs);
+    this.answerBy = Math.min(this.answerBy, this.pingedAt + ANSWER_WITHIN_MS);
     this.socket.send(frames.ping());
   }
 
+  // It does not wait for the closing handshake: a silent server does not answer that either.
   #abandon() {
     if (!this.socket) return;
     this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();
     this.socket = null;
+    this.lostKeys += this.liveness.stop();
   }
 
   #move(place) {

@@ -10,7 +10,7 @@ import { watchHostKeys } from "./hostkeys.js";
 import { forget, recall, remember } from "./memory.js";
 import { Screen } from "./screen.js";
 import { StatusBar } from "./status.js";
-import { describe } from "./words.js";
+import { NOT_KEPT, NOT_SENT, describe, describeLostKeys } from "./words.js";
 
 const BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024;
 const RED = 31;
@@ -24,6 +24,7 @@ const startPlace = { ...NEW_PLACE, sessionId: session?.id, token: session?.token
 
 let credentialId = remembered?.credentialId ?? usualCredentialId;
 let isWatching = false;
+let isToldNotSent = false;
 
 const status = new StatusBar(device.name, describe, {
   reconnect: () => connection.open(),
@@ -46,7 +47,7 @@ const sharing = new Sharing((count) => {
 });
 
 const screen = new Screen(document.getElementById("screen"), {
-  onInput: (bytes) => connection.send(bytes) || status.hint("Not sent: the terminal is not connected"),
+  onInput: (bytes, keys) => connection.send(bytes, keys) || notSent(keys),
   onResize: (size) => connection.resize(size),
   onLeave: () => status.focus(),
 });
@@ -67,6 +68,9 @@ const connection = new Connection(
     onNotice: (bytes) => screen.write(bytes),
     onError: (text) => screen.say(text, RED),
     onNewEpoch: () => screen.reset(),
+    onSilence: (since) => status.show({ name: "silent", since }),
+    onAnswer: () => status.show(connection.state),
+    onLostKeys: (count) => tell(describeLostKeys(count)),
     isLoggedIn: () => isLoggedIn().catch(() => true),
     logIn: renewLogin,
   },
@@ -106,8 +110,20 @@ function changed(state) {
   status.show(state);
   if (state.name === "connecting") watch();
   if (state.name !== "connected") return;
+  isToldNotSent = false;
   sharing.follow(state.sessionId);
   screen.focus();
+}
+
+function notSent(keys) {
+  if (!keys) return;
+  status.hint(NOT_SENT);
+  if (!isToldNotSent) tell(NOT_KEPT);
+  isToldNotSent = true;
+}
+
+function tell(text) {
+  screen.tell(text, (text) => status.tell(text));
 }
 
 function moved(place) {

@@ -10,13 +10,18 @@ const THEME = {
   brightYellow: "#ffdf9e", brightBlue: "#a3cfff", brightMagenta: "#e4c1fb", brightCyan: "#93f0ef", brightWhite: "#ffffff",
 };
 const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
+// As the server's notices.
+const YELLOW = 33;
 // At 1 the next line covers the underscores of some fonts (DejaVu Sans Mono).
 const LINE_HEIGHT = 1.15;
+// What the terminal tells a program by itself (answers to questions, focus, mouse) is not a key.
+const REPORT = /^\x1b(?:[P\]].|\[(?:[IO]$|[?><M]|[\d;]*[nRt]$))/;
+const PASTE_BRACKET = /\x1b\[20[01]~/g;
 const encoder = new TextEncoder();
 
 export class Screen {
   /**
-   * `onInput(bytes)` for what is typed or pasted, `onLeave()` for the key that leaves it. With `onResize({cols, rows})`
+   * `onInput(bytes, keys)` for what is typed or pasted, `onLeave()` for the key that leaves it. With `onResize({cols, rows})`
    * it takes the size of its element, without it keeps its own.
    */
   constructor(element, { onInput, onResize, onLeave }) {
@@ -25,8 +30,8 @@ export class Screen {
     });
     this.unwrittenBytes = 0;
     this.terminal.open(element);
-    this.terminal.onData((text) => onInput(encoder.encode(text)));
-    this.terminal.onBinary((text) => onInput(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+    this.terminal.onData((text) => onInput(encoder.encode(text), countKeys(text)));
+    this.terminal.onBinary((text) => onInput(Uint8Array.from(text, (character) => character.charCodeAt(0)), 0));
     this.terminal.attachCustomKeyEventHandler((event) => this.#isTerminalKey(event, onLeave));
     if (onResize) this.#fill(element, onResize);
   }
@@ -42,7 +47,17 @@ export class Screen {
 
   /** A line of our own, apart from what the device has written: `colour` is an SGR number. */
   say(text, colour) {
-    this.terminal.write(`\r\n\x1b[${colour}m${text.replace(/[\x00-\x1f\x7f]/g, " ")}\x1b[0m\r\n`);
+    const line = text.replace(/[\x00-\x1f\x7f]/g, " ");
+    this.terminal.write(`\r\n\x1b[${colour}m${breakLines(line, this.terminal.cols)}\x1b[0m\r\n`);
+  }
+
+  /** A notice on a line of its own, or `otherwise(text)` where it would damage the picture of a full-screen program. */
+  tell(text, otherwise) {
+    // What is still to be drawn may start such a program, or end it.
+    this.terminal.write("", () => {
+      if (this.terminal.buffer.active.type === "normal") this.say(`[${text}]`, YELLOW);
+      else otherwise(text);
+    });
   }
 
   /** Clears everything, after what is still to be drawn: RIS, as a device would. */
@@ -70,4 +85,16 @@ export class Screen {
     event.preventDefault();
     return false;
   }
+}
+
+/** Breaks a text between its words: the terminal would break it inside of them. */
+function breakLines(text, cols) {
+  return text.replace(new RegExp(`(?!.{1,${cols}}$)(.{1,${cols}}) +`, "g"), "$1\r\n");
+}
+
+/** How many keys this is, for a person; of a paste, every character is one. */
+function countKeys(text) {
+  const typed = text.replace(PASTE_BRACKET, "");
+  if (REPORT.test(typed)) return 0;
+  return typed.startsWith("\x1b") ? 1 : [...typed].length;
 }

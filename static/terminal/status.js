@@ -1,6 +1,7 @@
 /** The status bar: the state in words, a countdown where there is one, and the buttons that the state offers. */
 
 const HINT_MS = 3_000;
+const LONG_HINT_MS = 12_000;
 const TICK_MS = 500;
 
 export class StatusBar {
@@ -23,10 +24,15 @@ export class StatusBar {
   }
 
   /** Says something in passing. */
-  hint(text) {
+  hint(text, forMs = HINT_MS) {
     write("hint", text);
     clearTimeout(this.hintTimer);
-    this.hintTimer = setTimeout(() => write("hint", ""), HINT_MS);
+    this.hintTimer = setTimeout(() => write("hint", ""), forMs);
+  }
+
+  /** Says in passing what had its place in the terminal, if it were free: for as long as it takes to be read. */
+  tell(text) {
+    this.hint(text, LONG_HINT_MS);
   }
 
   /** Puts the keyboard on the first button that is offered, else on the way back to the devices. */

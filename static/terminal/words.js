@@ -1,5 +1,8 @@
 /** What the page says and offers in each state of the connection: the one place where these words are. */
 
+export const NOT_SENT = "Not sent: the terminal is not connected";
+export const NOT_KEPT = "the terminal is not connected: what you type now is not sent, nor kept for later";
+
 /** Returns `{text, detail, tone, offers}`; `offers` are the names of the buttons shown. */
 export function describe(state, now) {
   switch (state.name) {
@@ -16,6 +19,13 @@ export function describe(state, now) {
         tone: "good",
         offers: ["share", "end"],
       };
+    case "silent":
+      return {
+        text: "No answer",
+        detail: `for ${secondsFrom(state.since, now)} s: keys may not arrive`,
+        tone: "lost",
+        offers: ["reconnect"],
+      };
     case "waiting":
       return { text: state.why, detail: `Reconnecting in ${secondsTo(state.until, now)} s`, tone: "lost", offers: ["reconnect"] };
     case "logged-out":
@@ -31,5 +41,12 @@ export function describe(state, now) {
   }
 }
 
+/** What to tell when the terminal is connected again. */
+export function describeLostKeys(count) {
+  const [keys, them] = count === 1 ? ["1 key", "it"] : [`${count} keys`, "them"];
+  return `${keys} typed while the controller did not answer may not have reached the device: look before you type ${them} again`;
+}
+
 const secondsTo = (until, now) => Math.max(1, Math.ceil((until - now) / 1000));
+const secondsFrom = (since, now) => Math.floor((now - since) / 1000);
 const clock = (at) => new Date(at).toLocaleTimeString(undefined, { timeStyle: "short" });

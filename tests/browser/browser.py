@@ -32,13 +32,15 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Counts what the device sent, as bytes on the socket: the screen shows only the end of it.
+# Counts what the device sent, as bytes on the socket: the screen shows only the end of it. And when any frame came.
 _EAVESDROP = """
 window.received = [];
+window.heardAt = [];
 window.WebSocket = class extends WebSocket {
   constructor(...given) {
     super(...given);
     this.addEventListener("message", ({ data }) => {
+      window.heardAt.push(performance.now());
       const bytes = new Uint8Array(data);
       if (bytes[0] === 1) window.received.push(new TextDecoder("latin1").decode(bytes.subarray(1)));
     });
@@ -152,6 +154,16 @@ class Browser:
         """Types where the keyboard is."""
         self.driver.switch_to.active_element.send_keys(*keys)
 
+    def paste(self, text: str) -> None:
+        """Pastes into the terminal."""
+        script = """
+            const data = new DataTransfer();
+            data.setData("text/plain", arguments[0]);
+            document.querySelector(".xterm-helper-textarea").dispatchEvent(
+              new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+        """
+        self.run(script, text)
+
     def wait_for(self, text: str, *, gone: bool = False) -> None:
         """Waits until the page shows `text`, or no longer does."""
         until(lambda: (text in self.text) != gone, f"{text!r} {'gone from' if gone else 'in'} {self.text[-600:]!r}")
@@ -177,6 +189,15 @@ class Browser:
     def received(self) -> str:
         text: str = self.run("return window.received.join('')")
         return text
+
+    def longest_silence_secs(self, since: float) -> float:
+        """The longest time without a frame after `since`, which is a time of this page's clock, to now."""
+        script = """
+            const times = [arguments[0], ...window.heardAt.filter((at) => at > arguments[0]), performance.now()];
+            return Math.max(...times.slice(1).map((at, index) => at - times[index])) / 1000;
+        """
+        silence: float = self.run(script, since)
+        return silence
 
     @property
     def screen(self) -> str:

@@ -8,6 +8,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cluster import Cluster
 from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.browser.sharing import Tabs, make_link
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.wire import Wire
@@ -33,37 +34,6 @@ def owner(browser: Browser, known_lab: str) -> Browser:
     browser.type("PS1='lab> '; clear; echo he''re", Keys.ENTER)
     until(lambda: "here" in browser.screen, "a clear screen")
     return browser
-
-
-def make_link(owner: Browser, what: str = "Watch only") -> str:
-    owner.click("Share")
-    owner.choose(what)
-    owner.click("Make a link")
-    link: str = until(
-        lambda: owner.run("return document.querySelector('#share-dialog li input')?.value"), "a link in the dialog"
-    )
-    return link
-
-
-class Tabs:
-    """The owner's tab and a guest's: another site to the browser, where nobody is logged in."""
-
-    def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self._owners = browser.driver.current_window_handle
-        self._guests = ""
-
-    def invite(self, link: str) -> Browser:
-        self._browser.new_tab()
-        self._guests = self._browser.driver.current_window_handle
-        self._browser.driver.get(link.replace("127.0.0.1", "localhost"))
-        return self._browser
-
-    def to_owner(self) -> None:
-        self._browser.driver.switch_to.window(self._owners)
-
-    def to_guest(self) -> None:
-        self._browser.driver.switch_to.window(self._guests)
 
 
 def test_a_guest_watches_what_the_owner_does_until_sharing_stops(owner: Browser) -> None:

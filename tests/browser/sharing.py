@@ -1,0 +1,36 @@
+"""What the tests of shared terminals have in common."""
+
+from tests.browser.browser import Browser
+from tests.controller import until
+
+
+def make_link(owner: Browser, what: str = "Watch only") -> str:
+    """Makes a link in the owner's dialog, which stays open."""
+    owner.click("Share")
+    owner.choose(what)
+    owner.click("Make a link")
+    link: str = until(
+        lambda: owner.run("return document.querySelector('#share-dialog li input')?.value"), "a link in the dialog"
+    )
+    return link
+
+
+class Tabs:
+    """The owner's tab and a guest's: another site to the browser, where nobody is logged in."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._owners = browser.driver.current_window_handle
+        self._guests = ""
+
+    def invite(self, link: str) -> Browser:
+        self._browser.new_tab()
+        self._guests = self._browser.driver.current_window_handle
+        self._browser.driver.get(link.replace("127.0.0.1", "localhost"))
+        return self._browser
+
+    def to_owner(self) -> None:
+        self._browser.driver.switch_to.window(self._owners)
+
+    def to_guest(self) -> None:
+        self._browser.driver.switch_to.window(self._guests)
