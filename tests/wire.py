@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,18 @@ class Wire:
         for pair in pairs:
             for end in pair:
                 _reset(end)
+
+    def abort(self) -> None:
+        """Ends every connection with a RST in both directions, as a device that reloads or a firewall does."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    # A thread that reads keeps it open: what it waits for has to end first.
+                    end.shutdown(socket.SHUT_RD)
+                end.close()
 
     def restore(self) -> None:
         self._is_cut = False

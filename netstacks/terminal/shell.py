@@ -53,6 +53,9 @@ class Shell:
                     continue
             if pieces:
                 break
+            if self._connection.is_broken:
+                self.close_reason = str(self._lost(DeviceError()))
+                break
             if not self._connection.watch.wait(read=True, timeout_secs=_SILENCE_SECS):
                 return None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -100,7 +103,7 @@ class Shell:
         return done
 
     def _write_some(self, data: bytes) -> int:
-        if self._connection.is_closed:
+        if self._connection.is_broken:
             raise DeviceError("the connection to the device is closed")
         room = min(self._channel.window_size(), _WRITE_BYTES)
         if not room:
@@ -112,12 +115,12 @@ class Shell:
 
     def _take_news(self) -> None:
         """Has libssh look at what has come: the device's window opens by a message among its output."""
-        if not self._connection.is_closed:
+        if not self._connection.is_broken:
             self._channel.poll()
             self._connection.watch.wake()
 
     def _flush(self) -> None:
-        while not self._connection.is_closed and self._connection.session.blocking_flush(0) == SSH_AGAIN:
+        while not self._connection.is_broken and self._connection.session.blocking_flush(0) == SSH_AGAIN:
             self._connection.watch.wake()
             self._wait(write=True)
 

@@ -114,17 +114,23 @@ class Connection:
             for option, names in _LEGACY:
                 self.session.options_set(option, f"+{names}")
         self.session.set_blocking(0)
-        self.session.set_socket(sock)
-        # Once connecting, libssh closes the descriptor when its session is freed; closed twice it would cut another one
-        # (pitfalls 11).
-        self._fd = sock.detach()
+        # libssh closes its descriptor whenever it finds the connection broken, and its number is another connection's
+        # by then. So it gets one of its own, and ours is closed by `close` alone, after the last watch.
+        self._socket = sock
+        self._lent = sock.dup()
         self._is_libsshs = False
+        self.session.set_socket(self._lent)
         self.watch = self.new_watch()
         self.is_closed = False
 
     def new_watch(self) -> greenlets.Watch:
-        """For one more greenlet that waits for the device."""
-        return greenlets.Watch(self._fd)
+        """For one more greenlet that waits for the device; to be closed before the connection is."""
+        return greenlets.Watch(self._socket.fileno())
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether libssh has found the connection at its end, and says nothing more about it."""
+        return self.is_closed or not self.session.is_connected()
 
     def limit(self, secs: float, error: DeviceError) -> None:
         """Has every wait from now on raise `error` after `secs`."""
@@ -135,6 +141,8 @@ class Connection:
         if not _KEY_EXCHANGES.acquire(timeout=self._remaining_secs()):
             raise self._too_late
         try:
+            # From here on libssh closes it, at the latest when its session is freed.
+            self._lent.detach()
             self._is_libsshs = True
             self.drive(self.session.connect)
         except BaseSSHError as error:
@@ -181,18 +189,17 @@ class Connection:
         return "no reason was given"
 
     def close(self) -> None:
-        """Ends the connection now; the descriptor goes with the last greenlet that still has it in hand."""
+        """Ends the connection now. libssh's session is freed with the last greenlet that still has it in hand."""
         if not self.is_closed:
             self.is_closed = True
             self.watch.close()
             with contextlib.suppress(BaseSSHError):
                 self.session.disconnect()
-            sock = socket.socket(fileno=self._fd)
+            if not self._is_libsshs:
+                self._lent.close()
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            if self._is_libsshs:
-                sock.detach()
-            sock.close()
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
             del self.session
 
 

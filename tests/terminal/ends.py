@@ -1,0 +1,138 @@
+"""Ends connections to a device in every way and at every step, beside a healthy terminal: run by test_ssh_ends.py.
+
+`python -m tests.terminal.ends HOST PORT USER KEY_FILE SEED ROUNDS`, in a patched process as a worker's is. It prints
+`whole` when the healthy terminal has lost nothing and nothing is left open.
+"""
+# ruff: noqa: E402 - what is imported before the patch would keep sockets that block.
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import gc
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+from netstacks import greenlets
+from netstacks.errors import DeviceError
+from netstacks.terminal import ssh
+from netstacks.terminal.hostkeys import HostKey
+from netstacks.terminal.shell import Shell
+from netstacks.terminal.ssh import SshTarget
+from tests.wire import Wire
+
+host, port, user, key_file, seed, rounds = sys.argv[1:]
+RANDOM = random.Random(int(seed))
+TARGET = SshTarget(host, int(port), user, private_key=Path(key_file).read_text())
+ENDS = ("abort", "cut", "close", "leave", "type and abort")
+
+
+def healthy(done: greenlets.Event) -> int:
+    """Types numbered lines into `cat` until it is told to stop; returns how many came back, each as it was."""
+    shell = ssh.open_shell(TARGET, check_host_key=lambda found: None)
+    shell.write(b"PS1=; stty raw -echo; bind 'set enable-bracketed-paste off' 2>&-; echo re''ady; exec cat\n")
+    read_until(shell, b"ready\n")
+    count = 0
+    while not done.is_set():
+        line = b"line %d\n" % count
+        shell.write(line)
+        assert read_until(shell, b"\n") == line
+        count += 1
+        greenlets.sleep(0.01)
+    shell.close()
+    return count
+
+
+def read_until(shell: Shell, end: bytes) -> bytes:
+    output = b""
+    while not output.endswith(end):
+        piece = shell.read(65536)
+        assert piece != b"", f"{shell.close_reason} after {output!r}"
+        output += piece or b""
+    return output
+
+
+def churn(done: greenlets.Event) -> None:
+    """Has the numbers of closed descriptors used again at once: a write to one of them would show at the other end."""
+    while not done.is_set():
+        pairs = [socket.socketpair() for _ in range(5)]
+        greenlets.sleep(0.001)
+        for one, other in pairs:
+            one.send(b"mine")
+            assert other.recv(100) == b"mine", "something else was written to this descriptor"
+            one.close()
+            other.close()
+
+
+def attempt(number: int) -> str:
+    """One connection over a wire of its own that ends somehow, somewhere; how it looked from here."""
+    wire = Wire(TARGET.port)
+    end, left = RANDOM.choice(ENDS), greenlets.Event()
+    asks = RANDOM.random() < 0.3
+    target = SshTarget("127.0.0.1", wire.port, user, private_key=TARGET.private_key)
+
+    def happen() -> None:
+        match end:
+            case "abort" | "type and abort":
+                wire.abort()
+            case "cut":
+                wire.cut()
+            case "leave":
+                left.set()
+
+    def check(_found: HostKey) -> None:
+        if asks:  # The end comes while a person thinks.
+            happen()
+            greenlets.sleep(0.05)
+
+    if not asks:
+        greenlets.spawn(f"end-{number}", lambda: (greenlets.sleep(RANDOM.uniform(0, 0.6)), happen()))
+    try:
+        shell = ssh.open_shell(target, check_host_key=check, is_abandoned=left.is_set)
+    except DeviceError as error:
+        wire.close()
+        return type(error).__name__
+    try:
+        if end == "type and abort":
+            shell.write(b"yes\n")
+        if end in ("abort", "cut", "type and abort"):
+            while shell.read(65536) != b"":
+                pass
+            return shell.close_reason
+        return end
+    except DeviceError as error:
+        return str(error)
+    finally:
+        shell.close()
+        wire.close()
+
+
+def main() -> None:
+    attempt(0)
+    gc.collect()
+    done = greenlets.Event()
+    typing = greenlets.spawn("healthy", healthy, done)
+    churning = greenlets.spawn("churn", churn, done)
+    greenlets.sleep(1)
+    before = len(os.listdir("/proc/self/fd"))
+    for start in range(0, int(rounds), 5):
+        together = [greenlets.spawn("attempt", attempt, number) for number in range(start, start + 5)]
+        greenlets.joinall(together, timeout=60)
+        assert all(each.ready() for each in together), "one of them never ended"
+        assert all(each.successful() for each in together)
+        assert not typing.ready()
+        assert not churning.ready()
+    done.set()
+    greenlets.joinall([typing, churning], timeout=10)
+    assert typing.value > 10
+    assert churning.successful()
+    del together
+    gc.collect()
+    left = len(os.listdir("/proc/self/fd")) - before
+    print("whole", typing.value, "lines, descriptors left:", max(0, left), flush=True)
+
+
+main()
