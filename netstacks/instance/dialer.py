@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from netstacks.errors import DeviceLoginRefused
-from netstacks.instance.login_turns import LoginTurns
+from netstacks.instance.login_turns import LoginTurns, Turn
 from netstacks.instance.targets import Target
 from netstacks.store import audit, hostkeys
 from netstacks.store.audit import Actor
@@ -58,10 +58,10 @@ class Dialer:
             rows=rows,
         )
         try:
-            with self._turns.turn(target.host, target.port):
+            with self._turns.turn(target.host, target.port) as turn:
                 return open_shell(
                     ssh_target,
-                    check_host_key=lambda found: self._check_host_key(actor, target, found, is_abandoned),
+                    check_host_key=lambda found: self._check_host_key(turn, actor, target, found, is_abandoned),
                     is_abandoned=is_abandoned,
                 )
         except DeviceLoginRefused as error:
@@ -79,18 +79,23 @@ class Dialer:
             until, text = self._refused[key]
             raise DeviceLoginRefused(f"{text}; not tried again for another {until - now:.0f} s, to spare the account")
 
-    def _check_host_key(self, actor: Actor, target: Target, found: HostKey, is_abandoned: Callable[[], bool]) -> None:
+    def _check_host_key(
+        self, turn: Turn, actor: Actor, target: Target, found: HostKey, is_abandoned: Callable[[], bool]
+    ) -> None:
         with self._database.transaction() as tx:
             row = hostkeys.find(tx, target.host, target.port)
         stored = HostKey(row.key_type, row.public_key) if row else None
-        if check_host_key(self._prompts, actor.id, target.host, target.port, found, stored, is_abandoned):
-            with self._database.transaction() as tx:
-                hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
-                audit.append(
-                    tx,
-                    actor,
-                    "host_key.approved",
-                    f"host:{target.host}:{target.port}",
-                    fingerprint=found.fingerprint,
-                    changed=stored is not None,
-                )
+        if stored == found:
+            return
+        with turn.paused():
+            check_host_key(self._prompts, actor.id, target.host, target.port, found, stored, is_abandoned)
+        with self._database.transaction() as tx:
+            hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
+            audit.append(
+                tx,
+                actor,
+                "host_key.approved",
+                f"host:{target.host}:{target.port}",
+                fingerprint=found.fingerprint,
+                changed=stored is not None,
+            )

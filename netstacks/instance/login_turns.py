@@ -28,35 +28,68 @@ class LoginTurns:
         self._gates: WeakValueDictionary[tuple[str, int], greenlets.BoundedSemaphore] = WeakValueDictionary()
 
     @contextlib.contextmanager
-    def turn(self, host: str, port: int) -> Iterator[None]:
+    def turn(self, host: str, port: int) -> Iterator["Turn"]:
         """The block runs in its turn. Raises DeviceUnreachable when that does not come, StoreUnavailable."""
-        give_up_at = time.monotonic() + self._wait_secs
         gate = self._gates.setdefault((host, port), greenlets.BoundedSemaphore(login_turns.TURNS))
-        if not gate.acquire(timeout=self._wait_secs):
-            raise _busy(host, port)
+        turn = Turn(self._database, gate, host, port, self._wait_secs)
+        turn.take()
         try:
-            holder = uuid.uuid4()
-            self._take(host, port, holder, give_up_at)
-            try:
-                yield
-            finally:
-                self._give_back(host, port, holder)
+            yield turn
         finally:
-            gate.release()
+            turn.give_back()
 
-    def _take(self, host: str, port: int, holder: uuid.UUID, give_up_at: float) -> None:
+
+class Turn:
+    """One log-in's turn at a device."""
+
+    def __init__(
+        self, database: Database, gate: greenlets.BoundedSemaphore, host: str, port: int, wait_secs: float
+    ) -> None:
+        self._database = database
+        self._gate = gate
+        self._place = (host, port)
+        self._wait_secs = wait_secs
+        self._holder: uuid.UUID | None = None
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The block runs without the turn, which is taken again after it: a person may think for minutes."""
+        self.give_back()
+        yield
+        self.take()
+
+    def take(self) -> None:
+        give_up_at = time.monotonic() + self._wait_secs
+        if not self._gate.acquire(timeout=self._wait_secs):
+            raise _busy(*self._place)
+        try:
+            self._take_of_all(give_up_at)
+        except BaseException:
+            self._gate.release()
+            raise
+
+    def _take_of_all(self, give_up_at: float) -> None:
+        holder = uuid.uuid4()
         while True:
             with self._database.transaction() as tx:
-                if login_turns.take(tx, host, port, holder, LEASE_SECS):
+                if login_turns.take(tx, *self._place, holder, LEASE_SECS):
+                    self._holder = holder
                     return
             if time.monotonic() > give_up_at:
-                raise _busy(host, port)
+                raise _busy(*self._place)
             greenlets.sleep(_ASK_AGAIN_SECS)
 
-    def _give_back(self, host: str, port: int, holder: uuid.UUID) -> None:
-        # The lease ends by itself.
-        with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
-            login_turns.give_back(tx, host, port, holder)
+    def give_back(self) -> None:
+        """Does nothing without the turn."""
+        holder, self._holder = self._holder, None
+        if holder is None:
+            return
+        try:
+            # The lease ends by itself.
+            with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
+                login_turns.give_back(tx, *self._place, holder)
+        finally:
+            self._gate.release()
 
 
 def _busy(host: str, port: int) -> DeviceUnreachable:

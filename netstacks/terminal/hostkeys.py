@@ -96,16 +96,11 @@ def check_host_key(
     found: HostKey,
     stored: HostKey | None,
     is_abandoned: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Whether a person has approved `found` just now; False when it is the stored key already.
-
-    Raises HostKeyRejected when nobody approves it.
-    """
-    if stored == found:
-        return False
+) -> None:
+    """Has a person approve `found`, which is not the stored key. Raises HostKeyRejected unless that happens."""
     approved = asking.ask(user_id, host, port, found, stored, is_abandoned)
     if approved:
-        return True
+        return
     said = "was refused" if approved is False else f"was not approved within {ANSWER_SECS:.0f} s"
     if stored is None:
         raise HostKeyRejected(f"the host key of {host}:{port} ({found.fingerprint}) is unknown and {said}")

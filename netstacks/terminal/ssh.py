@@ -25,8 +25,9 @@ LOGIN_SECS = 20.0
 DEAD_HOST_SECS = 90
 # How often an opening looks whether its client is still there.
 _ASK_SECS = 0.5
-# Key exchange computes for tens of milliseconds in C: so many at a time leave the loop to others.
-_KEY_EXCHANGES = greenlets.BoundedSemaphore(4)
+# Key exchange computes for tens of milliseconds in C. One step at a time, with a turn of the loop behind each, leaves
+# the loop to others. Nothing is waited for inside: a device that stalls must not keep others from their log-ins.
+_COMPUTING = greenlets.BoundedSemaphore(1)
 
 # Added to libssh's own lists for devices that are allowed them: what network gear of the 2000s speaks.
 _LEGACY = (
@@ -138,8 +139,6 @@ class Connection:
 
     def connect(self) -> None:
         self._wait(read=True)
-        if not _KEY_EXCHANGES.acquire(timeout=self._remaining_secs()):
-            raise self._too_late
         try:
             # From here on libssh closes it, at the latest when its session is freed.
             self._lent.detach()
@@ -147,8 +146,6 @@ class Connection:
             self.drive(self.session.connect)
         except BaseSSHError as error:
             raise DeviceUnreachable(f"{self._address}: {self._advice(self.why(error))}") from error
-        finally:
-            _KEY_EXCHANGES.release()
 
     def _remaining_secs(self) -> float:
         return max(0.0, self._ends_at - time.monotonic())
@@ -174,11 +171,19 @@ class Connection:
 
     def drive(self, call: Callable[..., int], *arguments: object) -> int:
         """Repeats a non-blocking call until it is done; returns what it says then, or raises libssh's error."""
-        while (result := call(*arguments)) in (SSH_AGAIN, SSH_AUTH_AGAIN):
+        while (result := self._step(call, *arguments)) in (SSH_AGAIN, SSH_AUTH_AGAIN):
             flags = self.session.get_poll_flags()
             write = bool(flags & SSH_WRITE_PENDING)
             self._wait(read=bool(flags & SSH_READ_PENDING) or not write, write=write)
         return result
+
+    @staticmethod
+    def _step(call: Callable[..., int], *arguments: object) -> int:
+        with _COMPUTING:
+            try:
+                return call(*arguments)
+            finally:
+                greenlets.sleep(0)
 
     def why(self, error: Exception) -> str:
         """What went wrong, in libssh's words; its exceptions often have none."""

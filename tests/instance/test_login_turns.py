@@ -61,3 +61,29 @@ def test_the_turn_of_who_died_is_free_when_its_lease_is_over(database: Database)
     assert [take(lease_secs=2) for _ in range(TURNS + 1)] == [True] * TURNS + [False]
     with LoginTurns(database, wait_secs=60).turn(*DEVICE):
         assert take(lease_secs=60)
+
+
+def test_while_a_person_thinks_others_have_the_turn(database: Database) -> None:
+    turns = LoginTurns(database, wait_secs=0)
+    with ExitStack() as thinking:
+        for _ in range(TURNS):
+            thinking.enter_context(thinking.enter_context(turns.turn(*DEVICE)).paused())
+        with turns.turn(*DEVICE):
+            pass
+    with turns.turn(*DEVICE):
+        pass
+
+
+def test_a_turn_that_does_not_come_again_after_a_pause_leaves_nothing_behind(database: Database) -> None:
+    turns = LoginTurns(database, wait_secs=0)
+    with ExitStack() as others, pytest.raises(DeviceUnreachable):
+        _pause_while_others_come(turns, others)
+    for _ in range(2 * TURNS):
+        with turns.turn(*DEVICE):
+            pass
+
+
+def _pause_while_others_come(turns: LoginTurns, others: ExitStack) -> None:
+    with turns.turn(*DEVICE) as turn, turn.paused():
+        for _ in range(TURNS):
+            others.enter_context(turns.turn(*DEVICE))

@@ -298,6 +298,32 @@ def test_closing_wakes_whoever_reads_and_frees_the_descriptor(key: SshTarget) ->
         shell.try_write(b"x")
 
 
+def test_devices_that_stall_in_the_key_exchange_keep_no_other_from_its_log_in(key: SshTarget) -> None:
+    with contextlib.ExitStack() as stalling:
+        attempts = []
+        for _ in range(8):
+            device = stalling.enter_context(socket.create_server(("127.0.0.1", 0)))
+            threading.Thread(target=_stall, args=(device,), daemon=True).start()
+            target = SshTarget("127.0.0.1", device.getsockname()[1], "user", password="x")
+            left = greenlets.Event()
+            attempts.append((greenlets.spawn("stalled", _open_or_give_up, target, left), left))
+        greenlets.sleep(0.5)
+        open_shell(key).close()
+        assert not any(attempt.ready() for attempt, _ in attempts)
+        for _, left in attempts:
+            left.set()
+        greenlets.joinall([attempt for attempt, _ in attempts], timeout=10)
+
+
+def _stall(device: socket.socket) -> None:
+    """Sends its version, and then nothing."""
+    with contextlib.suppress(OSError):
+        connection, _ = device.accept()
+        connection.sendall(b"SSH-2.0-stalled\r\n")
+        while connection.recv(65536):
+            pass
+
+
 def _open_or_give_up(target: SshTarget, left: greenlets.Event) -> Shell | None:
     try:
         return ssh.open_shell(target, check_host_key=lambda found: None, is_abandoned=left.is_set)
