@@ -59,6 +59,7 @@ def page(
     """
     filters = {"by_actor": actor, "on_resource": resource}
     conditions = [sql.SQL(_SQL[name]) for name, value in filters.items() if value is not None]
+    read_in_order(tx)
     end_at, end_id = _end(tx, until, before)
     values: dict[str, Any] = {"actor": actor, "resource": resource, "since": since, "limit": limit}
     values |= {"end_at": end_at, "end_id": end_id}
@@ -71,7 +72,6 @@ def page(
         sql.SQL(_SQL["rows"]).format(conditions=all_of([*conditions, _is_event(number)]), **marks)
         for number in range(len(events))
     ]
-    read_in_order(tx)
     merged = sql.SQL(_SQL["merged"]).format(rows=sql.SQL("\nUNION ALL\n").join(rows), **marks)
     return tx.execute(merged, values).fetchall()
 

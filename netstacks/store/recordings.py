@@ -12,7 +12,6 @@ from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import class_row
-from psycopg.types.numeric import Int4, Int8
 
 from netstacks.errors import Conflict
 from netstacks.store import audit, sessions
@@ -21,9 +20,8 @@ from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import all_of, load, mark, read_in_order
 
 _SQL = load("recordings")
-# Whole numbers are sent as one type whatever their size: else PostgreSQL would take the statement for another one, and
-# prepare it again.
-_INTEGERS = {"epoch": Int4, "seq": Int4, "first_offset": Int8, "end_offset": Int8}
+# The columns of chunks that are numbers.
+_NUMBERS = ("epoch", "seq", "first_offset", "end_offset", "began_at", "ended_at")
 _PAGE_CHUNKS = 16
 # What is removed in one transaction, at most: far less than PostgreSQL can within the statement timeout.
 SWEEP_CHUNKS = 1000
@@ -62,28 +60,33 @@ def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> l
     return [batch for batch in batches if batch.key not in owned]
 
 
-def _extents(batches: Iterable[Batch]) -> dict[str, list[Any]]:
+def _extents(batches: Iterable[Batch]) -> dict[str, Any]:
     """Of each session and epoch one row: what its session's row is to say."""
     gathered: dict[tuple[UUID, int], list[Batch]] = {}
     for batch in batches:
         gathered.setdefault(batch.key, []).append(batch)
     # In the order of the ids, so that two who store the same sessions do not wait for each other in a circle.
-    found = sorted(gathered.items())
+    found = sorted(gathered.items(), key=lambda item: item[0][0].int)
     chunks = [[chunk for part in parts for chunk in part.chunks] for _, parts in found]
     return {
         "ids": [session_id for (session_id, _), _ in found],
-        "epochs": [Int4(epoch) for (_, epoch), _ in found],
-        "acked": [Int8(parts[-1].acked_offset) for _, parts in found],
-        "bytes": [Int8(max((chunk.end_offset for chunk in each), default=0)) for each in chunks],
-        "began": [min((chunk.began_at for chunk in each), default=None) for each in chunks],
-        "ended": [max((chunk.ended_at for chunk in each), default=None) for each in chunks],
+        "epochs": _numbers(epoch for (_, epoch), _ in found),
+        "acked": _numbers(parts[-1].acked_offset for _, parts in found),
+        "bytes": _numbers(max((chunk.end_offset for chunk in each), default=0) for each in chunks),
+        "began": _numbers(min((chunk.began_at for chunk in each), default=None) for each in chunks),
+        "ended": _numbers(max((chunk.ended_at for chunk in each), default=None) for each in chunks),
     }
 
 
-def _columns(batches: Iterable[Batch]) -> dict[str, list[Any]]:
+def _columns(batches: Iterable[Batch]) -> dict[str, Any]:
     chunks = [chunk for batch in batches for chunk in batch.chunks]
     columns = {field.name: [getattr(chunk, field.name) for chunk in chunks] for field in fields(Chunk)}
-    return columns | {name: [integer(value) for value in columns[name]] for name, integer in _INTEGERS.items()}
+    return columns | {name: _numbers(columns[name]) for name in _NUMBERS}
+
+
+def _numbers(values: Iterable[float | None]) -> str:
+    """An array, as text: the driver would choose its type by the largest number, and PostgreSQL plan anew for each."""
+    return f"{{{','.join(map(repr, values))}}}".replace("None", "NULL")
 
 
 def missing(tx: Transaction, batch: Batch) -> Sequence[Chunk]:

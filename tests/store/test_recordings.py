@@ -77,6 +77,20 @@ def test_size_and_times_on_the_row_grow_with_what_is_stored(database: Database) 
     assert stored(database, session_id) == chunks
 
 
+def test_a_batch_writes_to_no_index_of_the_sessions_but_the_first_one(database: Database) -> None:
+    session_id = make_session(database)
+    first, *later = chain(session_id, *[b"R1#"] * 10)
+    save(database, Batch(session_id, 1, 0, [first]))
+    with database.transaction() as tx:
+        for chunk in later:
+            recordings.save(tx, [Batch(session_id, 1, chunk.end_offset, [chunk])])
+        row = tx.execute(
+            "SELECT pg_stat_get_xact_tuples_updated('sessions'::regclass) AS updated,"
+            " pg_stat_get_xact_tuples_hot_updated('sessions'::regclass) AS without_index"
+        ).fetchone()
+    assert row == {"updated": len(later), "without_index": len(later)}
+
+
 def test_the_next_epoch_goes_on_with_size_and_times(database: Database) -> None:
     session_id = make_session(database)
     chunks = chain(session_id, b"R1#")

@@ -20,7 +20,7 @@ WHERE s.id = r.session_id;
 
 -- No index may name a column that every stored batch changes (`recording_bytes`, `recording_ended_at`,
 -- `acked_offset`), not even in its condition: each batch would then write to every index of the table.
--- Of one user's sessions: `NULLS LAST` has the same reason as below.
+-- Why some have their nulls last is said below, at the audit log.
 CREATE INDEX sessions_user ON sessions (user_id, started_at DESC NULLS LAST);
 CREATE INDEX sessions_live_started ON sessions (started_at DESC) WHERE state <> 'ended';
 CREATE INDEX sessions_live_user ON sessions (user_id, started_at DESC NULLS LAST) WHERE state <> 'ended';

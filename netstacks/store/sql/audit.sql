@@ -8,9 +8,9 @@ SELECT at FROM audit WHERE id >= %(id)s ORDER BY id LIMIT 1
 -- name: events
 -- The events that there are, one look into the index for each.
 WITH RECURSIVE found (event) AS (
-    SELECT (SELECT min(event) FROM audit WHERE {conditions})
+    SELECT (SELECT event FROM audit WHERE {conditions} ORDER BY event LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(event) FROM audit WHERE {conditions} AND event > found.event)
+    SELECT (SELECT event FROM audit WHERE {conditions} AND event > found.event ORDER BY event LIMIT 1)
     FROM found WHERE found.event IS NOT NULL
 )
 SELECT event FROM found WHERE starts_with(event, %(family)s)

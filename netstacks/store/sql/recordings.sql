@@ -8,8 +8,8 @@ WITH owned AS (
         recording_began_at = least(s.recording_began_at, given.began_at),
         recording_ended_at = greatest(s.recording_ended_at, given.ended_at)
     FROM unnest(
-        %(ids)b::uuid[], %(epochs)b::integer[], %(acked)b::bigint[],
-        %(bytes)b::bigint[], %(began)b::double precision[], %(ended)b::double precision[]
+        %(ids)b::uuid[], %(epochs)s::integer[], %(acked)s::bigint[],
+        %(bytes)s::bigint[], %(began)s::double precision[], %(ended)s::double precision[]
     ) AS given (id, epoch, acked_offset, bytes, began_at, ended_at)
     WHERE s.id = given.id AND s.epoch = given.epoch AND s.state <> 'ended'
     RETURNING s.id, s.epoch
@@ -19,12 +19,12 @@ WITH owned AS (
     SELECT given.*
     FROM (
         SELECT unnest(%(session_id)b::uuid[]),
-               unnest(%(epoch)b::integer[]),
-               unnest(%(seq)b::integer[]),
-               unnest(%(first_offset)b::bigint[]),
-               unnest(%(end_offset)b::bigint[]),
-               unnest(%(began_at)b::double precision[]),
-               unnest(%(ended_at)b::double precision[]),
+               unnest(%(epoch)s::integer[]),
+               unnest(%(seq)s::integer[]),
+               unnest(%(first_offset)s::bigint[]),
+               unnest(%(end_offset)s::bigint[]),
+               unnest(%(began_at)s::double precision[]),
+               unnest(%(ended_at)s::double precision[]),
                unnest(%(events)b::bytea[]),
                unnest(%(sha256)b::bytea[])
     ) AS given (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
