@@ -58,8 +58,8 @@ log = structlog.get_logger()
 
 # What a drain leaves for storing what is still in memory, out of DRAIN_TIMEOUT_SECS.
 _FLUSH_SHARE = 0.5
-# Connections to PostgreSQL: for pages and log-ins, for finding, claiming and opening sessions, and for what must not wait
-# behind either (recordings, audit, health). One more holds the witness.
+# Connections to PostgreSQL: for pages and log-ins, for finding, claiming and opening sessions, and for what must not
+# wait behind either (recordings, audit, health). One more holds the witness.
 _PAGE_CONNECTIONS, _ROUTING_CONNECTIONS, _VITAL_CONNECTIONS = 10, 8, 4
 
 

@@ -151,10 +151,9 @@ class Node:
         witness = self.world.witness(row.owner)
         if is_alive(registered, witness, self.world.now, TTL_SECS):
             return False
-        outcome = self.world.ask_whether_alive(self, row.owner)
-        if not is_gone(
-            Signs(registered, "blind" if is_blind else "counts", witness, outcome), self.world.now, TTL_SECS
-        ):
+        proof: Proof = "blind" if is_blind else "counts"
+        signs = Signs(registered, proof, witness, self.world.ask_whether_alive(self, row.owner))
+        if not is_gone(signs, self.world.now, TTL_SECS):
             return False
         self.world.judge_gone(self, row.owner)
         return True
