@@ -28,6 +28,7 @@ check: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/python -m bench.terminal
+	$(BIN)/python -m bench.redraw
 	$(BIN)/python -m bench.cluster
 
 format: .venv/.installed
