@@ -84,7 +84,7 @@ def routes() -> Iterator[tuple[str, str]]:
 
 def _application() -> Flask:
     settings = SimpleNamespace(trusted_proxies=[], jwt_secret=JWT_SECRET)
-    return create_app(cast(Any, SimpleNamespace(settings=settings, database=None, health=None)))
+    return create_app(cast(Any, SimpleNamespace(settings=settings, database=None, routing_database=None, health=None)))
 
 
 class Attacker:
