@@ -49,15 +49,25 @@ def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> l
     raises Conflict when a chunk is there already.
     """
     # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. During a COPY it would
-    # wait for this process with the rows locked, for as long as the process is frozen. In a pipeline with its BEGIN,
-    # because PostgreSQL would take a transaction for idle while a long message is on a slow way, and end it.
-    with tx.pipeline():
-        rows = tx.execute(_SQL["save"], _extents(batches) | _columns(batches)).fetchall()
-    owned = {(row["id"], row["epoch"]) for row in rows}
+    # wait for this process with the rows locked, for as long as the process is frozen. Nor in a pipeline: between its
+    # statements the transaction does not count as idle, and PostgreSQL would not end it.
+    usual = _let_the_message_take_its_time(tx)
+    rows = tx.execute(_SQL["save"], {"idle": usual} | _extents(batches) | _columns(batches)).fetchall()
+    owned = {(row["id"], row["epoch"]) for row in rows if row["id"] is not None}
     sent = sum(len(batch.chunks) for batch in batches if batch.key in owned)
     if not again and any(row["chunks"] < sent for row in rows):
         raise Conflict("a chunk of this number is stored already")
     return [batch for batch in batches if batch.key not in owned]
+
+
+def _let_the_message_take_its_time(tx: Transaction) -> str:
+    """Until the next statement has arrived the transaction counts as idle, and would be ended on a slow way.
+
+    It locks nothing yet. The statement sets back what is returned.
+    """
+    row = tx.execute(_SQL["wait_for_message"]).fetchone()
+    assert row is not None
+    return str(row["usual"])
 
 
 def _extents(batches: Iterable[Batch]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from netstacks.errors import Conflict
+from netstacks.errors import Conflict, StoreUnavailable
 from netstacks.store import recordings, schema, sessions
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk, verify
 from netstacks.store.pool import Database
@@ -201,6 +201,26 @@ def test_an_instance_that_freezes_while_it_sends_holds_no_session(
         sending.join()
     assert refused == [[]]
     assert said(database, session_id)[0] == LONG
+
+
+def test_an_instance_that_freezes_after_it_has_stored_holds_no_session_for_long(
+    database_url: str, database: Database
+) -> None:
+    """As it may do in a pipeline, in which a transaction never counts as idle."""
+    session_id = make_session(database)
+    impatient = Database(database_url, idle_in_transaction_secs=0.3)
+    impatient.open()
+    with pytest.raises(StoreUnavailable):
+        _save_and_stand_still(impatient, Batch(session_id, 1, 0, chain(session_id, b"R1#")))
+    with database.transaction() as tx:
+        tx.execute("SELECT FROM sessions WHERE id = %s FOR UPDATE NOWAIT", [session_id])
+    impatient.close()
+
+
+def _save_and_stand_still(database: Database, batch: Batch) -> None:
+    with database.transaction() as tx:
+        assert recordings.save(tx, [batch]) == []
+        time.sleep(1)
 
 
 def test_a_batch_that_is_long_on_its_way_is_not_taken_for_an_idle_transaction(

@@ -1,3 +1,7 @@
+-- name: wait_for_message
+SELECT current_setting('idle_in_transaction_session_timeout') AS usual,
+       set_config('idle_in_transaction_session_timeout', '60s', true)
+
 -- name: save
 -- The chunks come with the statement that locks the sessions' rows. They are unnested in a select list, and not in FROM,
 -- where PostgreSQL would first gather them all, on disk if they are many.
@@ -32,7 +36,9 @@ WITH owned AS (
     ON CONFLICT (session_id, epoch, seq) DO NOTHING
     RETURNING 1
 )
-SELECT id, epoch, (SELECT count(*) FROM stored) AS chunks FROM owned
+SELECT id, epoch, (SELECT count(*) FROM stored) AS chunks
+FROM set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+LEFT JOIN owned ON true
 
 -- name: append
 WITH noted AS (
