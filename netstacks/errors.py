@@ -69,10 +69,6 @@ class SessionGone(NetstacksError):
     """No such session, here or elsewhere."""
 
 
-class SessionFenced(NetstacksError):
-    """The session belongs to another instance by now; this copy must stop."""
-
-
 class ComeAgain(NetstacksError):
     """Nobody can serve it at this moment, and somebody may in the next."""
 

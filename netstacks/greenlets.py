@@ -13,8 +13,8 @@ import structlog
 from gevent import Greenlet, joinall, sleep
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub, Waiter
-from gevent.lock import BoundedSemaphore, RLock
-from gevent.queue import Empty, Full, Queue
+from gevent.lock import BoundedSemaphore
+from gevent.queue import Empty, Queue
 
 __all__ = [
     "AsyncResult",
@@ -22,11 +22,9 @@ __all__ = [
     "BoundedSemaphore",
     "Empty",
     "Event",
-    "Full",
     "Greenlet",
     "Periodic",
     "Queue",
-    "RLock",
     "SingleFlight",
     "Timer",
     "Watch",
@@ -140,7 +138,10 @@ class Watch:
         if timer is not None:
             timer.start(waiter.switch, False)
         try:
-            return bool(waiter.get())
+            happened = bool(waiter.get())
+            # The timer may have fired in the same turn of the loop as a call of `wake`.
+            woken, self._woken = self._woken, False
+            return happened or woken
         finally:
             self._waiter = None
             if timer is not None:
@@ -171,15 +172,15 @@ class Watch:
         return self._watchers[events]
 
     def wake(self) -> None:
+        """Ends the wait that is under way, or else the next one."""
+        self._woken = True
         if self._waiter is not None:
             self._hub.loop.run_callback(self._waiter.switch, True)
         elif self._callback is not None:
             self._hub.loop.run_callback(self._call_back)
-        else:
-            self._woken = True
 
     def close(self) -> None:
-        """Wakes who waits, for good; to be called before the descriptor is closed."""
+        """Ends every wait, now and later; to be called before the descriptor is closed."""
         self._closed = True
         self.wake()
         for watcher in self._watchers.values():

@@ -58,6 +58,9 @@ log = structlog.get_logger()
 
 # What a drain leaves for storing what is still in memory, out of DRAIN_TIMEOUT_SECS.
 _FLUSH_SHARE = 0.5
+_VAULT_CHECK_SECS = 5.0
+# A stall of this length makes sure of every session before the next key is typed into it, which costs one question.
+_STOOD_STILL_SECS = 2.0
 # Connections to PostgreSQL: for pages and log-ins, for finding, claiming and opening sessions, and for what must not
 # wait behind either (recordings, audit, health). One more holds the witness.
 _PAGE_CONNECTIONS, _ROUTING_CONNECTIONS, _VITAL_CONNECTIONS = 10, 8, 4
@@ -80,11 +83,14 @@ class Node:
         self._routing_database = self._database.reserve(_ROUTING_CONNECTIONS)
         self._vital_database = self._database.reserve(_VITAL_CONNECTIONS)
         self._vault = Vault(self._database, settings.vault_master_key, settings.vault_master_key_previous)
+        self._vault_problem: str | None = None
+        # By itself: health must not wait for a table that is locked.
+        self._vault_check = greenlets.Periodic("vault-check", self._check_vault, _VAULT_CHECK_SECS)
         self._outbox = Outbox(self._vital_database)
         self._recorder = Recorder(self._vital_database)
         self._spool = Spool(settings.spool_dir)
         self._witness = Witness(settings.database_url, self._routing_database, instance_id, ttl_secs)
-        self._loop = LoopWatch(max(1.0, (ttl_secs - settings.ha_heartbeat_interval_secs) / 2))
+        self._loop = LoopWatch(_STOOD_STILL_SECS)
         # The licence may be in it, and decides which registry this is.
         for database in (self._database, self._routing_database, self._vital_database):
             database.open()
@@ -225,6 +231,7 @@ class Node:
         """This instance is ready for work."""
         self._reconciler.start()
         self._retention.start()
+        self._vault_check.start()
         self.services.health.wake()
 
     def drain(self) -> None:
@@ -233,8 +240,12 @@ class Node:
         log.info("instance.draining", sessions=len(self._hub), timeout_secs=timeout_secs)
         self._agent.drain()
         self._hub.hand_over_all("the controller is restarting", timeout_secs * (1 - _FLUSH_SHARE))
-        stored = self._recorder.flush(timeout_secs * _FLUSH_SHARE) and self._outbox.flush(1.0)
+        stored = self._recorder.flush(timeout_secs * _FLUSH_SHARE)
         self._spool.keep(self._recorder.stop())
+        if not self._outbox.flush(1.0):
+            log.error(
+                "outbox.lost", rows=len(self._outbox), advice="the database was away: these are not in the audit log"
+            )
         self._agent.leave()
         self._witness.stop()
         log.info("instance.drained", stored=stored, unstored_bytes=self._recorder.waiting_bytes)
@@ -253,16 +264,16 @@ class Node:
                 flush=True,
             )
 
-    def _vault_problem(self) -> str | None:
+    def _check_vault(self) -> None:
         """A key that was rotated away while this instance runs is as wrong as one at the start."""
         try:
             if self._startup.ready:
                 self._vault.unlock()
+            self._vault_problem = None
         except VaultLocked as error:
-            return str(error)
+            self._vault_problem = str(error)
         except StoreUnavailable:
             pass
-        return None
 
     def _background(self) -> Iterator[greenlets.Background]:
         yield from (self._recorder.background, self._outbox.background, self._startup.background)
@@ -286,7 +297,7 @@ class Node:
             starting=not self._startup.ready and self._startup.problem is None,
             leased=self._agent.is_leased,
             differing_secrets=self._agent.differing_secrets,
-            schema_problem=self._startup.problem or (self._vault_problem() if database else None),
+            schema_problem=self._startup.problem or self._vault_problem,
             witness_held=self._witness.is_held,
             died=tuple(each.name for each in self._background() if each.has_died),
             hub_blocked=self._loop.is_blocked,

@@ -132,12 +132,17 @@ def _reach(placement: Placement, owner: str, epoch: int) -> Proxy | None:
 
 
 def _spare(placement: Placement, owner: str, epoch: int, now: float, ttl_secs: float) -> Wait | None:
-    """An owner that does not answer keeps its session until its death is proven or its heartbeat is stale."""
+    """An owner that does not answer keeps its session until its death is proven or its heartbeat is stale.
+
+    It keeps it in any case while PostgreSQL hears from it: it lives then, and may only be slow or out of our reach.
+    """
     dial = _dial_of(placement, owner, epoch)
     if dial is not None and dial.proves_death:
         return None
     if dial is not None and dial.outcome == "declined":
         return Wait("the instance that holds the session cannot serve it at this moment")
+    if dial is not None and dial.witness == "held":
+        return Wait("the instance that holds the session lives and does not answer; it is waited for")
     if placement.blind:
         return Wait("the instance that holds the session does not answer, and whether it lives cannot be known now")
     if placement.owner is None or is_stale(placement.owner, now, ttl_secs):

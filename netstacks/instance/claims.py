@@ -12,7 +12,7 @@ from netstacks.instance.lookup import Found
 from netstacks.instance.opener import Opener
 from netstacks.instance.openings import Opening, Openings
 from netstacks.registry.base import Registry
-from netstacks.store import audit, sessions
+from netstacks.store import audit, recordings, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database, Transaction
@@ -60,31 +60,36 @@ class Claims:
         claimed = None
         try:
             if not self._spool.restore(self._database, row.id):
-                claimed = self._take(row, actor)
+                claimed = self._take(found, row, actor)
         finally:
             if claimed is None:
                 del self._openings[row.id]
                 # Others may wait for it by now.
-                opening.fail(ComeAgain("the session was being taken over here when another instance did"))
+                opening.fail(ComeAgain("the session could not be taken over here, or another instance was faster"))
         if claimed is None:
             return None
         greenlets.spawn(f"claim-{row.id}", self._continue, claimed, found.placement.dial, token, actor, opening)
         return opening
 
-    def _take(self, row: SessionRow, actor: Actor) -> SessionRow | None:
+    def _take(self, found: Found, row: SessionRow, actor: Actor) -> SessionRow | None:
         me = self._agent.me
-        self._end_connections(row)
+        self._end_connections(found)
         with self._database.transaction() as tx:
             claimed = sessions.claim(tx, row, owner=me.id, owner_address=me.peer_address or None)
             if claimed is not None:
                 audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
         return claimed
 
-    def _end_connections(self, row: SessionRow) -> None:
-        """The owner counts as dead. Frozen in the middle of a transaction, it would keep the row from everybody."""
-        if row.owner is not None and row.owner != self._agent.me.id:
+    def _end_connections(self, found: Found) -> None:
+        """The owner counts as dead. Frozen in the middle of a transaction, it would keep the row from others.
+
+        An owner that has answered is not frozen: it has let the session go.
+        """
+        owner, dial = found.row.owner if found.row else None, found.placement.dial
+        has_answered = dial is not None and dial.outcome == "denied"
+        if owner is not None and owner != self._agent.me.id and not has_answered:
             with self._database.transaction() as tx:
-                end_connections(tx, row.owner)
+                end_connections(tx, owner)
 
     def _continue(self, row: SessionRow, dial: Dial | None, token: UUID, actor: Actor, opening: Opening) -> None:
         """In its own greenlet: the log-in goes on though the client that caused it has gone again."""
@@ -115,9 +120,12 @@ class Claims:
         assert row is not None
         if self._spool.restore(self._database, row.id):
             return None
-        self._end_connections(row)
+        self._end_connections(found)
         with self._database.transaction() as tx:
-            return sessions.end(tx, row.id, row.epoch, reason)
+            ended = sessions.end(tx, row.id, row.epoch, reason)
+            if ended is not None:
+                recordings.note_end(tx, row, ended.epoch, reason)
+            return ended
 
     def give_up(self, session_id: UUID, epoch: int) -> None:
         """Releases a row that names this instance although it neither holds nor opens the session."""

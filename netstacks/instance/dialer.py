@@ -89,13 +89,14 @@ class Dialer:
             return
         with turn.paused():
             check_host_key(self._prompts, actor.id, target.host, target.port, found, stored, is_abandoned)
-        with self._database.transaction() as tx:
-            hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
-            audit.append(
-                tx,
-                actor,
-                "host_key.approved",
-                f"host:{target.host}:{target.port}",
-                fingerprint=found.fingerprint,
-                changed=stored is not None,
-            )
+            # Before the turn is taken again, which may fail: nobody is asked twice.
+            with self._database.transaction() as tx:
+                hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
+                audit.append(
+                    tx,
+                    actor,
+                    "host_key.approved",
+                    f"host:{target.host}:{target.port}",
+                    fingerprint=found.fingerprint,
+                    changed=stored is not None,
+                )

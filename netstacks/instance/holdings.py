@@ -27,9 +27,6 @@ class Holdings:
         finally:
             self._creating.discard(session_id)
 
-    def is_creating(self, session_id: UUID) -> bool:
-        return session_id in self._creating
-
     def held_epoch(self, session_id: UUID) -> int | None:
         """The epoch at which this instance holds the session or is opening it."""
         session, opening = self.hub.find(session_id), self.openings.get(session_id)

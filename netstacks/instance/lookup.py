@@ -141,10 +141,16 @@ class Lookup:
             dial = Dial(current.owner, current.epoch, "refused", self._witness.of(current.owner))
         if dial is None:
             return replace(placement, owner=owner), now
+        is_known = False
         with contextlib.suppress(RegistryUnavailable):
             owner, now = self._registry.instance(current.owner), self._registry.now()
+            is_known = True
         self._agent.beat_anew()
-        blind = self._agent.is_blind if self._registry.is_shared else self._is_alone_and_unsure(placement, dial)
+        if self._registry.is_shared:
+            # The last snapshot may be older than the owner.
+            blind = self._agent.is_blind or not is_known
+        else:
+            blind = self._is_alone_and_unsure(placement, dial)
         return replace(placement, owner=owner, dial=dial, blind=blind), now
 
     @staticmethod

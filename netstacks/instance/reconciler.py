@@ -111,8 +111,14 @@ class Reconciler:
                 end_connections(tx, owner)
         with self._database.transaction() as tx:
             sessions.detach_orphans(tx, gone)
-            for row in sessions.due_orphans(tx, gone, self._detach_ttl_secs):
-                self._end(tx, row)
+        while self._end_some(gone):
+            pass
+
+    def _end_some(self, gone: list[str]) -> bool:
+        """Ends a few orphans in one transaction; whether there were any. Of very many, none waits for all."""
+        with self._database.transaction() as tx:
+            due = sessions.due_orphans(tx, gone, self._detach_ttl_secs)
+            return sum([self._end(tx, row) for row in due]) > 0
 
     def _gone(self, owners: Iterable[Peer]) -> list[str]:
         """Which of the owners are gone. Those that may be are asked: PostgreSQL first, then themselves."""
@@ -146,12 +152,13 @@ class Reconciler:
             return "declined"
         return answer.outcome if isinstance(answer, NoAnswer) else "confirmed"
 
-    def _end(self, tx: Transaction, row: SessionRow) -> None:
-        reason = row.end_requested or (
-            f"its instance was lost and its user did not come back within {self._detach_ttl_secs:g} s"
-        )
+    def _end(self, tx: Transaction, row: SessionRow) -> bool:
+        late = f"its user did not come back within {self._detach_ttl_secs:g} s"
+        reason = row.end_requested or (late if row.owner is None else f"its instance was lost and {late}")
         ended = sessions.end(tx, row.id, row.epoch, reason)
-        if ended is not None:
-            recordings.append_note(tx, row.id, ended.epoch, f"ended: {reason}; what it had not stored is missing here")
-            audit.append(tx, audit.SYSTEM, "session.closed", f"session:{row.id}", device=row.device_name, reason=reason)
-            log.info("session.orphan_ended", session_id=str(row.id), former=row.owner)
+        if ended is None:
+            return False
+        recordings.note_end(tx, row, ended.epoch, reason)
+        audit.append(tx, audit.SYSTEM, "session.closed", f"session:{row.id}", device=row.device_name, reason=reason)
+        log.info("session.orphan_ended", session_id=str(row.id), former=row.owner)
+        return True

@@ -159,6 +159,9 @@ class Sentinels:
                     self._listen(endpoint)
                 except (RedisError, RegistryUnavailable) as error:
                     log.debug("sentinel.not_followed", sentinel=str(endpoint), error=str(error))
+                except Exception:
+                    # One message that cannot be read must not end the watch, on every instance at once.
+                    log.exception("sentinel.not_followed", sentinel=str(endpoint))
                 greenlets.sleep(SILENCE_SECS / len(self.endpoints))
 
     def _listen(self, endpoint: Endpoint) -> None:

@@ -6,13 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row
-
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import user_settings
 from netstacks.store.addresses import normal_host
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 from netstacks.store.ssh_keys import opened_private_key
 from netstacks.store.vault import Vault
 
@@ -195,5 +193,5 @@ def for_login(tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID)
 
 
 def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Credential]:
-    with tx.cursor(row_factory=class_row(Credential)) as cursor:
+    with tx.cursor(row_factory=row_of(Credential)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchall()

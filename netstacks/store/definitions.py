@@ -6,12 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row
-
 from netstacks.errors import NotFound
 from netstacks.store.addresses import normal_host
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 _SQL = load("definitions")
 
@@ -114,15 +112,15 @@ def assign(
         "folder_id": folder_id,
         "sort_order": sort_order,
     }
-    with tx.cursor(row_factory=class_row(Assignment)) as cursor:
+    with tx.cursor(row_factory=row_of(Assignment)) as cursor:
         return cursor.execute(_SQL["assign"], values).fetchone()  # type: ignore[return-value]
 
 
 def assignments(tx: Transaction, user_id: UUID) -> list[Assignment]:
-    with tx.cursor(row_factory=class_row(Assignment)) as cursor:
+    with tx.cursor(row_factory=row_of(Assignment)) as cursor:
         return cursor.execute(_SQL["assignments"], {"user_id": user_id}).fetchall()
 
 
 def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Definition]:
-    with tx.cursor(row_factory=class_row(Definition)) as cursor:
+    with tx.cursor(row_factory=row_of(Definition)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchall()

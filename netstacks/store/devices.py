@@ -6,12 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row
-
 from netstacks.errors import NotFound
 from netstacks.store.addresses import normal_host
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 _SQL = load("devices")
 
@@ -121,7 +119,7 @@ def browse(
 ) -> tuple[list[Device], int]:
     """A page of devices by name, and how many there are in all; `search` is a part of the name or the host."""
     filters = {"search": search, "source": source, "device_type": device_type, "site": site}
-    with tx.cursor(row_factory=class_row(Device)) as cursor:
+    with tx.cursor(row_factory=row_of(Device)) as cursor:
         page = cursor.execute(_SQL["browse"], {**filters, "limit": limit, "offset": offset}).fetchall()
     row = tx.execute(_SQL["count"], filters).fetchone()
     assert row is not None
@@ -129,5 +127,5 @@ def browse(
 
 
 def _one(tx: Transaction, statement: str, **parameters: Any) -> Device | None:
-    with tx.cursor(row_factory=class_row(Device)) as cursor:
+    with tx.cursor(row_factory=row_of(Device)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchone()

@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row
-
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 _SQL = load("folders")
 
@@ -71,5 +69,5 @@ def _picked(folders: list[Folder], folder_id: UUID) -> Folder:
 
 
 def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Folder]:
-    with tx.cursor(row_factory=class_row(Folder)) as cursor:
+    with tx.cursor(row_factory=row_of(Folder)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchall()

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import class_row
-
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store.addresses import normal_host
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 _SQL = load("hostkeys")
 
@@ -55,7 +53,7 @@ def find(tx: Transaction, host: str, port: int) -> StoredHostKey | None:
 
 def everything(tx: Transaction) -> list[StoredHostKey]:
     """All approved keys, by address."""
-    with tx.cursor(row_factory=class_row(StoredHostKey)) as cursor:
+    with tx.cursor(row_factory=row_of(StoredHostKey)) as cursor:
         return cursor.execute(_SQL["all"]).fetchall()
 
 
@@ -83,5 +81,5 @@ def forget(tx: Transaction, host: str, port: int) -> StoredHostKey:
 
 
 def _one(tx: Transaction, statement: str, **parameters: Any) -> StoredHostKey | None:
-    with tx.cursor(row_factory=class_row(StoredHostKey)) as cursor:
+    with tx.cursor(row_factory=row_of(StoredHostKey)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchone()

@@ -7,11 +7,9 @@ from enum import Enum
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row
-
 from netstacks.errors import NotFound
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 _SQL = load("logins")
 
@@ -131,7 +129,7 @@ def revoke_all(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> No
 
 def of_user(tx: Transaction, user_id: UUID) -> list[Login]:
     """The log-ins of a user that have not ended, the last seen first."""
-    with tx.cursor(row_factory=class_row(Login)) as cursor:
+    with tx.cursor(row_factory=row_of(Login)) as cursor:
         return cursor.execute(_SQL["of_user"], {"user_id": user_id}).fetchall()
 
 

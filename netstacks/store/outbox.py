@@ -52,6 +52,9 @@ class Outbox:
         """Waits until everything is written; False when that took longer than `timeout_secs`."""
         return bool(self._idle.wait(timeout_secs))
 
+    def __len__(self) -> int:
+        return len(self._waiting) + self._dropped
+
     def _run(self) -> None:
         while True:
             self._wake.wait()

@@ -140,12 +140,15 @@ class Database:
         self._pool.close(timeout=2.0)
 
     @contextmanager
-    def transaction(self, *, timeout_secs: float = TRANSACTION_SECS) -> Iterator[Transaction]:
+    def transaction(self, *, timeout_secs: float | None = TRANSACTION_SECS) -> Iterator[Transaction]:
         """One transaction: committed at the end of the block, rolled back when it raises.
 
-        No statement may take longer than `timeout_secs`. Raises StoreBusy when PostgreSQL answers and a connection or a
-        lock did not come free in time, StoreUnavailable when it cannot be reached or does not answer, and Conflict when
-        a unique or foreign key is violated. Nothing but PostgreSQL may be waited for inside the block: it holds locks.
+        Neither a statement nor the whole block may take longer than `timeout_secs`, so a block must not have more
+        statements than a slow network can answer by then; None is without a limit, for migrations. Nothing but
+        PostgreSQL may be waited for inside the block: it holds locks.
+
+        Raises StoreBusy when PostgreSQL answers and a connection or a lock did not come free in time, StoreUnavailable
+        when it cannot be reached or does not answer, and Conflict when a unique or foreign key is violated.
         """
         try:
             with self._lease(timeout_secs) as connection:
@@ -167,12 +170,14 @@ class Database:
             raise StoreUnavailable("the database takes no writes: it is a standby, or was set read-only") from error
 
     @contextmanager
-    def _lease(self, timeout_secs: float) -> Iterator[_Connection]:
-        connection = self._pool.getconn(min(GET_CONNECTION_SECS, timeout_secs))
+    def _lease(self, timeout_secs: float | None) -> Iterator[_Connection]:
+        connection = self._pool.getconn(min(GET_CONNECTION_SECS, timeout_secs or GET_CONNECTION_SECS))
         try:
-            with self._bounded(connection, timeout_secs + _SILENCE_SECS), connection:
+            limit = contextlib.nullcontext() if timeout_secs is None else self._bounded(connection, timeout_secs)
+            with limit, connection:
                 if timeout_secs != TRANSACTION_SECS:
-                    connection.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout_secs * 1000))}".encode())
+                    msecs = 0 if timeout_secs is None else max(1, round(timeout_secs * 1000))
+                    connection.execute(f"SET LOCAL statement_timeout = {msecs}".encode())
                 yield connection
             connection.used_at = time.monotonic()
             self._contact.answered()
@@ -181,7 +186,7 @@ class Database:
 
     def _check(self, connection: _Connection) -> None:
         if time.monotonic() - connection.used_at > _CHECK_AFTER_SECS:
-            with self._bounded(connection, GET_CONNECTION_SECS):
+            with self._bounded(connection, GET_CONNECTION_SECS - _SILENCE_SECS):
                 ConnectionPool.check_connection(connection)
 
     @contextmanager
@@ -192,7 +197,7 @@ class Database:
             self._replaced += 1
             greenlets.spawn("database-hang-up", _replace, connection, secs)
 
-        with greenlets.Timer(secs, replace):
+        with greenlets.Timer(secs + _SILENCE_SECS, replace):
             yield
 
     def _raise(self, error: Exception) -> NoReturn:
@@ -229,6 +234,6 @@ def _replace(connection: psycopg.Connection[Any], secs: float) -> None:
 
 
 def hang_up(connection: psycopg.Connection[Any]) -> None:
-    """Has whatever waits for this connection find it closed by the server. Its owner closes it."""
+    """Makes this connection look closed by the server to the greenlet that waits for it. Its owner closes it."""
     with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
         sock.shutdown(socket.SHUT_RDWR)

@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from netstacks.errors import NotFound
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 _SQL = load("prompts")
 
@@ -37,7 +35,7 @@ class Prompt:
 
 
 def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Prompt]:
-    with tx.cursor(row_factory=class_row(Prompt)) as cursor:
+    with tx.cursor(row_factory=row_of(Prompt)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchall()
 
 

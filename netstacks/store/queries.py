@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from importlib import resources
-from typing import LiteralString, cast
+from typing import Any, LiteralString, TypeVar, cast
 
 from psycopg import sql
+from psycopg.rows import BaseRowFactory, kwargs_row
 
 from netstacks.store.pool import Transaction
+
+_Row = TypeVar("_Row")
 
 _HEAD = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -18,6 +22,15 @@ def load(name: str) -> dict[str, LiteralString]:
     _, *parts = _HEAD.split(text)
     # Literal, as far as injection goes: it is a file of this package.
     return {key: cast(LiteralString, statement.strip()) for key, statement in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def row_of(kind: type[_Row]) -> BaseRowFactory[_Row]:
+    """Has rows returned as objects of a dataclass, without the columns that it does not know.
+
+    A newer version of this program may have added some, while this one still serves in a rolling upgrade.
+    """
+    known = {field.name for field in fields(cast(Any, kind))}
+    return kwargs_row(lambda **columns: kind(**{name: value for name, value in columns.items() if name in known}))
 
 
 def all_of(conditions: Iterable[sql.Composable]) -> sql.Composed:

@@ -11,13 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from netstacks.errors import Conflict
 from netstacks.store import audit, sessions
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
 from netstacks.store.pool import Database, Transaction
-from netstacks.store.queries import all_of, load, mark, read_in_order
+from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
+from netstacks.store.sessions import SessionRow
 
 _SQL = load("recordings")
 # The columns of chunks that are numbers.
@@ -45,8 +45,8 @@ class Batch:
 def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> list[Batch]:
     """Stores all chunks; returns the batches that were refused: the epoch of their session has moved on.
 
-    `again`: an earlier try may have been committed without our knowing, so what is there already is left out. Else
-    raises Conflict when a chunk is there already.
+    `again`: an earlier try may have been committed without our knowing, so what is there already is left out. Raises
+    Conflict when a chunk is there already, or `again` another one of its number.
     """
     # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. During a COPY it would
     # wait for this process with the rows locked, for as long as the process is frozen. Nor in a pipeline: between its
@@ -55,9 +55,24 @@ def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> l
     rows = tx.execute(_SQL["save"], {"idle": usual} | _extents(batches) | _columns(batches)).fetchall()
     owned = {(row["id"], row["epoch"]) for row in rows if row["id"] is not None}
     sent = sum(len(batch.chunks) for batch in batches if batch.key in owned)
-    if not again and any(row["chunks"] < sent for row in rows):
-        raise Conflict("a chunk of this number is stored already")
+    if any(row["chunks"] < sent for row in rows) and not (again and _are_stored(tx, batches, owned)):
+        raise Conflict("another chunk of this number is stored already")
     return [batch for batch in batches if batch.key not in owned]
+
+
+def _are_stored(tx: Transaction, batches: Sequence[Batch], owned: set[tuple[UUID, int]]) -> bool:
+    """Whether what is stored under the numbers of these chunks is these chunks."""
+    chunks = [chunk for batch in batches if batch.key in owned for chunk in batch.chunks]
+    row = tx.execute(
+        _SQL["count_same"],
+        {
+            "ids": [chunk.session_id for chunk in chunks],
+            "epochs": _numbers(chunk.epoch for chunk in chunks),
+            "seqs": _numbers(chunk.seq for chunk in chunks),
+            "sums": [chunk.sha256 for chunk in chunks],
+        },
+    ).fetchone()
+    return row is not None and row["same"] == len(chunks)
 
 
 def _let_the_message_take_its_time(tx: Transaction) -> str:
@@ -75,7 +90,7 @@ def _extents(batches: Iterable[Batch]) -> dict[str, Any]:
     gathered: dict[tuple[UUID, int], list[Batch]] = {}
     for batch in batches:
         gathered.setdefault(batch.key, []).append(batch)
-    # In the order of the ids, so that two who store the same sessions do not wait for each other in a circle.
+    # In one order, so that deadlocks are rare; one costs a retry.
     found = sorted(gathered.items(), key=lambda item: item[0][0].int)
     chunks = [[chunk for part in parts for chunk in part.chunks] for _, parts in found]
     return {
@@ -107,7 +122,7 @@ def missing(tx: Transaction, batch: Batch) -> Sequence[Chunk]:
 
 
 def _last_chunk(tx: Transaction, session_id: UUID) -> Chunk | None:
-    with tx.cursor(row_factory=class_row(Chunk)) as cursor:
+    with tx.cursor(row_factory=row_of(Chunk)) as cursor:
         return cursor.execute(_SQL["last"], {"session_id": session_id}).fetchone()
 
 
@@ -127,6 +142,12 @@ def refused(tx: Transaction, batch: Batch, *, kept_in: str | None = None) -> str
     details = {"epoch": batch.epoch, "bytes": size, "reason": reason, "kept_in": kept_in}
     audit.append(tx, audit.SYSTEM, "recording.refused", f"session:{batch.session_id}", **details)
     return reason
+
+
+def note_end(tx: Transaction, before: SessionRow, epoch: int, reason: str) -> None:
+    """Notes in the recording that a session was ended at `epoch` by another instance than its owner `before`."""
+    missing_part = "; what it had not stored is missing here" if before.owner is not None else ""
+    append_note(tx, before.id, epoch, f"ended: {reason}{missing_part}")
 
 
 def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> None:
@@ -150,7 +171,7 @@ def output_bytes(chunks: Iterable[Chunk]) -> int:
 def read_output(tx: Transaction, session_id: UUID, offset: int, limit: int) -> bytes:
     """Output bytes from `offset` on: at least one and about `limit` of them, or none when that is not stored."""
     found = b""
-    with tx.cursor(row_factory=class_row(Chunk)) as cursor:
+    with tx.cursor(row_factory=row_of(Chunk)) as cursor:
         for chunk in cursor.execute(_SQL["covering"], {"session_id": session_id, "offset": offset, "limit": 8}):
             begin = offset + len(found)
             if chunk.first_offset > begin:
@@ -166,7 +187,7 @@ def tail(tx: Transaction, session_id: UUID, limit: int) -> tuple[int, bytes, byt
     last = _last_chunk(tx, session_id)
     if last is None:
         return 0, b"", b""
-    with tx.cursor(row_factory=class_row(Chunk)) as cursor:
+    with tx.cursor(row_factory=row_of(Chunk)) as cursor:
         newest = cursor.execute(_SQL["newest"], {"session_id": session_id, "after": last.end_offset - limit})
         output = b"".join(chunk.output() for chunk in reversed(newest.fetchall()))
     return last.end_offset, last.sha256, output[-limit:]
@@ -179,7 +200,7 @@ def chunks(database: Database, session_id: UUID) -> Iterator[Chunk]:
     """
     epoch, seq = 0, -1
     while True:
-        with database.transaction() as tx, tx.cursor(row_factory=class_row(Chunk)) as cursor:
+        with database.transaction() as tx, tx.cursor(row_factory=row_of(Chunk)) as cursor:
             page = cursor.execute(
                 _SQL["chunks"], {"session_id": session_id, "epoch": epoch, "seq": seq, "limit": _PAGE_CHUNKS}
             ).fetchall()

@@ -27,9 +27,8 @@ def migrate(database: Database) -> int:
     Raises SchemaMismatch when the database is newer than this program, StoreUnavailable when it cannot be reached.
     """
     known = migrations()
-    with database.transaction(timeout_secs=300) as tx:
+    with database.transaction(timeout_secs=None) as tx:
         tx.execute("SET LOCAL lock_timeout = 0")
-        tx.execute("SET LOCAL statement_timeout = 0")
         tx.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         tx.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations"

@@ -8,11 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from netstacks.cluster.model import Peer, SessionRecord, SessionState
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import all_of, load, mark, read_in_order
+from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
 
 _SQL = load("sessions")
 
@@ -70,7 +69,7 @@ def hash_token(token: UUID) -> bytes:
 
 
 def _one(tx: Transaction, statement: str, **parameters: Any) -> SessionRow | None:
-    with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
+    with tx.cursor(row_factory=row_of(SessionRow)) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchone()
 
 
@@ -121,7 +120,7 @@ def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
 
 def concerning(tx: Transaction, instance_id: str, session_ids: Sequence[UUID]) -> list[SessionRow]:
     """The rows of these sessions, and the live ones that name this instance as their owner."""
-    with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
+    with tx.cursor(row_factory=row_of(SessionRow)) as cursor:
         return cursor.execute(_SQL["concerning"], {"instance": instance_id, "ids": list(session_ids)}).fetchall()
 
 
@@ -131,7 +130,7 @@ def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
 
 
 def claim(tx: Transaction, row: SessionRow, *, owner: str, owner_address: str | None) -> SessionRow | None:
-    """Takes the session over at the next epoch; None when somebody else was faster or it has ended."""
+    """Takes the session over at the next epoch; None when another was faster, or when it has ended or is to end."""
     return _one(tx, "claim", id=row.id, epoch=row.epoch, owner=owner, owner_address=owner_address)
 
 
@@ -145,14 +144,12 @@ def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRo
     return _one(tx, "end", id=session_id, epoch=epoch, reason=reason)
 
 
-def end_all_of(
-    tx: Transaction, user_id: UUID, reason: str, *, but: Sequence[UUID] = ()
-) -> tuple[list[UUID], list[UUID]]:
-    """Has a user's live sessions end, except `but`. Returns those that have ended, and those that their owners end.
+def end_all_of(tx: Transaction, user_id: UUID, reason: str) -> tuple[list[UUID], list[UUID]]:
+    """Has a user's live sessions end. Returns those that have ended, and those that their owners end.
 
     An owner stores what it has recorded, then lets go. It looks every few seconds, and should be told at once.
     """
-    wanted = {"user_id": user_id, "reason": reason, "but": list(but)}
+    wanted = {"user_id": user_id, "reason": reason}
     ended, requested = (
         [row["id"] for row in tx.execute(_SQL[statement], wanted)] for statement in ("end_unowned_of", "request_end_of")
     )
@@ -185,7 +182,7 @@ def page(
 
 def other_owners(tx: Transaction, instance_id: str) -> list[Peer]:
     """The other instances that live sessions name as their owners."""
-    with tx.cursor(row_factory=class_row(Peer)) as cursor:
+    with tx.cursor(row_factory=row_of(Peer)) as cursor:
         return cursor.execute(_SQL["other_owners"], {"instance": instance_id}).fetchall()
 
 
@@ -195,6 +192,9 @@ def detach_orphans(tx: Transaction, gone: Sequence[str]) -> None:
 
 
 def due_orphans(tx: Transaction, gone: Sequence[str], ttl_secs: float) -> list[SessionRow]:
-    """Sessions that nobody owns, or an instance that is `gone`: to be ended, or without their user for `ttl_secs`."""
-    with tx.cursor(row_factory=class_row(SessionRow)) as cursor:
+    """Up to 50 sessions without an owner, or with one that is `gone`, which are to end now.
+
+    Because their end was requested, or because their user has been away for `ttl_secs`.
+    """
+    with tx.cursor(row_factory=row_of(SessionRow)) as cursor:
         return cursor.execute(_SQL["due_orphans"], {"gone": list(gone), "ttl_secs": ttl_secs}).fetchall()

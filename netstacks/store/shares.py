@@ -5,10 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row
-
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load
+from netstacks.store.queries import load, row_of
 
 Permission = Literal["read-only", "read-write"]
 
@@ -32,7 +30,7 @@ class Share:
 def create(
     tx: Transaction, *, session_id: UUID, permission: Permission, max_viewers: int, ttl: timedelta, created_by: str
 ) -> Share:
-    with tx.cursor(row_factory=class_row(Share)) as cursor:
+    with tx.cursor(row_factory=row_of(Share)) as cursor:
         parameters = {
             "id": uuid4(),
             "session_id": session_id,
@@ -48,13 +46,13 @@ def create(
 
 def find(tx: Transaction, share_id: UUID) -> Share | None:
     """A share, revoked and expired ones included."""
-    with tx.cursor(row_factory=class_row(Share)) as cursor:
+    with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["find"], {"id": share_id}).fetchone()
 
 
 def open_of(tx: Transaction, session_id: UUID) -> list[Share]:
     """The shares of a session that are neither revoked nor expired, oldest first."""
-    with tx.cursor(row_factory=class_row(Share)) as cursor:
+    with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["open_of"], {"session_id": session_id}).fetchall()
 
 
@@ -65,5 +63,5 @@ def is_open(tx: Transaction, share_id: UUID) -> bool:
 
 def revoke(tx: Transaction, session_id: UUID, share_id: UUID | None = None) -> list[Share]:
     """Takes a share of a session back, or all of them; returns those that had not been revoked before."""
-    with tx.cursor(row_factory=class_row(Share)) as cursor:
+    with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["revoke"], {"session_id": session_id, "id": share_id}).fetchall()

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import structlog
 from pydantic import ConfigDict, TypeAdapter
 
 from netstacks import greenlets
-from netstacks.errors import StoreUnavailable
+from netstacks.errors import Conflict, StoreUnavailable
 from netstacks.store import recordings
 from netstacks.store.closing import Closing, close
 from netstacks.store.pool import Database, Transaction
@@ -92,7 +93,7 @@ class Spool:
             return False
 
     def _try_to_store(self, database: Database, path: Path) -> bool:
-        """Whatever is wrong with one file keeps neither the others nor a starting instance waiting."""
+        """One file that cannot be stored keeps neither the others nor a starting instance waiting."""
         try:
             self._store(database, path)
         except StoreUnavailable:
@@ -102,10 +103,13 @@ class Spool:
         except OSError as error:
             log.error("spool.unreadable", file=path.name, error=str(error))
             return False
-        except Exception as error:
+        except (Conflict, ValueError, psycopg.DataError, psycopg.IntegrityError) as error:
             # Tried again, it would fail again.
             log.exception("spool.refused", file=path.name, error=type(error).__name__, kept_in=str(self._refused))
             path.rename(self._refused / path.name)
+            return False
+        except Exception:
+            log.exception("spool.not_stored", file=path.name)
             return False
         return True
 

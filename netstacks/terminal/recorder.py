@@ -31,6 +31,9 @@ SESSION_RESERVE_BYTES = 16 * 1024
 # What an event costs beside its payload, so that many small ones count too.
 _EVENT_COST_BYTES = 128
 _RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
+# So many sessions in a transaction: each that ends, or is refused, costs statements of its own, and all of them must be
+# answered within its time limit over a slow network, too.
+_STEP = 100
 # A transaction may take so long to end when the instance stops.
 _STOP_SECS = 1.0
 
@@ -130,10 +133,6 @@ class Recording:
         self._rechecking = True
         self._recorder.schedule(self, at_once=True)
 
-    @property
-    def store_is_away(self) -> bool:
-        return self._recorder.failing
-
     def close(self, closing: Closing) -> None:
         """Stores what is left, and how it ended in the transaction of the last chunk: the epoch moves on with it."""
         self._add_expired_input(float("inf"))
@@ -212,8 +211,10 @@ class Recorder:
         self._at_once = greenlets.Event()
         self._idle = greenlets.Event()
         self._idle.set()
-        # What PostgreSQL has refused for a reason of its own, and what came behind it: it keeps up no other session.
+        # What PostgreSQL has refused for a reason of its own, and what came behind it. It is tried again now and then,
+        # so that other sessions do not wait for it.
         self._stuck: dict[tuple[UUID, int], list[_Unstored]] = {}
+        self._retry_stuck_at = 0.0
         self._stopping = greenlets.Event()
         self.background = greenlets.Background("recorder", self._run)
 
@@ -258,7 +259,7 @@ class Recorder:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(_RETRY_SECS[-1] if self._stuck else None)
             self._wake.clear()
             self._at_once.wait(BATCH_SECS)
             self._at_once.clear()
@@ -282,16 +283,18 @@ class Recorder:
             if unstored.key in self._stuck:
                 self._stuck[unstored.key].append(unstored)
         self._storing = [unstored for unstored in batch if unstored.key not in self._stuck]
-        if self._storing and not self._try_to_store(self._storing):
-            for unstored in self._storing:
-                self._stuck.setdefault(unstored.key, []).append(unstored)
-        self._storing = []
+        while self._storing:
+            step = self._storing[:_STEP]
+            if not self._try_to_store(step):
+                for unstored in step:
+                    self._stuck.setdefault(unstored.key, []).append(unstored)
+            del self._storing[:_STEP]
+        if time.monotonic() < self._retry_stuck_at:
+            return
         for key, parts in list(self._stuck.items()):
             if self._try_to_store(parts):
                 del self._stuck[key]
-        if self._stuck:
-            self._stopping.wait(_RETRY_SECS[-1])
-            self._wake.set()
+        self._retry_stuck_at = time.monotonic() + _RETRY_SECS[-1]
 
     def _try_to_store(self, batch: list[_Unstored]) -> bool:
         """Stores all of it, however long the database is away; False when it cannot be stored like this."""
@@ -330,11 +333,15 @@ class Recorder:
             self.failing = False
             log.info("recorder.store_back", waiting_bytes=self.waiting_bytes)
         for unstored in batch:
-            unstored.recording.stored(unstored)
-            if unstored.batch in refused:
-                unstored.recording.fence()
-            else:
-                unstored.recording.owned(unstored.taken_at)
+            try:
+                unstored.recording.stored(unstored)
+                if unstored.batch in refused:
+                    unstored.recording.fence()
+                else:
+                    unstored.recording.owned(unstored.taken_at)
+            except Exception:
+                # What one session makes of it is no other's affair.
+                log.exception("recorder.session_failed", session_id=str(unstored.batch.session_id))
 
     @staticmethod
     def _tell_refusal(tx: Transaction, batch: Batch) -> None:

@@ -27,6 +27,8 @@ READ_BYTES = 64 * 1024
 # pauses would be taken for a slow network by the device's congestion control.
 _BURST_BYTES = 1024
 _BURST_PAUSE_SECS = 0.0005
+# A user whose keys have waited for so long is told why.
+_TELL_SECS = 1.0
 
 
 class State(Enum):
@@ -107,6 +109,7 @@ class Session:
         self._told_held = False
         self._stood_still_at = stood_still_at
         self._asked_for_gap = -math.inf
+        self._asked_at = math.inf
         self._typist = Typist(facts.id, transport, self._may_type)
 
     @property
@@ -247,10 +250,11 @@ class Session:
         if gap <= self.recording.owned_at:
             return True
         if self._asked_for_gap < gap:
-            self._asked_for_gap = gap
+            self._asked_for_gap, self._asked_at = gap, time.monotonic()
             self.recording.recheck()
-            if self.recording.store_is_away:
-                self._tell("this controller stood still: keys wait until the database knows whose the session is")
+        elif time.monotonic() - self._asked_at > _TELL_SECS:
+            self._asked_at = math.inf
+            self._tell("this controller stood still: keys wait until the database says whose the session is")
         return False
 
     def ownership_confirmed(self) -> None:

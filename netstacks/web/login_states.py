@@ -37,6 +37,7 @@ class LoginStates:
             with self._database.transaction(timeout_secs=ASK_SECS) as tx:
                 role = logins.role(tx, subject.login_id)
         except StoreBusy:
+            self._away_until = -math.inf
             raise  # A revocation is looked at all the same: the client comes again.
         except StoreUnavailable:
             self._away_until = time.monotonic() + AWAY_SECS

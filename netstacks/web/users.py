@@ -169,12 +169,12 @@ def _change_password(user_id: UUID, password: str, *, keep: UUID | None) -> None
 
 def _end_terminals(tx: Transaction, user: User) -> list[UUID]:
     """Notes that a user's sessions are to end. Those of this instance, and those returned, are still to be told."""
-    here = services().hub.of_user(user.id)
-    ended, elsewhere = sessions.end_all_of(tx, user.id, _WITHDRAWN, but=here)
-    for session_id in (*here, *ended, *elsewhere):
+    ended, owned = sessions.end_all_of(tx, user.id, _WITHDRAWN)
+    for session_id in (*ended, *owned):
         details = {"owner": user.username, "reason": _WITHDRAWN}
         audit.append(tx, auth.actor(), "session.ended_by_user", f"session:{session_id}", **details)
-    return elsewhere
+    here = set(services().hub.of_user(user.id))
+    return [session_id for session_id in owned if session_id not in here]
 
 
 def _withdraw(user_id: UUID, elsewhere: list[UUID]) -> None:

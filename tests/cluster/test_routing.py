@@ -69,7 +69,15 @@ RULES = {
     "another id answered, witness free": (replace(PLACED, dial=dial("other_id", witness="free")), CLAIM),
     "not registered, death proven": (replace(REAPED, dial=DEAD), CLAIM),
     # Otherwise the TTL decides.
-    "refused, witness held, stale": (replace(LONG_SILENT, dial=REFUSED), CLAIM),
+    "refused, witness held, stale": (replace(LONG_SILENT, dial=REFUSED), Wait),
+    "refused, witness silent, stale": (replace(LONG_SILENT, dial=dial("refused", witness="silent")), CLAIM),
+    "silent, witness held, stale": (replace(LONG_SILENT, dial=dial("timed_out", witness="held")), Wait),
+    "silent, witness held, reaped": (
+        replace(LONG_SILENT, owner=None, row_address="10.0.0.9:7000", dial=dial("timed_out", witness="held")),
+        Wait,
+    ),
+    "silent, witness silent, stale": (replace(LONG_SILENT, dial=dial("timed_out", witness="silent")), CLAIM),
+    "declined, stale": (replace(LONG_SILENT, dial=dial("declined")), Wait),
     "frozen, stale": (replace(LONG_SILENT, dial=SILENT), CLAIM),
     "the owner denies, stale": (replace(LONG_SILENT, dial=dial("denied")), CLAIM),
     "reaped and silent": (replace(REAPED, dial=SILENT), CLAIM),

@@ -148,7 +148,6 @@ class Recording:
     acked_offset: int = 0
     waiting_bytes: int = 0
     owned_at: float = 0.0
-    store_is_away: bool = False
     rechecks: int = 0
     notes: list[str] = field(default_factory=list)
     typed: bytes = b""

@@ -1,6 +1,6 @@
 -- name: wait_for_message
 SELECT current_setting('idle_in_transaction_session_timeout') AS usual,
-       set_config('idle_in_transaction_session_timeout', '60s', true)
+       set_config('idle_in_transaction_session_timeout', '20s', true)
 
 -- name: save
 -- The chunks come with the statement that locks the sessions' rows. They are unnested in a select list, and not in FROM,
@@ -39,6 +39,12 @@ WITH owned AS (
 SELECT id, epoch, (SELECT count(*) FROM stored) AS chunks
 FROM set_config('idle_in_transaction_session_timeout', %(idle)s, true)
 LEFT JOIN owned ON true
+
+-- name: count_same
+SELECT count(*) AS same
+FROM unnest(%(ids)s::uuid[], %(epochs)s::integer[], %(seqs)s::integer[], %(sums)s::bytea[])
+     AS given (session_id, epoch, seq, sha256)
+JOIN recording_chunks USING (session_id, epoch, seq, sha256)
 
 -- name: append
 WITH noted AS (

@@ -14,7 +14,7 @@ SELECT * FROM sessions WHERE reconnect_hash = %(reconnect_hash)s
 -- name: claim
 UPDATE sessions
 SET owner = %(owner)s, owner_address = %(owner_address)s, epoch = epoch + 1, state = 'active', detached_at = NULL
-WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
+WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended' AND end_requested IS NULL
 RETURNING *
 
 -- name: release
@@ -38,7 +38,7 @@ RETURNING id
 
 -- name: request_end_of
 UPDATE sessions SET end_requested = %(reason)s
-WHERE user_id = %(user_id)s AND state <> 'ended' AND owner IS NOT NULL AND NOT id = ANY(%(but)s::uuid[])
+WHERE user_id = %(user_id)s AND state <> 'ended' AND owner IS NOT NULL
 RETURNING id
 
 -- name: concerning
@@ -80,4 +80,4 @@ SELECT * FROM sessions
 WHERE state = 'detached' AND (owner IS NULL OR owner = ANY(%(gone)s::text[]))
   AND (end_requested IS NOT NULL OR detached_at < now() - make_interval(secs => %(ttl_secs)s))
 ORDER BY detached_at
-LIMIT 500
+LIMIT 50
