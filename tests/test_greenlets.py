@@ -107,3 +107,37 @@ def test_a_watch_that_nobody_waits_on_remembers_one_wake_up(pipe: tuple[int, int
     greenlets.sleep(0.02)
     assert len(calls) == 1
     watch.close()
+
+
+def test_a_call_that_comes_in_the_same_turn_as_the_end_of_the_wait_is_not_lost() -> None:
+    read_end, write_end = os.pipe()
+    watch = greenlets.Watch(read_end)
+    before = greenlets.Timer(0.02, watch.wake)
+    with before:
+        assert watch.wait(read=True, timeout_secs=0.02)
+    assert not watch.wait(read=True, timeout_secs=0.01)
+    watch.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_wait_ends_when_its_time_is_over_and_when_there_is_something_to_read() -> None:
+    read_end, write_end = os.pipe()
+    watch = greenlets.Watch(read_end)
+    assert not watch.wait(read=True, timeout_secs=0.01)
+    os.write(write_end, b"x")
+    assert watch.wait(read=True, timeout_secs=10)
+    watch.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_background_greenlet_that_an_error_has_ended_is_dead_and_one_that_is_done_is_not() -> None:
+    failing = greenlets.Background("failing", lambda: 1 / 0)
+    done = greenlets.Background("done", lambda: None)
+    assert not failing.has_died
+    for each in (failing, done):
+        each.start()
+        assert each.join(10)
+    assert failing.has_died
+    assert not done.has_died

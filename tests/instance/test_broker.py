@@ -299,6 +299,34 @@ def test_an_owner_that_declines_lives_however_stale_its_heartbeat(world: World) 
     assert world.row().epoch == 1
 
 
+@pytest.mark.parametrize("outcome", ["refused", "other_id", "timed_out"])
+def test_an_owner_that_postgresql_hears_from_is_not_claimed_from_however_stale_or_absent(
+    world: World, outcome: Outcome
+) -> None:
+    """It lost Valkey alone, and was slow to answer a single dial."""
+    world.now += TTL_SECS + 1
+    world.registry.deregister("a")
+    world.agent.heartbeat()
+    world.answers, world.witness = [NoAnswer(outcome)] * 2, "held"
+    with pytest.raises(ComeAgain):
+        world.resume()
+    with pytest.raises(ComeAgain):
+        world.broker.end(world.session_id, "ended by ana")
+    assert (world.row().owner, world.row().epoch, world.row().state) == ("a", 1, "active")
+
+
+def test_a_session_whose_end_is_requested_between_look_up_and_claim_is_not_claimed(world: World) -> None:
+    def request() -> NoAnswer:
+        with world.database.transaction() as tx:
+            sessions.end_all_of(tx, world.row().user_id, "access was withdrawn")
+        return NoAnswer("refused")
+
+    world.answers, world.witness = [request], "free"
+    with pytest.raises(SessionGone, match="access was withdrawn"):
+        world.resume()
+    assert world.row().epoch == 1
+
+
 def test_a_session_whose_end_is_requested_is_not_resumed(world: World) -> None:
     with world.database.transaction() as tx:
         sessions.end_all_of(tx, world.row().user_id, "access was withdrawn")

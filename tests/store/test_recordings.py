@@ -144,6 +144,13 @@ def test_what_an_earlier_try_has_stored_is_left_out_of_the_next_one(database: Da
     assert said(database, session_id) == (3, 1000.0, 1030.0)
 
 
+def test_another_chunk_of_a_number_that_is_stored_is_never_left_out_silently(database: Database) -> None:
+    session_id = make_session(database)
+    save(database, Batch(session_id, 1, 0, chain(session_id, b"one")))
+    with pytest.raises(Conflict), database.transaction() as tx:
+        recordings.save(tx, [Batch(session_id, 1, 0, chain(session_id, b"another"))], again=True)
+
+
 def test_a_chunk_that_is_there_already_is_no_first_try(database: Database) -> None:
     session_id = make_session(database)
     batch = Batch(session_id, 1, 0, chain(session_id, b"a"))

@@ -8,9 +8,10 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.store import audit, recordings, sessions
-from netstacks.store.chunks import Chunk, EventKind, verify
+from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk, verify
 from netstacks.store.closing import Closing
 from netstacks.store.pool import Database
+from netstacks.store.recordings import Batch, output_bytes
 from netstacks.store.schema import migrate
 from netstacks.terminal import recorder as module
 from netstacks.terminal.recorder import Recorder, Recording
@@ -20,6 +21,15 @@ from tests.rows import make_session
 
 def nothing() -> None:
     pass
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """In this process, whose greenlets must run meanwhile."""
+    for _ in range(1000):
+        if condition():
+            return
+        greenlets.sleep(0.01)
+    raise AssertionError(f"{what} did not happen")
 
 
 @pytest.fixture
@@ -171,3 +181,53 @@ def test_only_the_reserve_of_a_session_stands_when_the_process_buffer_is_full(
     assert recording.has_room
     recording.waiting_bytes = module.SESSION_RESERVE_BYTES
     assert not recording.has_room
+
+
+def test_a_session_that_postgresql_refuses_for_a_reason_of_its_own_holds_up_no_other(
+    database: Database, recorder: Recorder
+) -> None:
+    """Its number is taken by another chunk, as only a fault can bring about."""
+    poisoned, healthy = make_session(database), make_session(database)
+    other = make_chunk(b"", poisoned, 1, 0, 0, [Event(1000.0, EventKind.OUTPUT, b"another")])
+    with database.transaction() as tx:
+        assert recordings.save(tx, [Batch(poisoned, 1, 0, [other])]) == []
+    wrong, right = begin(recorder, poisoned), begin(recorder, healthy)
+    wrong.output(b"what comes second")
+    for number in range(5):
+        right.output(b"line %d\r\n" % number)
+        greenlets.sleep(0.05)
+    until(lambda: right.waiting_bytes == 0, "the healthy one")
+    assert b"".join(chunk.output() for chunk in stored(database, healthy)) == b"".join(
+        b"line %d\r\n" % number for number in range(5)
+    )
+    assert wrong.waiting_bytes > 0
+    assert recorder.has_unstored(poisoned)
+    (leftover,) = recorder.stop()
+    assert output_bytes(leftover.batch.chunks) == len(b"what comes second")
+
+
+def test_an_error_in_what_one_session_does_ends_the_recording_of_no_other(
+    database: Database, recorder: Recorder
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    failing = Recording(recorder, make_session(database), 1, on_room=fail, on_fenced=nothing)
+    failing.output(b"one")
+    until(lambda: stored(database, failing.session_id), "its chunk")
+    other = begin(recorder, make_session(database))
+    other.output(b"two")
+    until(lambda: stored(database, other.session_id), "the other's chunk")
+    assert not recorder.background.has_died
+
+
+def test_very_many_sessions_that_end_at_once_are_ended_in_steps(database: Database, recorder: Recorder) -> None:
+    count = 2 * module._STEP + 1
+    user_id = uuid.uuid4()
+    ended = [begin(recorder, make_session(database)) for _ in range(count)]
+    for recording in ended:
+        recording.note("ended: exit")
+        recording.close(Closing(True, "exit", user_id, "ana", "r1"))
+    assert recorder.flush(60)
+    with database.transaction() as tx:
+        assert len(sessions.page(tx, live=False, limit=1000)) == count
