@@ -262,7 +262,7 @@ class SingleFlight:
         self._name = name
         self._function = function
         self._next: AsyncResult | None = None
-        """The run that has been asked for and has not begun. Whoever calls now shares it."""
+        """The run that has been asked for and has not begun. A call that comes now shares it."""
         self._is_running = False
 
     def __call__(self) -> Any:

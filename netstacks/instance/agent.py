@@ -1,4 +1,4 @@
-"""This instance's life in the cluster: it joins, says that it lives, reaps who does not, drains and leaves."""
+"""This instance's life in the cluster: it joins, beats, reaps instances that died, drains and leaves."""
 
 import time
 from collections.abc import Callable
@@ -85,7 +85,7 @@ class Agent:
     def is_blind(self) -> bool:
         """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough.
 
-        Whoever is about to claim for that age calls `beat_anew`, after reading it, and asks this then: the registry may
+        A caller that is about to claim for that age calls `beat_anew`, after reading it, and asks this then: it may
         have come back empty since our last heartbeat.
         """
         return self._contact.is_blind

@@ -38,7 +38,7 @@ class Contact:
 
     def keep(self, pulse: Pulse, asked_at: float) -> bool:
         """After a heartbeat: whether contact begins anew, with another server or with one that does not know us."""
-        # No yield here: whoever asks meanwhile must not see the age of the former contact.
+        # No yield here: no greenlet may see the age of the former contact meanwhile.
         begins = self._since is None or pulse.state is None or pulse.server != self.server
         if begins:
             self._since = self._clock()

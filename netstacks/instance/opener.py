@@ -18,7 +18,8 @@ from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.recorder import Recorder, Recording
+from netstacks.terminal.recorder import Recorder
+from netstacks.terminal.recording import Recording
 from netstacks.terminal.session import Session, SessionFacts
 from netstacks.terminal.transport import Transport
 

@@ -19,7 +19,7 @@ _DEVICE_PREFIX = "device-"
 class Wish:
     """A terminal that a user asks for: `target` is `device-UUID` or a session definition's id.
 
-    `is_abandoned` tells whether the client has left: whoever opens the terminal asks it wherever it can stop.
+    `is_abandoned` tells whether the client has left; the opening asks it wherever it can stop.
     """
 
     actor: Actor

@@ -58,7 +58,7 @@ class Hub:
             raise ComeAgain(f"{self._closed_for}: connect again")
 
     def add(self, session: Session) -> None:
-        """Raises ComeAgain in a drain, whose last look at the sessions may have been."""
+        """Raises ComeAgain in a drain: it may have looked at the sessions for the last time."""
         self.check_open()
         self._sessions[session.id] = session
         self._by_token[session.facts.token] = session

@@ -1,8 +1,7 @@
 """The recorder: stores what sessions record in batches, off the data path, and holds a device back only when full."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -10,192 +9,24 @@ import structlog
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
 from netstacks.store import recordings
-from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
-from netstacks.store.closing import Closing, close
+from netstacks.store.closing import close
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.recordings import Batch
 from netstacks.store.spool import Leftover
-from netstacks.terminal.echo import EchoFilter
+from netstacks.terminal.recording import Recording, Unstored
 
 log = structlog.get_logger()
 
 # A batch is stored this long after its first event, or as soon as one session has this much.
 BATCH_SECS = 0.5
-BATCH_BYTES = 64 * 1024
 # Between two batches: a flood is stored in fewer, larger transactions, at a third of the cost.
 _REST_SECS = 0.02
-# What may wait for PostgreSQL: for one session, for the process, and what every session may have even then.
-SESSION_BUFFER_BYTES = 4 * 1024 * 1024
-PROCESS_BUFFER_BYTES = 64 * 1024 * 1024
-SESSION_RESERVE_BYTES = 16 * 1024
-# What an event costs beside its payload, so that many small ones count too.
-_EVENT_COST_BYTES = 128
 _RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
 # So many sessions in a transaction: each that ends, or is refused, costs statements of its own, and all of them must be
 # answered within its time limit over a slow network, too.
 _STEP = 100
 # A transaction may take so long to end when the instance stops.
 _STOP_SECS = 1.0
-
-
-@dataclass
-class _Unstored:
-    """What is on its way to PostgreSQL for one recording; kept until it is known to be there."""
-
-    recording: "Recording"
-    batch: Batch
-    cost_bytes: int
-    closing: Closing | None
-    taken_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def key(self) -> tuple[UUID, int]:
-        return self.batch.session_id, self.batch.epoch
-
-
-class Recording:
-    """One session's end of the recorder, for one epoch.
-
-    `on_room` is called whenever something was stored, `on_fenced` once when another instance owns the session,
-    `on_owned` when PostgreSQL has confirmed that this instance owns it: it did at `owned_at` of the monotonic clock.
-    """
-
-    def __init__(
-        self,
-        recorder: "Recorder",
-        session_id: UUID,
-        epoch: int,
-        *,
-        offset: int = 0,
-        previous_sha256: bytes = b"",
-        on_room: Callable[[], None],
-        on_fenced: Callable[[], None],
-        on_owned: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.session_id = session_id
-        self.epoch = epoch
-        self.stored_offset = offset
-        self.acked_offset = offset
-        self.printed_at = time.monotonic()
-        self.on_room = on_room
-        self.on_fenced = on_fenced
-        self.on_owned = on_owned
-        self.owned_at = time.monotonic()
-        self.fenced = False
-        self.waiting_bytes = 0
-        self.closing: Closing | None = None
-        self._rechecking = False
-        self._recorder = recorder
-        self._echo = EchoFilter()
-        self._events: list[Event] = []
-        self._events_bytes = 0
-        self._next_seq = 0
-        self._next_offset = offset
-        self._sha256 = previous_sha256
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the device may go on sending."""
-        if self.waiting_bytes < SESSION_RESERVE_BYTES:
-            return True
-        return self.waiting_bytes < SESSION_BUFFER_BYTES and self._recorder.waiting_bytes < PROCESS_BUFFER_BYTES
-
-    @property
-    def held_by_store(self) -> bool:
-        """Whether it is full because PostgreSQL does not answer."""
-        return not self.has_room and self._recorder.failing
-
-    def output(self, data: bytes) -> None:
-        """Records what the device sent; never waits."""
-        self.printed_at = time.monotonic()
-        typed = self._echo.sent(data)
-        if typed:
-            self._add(EventKind.INPUT, typed)
-        self._add(EventKind.OUTPUT, data)
-
-    def input(self, data: bytes) -> None:
-        """Records what the user typed, as soon as it is known whether the device echoes it."""
-        decided = self._echo.typed(data, time.monotonic())
-        if decided:
-            self._add(EventKind.INPUT, decided)
-        if self._echo.deadline is not None:
-            self._recorder.schedule(self)
-
-    def resize(self, cols: int, rows: int) -> None:
-        self._add(EventKind.RESIZE, f"{cols}x{rows}".encode())
-
-    def note(self, text: str) -> None:
-        """Records an event of the recording itself: a gap, a new owner, the end."""
-        self._add(EventKind.NOTE, text.encode())
-
-    def recheck(self) -> None:
-        """Compares the epoch with the session's row at once, even when there is nothing to store."""
-        self._rechecking = True
-        self._recorder.schedule(self, at_once=True)
-
-    def close(self, closing: Closing) -> None:
-        """Stores what is left, and how it ended in the transaction of the last chunk: the epoch moves on with it."""
-        self._add_expired_input(float("inf"))
-        self.closing = closing
-        self._recorder.schedule(self, at_once=True)
-
-    def _add(self, kind: EventKind, payload: bytes) -> None:
-        if self.fenced:
-            return
-        self._events.append(Event(time.time(), kind, payload))
-        cost = len(payload) + _EVENT_COST_BYTES
-        self._events_bytes += cost
-        self.waiting_bytes += cost
-        self._recorder.waiting_bytes += cost
-        self._recorder.schedule(self, at_once=self._events_bytes >= BATCH_BYTES)
-
-    def _add_expired_input(self, now: float) -> None:
-        typed = self._echo.expired(now)
-        if typed:
-            self._add(EventKind.INPUT, typed)
-
-    def take(self) -> _Unstored | None:
-        """Makes the next chunk of what has gathered; None when there is nothing to do."""
-        self._add_expired_input(time.monotonic())
-        chunks = [self._next_chunk()] if self._events else []
-        if not chunks and self.closing is None and not self._rechecking:
-            return None
-        self._rechecking = False
-        batch = Batch(self.session_id, self.epoch, self.acked_offset, chunks)
-        unstored = _Unstored(self, batch, self._events_bytes, self.closing)
-        self._events = []
-        self._events_bytes = 0
-        return unstored
-
-    def _next_chunk(self) -> Chunk:
-        place = (self.session_id, self.epoch, self._next_seq, self._next_offset)
-        chunk = make_chunk(self._sha256, *place, self._events)
-        self._sha256 = chunk.sha256
-        self._next_seq += 1
-        self._next_offset = chunk.end_offset
-        return chunk
-
-    @property
-    def input_waits(self) -> bool:
-        return self._echo.deadline is not None
-
-    def stored(self, unstored: _Unstored) -> None:
-        """Takes note that a chunk is in PostgreSQL, or never will be."""
-        self.waiting_bytes -= unstored.cost_bytes
-        self._recorder.waiting_bytes -= unstored.cost_bytes
-        for chunk in unstored.batch.chunks:
-            self.stored_offset = chunk.end_offset
-        self.on_room()
-
-    def owned(self, at: float) -> None:
-        """PostgreSQL has taken a batch that was made at `at`: nobody had claimed the session by then."""
-        self.owned_at = at
-        self.on_owned()
-
-    def fence(self) -> None:
-        if not self.fenced:
-            self.fenced = True
-            self.on_fenced()
 
 
 class Recorder:
@@ -206,14 +37,14 @@ class Recorder:
         self.waiting_bytes = 0
         self.failing = False
         self._dirty: dict[tuple[UUID, int], Recording] = {}
-        self._storing: list[_Unstored] = []
+        self._storing: list[Unstored] = []
         self._wake = greenlets.Event()
         self._at_once = greenlets.Event()
         self._idle = greenlets.Event()
         self._idle.set()
         # What PostgreSQL has refused for a reason of its own, and what came behind it. It is tried again now and then,
         # so that other sessions do not wait for it.
-        self._stuck: dict[tuple[UUID, int], list[_Unstored]] = {}
+        self._stuck: dict[tuple[UUID, int], list[Unstored]] = {}
         self._retry_stuck_at = 0.0
         self._stopping = greenlets.Event()
         self.background = greenlets.Background("recorder", self._run)
@@ -249,7 +80,7 @@ class Recorder:
         self._wake.set()
         self._at_once.set()
         self.background.join(_STOP_SECS)
-        gathered: dict[Recording, list[_Unstored]] = {}
+        gathered: dict[Recording, list[Unstored]] = {}
         rest = [unstored for recording in self._dirty.values() if (unstored := recording.take())]
         stuck = [unstored for parts in self._stuck.values() for unstored in parts]
         for unstored in [*stuck, *self._storing, *rest]:
@@ -277,7 +108,7 @@ class Recorder:
             if not self._dirty and not self._stuck:
                 self._idle.set()
 
-    def _store(self, batch: list[_Unstored]) -> None:
+    def _store(self, batch: list[Unstored]) -> None:
         """Stores a batch in one transaction, or else what can be stored of it."""
         for unstored in batch:
             if unstored.key in self._stuck:
@@ -296,7 +127,7 @@ class Recorder:
                 del self._stuck[key]
         self._retry_stuck_at = time.monotonic() + _RETRY_SECS[-1]
 
-    def _try_to_store(self, batch: list[_Unstored]) -> bool:
+    def _try_to_store(self, batch: list[Unstored]) -> bool:
         """Stores all of it, however long the database is away; False when it cannot be stored like this."""
         tries = 0
         while not self._stopping.is_set():
@@ -317,7 +148,7 @@ class Recorder:
                 return True
         return False
 
-    def _write(self, batch: list[_Unstored], *, again: bool) -> list[Batch]:
+    def _write(self, batch: list[Unstored], *, again: bool) -> list[Batch]:
         """Returns what was refused: the session is at another epoch by now."""
         with self._database.transaction() as tx:
             refused = recordings.save(tx, [unstored.batch for unstored in batch], again=again)
@@ -328,7 +159,7 @@ class Recorder:
                     close(tx, unstored.batch.session_id, unstored.batch.epoch, unstored.closing)
         return refused
 
-    def _settle(self, batch: list[_Unstored], refused: list[Batch]) -> None:
+    def _settle(self, batch: list[Unstored], refused: list[Batch]) -> None:
         if self.failing:
             self.failing = False
             log.info("recorder.store_back", waiting_bytes=self.waiting_bytes)
@@ -350,7 +181,7 @@ class Recorder:
             log.warning("recorder.refused", session_id=str(batch.session_id), epoch=batch.epoch, reason=reason)
 
 
-def _joined(parts: list[_Unstored]) -> Leftover:
+def _joined(parts: list[Unstored]) -> Leftover:
     """Consecutive parts of one recording as one."""
     last = parts[-1]
     chunks = [chunk for part in parts for chunk in part.batch.chunks]

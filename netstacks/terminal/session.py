@@ -16,7 +16,8 @@ from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.recorder import Recording
+from netstacks.terminal.ownership import Ownership
+from netstacks.terminal.recording import Recording
 from netstacks.terminal.transport import Transport
 from netstacks.terminal.typist import Typist
 
@@ -27,8 +28,6 @@ READ_BYTES = 64 * 1024
 # pauses would be taken for a slow network by the device's congestion control.
 _BURST_BYTES = 1024
 _BURST_PAUSE_SECS = 0.0005
-# A user whose keys have waited for so long is told why.
-_TELL_SECS = 1.0
 
 
 class State(Enum):
@@ -107,10 +106,8 @@ class Session:
         self._hooks = hooks
         self._room = greenlets.Event()
         self._told_held = False
-        self._stood_still_at = stood_still_at
-        self._asked_for_gap = -math.inf
-        self._asked_at = math.inf
-        self._typist = Typist(facts.id, transport, self._may_type)
+        self._ownership = Ownership(recording, stood_still_at, self._tell)
+        self._typist = Typist(facts.id, transport, self._ownership.is_sure)
 
     @property
     def id(self) -> UUID:
@@ -241,25 +238,9 @@ class Session:
         self._room.set()
         self._hooks.on_detach(self, attachment)
 
-    def _may_type(self) -> bool:
-        """Whether this instance surely owns the session: after it has stood still, PostgreSQL must say so first.
-
-        Another instance may have claimed the session meanwhile, and keys that reach the old shell then do harm.
-        """
-        gap = self._stood_still_at()
-        if gap <= self.recording.owned_at:
-            return True
-        if self._asked_for_gap < gap:
-            self._asked_for_gap, self._asked_at = gap, time.monotonic()
-            self.recording.recheck()
-        elif time.monotonic() - self._asked_at > _TELL_SECS:
-            self._asked_at = math.inf
-            self._tell("this controller stood still: keys wait until the database says whose the session is")
-        return False
-
     def ownership_confirmed(self) -> None:
         """PostgreSQL has just said that this instance owns the session."""
-        if self.is_live and self._may_type():
+        if self.is_live and self._ownership.is_sure():
             self._typist.go_on()
 
     def input(self, attachment: Attachment, data: bytes) -> None:

@@ -14,7 +14,8 @@ from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.recorder import Recorder, Recording
+from netstacks.terminal.recorder import Recorder
+from netstacks.terminal.recording import Recording
 from netstacks.terminal.session import Session, SessionFacts
 from tests.terminal.test_session import Client, Device
 

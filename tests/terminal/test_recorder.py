@@ -14,7 +14,9 @@ from netstacks.store.pool import Database
 from netstacks.store.recordings import Batch, output_bytes
 from netstacks.store.schema import migrate
 from netstacks.terminal import recorder as module
-from netstacks.terminal.recorder import Recorder, Recording
+from netstacks.terminal import recording as recording_module
+from netstacks.terminal.recorder import Recorder
+from netstacks.terminal.recording import Recording
 from tests.postgres import Postgres
 from tests.rows import make_session
 
@@ -158,7 +160,11 @@ def test_without_a_database_the_buffer_fills_holds_the_device_and_loses_nothing(
             sent += b"x" * 60_000
             recording.output(b"x" * 60_000)
             greenlets.sleep(0)
-        assert module.SESSION_BUFFER_BYTES <= recording.waiting_bytes < module.SESSION_BUFFER_BYTES + 120_000
+        assert (
+            recording_module.SESSION_BUFFER_BYTES
+            <= recording.waiting_bytes
+            < recording_module.SESSION_BUFFER_BYTES + 120_000
+        )
         while not recorder.failing:
             greenlets.sleep(0.05)
         assert recording.held_by_store
@@ -177,9 +183,9 @@ def test_only_the_reserve_of_a_session_stands_when_the_process_buffer_is_full(
     database: Database, recorder: Recorder
 ) -> None:
     recording = begin(recorder, make_session(database))
-    recorder.waiting_bytes = module.PROCESS_BUFFER_BYTES
+    recorder.waiting_bytes = recording_module.PROCESS_BUFFER_BYTES
     assert recording.has_room
-    recording.waiting_bytes = module.SESSION_RESERVE_BYTES
+    recording.waiting_bytes = recording_module.SESSION_RESERVE_BYTES
     assert not recording.has_room
 
 
