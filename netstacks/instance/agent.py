@@ -85,8 +85,8 @@ class Agent:
     def is_blind(self) -> bool:
         """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough.
 
-        A caller that is about to claim for that age calls `beat_anew`, after reading it, and asks this then: it may
-        have come back empty since our last heartbeat.
+        A caller that is about to claim for that age calls `beat_anew`, after reading it, and asks this then: since our
+        last heartbeat the registry may have come back empty.
         """
         return self._contact.is_blind
 
