@@ -1,9 +1,10 @@
 """Users and viewers who write down what they were sent, and come back through any instance whatever happens."""
 
 import contextlib
+import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -11,30 +12,33 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.acceptance.conftest import Lab
 from tests.acceptance.sharing import Viewer, share
 from tests.controller import Controller, Terminal
-from tests.torture.history import Connection
+from tests.torture.history import Connection, Told
 
 # The device prints five times a second; who hears nothing for so long cuts the connection, as people do.
 _PATIENCE_SECS = 2
 _ATTACH_SECS = 4
 _STAY_SECS = 120
+# How long most users are away at most, and how many of those who may are away for longer.
+_AWAY_SECS, _LONG_AWAY_SHARE = 3, 0.3
 ENDED = 4001
 
 
 class Client(threading.Thread):
     """Keeps one connection at a time and notes each, in order; `has_ended` when it was told that the session has."""
 
-    def __init__(self, name: str, session: str, via: list[Controller], seed: str) -> None:
+    def __init__(self, name: str, session: str, via: Sequence[Controller], seed: str) -> None:
         super().__init__(name=name, daemon=True)
         self.session = session
         self.connections: list[Connection] = []
         self.failure: Exception | None = None
+        self.has_ended = False
         self._via = via
         self._random = Random(seed)
-        self.has_ended = False
         self._stopping = threading.Event()
         self._terminal: Terminal | None = None
         self._asked: tuple[int, int] | None = None
         self._typed: list[int] = []
+        self._served_at = 0.0
         self._heard = 0, 0.0
 
     def stop(self) -> None:
@@ -63,25 +67,28 @@ class Client(threading.Thread):
         while not terminal.info and not terminal.close and time.monotonic() < give_up_at:
             time.sleep(0.02)
         if not terminal.info:
-            self.has_ended = self.has_ended or self._is_told_the_end(terminal)
-            if not terminal.close:
-                terminal.vanish()
+            self._look_for_the_end(terminal)
+            cut(terminal)
             return False
-        self._terminal, self._asked, self._typed = terminal, asked, []
-        self._heard = 0, time.monotonic()
+        self._begin(terminal, asked)
         return True
 
-    def _part(self, *, is_last: bool = False) -> None:
+    def _begin(self, terminal: Terminal, asked: tuple[int, int] | None) -> None:
+        self._terminal, self._asked, self._typed = terminal, asked, []
+        self._served_at = time.time()
+        self._heard = 0, time.monotonic()
+
+    def _part(self, *, is_last: bool = False, leaves: bool = False) -> None:
         """Cuts the connection and notes what came over it."""
         terminal = self._terminal
         assert terminal is not None
-        if not terminal.close:
-            terminal.vanish()
-        self.has_ended = self.has_ended or self._is_told_the_end(terminal)
+        parted_at = time.time()
+        cut(terminal)
+        self._look_for_the_end(terminal)
         self._terminal = None
         self.connections.append(
             Connection(
-                client=self.name,
+                client=self._label(),
                 session=self.session,
                 asked=self._asked,
                 epoch=terminal.info["epoch"],
@@ -90,11 +97,18 @@ class Client(threading.Thread):
                 notices=terminal.notices,
                 typed=tuple(self._typed),
                 is_last=is_last,
+                leaves=leaves,
+                began_at=self._served_at,
+                ended_at=parted_at,
             )
         )
 
-    def _is_told_the_end(self, terminal: Terminal) -> bool:
-        return terminal.close is not None and terminal.close[0] == ENDED
+    def _label(self) -> str:
+        return self.name
+
+    def _look_for_the_end(self, terminal: Terminal) -> None:
+        if _is_told_the_end(terminal):
+            self.has_ended = True
 
     def _hears_nothing(self) -> bool:
         assert self._terminal is not None
@@ -107,36 +121,75 @@ class Client(threading.Thread):
         return self._random.choice(self._via)
 
 
-class Typist(Client):
-    """A session's user: types numbered lines, is cut off, leaves for a while, and comes back where it was."""
+def cut(terminal: Terminal) -> None:
+    """Without a word; it may be over already, though its reader does not know yet."""
+    if not terminal.close:
+        with contextlib.suppress(OSError):
+            terminal.vanish()
 
-    def __init__(self, session: str, lab: Lab, via: list[Controller], seed: str) -> None:
-        super().__init__(session, session, via, seed)
-        self._first = lab.open(term=session, epoch=0, offset=0)
-        self._terminal, self._asked, self._heard = self._first, (0, 0), (0, time.monotonic())
+
+def _is_told_the_end(terminal: Terminal) -> bool:
+    return terminal.close is not None and terminal.close[0] == ENDED
+
+
+class Typist(Client):
+    """A session's user: types numbered lines, is cut off, leaves for a while, and comes back where it was.
+
+    Now and then for up to `away_secs`. When the session has ended meanwhile, it opens another one, by another name.
+    """
+
+    def __init__(self, number: int, labs: Sequence[Lab], seed: str, *, away_secs: float = _AWAY_SECS) -> None:
+        name = f"s{number}"
+        super().__init__(name, name, [lab.api.controller for lab in labs], seed)
+        self._labs = labs
+        self._away_secs = away_secs
+        self._names = (f"{name}-{count}" for count in itertools.count(2))
         self._number = 0
         self._epoch_of_shell = 0
-        self.session_id: str = self._first.info["session_id"]
+        # By the name that it goes by in diaries.
+        self.session_ids: dict[str, str] = {}
         self.windows: list[Window] = []
+        self.told: list[Told] = []
+        self._adopt(labs[number % len(labs)].open(term=name, epoch=0, offset=0))
+
+    def _adopt(self, terminal: Terminal) -> None:
+        self._begin(terminal, (0, 0))
+        self._first = terminal
+        self._epoch_of_shell = 0
+        self.session_ids[self.session] = terminal.info["session_id"]
+
+    @property
+    def is_attached(self) -> bool:
+        terminal = self._terminal
+        return terminal is not None and terminal.close is None
 
     def share(self) -> str:
         """A link for viewers."""
         return share(self._first)
 
+    def _label(self) -> str:
+        return self.session
+
     def _live(self) -> None:
         terminal = self._terminal
-        if terminal is None:
+        if self.has_ended and terminal is None:
+            self._start_anew()
+        elif terminal is None:
             self._return()
         elif terminal.close or self._hears_nothing():
             self._part()
         elif self._random.random() < 0.02:
             self._part()
-            time.sleep(self._random.uniform(0, 3))
+            self._stay_away()
         elif self._sees_shell(terminal):
             self._number += 1
             # Noted first: it may arrive though we are told of an error.
             self._typed.append(self._number)
             self._say(terminal, str(self._number))
+
+    def _stay_away(self) -> None:
+        long = self._away_secs > _AWAY_SECS and self._random.random() < _LONG_AWAY_SHARE
+        self._stopping.wait(self._random.uniform(0, self._away_secs if long else _AWAY_SECS))
 
     def _sees_shell(self, terminal: Terminal) -> bool:
         """Whether this epoch's shell is there to read: what is typed before might be echoed.
@@ -151,6 +204,22 @@ class Typist(Client):
         with contextlib.suppress(ConnectionClosed, OSError):
             terminal.type(line + "\r")
 
+    def _look_for_the_end(self, terminal: Terminal) -> None:
+        if _is_told_the_end(terminal):
+            self.has_ended = True
+            assert terminal.close is not None
+            self.told.append(Told(self.session, time.time(), (terminal.errors or [terminal.close[1]])[-1]))
+
+    def _start_anew(self) -> None:
+        """A name is used once: what became of a try that failed is not known."""
+        self.session = next(self._names)
+        lab = self._random.choice(self._labs)
+        wish = {"term": self.session, "epoch": 0, "offset": 0}
+        if self._attach((0, 0), lambda: lab.api.open(lab.device, lab.credential, **wish)):
+            assert self._terminal is not None
+            self._adopt(self._terminal)
+            self.has_ended = False
+
     def _return(self) -> None:
         """Through any instance; now and then through another at the same time, as from two windows."""
         last = self.connections[-1]
@@ -158,21 +227,32 @@ class Typist(Client):
         via, another = self._random.sample(self._via, 2)
         window = None
         if self._random.random() < 0.5 and not self._stopping.is_set():
-            name = f"{self.name}, window {len(self.windows) + 1}"
+            name = f"{self.session}, window {len(self.windows) + 1}"
             window = Window(name, self.session, asked, lambda: self._dial(another, asked))
             self.windows.append(window)
             window.start()
-        self._attach(asked, lambda: self._dial(via, asked))
+        if self._attach(asked, lambda: self._dial(via, asked)):
+            assert self._terminal is not None
+            assert self._terminal.info["session_id"] == self.session_ids[self.session], "another session"
         if window is not None:
             window.join()
 
     def _dial(self, via: Controller, asked: tuple[int, int]) -> Terminal:
         return self._first.again(via, epoch=asked[0], offset=asked[1])
 
+    def leave(self) -> None:
+        """Goes away for good and without a word, if it has got anything to leave."""
+        if self._terminal is not None:
+            self._part(leaves=not self._terminal.close)
+
+    @property
+    def has_left(self) -> bool:
+        return bool(self.connections and self.connections[-1].leaves)
+
     def finish(self) -> None:
         """Comes back if need be, says goodbye, and sees the end of the session."""
         give_up_at = time.monotonic() + _STAY_SECS
-        while not self.has_ended and time.monotonic() < give_up_at:
+        while not (self.has_ended or self.has_left) and time.monotonic() < give_up_at:
             if self._terminal is None:
                 self._return()
             elif self._sees_shell(self._terminal):
@@ -186,7 +266,7 @@ class Typist(Client):
         give_up_at = time.monotonic() + _ATTACH_SECS
         while not terminal.close and time.monotonic() < give_up_at:
             time.sleep(0.02)
-        self._part(is_last=self._is_told_the_end(terminal))
+        self._part(is_last=_is_told_the_end(terminal))
 
 
 class Window(Client):
@@ -199,19 +279,23 @@ class Window(Client):
     def _live(self) -> None:
         self._stopping.set()
         if self._attach(self._place, self._dial):
-            time.sleep(1)
+            assert self._terminal is not None
+            give_up_at = time.monotonic() + 1
+            while not self._terminal.close and time.monotonic() < give_up_at:
+                time.sleep(0.02)
             self._part()
 
 
 class Watcher(Client):
-    """Who was given a link: sees what there is from the moment of joining."""
+    """Who was given a link: sees what there is from the moment of joining, until the session has ended."""
 
-    def __init__(self, name: str, session: str, link: str, via: list[Controller], seed: str) -> None:
+    def __init__(self, name: str, session: str, link: str, via: Sequence[Controller], seed: str) -> None:
         super().__init__(name, session, via, seed)
         self._link = link
 
     def _live(self) -> None:
         if self._terminal is None:
-            self._attach(None, lambda: Viewer(self._someone(), self._link, offset="0"))
+            if not self.has_ended:
+                self._attach(None, lambda: Viewer(self._someone(), self._link, offset="0"))
         elif self._terminal.close or self._hears_nothing():
             self._part()

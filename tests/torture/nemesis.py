@@ -1,74 +1,54 @@
-"""The random enemy: what is done to whom and when follows from the seed alone."""
+"""The random enemy at work: carries a plan out, and tells what it did and when."""
 
-import socket
+import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from random import Random
+from collections.abc import Callable, Sequence
 
 import redis
 
-from tests.acceptance.cluster import TTL_SECS
+from tests.acceptance.conftest import Lab
 from tests.controller import Controller
-from tests.ports import free_port
+from tests.torture.crowd import Crowd
+from tests.torture.faults import freeze_in_transaction, hidden, locked
 from tests.torture.history import Fault
-from tests.torture.stores import GuardedValkey, Kinds, LoneValkey
+from tests.torture.plan import (
+    CROWD,
+    CUT_OFF_POSTGRES,
+    CUT_OFF_VALKEY,
+    FREEZE,
+    FREEZE_IN_TRANSACTION,
+    HIDE,
+    INSTANCES,
+    POSTGRES,
+    VALKEY,
+    Action,
+)
+from tests.torture.stores import GuardedValkey, Store
 
-INSTANCES = ("a", "b", "c")
-Store = LoneValkey | GuardedValkey
-_OF_AN_INSTANCE: Kinds = {"kill": (4, 3), "drain": (3, 1), "freeze": (4, TTL_SECS + 6), "hide": (2, TTL_SECS + 4)}
-_PAUSE_SECS = (2, 4)
-
-
-@dataclass(frozen=True)
-class Action:
-    """`at` and `lasts` are seconds, since the beginning and from there on."""
-
-    at: float
-    kind: str
-    target: str
-    lasts: float
-
-    def __str__(self) -> str:
-        return f"{self.at:6.1f} s: {self.kind} {self.target} for {self.lasts:.1f} s"
-
-
-def plan(seed: int, secs: float, of_instances: Kinds, of_valkey: Kinds) -> list[Action]:
-    """The same for the same seed. One instance is always left in peace, and nothing outlasts the end.
-
-    `of_instances` is done to them beside what is always done to instances.
-    """
-    random = Random(seed)
-    actions: list[Action] = []
-    free_at = dict.fromkeys((*INSTANCES, "valkey"), 0.0)
-    at = random.uniform(*_PAUSE_SECS)
-    while at < secs:
-        free = [target for target, since in free_at.items() if since <= at]
-        instances = [target for target in free if target != "valkey"]
-        targets = (instances if len(instances) > 1 else []) * 2 + (["valkey"] if "valkey" in free else [])
-        if targets:
-            target = random.choice(targets)
-            kinds = of_valkey if target == "valkey" else _OF_AN_INSTANCE | of_instances
-            kind = random.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
-            lasts = min(random.uniform(0, kinds[kind][1]), secs - at)
-            actions.append(Action(round(at, 1), kind, target, round(lasts, 1)))
-            free_at[target] = at + lasts + 2
-        at += random.uniform(*_PAUSE_SECS)
-    return actions
+# A crowd costs what its log-ins cost; 2,000 take a machine of its own.
+CROWD_SIZE = int(os.environ.get("TORTURE_CROWD", "40"))
+# What a busy machine needs for them to log in.
+CROWD_SECS = CROWD_SIZE / 4
 
 
 class Nemesis:
-    """Carries a plan out. `watch` hears of every process group that is started in an instance's name."""
+    """Carries a plan out. `watch` hears of every process group that is started in an instance's name.
 
-    def __init__(self, store: Store, watch: Callable[[str, int], None]) -> None:
+    `labs` are the users of the instances, one each.
+    """
+
+    def __init__(self, store: Store, labs: Sequence[Lab], watch: Callable[[str, int], None]) -> None:
         self._store = store
+        self._labs = dict(zip(INSTANCES, labs, strict=True))
         self._controllers = dict(zip(INSTANCES, store.cluster.controllers, strict=True))
-        self._wires = dict(zip(INSTANCES, store.wires, strict=False))
+        self._to_valkey = dict(zip(INSTANCES, store.to_valkey, strict=True))
+        self._to_postgres = dict(zip(INSTANCES, store.to_postgres, strict=True))
         self._watch = watch
         # A drain may take longer than planned, and what comes next has to wait for it.
-        self._turns = {target: threading.Lock() for target in (*INSTANCES, "valkey")}
+        self._turns = {target: threading.Lock() for target in (*INSTANCES, VALKEY, POSTGRES)}
         self.faults: list[Fault] = []
+        self.crowds: list[Crowd] = []
         self.failures: list[BaseException] = []
         for name in INSTANCES:
             self._started(name)
@@ -76,31 +56,39 @@ class Nemesis:
     def run(self, actions: list[Action], say: Callable[[str], None]) -> None:
         """Until all is over and undone."""
         began_at = time.monotonic()
+
+        def tell(text: str) -> None:
+            say(f"{time.monotonic() - began_at:6.1f} s: {text}")
+
         running: list[threading.Thread] = []
         for action in actions:
             time.sleep(max(0.0, began_at + action.at - time.monotonic()))
-            say(f"{time.monotonic() - began_at:6.1f} s: {action.kind} {action.target} for {action.lasts} s")
-            running.append(threading.Thread(target=self._do, args=(action,)))
+            tell(f"{action.kind} {action.target} for {action.lasts} s")
+            running.append(threading.Thread(target=self._do, args=(action, tell)))
             running[-1].start()
         for thread in running:
             thread.join()
+        tell("all is over")
         if self.failures:
             raise self.failures[0]
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: Action, tell: Callable[[str], None]) -> None:
         with self._turns[action.target]:
-            self._do_in_turn(action)
-
-    def _do_in_turn(self, action: Action) -> None:
-        fault_at = time.time()
-        try:
-            if action.target == "valkey":
-                self._hurt_valkey(action)
-            else:
-                self._hurt(action.target, action)
-        except BaseException as error:
-            self.failures.append(error)
-        self.faults.append(Fault(action.kind, action.target, fault_at, time.time()))
+            # Noted before: the fault has begun, whatever comes of it.
+            began_at = time.time()
+            try:
+                match action.target:
+                    case "valkey":
+                        self._hurt_valkey(action)
+                    case "postgres":
+                        self._lock(action)
+                    case _ if action.kind == FREEZE_IN_TRANSACTION:
+                        began_at = self._freeze_in_transaction(action, tell)
+                    case _:
+                        self._hurt(action.target, action)
+            except BaseException as error:
+                self.failures.append(error)
+            self.faults.append(Fault(action.kind, action.target, began_at, time.time()))
 
     def _hurt(self, name: str, action: Action) -> None:
         controller = self._controllers[name]
@@ -113,17 +101,41 @@ class Nemesis:
                 self._drain(controller)
                 time.sleep(action.lasts)
                 self._start(name)
-            case "freeze":
+            case kind if kind == FREEZE:
                 controller.freeze()
                 time.sleep(action.lasts)
                 controller.thaw()
-            case "cut off":
-                self._wires[name].cut()
+            case kind if kind == CUT_OFF_VALKEY:
+                self._to_valkey[name].cut()
                 time.sleep(action.lasts)
-                self._wires[name].restore()
-            case "hide":
-                with _black_hole(*advertised(controller)):
+                self._to_valkey[name].restore()
+            case kind if kind == CUT_OFF_POSTGRES:
+                self._to_postgres[name].cut()
+                time.sleep(action.lasts)
+                self._to_postgres[name].restore()
+            case kind if kind == HIDE:
+                with hidden(controller):
                     time.sleep(action.lasts)
+            case kind if kind == CROWD:
+                crowd = Crowd(self._labs[name])
+                self.crowds.append(crowd)
+                crowd.gather(CROWD_SIZE, action.lasts)
+                crowd.end()
+
+    def _freeze_in_transaction(self, action: Action, tell: Callable[[str], None]) -> float:
+        """Returns since when it is frozen."""
+        controller = self._controllers[action.target]
+        is_met = freeze_in_transaction(controller, self._to_postgres[action.target], self._store.cluster.database_url)
+        began_at = time.time()
+        tell(f"{action.target} is frozen, {'in' if is_met else 'though not in'} a transaction")
+        time.sleep(action.lasts)
+        controller.thaw()
+        return began_at
+
+    def _lock(self, action: Action) -> None:
+        table = action.kind.removeprefix("lock ")
+        with locked(table, self._store.cluster.database_url, list(self._labs.values())):
+            time.sleep(action.lasts)
 
     def _drain(self, controller: Controller) -> None:
         assert controller.process is not None
@@ -138,6 +150,13 @@ class Nemesis:
         process = self._controllers[name].process
         assert process is not None
         self._watch(name, process.pid)
+
+    def kill_for_good(self, name: str, until: Callable[[], object]) -> None:
+        """In the calm after everything; it is over when `until` returns."""
+        began_at = time.time()
+        self._controllers[name].kill()
+        until()
+        self.faults.append(Fault("kill", name, began_at, time.time()))
 
     def _hurt_valkey(self, action: Action) -> None:
         valkey = self._store.cluster.valkey
@@ -160,19 +179,3 @@ class Nemesis:
                 assert isinstance(self._store, GuardedValkey)
                 self._store.fail_over()
         self._store.settle()
-
-
-def can_be_hidden(controller: Controller, number: int) -> None:
-    """Gives a controller an address of its own for its peers, at which something else can listen as well."""
-    controller.environ["HA_ADVERTISE_HOST"] = f"127.0.0.{10 + number}"
-    controller.environ["HA_PEER_PORT"] = str(free_port())
-    controller.environ["GUNICORN_CMD_ARGS"] += " --reuse-port"
-
-
-def advertised(controller: Controller) -> tuple[str, int]:
-    return controller.environ["HA_ADVERTISE_HOST"], int(controller.environ["HA_PEER_PORT"])
-
-
-def _black_hole(host: str, port: int) -> socket.socket:
-    """Takes new connections to an address and says nothing; it goes before a listener on all addresses (socket(7))."""
-    return socket.create_server((host, port), reuse_port=True, backlog=1000)

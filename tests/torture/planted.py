@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.controller import ROOT
 
-SECONDS, SEEDS = 40, range(1, 6)
+SECONDS, SEEDS = 90, range(1, 6)
 _TEST = "tests/torture/test_torture.py"
 _RUN = """
 import pathlib, sys, pytest, tests.controller
@@ -31,6 +31,8 @@ class Edit:
 
 
 _SPLICE = "netstacks/peer/splice.py"
+_RULES = "netstacks/cluster/reconciliation.py"
+_WITNESS_SQL = "netstacks/store/sql/witness.sql"
 BUGS = {
     "claim without compare-and-set": [
         Edit(
@@ -58,6 +60,35 @@ BUGS = {
             "            before, moved_at",
             "                os.read(outlet, lost)\n            before, moved_at",
         ),
+    ],
+    # Whoever is not in the list is gone, whatever it says when it is asked.
+    "orphans by absence": [
+        Edit(_RULES, 'return witness == "held" or (registered is not None and', "return (registered is not None and"),
+        Edit(
+            _RULES,
+            '    if signs.outcome in ("confirmed", "denied", "declined"):\n        return False\n',
+            "    return True\n",
+        ),
+        # Nor does its owner contradict.
+        Edit(
+            "netstacks/instance/reconciler.py",
+            "session.is_live and row.state != session.state.value",
+            "session.is_live and row.state not in ('active', 'detached')",
+        ),
+    ],
+    "locks that nobody takes from the frozen": [
+        Edit(
+            _WITNESS_SQL,
+            "count(pg_terminate_backend(pid)) AS ended\nFROM pg_stat_activity",
+            "count(pid) AS ended\nFROM pg_stat_activity",
+        ),
+        Edit("netstacks/store/pool.py", "\nIDLE_IN_TRANSACTION_SECS = 4.0", "\nIDLE_IN_TRANSACTION_SECS = 60.0"),
+        Edit("netstacks/services.py", "min(IDLE_IN_TRANSACTION_SECS, ttl_secs / 2)", "IDLE_IN_TRANSACTION_SECS"),
+    ],
+    # It is asked for, and the answer is not looked at.
+    "a witness not held": [
+        Edit(_WITNESS_SQL, "SELECT pg_try_advisory_lock(%(key)s) AS held", "SELECT false AS held"),
+        Edit("netstacks/store/witness.py", 'if answer is not None and answer["held"]:', "if answer is not None:"),
     ],
 }
 

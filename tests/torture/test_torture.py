@@ -1,13 +1,13 @@
 """Everything at once, by chance: three instances under a random enemy, judged by what was seen from outside.
 
 `make torture SECONDS=600 SEED=1` plays a seed again. What was done, with its time, and what was found is in
-`artefacts/torture-SEED.log`.
+`artefacts/torture-SEED.log`. TORTURE_CROWD is how many sessions end at once, where one crowd does.
 """
 
 import contextlib
 import os
 import random
-import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,16 +25,23 @@ from tests.postgres import Postgres
 from tests.sshd import SSHD, Sshd
 from tests.torture.clients import Typist, Watcher
 from tests.torture.device import Device, Owners
-from tests.torture.history import History, Recording, judge
-from tests.torture.nemesis import INSTANCES, Nemesis, Store, can_be_hidden, plan
-from tests.torture.stores import GuardedValkey, LoneValkey
+from tests.torture.faults import can_be_hidden
+from tests.torture.history import History, Recording, Shell
+from tests.torture.judge import judge
+from tests.torture.laws_of_owners import CONTACT_SECS
+from tests.torture.nemesis import CROWD_SECS, Nemesis
+from tests.torture.plan import INSTANCES, SHORT_DETACH_TTL_SECS, detach_ttl_secs, last_victim, of_instances, plan
+from tests.torture.sightings import Sightings
+from tests.torture.stores import GuardedValkey, LoneValkey, Store
 
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "15"))
 SEED = int(os.environ.get("TORTURE_SEED") or random.SystemRandom().randrange(1_000_000))
-SESSIONS, VIEWERS = 8, 3
+SESSIONS, VIEWERS, LEAVERS = 8, 3, 2
+DETACH_TTL_SECS = detach_ttl_secs(SEED)
 # What must be gone from Valkey when everybody has left.
 REGISTERED = ("instances", "instance:*", "session:*", "owned:*")
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+_CALM_SECS, _END_SECS = 40, 30
 
 
 class Notes:
@@ -49,30 +56,6 @@ class Notes:
         print(line, flush=True)
         with self._file.open("a") as file:
             file.write(line + "\n")
-
-
-class Sightings(threading.Thread):
-    """What was once seen in the recordings must be there at the end."""
-
-    def __init__(self, database_url: str) -> None:
-        super().__init__(daemon=True)
-        self.seen: dict[str, set[tuple[int, int, bytes]]] = {}
-        self._url = database_url
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            while not self._stopping.wait(1):
-                rows = connection.execute(
-                    "SELECT DISTINCT ON (session_id) session_id::text, epoch, seq, sha256 FROM recording_chunks"
-                    " ORDER BY session_id, epoch DESC, seq DESC"
-                )
-                for session_id, *chunk in rows:
-                    self.seen.setdefault(session_id, set()).add(tuple(chunk))
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self.join()
 
 
 @pytest.fixture
@@ -96,7 +79,8 @@ def test_no_promise_is_broken_whatever_happens(
     with capsys.disabled():  # So that a run that was killed can be played again, too.
         note(f"\nmake torture SECONDS={SECONDS:.0f} SEED={SEED}")
     # Behind Sentinels by every other seed.
-    store = (GuardedValkey if SEED % 2 else LoneValkey)(postgres, len(INSTANCES), SESSION_DETACH_TTL_SECS="300")
+    make_store = GuardedValkey if SEED % 2 else LoneValkey
+    store = make_store(postgres, len(INSTANCES), SESSION_DETACH_TTL_SECS=f"{DETACH_TTL_SECS:g}")
     for number, controller in enumerate(store.cluster.controllers):
         can_be_hidden(controller, number)
     try:
@@ -110,93 +94,148 @@ def test_no_promise_is_broken_whatever_happens(
         store.close()
     note(
         f"{len(history.faults)} faults, {len(history.shells)} shells, {len(history.connections)} connections,"
-        f" {sum(len(shell.read) for shell in history.shells)} lines typed"
+        f" {len(history.told)} told of an end, {sum(len(shell.read) for shell in history.shells)} lines typed"
     )
     violations = judge(history)
     for violation in violations:
         note(violation)
+        for each in history.recordings:
+            if violation.startswith(f"{each.session}:"):
+                note(f"    the logs know it as {each.id}")
     assert not violations, f"seed {SEED}: {len(violations)} violations, the first: {violations[0]}"
 
 
 def _torture(store: Store, sshd: Sshd, device: Device, note: Notes) -> History:
     cluster = store.cluster
     owners, sightings = Owners(sshd.port), Sightings(cluster.database_url)
-    nemesis = Nemesis(store, owners.watch)
     lab = cluster.lab(sshd)
     labs = [Lab(lab.api.at(each), lab.device, lab.credential) for each in cluster.controllers]
-    typists = [Typist(f"s{n}", labs[n % 3], cluster.controllers, f"{SEED}/{n}") for n in range(SESSIONS)]
+    nemesis = Nemesis(store, labs, owners.watch)
+    # Those who are watched do not stay away for so long that there is nothing to be watched any more.
+    typists = [
+        Typist(n, labs, f"{SEED}/{n}", away_secs=3 if n < VIEWERS else min(DETACH_TTL_SECS, TTL_SECS) * 2)
+        for n in range(SESSIONS)
+    ]
     viewers = [
         Watcher(f"viewer of {each.name}", each.session, each.share(), cluster.controllers, f"{SEED}/v{each.name}")
         for each in typists[:VIEWERS]
     ]
-    threads = [owners, sightings, *typists, *viewers]
-    for thread in threads:
+    for thread in [owners, sightings, *typists, *viewers]:
         thread.start()
-    nemesis.run(plan(SEED, SECONDS, store.kinds_of_instances, store.kinds), note)
-    try:
-        cluster.gathered(3)
-    except AssertionError:
-        for controller in cluster.controllers:
-            note(f"running: {controller.is_running}, health: {controller.health()}")
-        raise
+    nemesis.run(plan(SEED, SECONDS, of_instances(DETACH_TTL_SECS, CROWD_SECS), store.kinds), note)
+    complaints = _recover(cluster)
+    if not complaints:
+        _kill_in_the_calm(nemesis, typists, device, owners, note)
     for viewer in viewers:
         viewer.stop()
     for typist in typists:
         typist.stop()
+    for typist in typists[-LEAVERS:] if DETACH_TTL_SECS == SHORT_DETACH_TTL_SECS else []:
+        typist.leave()
     with ThreadPoolExecutor(SESSIONS) as pool:
         list(pool.map(Typist.finish, typists))
+    named = {name: uuid.UUID(each) for who in (*typists, *nemesis.crowds) for name, each in who.session_ids.items()}
     with contextlib.suppress(AssertionError):  # The judge says which did not end.
-        until(lambda: _all_ended(cluster.database_url), "the end of all sessions", 20)
+        until(lambda: _all_ended(cluster.database_url, [*named.values()]), "the end of all sessions", _END_SECS)
     owners.stop()
     sightings.stop()
     with contextlib.suppress(AssertionError):  # The judge says what was left behind.
-        until(
-            lambda: len(cluster.peer_addresses()) == len(cluster.controllers), "the reaping of the dead", 3 * TTL_SECS
-        )
+        running = sum(each.is_running for each in cluster.controllers)
+        until(lambda: len(cluster.peer_addresses()) == running, "the reaping of the dead", 3 * TTL_SECS)
     _drain(cluster)
     clients = [*typists, *viewers, *(window for typist in typists for window in typist.windows)]
     return History(
         shells=tuple(device.shells(owners.by_port)),
-        connections=tuple(each for client in clients for each in client.connections),
-        recordings=_recordings(cluster.database_url, typists, sightings),
+        connections=tuple(each for who in (*clients, *nemesis.crowds) for each in who.connections),
+        recordings=_recordings(cluster.database_url, named, sightings),
         faults=tuple(nemesis.faults),
+        told=tuple(each for typist in typists for each in typist.told),
+        holds=sightings.holds,
         left_behind=tuple(key for kind in REGISTERED for key in cluster.keys(f"netstacks:{kind}")),
-        complaints=tuple(f"{client.name}: {client.failure!r}" for client in clients if client.failure),
+        complaints=(*complaints, *(f"{client.name}: {client.failure!r}" for client in clients if client.failure)),
         ttl_secs=TTL_SECS - HEARTBEAT_SECS,
+        detach_ttl_secs=DETACH_TTL_SECS,
     )
 
 
-def _all_ended(database_url: str) -> bool:
+def _recover(cluster: Cluster) -> list[str]:
+    """Waits until all is as it was before; returns what is not."""
+    try:
+        cluster.gathered(len(cluster.controllers))
+        until(lambda: all(each.health().get("status") == "healthy" for each in cluster.controllers), "", _CALM_SECS)
+    except AssertionError:
+        return [
+            f"{name} is not itself again: running: {each.is_running}, health: {each.health()}"
+            for name, each in zip(INSTANCES, cluster.controllers, strict=True)
+            if each.health().get("status") != "healthy"
+        ] or ["the instances did not find each other again in time"]
+    time.sleep(CONTACT_SECS)
+    return []
+
+
+def _kill_in_the_calm(nemesis: Nemesis, typists: list[Typist], device: Device, owners: Owners, note: Notes) -> None:
+    """The owner of a session whose user is there; and all of its users go on elsewhere."""
+    typist = typists[last_victim(SEED, SESSIONS)]
+    with contextlib.suppress(AssertionError):
+        until(lambda: typist.is_attached, "its user's return", TTL_SECS)
+    shells = _newest(device, owners)
+    victim = shells[typist.session].owner if typist.session in shells else None
+    note(f"in the calm: kill {victim}, the owner of {typist.session}")
+    if victim is None:
+        return
+    theirs = [each.session for each in typists if each.session in shells and shells[each.session].owner == victim]
+
+    def wait() -> None:
+        with contextlib.suppress(AssertionError):
+            until(lambda: _have_moved(device, owners, shells, theirs), "the moves", 2 * TTL_SECS)
+
+    nemesis.kill_for_good(victim, wait)
+
+
+def _newest(device: Device, owners: Owners) -> dict[str, Shell]:
+    shells = sorted(device.shells(owners.by_port), key=lambda each: each.started_at)
+    return {each.session: each for each in shells}
+
+
+def _have_moved(device: Device, owners: Owners, before: dict[str, Shell], sessions: list[str]) -> bool:
+    now = _newest(device, owners)
+    return all(now[session].id != before[session].id for session in sessions)
+
+
+def _all_ended(database_url: str, session_ids: list[uuid.UUID]) -> bool:
     with psycopg.connect(database_url) as connection:
-        return connection.execute("SELECT 1 FROM sessions WHERE state <> 'ended'").fetchone() is None
+        alive = "SELECT FROM sessions WHERE state <> 'ended' AND id = ANY(%s)"
+        return connection.execute(alive, (session_ids,)).fetchone() is None
 
 
-def _recordings(database_url: str, typists: list[Typist], sightings: Sightings) -> tuple[Recording, ...]:
+def _recordings(database_url: str, named: dict[str, uuid.UUID], sightings: Sightings) -> tuple[Recording, ...]:
     database = Database(database_url)
     database.open()
     try:
-        return tuple(_recording(database, typist, sightings) for typist in typists)
+        return tuple(_recording(database, name, session_id, sightings) for name, session_id in named.items())
     finally:
         database.close()
 
 
-def _recording(database: Database, typist: Typist, sightings: Sightings) -> Recording:
-    session_id = uuid.UUID(typist.session_id)
+def _recording(database: Database, name: str, session_id: uuid.UUID, sightings: Sightings) -> Recording:
     with database.transaction() as tx:
         row = sessions.find(tx, session_id)
     assert row is not None
     return Recording(
-        typist.session,
+        name,
+        str(session_id),
         tuple(recordings.chunks(database, session_id)),
         row.state,
         row.end_reason,
-        frozenset(sightings.seen.get(typist.session_id, set())),
+        frozenset(sightings.chunks.get(str(session_id), set())),
+        row.ended_at.timestamp() if row.ended_at else 0.0,
     )
 
 
 def _drain(cluster: Cluster) -> None:
-    for controller in cluster.controllers:
+    running = [each for each in cluster.controllers if each.is_running]
+    for controller in running:
         controller.terminate()
-    for controller in cluster.controllers:
+    for controller in running:
         assert controller.process is not None
         controller.process.wait(30)
