@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from tests.torture.history import Shell
@@ -51,12 +52,12 @@ class Device:
         script.write_text(_SCRIPT)
         self.command = f"/bin/bash {script}"
 
-    def shells(self, owners: dict[int, str]) -> list[Shell]:
-        """`owners`: who was seen to hold which local port of a connection."""
+    def shells(self, owners: "Owners") -> list[Shell]:
+        """`owners`: who was seen to hold which connection."""
         return [_parse(path, owners) for path in sorted(self._folder.glob("shell-*"))]
 
 
-def _parse(path: Path, owners: dict[int, str]) -> Shell:
+def _parse(path: Path, owners: "Owners") -> Shell:
     (_, _, began), *events = (line.partition(" ") for line in path.read_text("latin-1").splitlines())
     started_at, session, port = began.split()
     printed = "".join(f"{text}\r\n" for kind, _, text in events if kind == "printed")
@@ -65,7 +66,7 @@ def _parse(path: Path, owners: dict[int, str]) -> Shell:
         path.name.removeprefix("shell-"),
         session,
         float(started_at),
-        owners.get(int(port)),
+        owners.of(int(port), float(started_at)),
         printed.encode("latin-1"),
         tuple(read),
         any((kind, text) == ("read", "bye") for kind, _, text in events),
@@ -73,11 +74,12 @@ def _parse(path: Path, owners: dict[int, str]) -> Shell:
 
 
 class Owners(threading.Thread):
-    """Who holds the connections to the device, as the kernel sees it: local port to name, of all that was ever seen."""
+    """Who holds the connections to the device, as the kernel sees it: all that was ever seen."""
 
     def __init__(self, device_port: int) -> None:
         super().__init__(daemon=True)
-        self.by_port: dict[int, str] = {}
+        # By the kernel's number of the socket: a port comes again, when its connection is over.
+        self._seen: dict[str, tuple[int, float, str]] = {}
         self._device_port = device_port
         self._groups: dict[str, int] = {}
         self._stopping = threading.Event()
@@ -92,7 +94,12 @@ class Owners(threading.Thread):
             for name, group in list(self._groups.items()):
                 for inode in _sockets(group):
                     if inode in ports:
-                        self.by_port[ports[inode]] = name
+                        self._seen.setdefault(inode, (ports[inode], time.time(), name))
+
+    def of(self, port: int, at: float) -> str | None:
+        """Who held the connection from this local port that began at that time."""
+        seen = [(abs(began_at - at), name) for other, began_at, name in list(self._seen.values()) if other == port]
+        return min(seen)[1] if seen else None
 
     def stop(self) -> None:
         self._stopping.set()

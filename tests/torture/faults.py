@@ -24,7 +24,8 @@ _LOCK_WAIT_SECS = 20
 _READERS_EACH, _READ_SECS = 12, 12
 _HOLDS_ROWS = (
     "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE application_name = %s AND granted"
-    " AND relation = 'sessions'::regclass AND mode = 'RowExclusiveLock' AND state = 'idle in transaction')"
+    " AND relation = 'sessions'::regclass AND mode = 'RowExclusiveLock' AND backend_xid IS NOT NULL"
+    " AND state = 'idle in transaction')"
 )
 
 

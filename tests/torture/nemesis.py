@@ -9,21 +9,11 @@ import redis
 
 from tests.acceptance.conftest import Lab
 from tests.controller import Controller
+from tests.torture import plan
 from tests.torture.crowd import Crowd
 from tests.torture.faults import freeze_in_transaction, hidden, locked
 from tests.torture.history import Fault
-from tests.torture.plan import (
-    CROWD,
-    CUT_OFF_POSTGRES,
-    CUT_OFF_VALKEY,
-    FREEZE,
-    FREEZE_IN_TRANSACTION,
-    HIDE,
-    INSTANCES,
-    POSTGRES,
-    VALKEY,
-    Action,
-)
+from tests.torture.plan import INSTANCES, POSTGRES, VALKEY, Action
 from tests.torture.stores import GuardedValkey, Store
 
 # A crowd costs what its log-ins cost; 2,000 take a machine of its own.
@@ -78,11 +68,11 @@ class Nemesis:
             began_at = time.time()
             try:
                 match action.target:
-                    case "valkey":
+                    case plan.VALKEY:
                         self._hurt_valkey(action)
-                    case "postgres":
+                    case plan.POSTGRES:
                         self._lock(action)
-                    case _ if action.kind == FREEZE_IN_TRANSACTION:
+                    case _ if action.kind == plan.FREEZE_IN_TRANSACTION:
                         began_at = self._freeze_in_transaction(action, tell)
                     case _:
                         self._hurt(action.target, action)
@@ -101,22 +91,22 @@ class Nemesis:
                 self._drain(controller)
                 time.sleep(action.lasts)
                 self._start(name)
-            case kind if kind == FREEZE:
+            case plan.FREEZE:
                 controller.freeze()
                 time.sleep(action.lasts)
                 controller.thaw()
-            case kind if kind == CUT_OFF_VALKEY:
+            case plan.CUT_OFF_VALKEY:
                 self._to_valkey[name].cut()
                 time.sleep(action.lasts)
                 self._to_valkey[name].restore()
-            case kind if kind == CUT_OFF_POSTGRES:
+            case plan.CUT_OFF_POSTGRES:
                 self._to_postgres[name].cut()
                 time.sleep(action.lasts)
                 self._to_postgres[name].restore()
-            case kind if kind == HIDE:
+            case plan.HIDE:
                 with hidden(controller):
                     time.sleep(action.lasts)
-            case kind if kind == CROWD:
+            case plan.CROWD:
                 crowd = Crowd(self._labs[name])
                 self.crowds.append(crowd)
                 crowd.gather(CROWD_SIZE, action.lasts)

@@ -10,11 +10,13 @@ _NEWEST = """
 SELECT DISTINCT ON (session_id) session_id::text, epoch, seq, sha256 FROM recording_chunks
 ORDER BY session_id, epoch DESC, seq DESC
 """
-# Transactions of instances that have touched rows of sessions, and that PostgreSQL waits for.
+# Transactions of instances that have locked rows of sessions, and whose next word PostgreSQL waits for. Who has only
+# prepared a statement has the lock of the table, which keeps nobody from a row, and no number yet.
 _HOLDERS = """
 SELECT application_name, pid, extract(epoch FROM since)::float, extract(epoch FROM clock_timestamp() - since)::float
 FROM pg_stat_activity AS activity CROSS JOIN LATERAL (SELECT greatest(state_change, query_start) AS since) AS word
 WHERE datname = current_database() AND application_name LIKE 'ctrl-%' AND wait_event = 'ClientRead'
+  AND backend_xid IS NOT NULL
   AND EXISTS (SELECT FROM pg_locks WHERE pg_locks.pid = activity.pid AND granted
               AND relation = 'sessions'::regclass AND mode = 'RowExclusiveLock')
 """

@@ -145,7 +145,7 @@ def _torture(store: Store, sshd: Sshd, device: Device, note: Notes) -> History:
     _drain(cluster)
     clients = [*typists, *viewers, *(window for typist in typists for window in typist.windows)]
     return History(
-        shells=tuple(device.shells(owners.by_port)),
+        shells=tuple(device.shells(owners)),
         connections=tuple(each for who in (*clients, *nemesis.crowds) for each in who.connections),
         recordings=_recordings(cluster.database_url, named, sightings),
         faults=tuple(nemesis.faults),
@@ -193,7 +193,7 @@ def _kill_in_the_calm(nemesis: Nemesis, typists: list[Typist], device: Device, o
 
 
 def _newest(device: Device, owners: Owners) -> dict[str, Shell]:
-    shells = sorted(device.shells(owners.by_port), key=lambda each: each.started_at)
+    shells = sorted(device.shells(owners), key=lambda each: each.started_at)
     return {each.session: each for each in shells}
 
 
