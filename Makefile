@@ -13,12 +13,15 @@ run: .venv/.installed
 cluster: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo.cluster
 
+# In the order of their names: the files that take longest, those of tests/acceptance, come first. 5 is what pytest ends
+# with when PYTEST_ARGS names no test of a part.
 test: .venv/.installed
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST_ARGS) || test $$? = 5
+	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || test $$? = 5
 
 # A random enemy against three instances for SECONDS; SEED plays one again. What it did is in artefacts/.
 torture: .venv/.installed
-	TORTURE_SECONDS=$(or $(SECONDS),600) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
+	TORTURE_SECONDS=$(or $(SECONDS),600) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/torture $(PYTEST_ARGS)
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .
@@ -30,6 +33,9 @@ bench: .venv/.installed
 	$(BIN)/python -m bench.terminal
 	$(BIN)/python -m bench.redraw
 	$(BIN)/python -m bench.cluster
+	$(BIN)/python -m bench.llm
+	$(BIN)/python -m bench.crowds
+	$(BIN)/python -m bench.recordings
 
 format: .venv/.installed
 	$(BIN)/ruff format .
@@ -59,5 +65,5 @@ clean:
 	@echo "Setting up .venv (a minute or two, once) ..."
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv || \
 		{ echo "This Python cannot make environments; on Debian and Ubuntu the package python3-venv is missing."; exit 1; }
-	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[demo,dev]'
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[demo,dev,bench]'
 	@touch $@

@@ -1,7 +1,7 @@
 """`python -m bench.simulate`: how far one Valkey carries a cluster: up to 1,000 instances and 1,000,000 sessions.
 
 The real scripts run in a real Valkey with so many keys; what one core of it is used for, is added up from what each
-command has cost there. docs/scaling.md says what follows.
+command has cost there. docs/scaling.md says what follows. `--storm` simulates the loss of a rack.
 """
 
 import argparse
@@ -9,6 +9,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gevent import monkey
+
+if __name__ == "__main__":
+    monkey.patch_all()
+
+from bench import storm
 from bench.registry import Cost, Populated, populated
 
 SIZES = ((10, 10_000), (100, 100_000), (1_000, 1_000_000))
@@ -97,7 +103,12 @@ COLUMNS: tuple[tuple[str, Callable[[Size], str]], ...] = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
-    sizes = [measure(*size) for size in (QUICK_SIZES if parser.parse_args().quick else SIZES)]
+    parser.add_argument("--storm", action="store_true", help="the loss of 20 instances of 1,000: some minutes, 3 GB")
+    wanted = parser.parse_args()
+    if wanted.storm:
+        storm.run(storm.SMALL if wanted.quick else storm.LARGE)
+        return
+    sizes = [measure(*size) for size in (QUICK_SIZES if wanted.quick else SIZES)]
     for name, show in COLUMNS:
         print(f"{name:<16}" + "".join(f"{show(size):>14}" for size in sizes))
 

@@ -1,6 +1,7 @@
 """The stacks that are compared, each started afresh against the same device."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,9 @@ from tests.ports import free_port
 from tests.processes import cpu_secs, rss_bytes
 from tests.sshd import Sshd
 
-WEBSSH = Path(__file__).parents[1] / "var/bench/webssh"
+_APART = Path(__file__).parents[1] / "var/bench"
+WEBSSH = _APART / "webssh"
+LITELLM = _APART / "litellm"
 
 
 class Stack(Protocol):
@@ -33,12 +36,13 @@ class Stack(Protocol):
 
 
 class Server:
-    """A stack that is one process."""
+    """A stack that is one process. `token` is that of its administrator, where it has one."""
 
-    def __init__(self, name: str, url: str, door: Door, pid: int) -> None:
+    def __init__(self, name: str, url: str, door: Door, pid: int, token: str = "") -> None:
         self.name = name
         self.url = url
         self.door = door
+        self.token = token
         self._pid = pid
         pin(pid, SERVER_CORE)
 
@@ -65,9 +69,9 @@ class OpenSsh:
 
 
 @contextmanager
-def netstacks(database_url: str, sshd: Sshd) -> Iterator[Server]:
+def netstacks(database_url: str, sshd: Sshd, **settings: str) -> Iterator[Server]:
     """Our controller, recording on, with the device and its credential stored."""
-    controller = Controller(database_url).start()
+    controller = Controller(database_url, **settings).start()
     try:
         api = controller.login()
         device = api.add_device(sshd.host, sshd.port, host_key=(sshd.host_key_type, sshd.host_key_base64))
@@ -80,16 +84,30 @@ def netstacks(database_url: str, sshd: Sshd) -> Iterator[Server]:
             "token": api.token,
         }
         door = NetstacksDoor(controller.port, f"/ws/ssh?{urlencode(query)}")
-        yield Server("netstacks", controller.url, door, controller.worker_pids()[0])
+        yield Server("netstacks", controller.url, door, controller.worker_pids()[0], api.token)
     finally:
         controller.kill()
 
 
 def install_webssh() -> None:
     """Into a folder of its own: it is a peer to be measured, not a dependency."""
-    if not WEBSSH.exists():
+    _install(WEBSSH, "webssh")
+
+
+def install_litellm() -> None:
+    """Likewise, as wheels, so that nothing of it runs at the installation. Raises CalledProcessError."""
+    # Pinned: a release of litellm was once taken over.
+    _install(LITELLM, "litellm==1.110.2", "--only-binary=:all:")
+
+
+def _install(folder: Path, *requirement: str) -> None:
+    if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--target", str(WEBSSH), "webssh"], check=True, stderr=subprocess.DEVNULL)
+        # What is not complete must not stay: it would be taken for an installation.
+        unfinished = folder.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        subprocess.run([*pip, "--target", str(unfinished), *requirement], check=True, stderr=subprocess.DEVNULL)
+        unfinished.rename(folder)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -61,27 +63,30 @@ class Typist:
         size = 0
         while (took_secs := time.monotonic() - started_at) < duration_secs:
             size += len(self._channel.receive())
-        self._leave()
+        self.leave()
         return size / 1e6 / took_secs
 
     def echoes(self, duration_secs: float) -> list[float]:
         """Types key after key, each when the last one's echo is there and a moment has passed; returns the seconds."""
-        # The terminal's own echo: no program on the device has a part in it.
-        self._type_until(b"echo o''n; stty -icanon echo; exec cat > /dev/null\r", b"on\r\n")
+        self.turn_into_echo()
         time.sleep(0.2)
-        ends_at = time.monotonic() + duration_secs
-        latencies = []
-        while time.monotonic() < ends_at:
-            typed_at = time.monotonic()
-            self._channel.send(b"x")
-            while not self._channel.receive():
-                pass
-            latencies.append(time.monotonic() - typed_at)
-            time.sleep(_KEY_GAP_SECS)
-        self._leave()
-        return latencies[_WARM_UP_KEYS:]
+        latencies = echoes_in_turn([self], duration_secs)
+        self.leave()
+        return latencies
 
-    def _leave(self) -> None:
+    def turn_into_echo(self) -> None:
+        """Has keys come back by the terminal's own echo: no program on the device has a part in it."""
+        self._type_until(b"echo o''n; stty -icanon echo; exec cat > /dev/null\r", b"on\r\n")
+
+    def echo(self) -> float:
+        """Types a key; returns the seconds until its echo."""
+        typed_at = time.monotonic()
+        self._channel.send(b"x")
+        while not self._channel.receive():
+            pass
+        return time.monotonic() - typed_at
+
+    def leave(self) -> None:
         """Interrupts what runs and logs out: a terminal that is only closed would be kept for its user."""
         with contextlib.suppress(EOFError, OSError):
             self._channel.send(b"\x03exit\r")
@@ -98,6 +103,18 @@ class Typist:
             size += len(output)
             tail = (tail + output)[-_TAIL_BYTES:] if len(output) < _TAIL_BYTES else output[-_TAIL_BYTES:]
         return size
+
+
+def echoes_in_turn(typists: Sequence[Typist], duration_secs: float) -> list[float]:
+    """Keys in one terminal after the other, with a moment between them; returns the seconds until each echo."""
+    ends_at = time.monotonic() + duration_secs
+    latencies = []
+    for typist in cycle(typists):
+        if time.monotonic() >= ends_at:
+            break
+        latencies.append(typist.echo())
+        time.sleep(_KEY_GAP_SECS)
+    return latencies[_WARM_UP_KEYS:]
 
 
 class TypistProcess:

@@ -1,3 +1,3 @@
 """NetStacks Controller: terminals to network devices, recorded, shared and highly available."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -25,6 +25,10 @@ class StoreUnavailable(NetstacksError):
     """PostgreSQL did not answer in time; nothing was changed by this call as far as the caller may assume."""
 
 
+class StoreDenied(StoreUnavailable):
+    """PostgreSQL denies its role a right. A person has to grant it."""
+
+
 class StoreBusy(StoreUnavailable):
     """PostgreSQL answers, but this call got no connection or no lock in time. The caller comes again soon."""
 
@@ -54,7 +58,11 @@ class DeviceUnreachable(DeviceError):
 
 
 class DeviceLoginRefused(DeviceError):
-    """The device answered and refused the credential."""
+    """The device answered and refused the log-in. `refused_secret`: it was the stored secret that it refused."""
+
+    def __init__(self, text: str, *, refused_secret: bool = False) -> None:
+        super().__init__(text)
+        self.refused_secret = refused_secret
 
 
 class OpeningAbandoned(DeviceError):

@@ -4,17 +4,22 @@ No exception from outside may reach a pool, a driver, a lock or libssh: it leave
 So greenlets are not killed. They are told to stop, by a flag, an event or the shutdown of a socket.
 """
 
+import os
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import gevent
+import gevent.baseserver
 import structlog
-from gevent import Greenlet, joinall, sleep
+from gevent import Greenlet, joinall, monkey, sleep
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub, Waiter
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Empty, Queue
+from gevent.threadpool import ThreadPool
 
 __all__ = [
     "AsyncResult",
@@ -26,20 +31,36 @@ __all__ = [
     "Periodic",
     "Queue",
     "SingleFlight",
+    "Threads",
     "Timer",
     "Watch",
+    "accept_few_at_once",
     "current",
     "deadline",
+    "give_way",
     "in_thread",
     "joinall",
+    "look_up_apart",
+    "shut_down",
     "sleep",
+    "sleep_in_thread",
     "spawn",
+    "start_thread",
+    "this_thread",
 ]
 
 log = structlog.get_logger()
 
 # libev's names for what a watcher waits for.
 _READ, _WRITE = 1, 2
+# A silent name server holds one for up to 30 s.
+_LOOKUP_THREADS = 20
+# How long the loop may stand still for work that can be interrupted. The longest that counts: a wall clock that is set
+# looks like such work.
+_TURN_SECS = 0.002
+# Of a crowd that connects, so many are let in before others have their turn at the loop; gevent takes a hundred.
+_ACCEPTED_AT_ONCE = 4
+_LONGEST_TURN_SECS = 0.05
 
 Result = TypeVar("Result")
 
@@ -69,6 +90,77 @@ def in_thread(function: Callable[..., Result], *args: Any) -> Result:
     """Runs `function` in a native thread while other greenlets go on: for what would compute too long in one piece."""
     result: Result = gevent.get_hub().threadpool.apply(function, args)
     return result
+
+
+def accept_few_at_once() -> None:
+    """Keeps a crowd that connects from holding the loop; to be called before gunicorn makes its servers."""
+    gevent.baseserver.BaseServer.max_accept = _ACCEPTED_AT_ONCE
+
+
+def start_thread(function: Callable[[], Any]) -> None:
+    """Runs `function` in a native thread of its own, which must not touch gevent and does not hold up the exit."""
+    monkey.get_original("_thread", "start_new_thread")(function, ())
+
+
+def this_thread() -> int:
+    """The native thread's own number, the same for all of its greenlets."""
+    number: int = monkey.get_original("_thread", "get_ident")()
+    return number
+
+
+def sleep_in_thread(seconds: float) -> None:
+    """Sleeps in a native thread. In the loop's, it would stop all greenlets."""
+    monkey.get_original("time", "sleep")(seconds)
+
+
+class _Turns:
+    """Shares half of the loop's time among the greenlets that work long, one after the other."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+        """When the turns that have been promised are over, by the monotonic clock."""
+
+    def give_way(self) -> None:
+        """To be called between two steps of long work: rests when the loop has stood still for too long.
+
+        A greenlet rests for as long as it has worked, and longer when others that work so have their turns before it.
+        """
+        worked_secs = min(abs(time.time() - gevent.get_hub().loop.now()), _LONGEST_TURN_SECS)
+        if worked_secs > _TURN_SECS:
+            now = time.monotonic()
+            begins_at = max(now, self._free_at) + worked_secs
+            self._free_at = begins_at + worked_secs
+            sleep(begins_at - now)
+
+
+give_way = _Turns().give_way
+
+
+class Threads:
+    """Native threads apart from those of `in_thread`, for calls that may hang: the others stay free."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._pool: ThreadPool | None = None
+
+    def begin(self, function: Callable[..., Any], *args: Any) -> AsyncResult:
+        """Begins a call, which must not touch gevent, and does not wait for it; at most `size` may run at once."""
+        # Not before the first call: the pool belongs to the hub of the process that calls.
+        if self._pool is None:
+            self._pool = ThreadPool(self._size)
+        return self._pool.spawn(function, *args)
+
+
+def look_up_apart() -> None:
+    """Has host names looked up in threads of their own: silent name servers then hold up nothing of `in_thread`."""
+    gevent.get_hub().resolver.pool = ThreadPool(_LOOKUP_THREADS)
+
+
+def shut_down(descriptor: int) -> None:
+    """Ends every read and write of a connection, whichever greenlet waits in one; its owner then closes it."""
+    # Through a copy: a socket's own method would raise an error in the greenlet that reads or writes.
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 class deadline:  # noqa: N801 - used as a function, a class because it stands in every socket read
@@ -102,7 +194,8 @@ class Timer:
         self._timer = gevent.get_hub().loop.timer(seconds)
 
     def __enter__(self) -> None:
-        self._timer.start(self._function)
+        # By the time of now, not of the loop's last turn: after a stall the timer would fire at once.
+        self._timer.start(self._function, update=True)
 
     def __exit__(self, *_: object) -> None:
         self._timer.stop()
@@ -136,7 +229,7 @@ class Watch:
         watcher.start(waiter.switch, True)
         timer = self._hub.loop.timer(timeout_secs) if timeout_secs is not None else None
         if timer is not None:
-            timer.start(waiter.switch, False)
+            timer.start(waiter.switch, False, update=True)
         try:
             happened = bool(waiter.get())
             # The timer may have fired in the same turn of the loop as a call of `wake`.

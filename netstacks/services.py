@@ -1,26 +1,33 @@
 """The composition root: builds the rooms of one instance, starts them in order, and takes them down in order."""
 
+import math
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from urllib.parse import urlsplit
+from functools import partial
 
 import structlog
 
 from netstacks import __version__, greenlets
-from netstacks.cluster import liveness
+from netstacks.cluster import liveness, versions
+from netstacks.cluster.draining import DrainPlan, others_open_per_sec, plan_drain
 from netstacks.cluster.health import Facts
 from netstacks.cluster.model import Instance
 from netstacks.errors import StoreUnavailable, VaultLocked
+from netstacks.instance.admission import Admission
 from netstacks.instance.agent import Agent
+from netstacks.instance.agent_check import AgentCheck
 from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
+from netstacks.instance.clock_watch import ClockWatch
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.identity import secrets_fingerprint
+from netstacks.instance.lines import Lines
+from netstacks.instance.load_meter import LoadMeter
 from netstacks.instance.lookup import Lookup
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.monitor import HealthMonitor
@@ -30,6 +37,9 @@ from netstacks.instance.reconciler import Reconciler
 from netstacks.instance.relay_watch import RelayWatch
 from netstacks.instance.retention import Retention
 from netstacks.instance.startup import Startup
+from netstacks.llm import provider_file
+from netstacks.llm.directory import Defaults
+from netstacks.llm.service import Llm
 from netstacks.peer.address import address_towards, joined
 from netstacks.peer.client import PeerClient
 from netstacks.peer.tls import PeerTls
@@ -39,6 +49,8 @@ from netstacks.registry.base import Registry
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
+from netstacks.store import llm_providers
+from netstacks.store.checkup import Checkup
 from netstacks.store.license import TIER_NAMES
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import IDLE_IN_TRANSACTION_SECS, Database
@@ -53,17 +65,23 @@ from netstacks.web.context import Services
 from netstacks.web.licensing import Licensing
 from netstacks.web.share_tokens import ShareTokens
 from netstacks.web.tokens import Tokens
+from netstacks.web.waiting_room import WaitingRoom
 
 log = structlog.get_logger()
 
-# What a drain leaves for storing what is still in memory, out of DRAIN_TIMEOUT_SECS.
-_FLUSH_SHARE = 0.5
+# What a drain leaves for storing what is still in memory: this share of DRAIN_TIMEOUT_SECS, and no more than this.
+_FLUSH_SHARE, _FLUSH_SECS = 0.5, 10.0
 _VAULT_CHECK_SECS = 5.0
 # A stall of this length makes sure of every session before the next key is typed into it, which costs one question.
 _STOOD_STILL_SECS = 2.0
 # Connections to PostgreSQL: for pages and log-ins, for finding, claiming and opening sessions, and for what must not
 # wait behind either (recordings, audit, health). One more holds the witness.
 _PAGE_CONNECTIONS, _ROUTING_CONNECTIONS, _VITAL_CONNECTIONS = 10, 8, 4
+
+# Where gunicorn.conf.py has the public listener.
+_PUBLIC_HOST = "0.0.0.0"  # noqa: S104
+# gunicorn ends at this exit code of a worker. Without it, it would start one worker after the other.
+_CANNOT_BOOT = 3
 
 
 class Node:
@@ -82,37 +100,58 @@ class Node:
         )
         self._routing_database = self._database.reserve(_ROUTING_CONNECTIONS)
         self._vital_database = self._database.reserve(_VITAL_CONNECTIONS)
+        self._checkup = Checkup(self._vital_database)
         self._vault = Vault(self._database, settings.vault_master_key, settings.vault_master_key_previous)
         self._vault_problem: str | None = None
         # By itself: health must not wait for a table that is locked.
         self._vault_check = greenlets.Periodic("vault-check", self._check_vault, _VAULT_CHECK_SECS)
         self._outbox = Outbox(self._vital_database)
-        self._recorder = Recorder(self._vital_database)
+        self._recorder = Recorder(
+            self._vital_database,
+            may_compress=lambda: versions.all_have(self._agent.snapshot, versions.READS_COMPRESSED),
+        )
         self._spool = Spool(settings.spool_dir)
-        self._witness = Witness(settings.database_url, self._routing_database, instance_id, ttl_secs)
+        self._witness = Witness(self._database.url, self._routing_database, instance_id, ttl_secs)
         self._loop = LoopWatch(_STOOD_STILL_SECS)
+        self._load_meter = LoadMeter()
         # The licence may be in it, and decides which registry this is.
         for database in (self._database, self._routing_database, self._vital_database):
             database.open()
         licensing = Licensing(self._database, settings.license_key)
         self._registry = _registry(settings, licensing)
-        self._hub = Hub(self._outbox, settings.session_detach_ttl_secs)
+        self._hub = Hub(self._outbox, settings.session_detach_ttl_secs, settings.session_close_grace_secs)
         self._holdings = Holdings(self._hub, self._recorder)
         self._startup = Startup(self._database, self._vault, prepare=self._prepare, on_ready=self._begin)
         self._retention = Retention(self._database, settings.recording_retention_days)
+        self._admission = Admission(self._routing_database)
         self._agent = Agent(
             self._me(settings, instance_id),
             self._registry,
             self._hub,
             interval_secs=settings.ha_heartbeat_interval_secs,
             ttl_secs=settings.ha_stale_instance_ttl_secs,
+            load=self._admission.load,
+        )
+        self._llm = Llm(
+            database=self._database,
+            vault=self._vault,
+            registry=self._registry,
+            outbox=self._outbox,
+            instance_id=instance_id,
+            tell=self._agent.record_event,
+            defaults=Defaults(settings.llm_first_token_secs, settings.llm_timeout_secs),
+            breaker_failures=settings.llm_breaker_failures,
+            breaker_cooldown_secs=settings.llm_breaker_cooldown_secs,
+            interval_secs=settings.ha_heartbeat_interval_secs,
+            user_concurrency=settings.llm_user_concurrency,
+            user_daily_tokens=settings.llm_user_daily_tokens,
         )
         prompts = HostKeyPrompts(self._database)
         opener = Opener(
             agent=self._agent,
             database=self._routing_database,
             vault=self._vault,
-            dialer=Dialer(self._routing_database, prompts),
+            dialer=Dialer(self._routing_database, self._vault, prompts),
             holdings=self._holdings,
             recorder=self._recorder,
             loop=self._loop,
@@ -139,6 +178,9 @@ class Node:
             interval_secs=settings.ha_heartbeat_interval_secs,
             ttl_secs=settings.ha_stale_instance_ttl_secs,
         )
+        self._clock_watch = ClockWatch(self._agent, peers, self._registry, ttl_secs=ttl_secs)
+        broker = self._broker(opener, peers)
+        opener.make_room = Lines(self._routing_database, partial(broker.end, only_detached=True)).make_room
         self.services = Services(
             settings=settings,
             database=self._database,
@@ -150,14 +192,19 @@ class Node:
             hub=self._hub,
             recorder=self._recorder,
             opener=opener,
-            broker=self._broker(opener, peers),
+            broker=broker,
+            admission=self._admission,
             agent=self._agent,
             health=HealthMonitor(self._gather, lambda: self._agent.is_draining),
-            observer=Observer(self._registry),
+            observer=Observer(self._registry, peers.clocks),
             peer_tokens=peer_tokens,
+            peers=peers,
             share_tokens=ShareTokens(settings.jwt_secret),
             outbox=self._outbox,
+            llm=self._llm,
         )
+
+        self._agent_check = AgentCheck(self.services.health.report)
 
     def _broker(self, opener: Opener, peers: PeerClient) -> Broker:
         lookup = Lookup(
@@ -209,9 +256,13 @@ class Node:
 
     def start(self, peer_port: int | None) -> None:
         """Starts everything that runs in the background; to be called in the worker, after the fork."""
+        self._listen_for_agent_checks()
+        greenlets.look_up_apart()
+        greenlets.accept_few_at_once()
         if peer_port is not None:
             self._advertise(peer_port)
             self._relay_watch.start()
+            self._clock_watch.start()
         # Without a cluster, too: another instance may look at the same database.
         self._witness.start()
         self._loop.start()
@@ -220,11 +271,27 @@ class Node:
         self._spool.prepare()
         self._startup.start()
         self._agent.start()
+        self._admission.start()
+        self._waiting_room.start()
         self.services.health.start()
+
+    def _listen_for_agent_checks(self) -> None:
+        port = self._settings.agent_check_port
+        if not port:
+            return
+        try:
+            self._agent_check.start((_PUBLIC_HOST, port), shared=self._settings.web_concurrency > 1)
+        except OSError as error:
+            log.error(
+                "agent_check.refused", port=port, error=error.strerror, advice="set AGENT_CHECK_PORT to a free port"
+            )
+            # An instance that HAProxy has been told to drain gets no work until it answers here.
+            sys.exit(_CANNOT_BOOT)
 
     def _prepare(self) -> None:
         """The schema is there: what must be done before anything else. Done again when it fails half-way."""
         self._ensure_administrator()
+        self._fill_llm_providers()
         self._spool.restore(self._vital_database)
 
     def _begin(self) -> None:
@@ -232,15 +299,24 @@ class Node:
         self._reconciler.start()
         self._retention.start()
         self._vault_check.start()
+        self._llm.start()
         self.services.health.wake()
+
+    @property
+    def _waiting_room(self) -> WaitingRoom:
+        assert self.services.waiting_room is not None, "the application makes it"
+        return self.services.waiting_room
 
     def drain(self) -> None:
         """Hands over what this instance has, within DRAIN_TIMEOUT_SECS; takes nothing new meanwhile."""
         timeout_secs = self._settings.drain_timeout_secs
+        flush_secs = min(timeout_secs * _FLUSH_SHARE, _FLUSH_SECS)
         log.info("instance.draining", sessions=len(self._hub), timeout_secs=timeout_secs)
         self._agent.drain()
-        self._hub.hand_over_all("the controller is restarting", timeout_secs * (1 - _FLUSH_SHARE))
-        stored = self._recorder.flush(timeout_secs * _FLUSH_SHARE)
+        self._waiting_room.hang_up()
+        plan = self._plan_drain(timeout_secs - flush_secs)
+        self._hub.hand_over_all("the controller is restarting", timeout_secs - flush_secs, plan.per_sec)
+        stored = self._recorder.flush(flush_secs)
         self._spool.keep(self._recorder.stop())
         if not self._outbox.flush(1.0):
             log.error(
@@ -249,6 +325,23 @@ class Node:
         self._agent.leave()
         self._witness.stop()
         log.info("instance.drained", stored=stored, unstored_bytes=self._recorder.waiting_bytes)
+
+    def _plan_drain(self, window_secs: float) -> DrainPlan:
+        """Says beforehand how long it takes, and when there is too little time for it."""
+        me, sessions = self._agent.me.id, self._hub.attached
+        others_per_sec = others_open_per_sec(self._agent.snapshot, me, self._settings.ha_stale_instance_ttl_secs)
+        plan = plan_drain(sessions, others_per_sec, window_secs)
+        needs_secs = math.ceil(plan.needs_secs)
+        advice = ""
+        if plan.is_too_short:
+            advice = (
+                f"set DRAIN_TIMEOUT_SECS to {needs_secs + round(_FLUSH_SECS)}: the clients that are closed too early"
+                " wait at the other instances"
+            )
+        log.info("drain.planned", sessions=sessions, needs_secs=needs_secs, has_secs=window_secs, advice=advice)
+        details = {"sessions": str(sessions), "needs_secs": str(needs_secs), "has_secs": f"{window_secs:g}"}
+        self._agent.record_event("draining", me, **details)
+        return plan
 
     def _ensure_administrator(self) -> None:
         settings = self._settings
@@ -264,6 +357,15 @@ class Node:
                 flush=True,
             )
 
+    def _fill_llm_providers(self) -> None:
+        if self._settings.llm_providers_file is None:
+            return
+        entries = provider_file.read(self._settings.llm_providers_file)
+        with self._database.transaction() as tx:
+            filled = llm_providers.fill(tx, self._vault, entries)
+        if filled:
+            log.info("llm.providers_filled", providers=filled, file=str(self._settings.llm_providers_file))
+
     def _check_vault(self) -> None:
         """A key that was rotated away while this instance runs is as wrong as one at the start."""
         try:
@@ -278,22 +380,28 @@ class Node:
     def _background(self) -> Iterator[greenlets.Background]:
         yield from (self._recorder.background, self._outbox.background, self._startup.background)
         yield from (self._loop.background, self._witness.periodic, self._reconciler.periodic)
+        yield self._agent_check.background
+        yield from (self._admission.doorman, self._admission.clerk, self._waiting_room.background)
         yield from self._agent.background()
         yield from self._registry.background()
+        yield from self._llm.background()
 
     def _gather(self, now: float) -> Facts:
         # Both at once: when both hang, the facts must not grow as old as those of a loop that is stuck.
         registry = greenlets.spawn("health-registry", self._registry.status)
-        database = self._vital_database.ping()
+        database = self._checkup.look()
         return Facts(
             instance_id=self._agent.me.id,
             version=__version__,
             started_at=self._started_at,
             taken_at=now,
-            database=database,
+            database=database.answers,
+            database_problem=database.problem,
             valkey=registry.get().connection,
             cluster=liveness.summarize(self._agent.snapshot, self._settings.ha_stale_instance_ttl_secs),
             local_sessions=len(self._hub),
+            cpu_share=self._load_meter.cpu_share(),
+            waiting=len(self._admission),
             starting=not self._startup.ready and self._startup.problem is None,
             leased=self._agent.is_leased,
             differing_secrets=self._agent.differing_secrets,
@@ -314,8 +422,9 @@ def _near(settings: Settings) -> tuple[str, int]:
     if settings.valkey_sentinel_url is not None:
         first = addresses.parse(settings.valkey_sentinel_url)[0]
         return first.host, first.port
-    parts = urlsplit(settings.valkey_url)
-    return str(parts.hostname), parts.port or 6379
+    assert settings.valkey_url is not None
+    node = addresses.parse_valkey(settings.valkey_url).endpoint
+    return node.host, node.port
 
 
 def _registry(settings: Settings, licensing: Licensing) -> Registry:

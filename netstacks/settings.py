@@ -1,17 +1,27 @@
 """The settings: each read once from the environment, each wrong value refused with one line that says what is right."""
 
 import re
-from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    ValidationError,
+    model_validator,
+)
 
+from netstacks import urls
 from netstacks.errors import InvalidInput
+from netstacks.llm import provider_file
 from netstacks.registry import addresses
+from netstacks.store import database_url
 
 SECRETS = frozenset(
     {
@@ -25,8 +35,6 @@ SECRETS = frozenset(
         "license_key",
     }
 )
-# Greedy up to the last `@`: what somebody forgot to quote in a password is masked too.
-_PASSWORD_IN_URL = re.compile(r"(?P<user>://[^:@]*:).*(?=@)|(?P<query>[?&]\w*password=)[^&]*", re.IGNORECASE)
 
 
 class SettingsError(Exception):
@@ -43,24 +51,31 @@ def _master_key(value: str) -> str:
     return value
 
 
-def _postgres_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("postgres", "postgresql"):
-        raise ValueError("must be a URL such as postgres://user:password@host:5432/database")
-    return value
+def _understood(parse: Callable[[str], object]) -> AfterValidator:
+    """A value that `parse` takes, kept as it is."""
+
+    def check(value: str) -> str:
+        try:
+            parse(value)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return AfterValidator(check)
 
 
-def _valkey_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("redis", "rediss", "valkey", "valkeys"):
-        raise ValueError("must be a URL such as redis://host:6379")
-    return value
-
-
-def _sentinel_url(value: str) -> str:
+def _advertised_host(value: str) -> str:
     try:
-        addresses.parse(value)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-    return value
+        return str(IPv6Address(value.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    if "%" in value or ":" in value:
+        raise ValueError("must be a host name or an address alone: without scheme, port, user or path")
+    try:
+        urls.check_text(value)
+        return urls.check_host(value)
+    except InvalidInput:
+        raise ValueError("must be a host name or an address alone, such as 10.0.0.5") from None
 
 
 def _instance_id(value: str) -> str:
@@ -79,36 +94,39 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """As browsers spell them."""
+    found = []
     for value in values:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
-            raise ValueError(f"has {value!r}: an origin is scheme and host, such as https://netstacks.example")
-    return values
+        try:
+            found.append(str(urls.Origin.parse(value)))
+        except InvalidInput as error:
+            raise ValueError(f"has {urls.masked(value) if '@' in value else value!r}: it {error}") from None
+    return tuple(found)
 
 
 _List = Annotated[tuple[str, ...], BeforeValidator(_split)]
 _MasterKey = Annotated[str, AfterValidator(_master_key)]
-_ValkeyUrl = Annotated[str, AfterValidator(_valkey_url)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting by its variable's name in lower case; see docs/settings.md."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", enable_decoding=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
 
     port: _Port = 8080
-    database_url: Annotated[str, AfterValidator(_postgres_url)]
+    agent_check_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    database_url: Annotated[str, _understood(database_url.parse)]
     vault_master_key: _MasterKey
     vault_master_key_previous: _MasterKey | None = None
     jwt_secret: Annotated[str, Field(min_length=32)]
-    valkey_url: _ValkeyUrl | None = None
-    valkey_sentinel_url: Annotated[str, AfterValidator(_sentinel_url)] | None = None
+    valkey_url: Annotated[str, _understood(addresses.parse_valkey)] | None = None
+    valkey_sentinel_url: Annotated[str, _understood(addresses.parse)] | None = None
     valkey_sentinel_master_name: str = "mymaster"
     ha_heartbeat_interval_secs: _Seconds = 5
     ha_stale_instance_ttl_secs: _Seconds = 30
-    ha_advertise_host: str | None = None
+    ha_advertise_host: Annotated[str, AfterValidator(_advertised_host)] | None = None
     ha_peer_port: Annotated[int, Field(ge=0, le=65535)] = 0
     ha_peer_tls_cert: FilePath | None = None
     ha_peer_tls_key: FilePath | None = None
@@ -117,6 +135,7 @@ class Settings(BaseSettings):
     web_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     drain_timeout_secs: Annotated[float, Field(ge=1, le=3600)] = 20
     session_detach_ttl_secs: Annotated[_Seconds, Field(ge=1)] = 300
+    session_close_grace_secs: Annotated[_Seconds, Field(ge=1)] = 10
     session_log_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 262144
     bootstrap_admin_username: Annotated[str, Field(min_length=1)] = "admin"
     bootstrap_admin_password: Annotated[str, Field(min_length=8)] | None = None
@@ -130,13 +149,10 @@ class Settings(BaseSettings):
     llm_breaker_failures: Annotated[int, Field(ge=1)] = 5
     llm_breaker_cooldown_secs: _Seconds = 30
     llm_timeout_secs: _Seconds = 30
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values come from `load` alone: it also reads the files of NAME_FILE and knows what is a secret."""
-        return (init_settings,)
+    llm_first_token_secs: _Seconds = 15
+    llm_user_concurrency: Annotated[int, Field(ge=1, le=1000)] = 4
+    llm_user_daily_tokens: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    llm_providers_file: Path | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -156,10 +172,22 @@ class Settings(BaseSettings):
                 f"HA_PEER_PORT={self.ha_peer_port}: must be 0 with WEB_CONCURRENCY={self.web_concurrency}, each worker"
                 " needs a private port of its own"
             )
+        if self.agent_check_port and self.agent_check_port in (self.port, self.ha_peer_port):
+            yield f"AGENT_CHECK_PORT={self.agent_check_port}: must not be that of PORT or HA_PEER_PORT"
         if (self.ha_peer_tls_cert is None) != (self.ha_peer_tls_key is None):
             yield "HA_PEER_TLS_CERT and HA_PEER_TLS_KEY: must both be set, or neither"
         if self.terminal_web_dir is not None and not (self.terminal_web_dir / "index.html").is_file():
             yield f"TERMINAL_WEB_DIR={str(self.terminal_web_dir)!r}: must be a folder with an index.html in it"
+        if self.llm_providers_file is not None:
+            yield from _providers_problems(self.llm_providers_file)
+
+
+def _providers_problems(path: Path) -> Iterator[str]:
+    try:
+        provider_file.read(path)
+    except InvalidInput as error:
+        for line in str(error).splitlines():
+            yield f"LLM_PROVIDERS_FILE={str(path)!r}: {line}"
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -235,11 +263,7 @@ def shown(name: str, value: Any) -> str:
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     if name not in SECRETS:
         return text
-    return _PASSWORD_IN_URL.sub(_mask_password, text) if name.endswith("_url") and "://" in text else "***"
-
-
-def _mask_password(match: re.Match[str]) -> str:
-    return f"{match['user'] or match['query']}***"
+    return urls.masked(text) if name.endswith("_url") else "***"
 
 
 def effective(settings: Settings) -> dict[str, str]:

@@ -7,11 +7,12 @@ from typing import Any
 import structlog
 
 from netstacks import greenlets, logs, settings
+from netstacks.instance import memory
 from netstacks.instance.identity import new_instance_id
 from netstacks.peer import relays
 from netstacks.peer.tls import wrapping
 from netstacks.services import Node
-from netstacks.web import sockets
+from netstacks.web import session_client, sockets
 from netstacks.web.app import create_app
 
 log = structlog.get_logger()
@@ -44,6 +45,7 @@ def start(worker: Any) -> None:
     def drain() -> None:
         draining.wait()
         try:
+            session_client.hang_up()
             _node.drain()
             relays.hang_up()
             sockets.join(CLOSING_SECS)
@@ -59,3 +61,4 @@ def start(worker: Any) -> None:
     greenlets.spawn("drain", drain)
     _node.services.agent.on_drain = on_drain
     signal.signal(signal.SIGTERM, on_sigterm)
+    memory.settle()

@@ -3,22 +3,31 @@
 import { csrfToken, renewLogin, takeNewCsrfToken } from "./login.js";
 
 export class ApiError extends Error {
-  /** `status` is 0 when the controller could not be reached at all. */
-  constructor(message, status) {
+  /**
+   * `status` is 0 when the controller could not be reached at all; `code` and `retryAfterSecs` are null unless it named
+   * them.
+   */
+  constructor(message, status, { code = null, retryAfterSecs = null } = {}) {
     super(message);
     this.status = status;
+    this.code = code;
+    this.retryAfterSecs = retryAfterSecs;
   }
 }
 
 /** Returns the answer decoded `as` "json" or "text", or null when there is none. Throws ApiError with a sentence for the user. */
-export async function api(path, { method = "GET", body, as = "json" } = {}) {
+export async function api(path, { as = "json", ...options } = {}) {
+  const response = await request(path, options);
+  return response.status === 204 ? null : response[as]();
+}
+
+/** The answer itself, for a body that is read while it comes. Throws as `api` does, and AbortError after `signal`. */
+export async function request(path, { method = "GET", body, signal } = {}) {
   for (;;) {
-    const response = await send(path, method, body);
-    if (response.ok) return response.status === 204 ? null : response[as]();
+    const response = await send(path, method, body, signal);
+    if (response.ok) return response;
     if (response.status === 401) await renewLogin();
-    else if (response.status !== 403 || !(await takeNewCsrfToken())) {
-      throw new ApiError(await errorText(response), response.status);
-    }
+    else if (response.status !== 403 || !(await takeNewCsrfToken())) throw await refusal(response);
   }
 }
 
@@ -27,18 +36,21 @@ export async function isLoggedIn() {
   return (await send("/api/auth/me", "GET")).status !== 401;
 }
 
-async function send(path, method, body) {
+async function send(path, method, body, signal) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET") headers["X-CSRF-Token"] = csrfToken();
   try {
-    return await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  } catch {
+    return await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
     throw new ApiError("The controller cannot be reached. Check your connection and try again.", 0);
   }
 }
 
-async function errorText(response) {
+async function refusal(response) {
   const answer = await response.json().catch(() => null);
-  return answer?.error ?? `The controller answered ${response.status} ${response.statusText}.`;
+  const message = answer?.error ?? `The controller answered ${response.status} ${response.statusText}.`;
+  const retryAfterSecs = Number(response.headers.get("Retry-After")) || null;
+  return new ApiError(message, response.status, { code: answer?.code ?? null, retryAfterSecs });
 }

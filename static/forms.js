@@ -21,6 +21,9 @@ document.addEventListener("submit", (event) => {
   submit(event.target);
 });
 
+// The browser shows what is wrong with a field only where the field can be seen. This event does not bubble.
+document.addEventListener("invalid", (event) => unfold(event.target), true);
+
 document.addEventListener("change", (event) => {
   if (event.target.dataset.chooses !== undefined) showChosen(event.target);
 });
@@ -28,6 +31,7 @@ document.addEventListener("change", (event) => {
 function open(dialog, opener) {
   const form = dialog.querySelector("form");
   form.reset();
+  for (const part of form.querySelectorAll("details")) part.open = false;
   Object.assign(form.dataset, { url: opener.url, method: opener.method, done: opener.done ?? "" });
   setText(dialog, "[data-slot=heading]", opener.heading);
   setText(dialog, "[data-slot=text]", opener.text);
@@ -44,13 +48,27 @@ function setText(dialog, selector, text) {
   if (element && text !== undefined) element.textContent = text;
 }
 
+/** A value that a select does not list is one more choice in it, until the form is filled again. */
 function fill(form, values) {
+  form.querySelectorAll("option[data-added]").forEach((option) => option.remove());
   for (const [name, value] of Object.entries(values)) {
     const field = form.elements[name];
     if (!field) continue;
     if (field.type === "checkbox") field.checked = value;
     else field.value = value ?? "";
+    if (field.type === "select-one" && value && field.value !== value) addOption(field, value);
   }
+}
+
+function addOption(select, value) {
+  const option = new Option(value, value, false, true);
+  option.dataset.added = "";
+  select.add(option);
+}
+
+function unfold(field) {
+  const part = field.closest("details");
+  if (part) part.open = true;
 }
 
 /** Shows the fields that belong to the chosen option and takes the others out of the form. */
@@ -112,6 +130,8 @@ function showError(form, text) {
   const wrong = [...form.elements].find((field) => field.name === name && !field.matches(":disabled"));
   const label = wrong?.closest("label")?.querySelector(".label").firstChild.textContent.trim();
   form.querySelector("[role=alert]").textContent = label ? `${label}: ${rest}` : text;
-  wrong?.setAttribute("aria-invalid", "true");
-  wrong?.focus();
+  if (!wrong) return;
+  wrong.setAttribute("aria-invalid", "true");
+  unfold(wrong);
+  wrong.focus();
 }

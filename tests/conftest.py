@@ -1,13 +1,21 @@
 """What every test may ask for: a real PostgreSQL server, and a migrated database of its own on it."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres
+
+# What tests and their servers write goes to memory where there is room: a slow disk makes every commit slow.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 6 * 1024**3:
+    tempfile.tempdir = str(_MEMORY)
 
 
 @pytest.fixture(scope="session")
@@ -18,20 +26,36 @@ def postgres() -> Iterator[Postgres]:
     server.destroy()
 
 
+@pytest.fixture(scope="session")
+def migrated_url(postgres: Postgres) -> str:
+    """A database at the newest schema, to be copied: that is twice as fast as to migrate another."""
+    url = postgres.create_database()
+    _opened(url).close()
+    return url
+
+
 @pytest.fixture
-def database_url(postgres: Postgres) -> str:
-    """Where the database of this test is."""
-    return postgres.create_database()
+def database_url(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the database of this test is: empty, unless the test asks for `database` too."""
+    is_migrated = "database" in request.fixturenames
+    url = postgres.create_database(copy_of=request.getfixturevalue("migrated_url") if is_migrated else None)
+    yield url
+    postgres.drop_database(url)
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """An empty database at the newest schema, opened."""
-    database = Database(database_url)
-    database.open()
-    migrate(database)
+    database = _opened(database_url)
     yield database
     database.close()
+
+
+def _opened(url: str) -> Database:
+    database = Database(url)
+    database.open()
+    migrate(database)
+    return database
 
 
 @pytest.hookimpl(wrapper=True)

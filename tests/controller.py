@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -206,7 +207,11 @@ class Api:
 
 
 class Terminal:
-    """A terminal client; a thread of its own reads the socket, as a browser does."""
+    """A terminal client; a thread of its own reads the socket, as a browser does.
+
+    With `offset` in its query it speaks offsets, as our own page does: an end closes its socket. Without it is the
+    Terminal client, whose socket stays open and shows the end as a line.
+    """
 
     def __init__(self, api: Api, query: dict[str, Any], *, path: str = "/ws/ssh", origin: str | None = None) -> None:
         self.api = api
@@ -218,6 +223,7 @@ class Terminal:
         self.token: uuid.UUID | None = None
         self.frames: list[int] = []
         self.close: tuple[int, str] | None = None
+        self._lines_seen_to = 0
         url = f"ws://127.0.0.1:{api.controller.port}{path}?{urlencode({**query, 'token': api.token})}"
         self.socket: ClientConnection = connect(
             url, origin=origin, max_size=None, ping_interval=None, close_timeout=1, legacy=True
@@ -274,6 +280,24 @@ class Terminal:
         until(lambda: self.close, "the close", timeout_secs)
         assert self.close is not None
         return self.close
+
+    def ended(self, timeout_secs: float = 30) -> str:
+        """Waits for the line that says that the session has ended for good, in a socket that stays open: the reason."""
+        return self._reason(rb"\[Session ended: ([^\]]+)\. Press Enter for a new one\.\]", timeout_secs)
+
+    def refused(self, timeout_secs: float = 30) -> str:
+        """Waits for the line that says that there is no terminal, in a socket that stays open: why."""
+        return self._reason(rb"\[Not connected: ([^\]]+)\. Press Enter to try again\.\]", timeout_secs)
+
+    def _reason(self, line: bytes, timeout_secs: float) -> str:
+        """The next line of this kind; the same one is not found twice."""
+
+        def find() -> re.Match[bytes] | None:
+            return re.compile(line).search(self.output, self._lines_seen_to)
+
+        found: re.Match[bytes] = until(lambda: find() or self._over(line), f"{line!r}", timeout_secs)
+        self._lines_seen_to = found.end()
+        return found[1].decode()
 
     def leave(self) -> None:
         """Closes the socket in an orderly way."""

@@ -1,5 +1,6 @@
 """Free loopback ports."""
 
+import os
 import random
 import socket
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 _LOWEST = 10_000
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _HIGHEST = int(_RANGE.read_text().split()[0]) - 1 if _RANGE.exists() else 32_767
+# Each of pytest-xdist's workers has a share of its own: none takes a port that another has chosen and not yet opened.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 _random = random.SystemRandom()
 
@@ -15,7 +19,7 @@ _random = random.SystemRandom()
 def free_port() -> int:
     """A port nobody listens on at this moment."""
     while True:
-        port = _random.randint(_LOWEST, _HIGHEST)
+        port = _random.randrange(_LOWEST + _WORKER, _HIGHEST + 1, _WORKERS)
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))

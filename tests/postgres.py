@@ -22,7 +22,7 @@ _UNPRIVILEGED = "pgserver"
 class Postgres:
     """One server on a loopback port; `create_database()` gives each test one of its own."""
 
-    def __init__(self, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, options: tuple[str, ...] = (), *, primary: "Postgres | None" = None) -> None:
         self.port = free_port()
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="netstacks-postgres-"))
@@ -32,6 +32,12 @@ class Postgres:
         if self._user:
             ensure_user_exists(self._user)
             shutil.chown(self._folder, self._user)
+        if primary:
+            source = primary.url("postgres")
+            self._run(
+                "pg_basebackup", "--checkpoint=fast", "--write-recovery-conf", "-D", str(self._data), "-d", source
+            )
+            return
         self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._data))
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -70,12 +76,35 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self) -> str:
-        """Creates an empty database and returns its URL."""
+    def folder(self, name: str) -> Path:
+        """An empty folder that the server may use."""
+        folder = self._folder / name
+        folder.mkdir()
+        if self._user:
+            shutil.chown(folder, self._user)
+        return folder
+
+    def create_database(self, *, copy_of: str | None = None) -> str:
+        """Creates an empty database, or a copy of one that has no clients, by its URL; returns the new one's URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
+        template = f" TEMPLATE {_name(copy_of)} STRATEGY FILE_COPY" if copy_of else ""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name}{template}".encode())
         return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Deletes it, clients or not: a thousand of them take gigabytes, and minutes to delete at the end."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)".encode())
+
+    def standby(self) -> "Postgres":
+        """A copy that follows this server once it is started."""
+        return Postgres(self._options, primary=self)
+
+    def promote(self) -> None:
+        """Makes a standby take writes, and forget what it followed."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, clients are disconnected."""
@@ -112,3 +141,7 @@ class Postgres:
             self.thaw()
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]

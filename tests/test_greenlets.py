@@ -1,9 +1,12 @@
 """Spawning, deadlines and periodic work."""
 
+import _socket
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import gevent.socket
 import pytest
 import structlog
 
@@ -141,3 +144,76 @@ def test_a_background_greenlet_that_an_error_has_ended_is_dead_and_one_that_is_d
         assert each.join(10)
     assert failing.has_died
     assert not done.has_died
+
+
+def test_silent_name_servers_hold_up_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = os.pipe()
+
+    def silent(*_: object) -> list[object]:
+        os.read(pipe[0], 1)
+        return []
+
+    monkeypatch.setattr(_socket, "getaddrinfo", silent)
+    greenlets.look_up_apart()
+    # More than the threads that the hub has for everything.
+    waiting = [greenlets.spawn(f"lookup-{number}", gevent.socket.getaddrinfo, "x", 1) for number in range(12)]
+    greenlets.sleep(0.05)
+    assert greenlets.in_thread(sum, [1, 2]) == 3
+    os.write(pipe[1], b"x" * len(waiting))
+    greenlets.joinall(waiting)
+    assert all(each.successful() for each in waiting)
+
+
+def test_greenlets_that_work_for_long_leave_others_their_turns() -> None:
+    steps: list[str] = []
+
+    def work(name: str) -> None:
+        for _ in range(20_000):
+            if "over" in steps[-1:]:
+                break
+            sum(range(2000))
+            steps.append(name)
+            greenlets.give_way()
+
+    workers = [greenlets.spawn("worker", work, name) for name in "ab"]
+    for _ in range(20):
+        greenlets.sleep(0.001)
+    assert 0 < steps.count("a") < 20_000
+    assert 0 < steps.count("b") < 20_000
+    steps.append("over")
+    greenlets.joinall(workers)
+
+
+def test_a_short_step_does_not_give_way() -> None:
+    others: list[int] = []
+    gave_way = 0
+    for number in range(100):
+        greenlets.sleep(0.001)
+        greenlets.spawn("other", others.append, number)
+        greenlets.give_way()
+        gave_way += number in others
+    # Now and then the machine itself makes a step long.
+    assert gave_way < 100
+
+
+def test_a_timer_that_is_started_after_a_stall_does_not_fire_at_once() -> None:
+    fired: list[bool] = []
+    greenlets.sleep(0.001)
+    stall_until = time.monotonic() + 0.4
+    while time.monotonic() < stall_until:
+        pass
+    with greenlets.Timer(0.3, lambda: fired.append(True)):
+        greenlets.sleep(0.01)
+    assert not fired
+
+
+def test_a_wait_that_begins_after_a_stall_is_not_cut_short() -> None:
+    reader, writer = os.pipe()
+    watch = greenlets.Watch(reader)
+    greenlets.sleep(0.001)
+    stall_until = time.monotonic() + 0.4
+    while time.monotonic() < stall_until:
+        pass
+    greenlets.spawn("writer", os.write, writer, b"x")
+    assert watch.wait(read=True, timeout_secs=0.3)
+    watch.close()

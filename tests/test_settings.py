@@ -79,11 +79,15 @@ def test_settings_do_not_change() -> None:
         ("PORT", "0", "PORT='0': must be greater than or equal to 1"),
         ("PORT", "65536", "PORT='65536': must be less than or equal to 65535"),
         ("HA_PEER_PORT", "-1", "HA_PEER_PORT='-1': must be greater than or equal to 0"),
+        ("AGENT_CHECK_PORT", "8080", "AGENT_CHECK_PORT=8080: must not be that of PORT or HA_PEER_PORT"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT='xml': must be 'text' or 'json'"),
         ("INSTANCE_ID", "a b", "INSTANCE_ID='a b': must be 1 to 40 letters, digits or any of . _ -"),
         ("DRAIN_TIMEOUT_SECS", "0", "DRAIN_TIMEOUT_SECS='0': must be greater than or equal to 1"),
         ("DRAIN_TIMEOUT_SECS", "soon", "DRAIN_TIMEOUT_SECS='soon': must be a valid number"),
         ("LLM_TIMEOUT_SECS", "inf", "LLM_TIMEOUT_SECS='inf': must be a finite number"),
+        ("LLM_FIRST_TOKEN_SECS", "0", "LLM_FIRST_TOKEN_SECS='0': must be greater than 0"),
+        ("LLM_USER_CONCURRENCY", "0", "LLM_USER_CONCURRENCY='0': must be greater than or equal to 1"),
+        ("LLM_PROVIDERS_FILE", "/nowhere", "LLM_PROVIDERS_FILE='/nowhere': must be a readable text file (FileNotFound"),
         ("SESSION_LOG_BYTES", "1", "SESSION_LOG_BYTES='1': must be greater than or equal to 4096"),
         ("RECORDING_RETENTION_DAYS", "-1", "RECORDING_RETENTION_DAYS='-1': must be greater than or equal to 0"),
         ("DATABASE_URL", "db:5432", "DATABASE_URL='***': must be a URL such as postgres://"),
@@ -96,7 +100,18 @@ def test_settings_do_not_change() -> None:
         ("JWT_SECRET", "a://b:c@d", "JWT_SECRET='***': must have at least 32 characters"),
         ("BOOTSTRAP_ADMIN_PASSWORD", "hunter2", "BOOTSTRAP_ADMIN_PASSWORD='***': must have at least 8 characters"),
         ("TRUSTED_PROXIES", "10.0.0.1,lb", "TRUSTED_PROXIES='10.0.0.1,lb': has 'lb': must be addresses or networks"),
-        ("ALLOWED_ORIGINS", "a.example", "ALLOWED_ORIGINS='a.example': has 'a.example': an origin is scheme and host"),
+        (
+            "ALLOWED_ORIGINS",
+            "a.example",
+            "ALLOWED_ORIGINS='a.example': has 'a.example': it must be a URL such as https:",
+        ),
+        ("ALLOWED_ORIGINS", "https://a.example/x", "ALLOWED_ORIGINS='https://a.example/x': has 'https://a.example/x'"),
+        (
+            "HA_ADVERTISE_HOST",
+            "10.0.0.5:80",
+            "HA_ADVERTISE_HOST='10.0.0.5:80': must be a host name or an address alone",
+        ),
+        ("HA_ADVERTISE_HOST", "http://a", "HA_ADVERTISE_HOST='http://a': must be a host name or an address alone"),
         ("HA_PEER_TLS_CA", "/nowhere", "HA_PEER_TLS_CA='/nowhere': must be the path of a file"),
         ("TERMINAL_WEB_DIR", "/nowhere", "TERMINAL_WEB_DIR='/nowhere': must be a folder with an index.html in it"),
         ("HA_HEARTBEAT_INTERVAL_SECS", "10.1", "HA_HEARTBEAT_INTERVAL_SECS=10.1: must be at most a third of HA_STALE"),
@@ -146,7 +161,8 @@ def test_an_unreadable_file_is_one_line() -> None:
     [
         ("postgres://u:hunter2@db/x", "postgres://u:***@db/x"),
         ("postgres://u:hun:ter2@db/x", "postgres://u:***@db/x"),
-        ("postgres://u:h/un@ter2@db/x", "postgres://u:***@db/x"),
+        ("postgres://u:hun#t?r2@db/x", "postgres://u:***@db/x"),
+        ("host=db user=u password='://a b'", "***"),
         ("postgres://db/x?sslpassword=hunter2&password=hunter2", "postgres://db/x?sslpassword=***&password=***"),
         ("postgres://u@db:5432/x", "postgres://u@db:5432/x"),
     ],
@@ -158,6 +174,53 @@ def test_passwords_in_urls_are_masked(value: str, shown: str) -> None:
 @pytest.mark.parametrize("url", ["redis://s1:26379,s2:26379", "redis://s1,redis://s2", "valkeys://:pw@[::1]:26379"])
 def test_sentinels_are_named_with_commas(url: str) -> None:
     assert load(REQUIRED | {"VALKEY_SENTINEL_URL": url}).valkey_sentinel_url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("HTTPS://A.example:443", None),
+        ("https://A.example:443", "https://a.example"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_origins_are_kept_as_browsers_spell_them(given: str, kept: str | None) -> None:
+    if kept is None:
+        assert "scheme in lower case" in refused(ALLOWED_ORIGINS=given)[0]
+    else:
+        assert load(REQUIRED | {"ALLOWED_ORIGINS": given}).allowed_origins == (kept,)
+
+
+@pytest.mark.parametrize("host", ["controller-1", "10.0.0.5", "2001:db8::1", "[2001:db8::1]"])
+def test_an_advertised_host_is_a_name_or_an_address(host: str) -> None:
+    assert load(REQUIRED | {"HA_ADVERTISE_HOST": host}).ha_advertise_host == host.strip("[]")
+
+
+def test_a_url_in_a_file_may_end_with_a_line_break_and_no_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_bytes(b"redis://valkey\r\n\n")
+    assert load({**REQUIRED, "VALKEY_URL_FILE": str(path)}).valkey_url == "redis://valkey"
+    path.write_bytes(b"\xef\xbb\xbfredis://:hunter2@valkey")
+    assert refused(VALKEY_URL_FILE=str(path)) == [
+        "VALKEY_URL='***': has a space, a line break or an invisible character: a space in a password is written %20"
+    ]
+
+
+def test_the_file_of_a_first_start_is_checked_with_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "providers.json"
+    path.write_text('[{"name": "a", "type": "ollama", "models": ["m"], "key": "hunter2"}]')
+    assert load(REQUIRED | {"LLM_PROVIDERS_FILE": str(path)}).llm_providers_file == path
+    path.write_text('[{"name": "a", "type": "ollama", "models": []}, {"name": "b", "key": "hun ter2"}]')
+    result = _run(["-m", "netstacks", "check-config"], REQUIRED | {"LLM_PROVIDERS_FILE": str(path)})
+    assert (result.returncode, result.stdout) == (2, "")
+    head, *lines = result.stderr.splitlines()
+    assert head == "netstacks: wrong settings"
+    assert [line.removeprefix(f"LLM_PROVIDERS_FILE={str(path)!r}: ") for line in lines] == [
+        "provider 1 ('a'), models: must have at least 1 item, not 0",
+        "provider 2 ('b'), models: is missing",
+        "provider 2 ('b'), type: is missing",
+        "provider 2 ('b'), key: must be printable ASCII without spaces, as the provider has issued it",
+    ]
 
 
 def test_check_config_prints_every_setting_and_no_secret() -> None:

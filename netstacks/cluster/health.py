@@ -25,9 +25,14 @@ class Facts:
     started_at: float
     taken_at: float
     database: bool
+    """Whether PostgreSQL answers."""
     valkey: ValkeyStatus
     cluster: ClusterSummary
     local_sessions: int
+    cpu_share: float = 0.0
+    """How much of one core this process has used lately. Above 1 when native threads compute beside the event loop."""
+    waiting: int = 0
+    """How many clients wait in the admission queue."""
     leased: bool = True
     """Whether the registry has this instance's heartbeat."""
     starting: bool = False
@@ -36,6 +41,8 @@ class Facts:
     """The settings whose values the rest of the cluster does not accept."""
     schema_problem: str | None = None
     """What is wrong with the database's schema, in words."""
+    database_problem: str | None = None
+    """What PostgreSQL does not do though it answers, or why it does not, in words."""
     witness_held: bool = True
     """Whether this instance holds its lock in PostgreSQL, by which others see that it lives."""
     died: tuple[str, ...] = ()
@@ -63,8 +70,13 @@ class HealthReport:
         """The strict answer of `/api/v1/health/ready`."""
         return self.status == "healthy"
 
+    @property
+    def load(self) -> int:
+        """How busy this instance is, in whole percent: 0 is idle, 100 takes nothing at this moment."""
+        return 100 if self.facts.waiting else min(100, round(100 * self.facts.cpu_share))
+
     def body(self) -> dict[str, Any]:
-        """The members that the specification shows, plus `version`, `degraded` and, when not healthy, `reason`."""
+        """The members that the specification shows, plus `version`, `degraded`, `load`, and `reason` unless healthy."""
         facts = self.facts
         body: dict[str, Any] = {
             "status": self.status,
@@ -80,10 +92,21 @@ class HealthReport:
             },
             "version": facts.version,
             "degraded": list(self.degraded),
+            "load": self.load,
         }
         if self.reason is not None:
             body["reason"] = self.reason
         return body
+
+    def agent_answer(self) -> str:
+        """The same verdict in the words of HAProxy's agent-check."""
+        if self.status == "draining":
+            return "drain"
+        if self.http_status != 200:
+            # The line ends at the first line break.
+            return f"down #{' '.join((self.reason or '').split())}"
+        # Never 0 %: to HAProxy that is a drain, and when all instances are busy none would be left.
+        return f"up ready {max(1, 100 - self.load)}%"
 
 
 def judge(facts: Facts, now: float, refresh_secs: float) -> HealthReport:
@@ -100,8 +123,8 @@ def _down(facts: Facts) -> dict[str, str]:
         down["valkey"] = "Valkey is not reachable"
     elif not facts.leased:
         down["lease"] = "the registry does not have this instance's heartbeat"
-    if not facts.database:
-        down["database"] = "PostgreSQL is not reachable"
+    if facts.database_problem or not facts.database:
+        down["database"] = facts.database_problem or "PostgreSQL is not reachable"
     elif not facts.witness_held:
         down["witness"] = "this instance does not hold its lock in PostgreSQL: others cannot see that it lives"
     return down
@@ -112,14 +135,14 @@ def _verdict(
 ) -> tuple[HealthStatus, str | None]:
     if facts.draining:
         return "draining", "this instance hands over its sessions and leaves"
-    if reason := _unfit(facts, age_secs, refresh_secs):
+    if reason := _unfit(facts, age_secs, refresh_secs, down.get("database")):
         return "unhealthy", reason
     if down:
         return "degraded", "; ".join(down.values())
     return "healthy", None
 
 
-def _unfit(facts: Facts, age_secs: float, refresh_secs: float) -> str | None:
+def _unfit(facts: Facts, age_secs: float, refresh_secs: float, database_problem: str | None) -> str | None:
     """Why this instance must not be given work, or None."""
     if age_secs >= MAX_MISSED_REFRESHES * refresh_secs:
         return f"what is told here is {age_secs:.0f} s old: its refresher is stuck"
@@ -128,7 +151,7 @@ def _unfit(facts: Facts, age_secs: float, refresh_secs: float) -> str | None:
     if facts.died:
         return f"an error has ended {' and '.join(facts.died)}: see the log, and restart this instance"
     if facts.starting:
-        return "starting"
+        return f"starting: {database_problem}" if database_problem else "starting"
     if facts.differing_secrets:
         return "differs from the rest of the cluster: " + ", ".join(facts.differing_secrets)
     return facts.schema_problem

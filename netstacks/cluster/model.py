@@ -8,7 +8,7 @@ from uuid import UUID
 # refused: it runs, but with other secrets than the cluster, and takes no sessions.
 InstanceState = Literal["active", "draining", "refused"]
 SessionState = Literal["active", "detached", "ended"]
-EventKind = Literal["joined", "draining", "left", "reaped", "claimed", "fenced", "failover", "breaker"]
+EventKind = Literal["joined", "draining", "left", "reaped", "claimed", "fenced", "failover", "breaker", "clock"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,11 @@ class Peer:
 
 @dataclass(frozen=True)
 class Instance:
-    """One gunicorn worker. `sessions` and `last_heartbeat_at` are the registry's to fill, by its clock."""
+    """One gunicorn worker. `sessions` and `last_heartbeat_at` are the registry's to fill, by its clock.
+
+    `opens_per_sec` is how many terminals it can open a second, `waiting` how many clients wait there for their turn;
+    each heartbeat renews both.
+    """
 
     id: str
     host: str
@@ -31,8 +35,21 @@ class Instance:
     state: InstanceState
     secrets_fingerprint: str
     pid: int
+    opens_per_sec: float = 0.0
+    waiting: int = 0
     sessions: int = 0
     last_heartbeat_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a heartbeat tells of an instance: see `Instance`."""
+
+    opens_per_sec: float = 0.0
+    waiting: int = 0
+
+
+NO_LOAD = Load()
 
 
 @dataclass(frozen=True)

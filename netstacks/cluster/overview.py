@@ -1,8 +1,10 @@
 """The cluster as its operators read it: what state each instance is in, and what is wrong with it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from netstacks.cluster import clocks
 from netstacks.cluster.liveness import is_stale
 from netstacks.cluster.model import Instance, Snapshot
 from netstacks.errors import Conflict, NotFound
@@ -23,21 +25,36 @@ class Line:
     heartbeat_age_secs: float
     share: float
     """Of all sessions, from 0 to 1."""
+    clock_skew_secs: float | None = None
+    """How far its clock is ahead of that of the host that looks; None when that was not measured."""
+
+    @property
+    def clock_differs(self) -> bool:
+        """Whether a person should look at its clock."""
+        return self.clock_skew_secs is not None and clocks.is_alarming(self.clock_skew_secs)
 
 
-def overview(snapshot: Snapshot, interval_secs: float, ttl_secs: float) -> list[Line]:
-    """One line an instance, by host and then by age; all ages are those of the moment of the snapshot."""
+def overview(
+    snapshot: Snapshot, interval_secs: float, ttl_secs: float, clock_skews: Mapping[str, float] | None = None
+) -> list[Line]:
+    """One line an instance, by host and then by age; all ages are those of the moment of the snapshot.
+
+    `clock_skews` tells by instance id what was measured.
+    """
     total = sum(each.sessions for each in snapshot.instances.values())
     return [
-        _line(each, snapshot.taken_at, interval_secs, ttl_secs, total)
+        _line(each, snapshot.taken_at, interval_secs, ttl_secs, total, (clock_skews or {}).get(each.id))
         for each in sorted(snapshot.instances.values(), key=lambda each: (each.host, each.started_at, each.id))
     ]
 
 
-def _line(instance: Instance, now: float, interval_secs: float, ttl_secs: float, total: int) -> Line:
+def _line(
+    instance: Instance, now: float, interval_secs: float, ttl_secs: float, total: int, clock_skew_secs: float | None
+) -> Line:
     age_secs = abs(now - instance.last_heartbeat_at)
     condition, problem = _judge(instance, now, age_secs, interval_secs, ttl_secs)
-    return Line(instance, condition, problem, age_secs, instance.sessions / total if total else 0.0)
+    share = instance.sessions / total if total else 0.0
+    return Line(instance, condition, problem, age_secs, share, clock_skew_secs)
 
 
 def _judge(

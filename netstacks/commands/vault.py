@@ -13,7 +13,7 @@ from netstacks.store.vault import Vault
 
 @click.group("vault")
 def vault_group() -> None:
-    """The encrypted secrets of credentials."""
+    """The encrypted secrets of credentials, and the keys of providers."""
 
 
 @vault_group.command("status")

@@ -10,7 +10,7 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.cluster.liveness import living
-from netstacks.cluster.model import Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.cluster.model import EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
 from netstacks.instance.contact import Contact
 from netstacks.instance.failures import FailureLog
@@ -36,8 +36,8 @@ class Agent:
 
     Only a heartbeat that fails loses contact. What else the registry does not take is repaired at a later heartbeat.
 
-    `on_drain` is called when an administrator asked for a drain through the registry; it returns at once. `clock` only
-    measures durations.
+    `load` is what each heartbeat tells. `on_drain` is called when an administrator asked for a drain through the
+    registry; it returns at once. `clock` only measures durations.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Agent:
         *,
         interval_secs: float,
         ttl_secs: float,
+        load: Callable[[], Load] = Load,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.me = me
@@ -57,6 +58,7 @@ class Agent:
         # Pages that use up the connections delay no heartbeat.
         self._registry = registry.reserved()
         self._sessions = sessions
+        self._load = load
         self._ttl_secs = ttl_secs
         self._clock = clock
         self._failures = FailureLog()
@@ -115,7 +117,7 @@ class Agent:
             return
         asked_at = self._clock()
         try:
-            pulse = self._registry.heartbeat(self.me.id)
+            pulse = self._registry.heartbeat(self.me.id, self._load())
         except RegistryUnavailable as error:
             self._contact.lose(error)
             return
@@ -188,6 +190,10 @@ class Agent:
     def withdraw(self, session_id: UUID, epoch: int) -> None:
         """Tells the cluster of a session that this instance no longer holds, soon. Returns at once."""
         self._publisher.withdraw(session_id, epoch)
+
+    def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
+        """Has an event of the cluster kept, soon. Returns at once and never raises."""
+        self._publisher.record_event(kind, instance_id, **details)
 
     def reap(self) -> None:
         """Ends what our users have left behind, and forgets instances that died, unless we might be wrong about it."""

@@ -10,6 +10,7 @@ from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Proxy, 
 from netstacks.errors import ComeAgain, SessionGone
 from netstacks.instance.agent import Agent
 from netstacks.instance.claims import Claims
+from netstacks.instance.finder import Finder, Held
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import Found, Key, Lookup, WitnessReader
 from netstacks.instance.openings import Opening
@@ -50,6 +51,8 @@ class Broker:
         self._holdings = holdings
         self._hub = holdings.hub
         self._recorder = recorder
+        self.finder = Finder(self.locate)
+        """`locate`, for viewers: those who want the same session share one look-up."""
 
     def resume(self, token: UUID, actor: Actor, upgrade: Upgrade) -> Place | None:
         """Where a reconnect token leads: a session here, one that is being opened here, or its owner's answer.
@@ -65,20 +68,36 @@ class Broker:
         return self._walk(
             Key(token=token),
             check=lambda found: _check_resume(found, actor),
-            reach=lambda owner, found: self._forward(owner, found, "terminal", visitor, upgrade),
+            reach=lambda owner, found: self._upgrade(
+                owner, found.session_id, _epoch(found), "terminal", visitor, upgrade
+            ),
             claim=lambda found: self._claims.claim(found, token, actor),
         )
 
-    def watch(self, session_id: UUID, visitor: Visitor, upgrade: Upgrade) -> Place | None:
-        """Where a viewer of a session goes; the share is the caller's to check. None: there is no such session.
+    def locate(self, session_id: UUID) -> Session | Opening | Held:
+        """Where a session is that viewers want to see; the share is the caller's to check.
 
         Raises SessionGone, and ComeAgain when nobody holds it now: viewers never claim.
         """
-        return self._walk(
-            Key(session_id=session_id),
-            viewer=True,
-            reach=lambda owner, found: self._forward(owner, found, "shared", visitor, upgrade),
-        )
+        ended = self._hub.ended(session_id)
+        if ended is not None:
+            raise SessionGone(f"it has ended: {ended[1]}")
+        place = self._walk(Key(session_id=session_id), viewer=True, reach=self._confirm)
+        if place is None:
+            raise SessionGone("it has ended")
+        return place
+
+    def visit(self, held: Held, visitor: Visitor, upgrade: Upgrade) -> Upstream:
+        """Brings a viewer to the owner that was found. Raises ComeAgain when that does not take it."""
+        upstream = self._upgrade(held.owner, held.session_id, held.epoch, "shared", visitor, upgrade)
+        if isinstance(upstream, NoAnswer):
+            raise ComeAgain("the session has just moved or ended")
+        return upstream
+
+    def _confirm(self, owner: Peer, found: Found) -> Held | NoAnswer:
+        epoch = _epoch(found)
+        reply = self._peers.call(owner, f"/peer/sessions/{found.session_id}/viewers", epoch=epoch)
+        return reply if isinstance(reply, NoAnswer) else Held(found.session_id, owner, epoch)
 
     def ask(self, session_id: UUID, door: str, **claims: Any) -> Session | Opening | Reply | None:
         """The session if it is here, or else its owner's answer to a request; None: there is no such session.
@@ -93,22 +112,23 @@ class Broker:
             ),
         )
 
-    def end(self, session_id: UUID, reason: str) -> None:
+    def end(self, session_id: UUID, reason: str, *, only_detached: bool = False) -> None:
         """Ends a session wherever it lives, or raises: it has ended when this returns.
 
-        Raises SessionGone, PeerFailed, and ComeAgain when its owner may live and is silent.
+        With `only_detached` it goes on when its client has come back meanwhile. Raises SessionGone, PeerFailed, and
+        ComeAgain when its owner may live and is silent.
         """
+        # An owner that does not know the condition does not know its path either, and ends nothing.
+        path = f"/peer/sessions/{session_id}/{'end-detached' if only_detached else 'end'}"
         place = self._walk(
             Key(session_id=session_id),
-            reach=lambda owner, found: self._peers.call(
-                owner, end_path(session_id), epoch=_epoch(found), reason=reason
-            ),
+            reach=lambda owner, found: self._peers.call(owner, path, epoch=_epoch(found), reason=reason),
             claim=lambda found: self._claims.end_orphan(found, reason),
         )
         match place:
             case Session():
-                place.end(reason)
-            case Opening():
+                place.end(reason, only_detached=only_detached)
+            case Opening() if not only_detached:
                 place.wait().end(reason)
 
     def admit(self, session_id: UUID, epoch: int) -> Session | Opening:
@@ -174,19 +194,21 @@ class Broker:
                     raise SessionGone(f"it has ended: {reason}")
         raise ComeAgain("the session changes hands too often")
 
-    def _forward(self, owner: Peer, found: Found, door: str, visitor: Visitor, upgrade: Upgrade) -> Upstream | NoAnswer:
-        claims = {"epoch": _epoch(found), "visitor": visitor.claims()}
-        return self._peers.upgrade(owner, f"/peer/sessions/{found.session_id}/{door}", claims, upgrade)
+    def _upgrade(
+        self, owner: Peer, session_id: UUID, epoch: int, door: str, visitor: Visitor, upgrade: Upgrade
+    ) -> Upstream | NoAnswer:
+        # An owner gives the terminal to the newest handshake: one that its client has given up must not get there later
+        # than the client's next one.
+        if not upgrade.is_wanted():
+            raise ComeAgain("the client has left")
+        claims = {"epoch": epoch, "visitor": visitor.claims()}
+        return self._peers.upgrade(owner, f"/peer/sessions/{session_id}/{door}", claims, upgrade)
 
     def _here(self, session_id: UUID) -> Session | Opening | None:
         return self._holdings.openings.get(session_id) or self._hub.find(session_id)
 
     def _witness_after(self, outcome: Outcome, owner: Peer) -> Witness:
         return self._witness.of(owner.id) if outcome in ("refused", "other_id", "timed_out") else "unknown"
-
-
-def end_path(session_id: UUID) -> str:
-    return f"/peer/sessions/{session_id}/end"
 
 
 def _epoch(found: Found) -> int:

@@ -1,15 +1,17 @@
 """Claims: taking over a session whose owner is gone, and giving up what was taken in vain. PostgreSQL decides."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.routing import Dial
-from netstacks.errors import ComeAgain, RegistryUnavailable, StoreUnavailable
+from netstacks.errors import ComeAgain, NetstacksError, RegistryUnavailable, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
-from netstacks.instance.opener import Opener
+from netstacks.instance.opener import Opener, Prepared
 from netstacks.instance.openings import Opening, Openings
 from netstacks.registry.base import Registry
 from netstacks.store import audit, recordings, sessions
@@ -21,6 +23,16 @@ from netstacks.store.spool import Spool
 from netstacks.store.witness import end_connections
 
 log = structlog.get_logger()
+
+# An instance that was reaped for its proven death is not looked for again with each of its sessions.
+_REAPED_SECS = 60.0
+
+
+@dataclass(frozen=True)
+class _Claimed:
+    row: SessionRow
+    prepared: Prepared | NetstacksError
+    """What the log-in needs, or why there is none."""
 
 
 class Claims:
@@ -44,6 +56,7 @@ class Claims:
         self._openings = openings
         self._outbox = outbox
         self._spool = spool
+        self._reaped: TTLCache[str, bool] = TTLCache(1000, _REAPED_SECS)
 
     def claim(self, found: Found, token: UUID, actor: Actor) -> Opening | None:
         """Takes the session over and begins to log in to its device; None when somebody else was faster.
@@ -56,7 +69,7 @@ class Claims:
         # before the row says so, because a peer that asks in between must not take the claim for lost.
         if row.id in self._openings:
             return self._openings[row.id]
-        opening = self._openings[row.id] = Opening(row.epoch + 1)
+        opening = self._openings[row.id] = Opening(row.id, row.epoch + 1)
         claimed = None
         try:
             if not self._spool.restore(self._database, row.id):
@@ -71,31 +84,45 @@ class Claims:
         greenlets.spawn(f"claim-{row.id}", self._continue, claimed, found.placement.dial, token, actor, opening)
         return opening
 
-    def _take(self, found: Found, row: SessionRow, actor: Actor) -> SessionRow | None:
+    def _take(self, found: Found, row: SessionRow, actor: Actor) -> _Claimed | None:
         me = self._agent.me
         self._end_connections(found)
         with self._database.transaction() as tx:
             claimed = sessions.claim(tx, row, owner=me.id, owner_address=me.peer_address or None)
-            if claimed is not None:
-                audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
-        return claimed
+            if claimed is None:
+                return None
+            audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
+            prepared = self._prepare(tx, claimed, actor)
+        return _Claimed(claimed, prepared)
+
+    def _prepare(self, tx: Transaction, row: SessionRow, actor: Actor) -> Prepared | NetstacksError:
+        """In the transaction of the claim: of the many that follow a loss, each waits for few."""
+        try:
+            return self._opener.prepare(tx, row, actor)
+        except StoreUnavailable:
+            raise
+        except NetstacksError as error:
+            return error
 
     def _end_connections(self, found: Found) -> None:
         """The owner counts as dead. Frozen in the middle of a transaction, it would keep the row from others.
 
-        An owner that has answered is not frozen: it has let the session go.
+        An owner that has answered is not frozen: it has let the session go. One whose process is gone holds nothing.
         """
         owner, dial = found.row.owner if found.row else None, found.placement.dial
-        has_answered = dial is not None and dial.outcome == "denied"
-        if owner is not None and owner != self._agent.me.id and not has_answered:
+        is_known = dial is not None and (dial.outcome == "denied" or dial.proves_death)
+        if owner is not None and owner != self._agent.me.id and not is_known:
             with self._database.transaction() as tx:
                 end_connections(tx, owner)
 
-    def _continue(self, row: SessionRow, dial: Dial | None, token: UUID, actor: Actor, opening: Opening) -> None:
+    def _continue(self, claimed: _Claimed, dial: Dial | None, token: UUID, actor: Actor, opening: Opening) -> None:
         """In its own greenlet: the log-in goes on though the client that caused it has gone again."""
+        row = claimed.row
         try:
             self._announce(row, dial)
-            opening.succeed(self._opener.reopen(row, token, actor))
+            if isinstance(claimed.prepared, NetstacksError):
+                raise claimed.prepared
+            opening.succeed(self._opener.reopen(row, claimed.prepared, token, actor, opening.dialogue))
         except Exception as error:
             log.warning("session.not_reopened", session_id=str(row.id), device=row.device_name, error=str(error))
             # By the outbox: the row must not go on naming an owner that holds nothing, even if the database is away.
@@ -105,14 +132,21 @@ class Claims:
             del self._openings[row.id]
 
     def _announce(self, row: SessionRow, dial: Dial | None) -> None:
+        self._agent.record_event("claimed", self._agent.me.id, session=str(row.id), device=row.device_name)
+        if dial is not None and dial.proves_death and dial.owner not in self._reaped:
+            # No yield before this: all claims of its sessions would ask.
+            self._reaped[dial.owner] = True
+            self._reap(dial.owner)
+
+    def _reap(self, instance_id: str) -> None:
         try:
-            if dial is not None and dial.proves_death and self._registry.instance(dial.owner) is not None:
-                self._registry.deregister(dial.owner)
-                self._registry.record_event("reaped", dial.owner, by=self._agent.me.id)
-                log.warning("instance.reaped", instance_id=dial.owner, proof="its listener refuses, its lock is free")
-            self._registry.record_event("claimed", self._agent.me.id, session=str(row.id), device=row.device_name)
+            if self._registry.instance(instance_id) is not None:
+                self._registry.deregister(instance_id)
+                self._agent.record_event("reaped", instance_id, by=self._agent.me.id)
+                log.warning("instance.reaped", instance_id=instance_id, proof="its listener refuses, its lock is free")
         except RegistryUnavailable as error:
-            log.info("claim.not_announced", session_id=str(row.id), error=str(error))
+            del self._reaped[instance_id]
+            log.info("instance.not_reaped", instance_id=instance_id, error=str(error))
 
     def end_orphan(self, found: Found, reason: str) -> SessionRow | None:
         """Ends a session that nobody owns; None when somebody does by now."""

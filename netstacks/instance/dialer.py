@@ -1,32 +1,33 @@
-"""Dialling a device: its host key is checked, its refusals are remembered for a while."""
+"""Dialling a device: its host key is checked, its refusals are remembered, its questions reach the user."""
 
-import time
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
-from netstacks.errors import DeviceLoginRefused
+from netstacks.errors import NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
+from netstacks.instance.login_trials import Trial
 from netstacks.instance.login_turns import LoginTurns, Turn
 from netstacks.instance.targets import Target
-from netstacks.store import audit, hostkeys
+from netstacks.store import audit, credentials, hostkeys, users
 from netstacks.store.audit import Actor
-from netstacks.store.credentials import LoginSecret
-from netstacks.store.pool import Database
+from netstacks.store.credentials import LoginSecret, Secrets
+from netstacks.store.login_trials import Place
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.vault import Vault
+from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key
-from netstacks.terminal.ssh import SshTarget, open_shell
+from netstacks.terminal.ssh import PATIENCE_SECS, Hooks, SshTarget, open_shell
 from netstacks.terminal.transport import Transport
-
-# A refused log-in is not tried again for so long: clients retry by themselves, and devices lock accounts.
-REFUSED_LOGIN_SECS = 15.0
 
 
 class Dialer:
     """Opens shells on devices."""
 
-    def __init__(self, database: Database, prompts: HostKeyPrompts) -> None:
+    def __init__(self, database: Database, vault: Vault, prompts: HostKeyPrompts) -> None:
         self._database = database
+        self._vault = vault
         self._prompts = prompts
         self._turns = LoginTurns(database)
-        self._refused: dict[tuple[UUID | None, str, int, UUID], tuple[float, str]] = {}
 
     def dial(
         self,
@@ -34,61 +35,92 @@ class Dialer:
         target: Target,
         credential_id: UUID,
         secret: LoginSecret,
+        dialogue: Dialogue,
         *,
         term: str,
         cols: int,
         rows: int,
-        is_abandoned: Callable[[], bool] = lambda: False,
+        make_room: Callable[[], None] = lambda: None,
     ) -> Transport:
-        """Connects and logs in. Raises DeviceError; DeviceLoginRefused at once while an earlier refusal is fresh.
+        """Connects and logs in; the user takes part through `dialogue`. Raises DeviceError, StoreUnavailable.
 
-        OpeningAbandoned soon after `is_abandoned` says so.
+        `make_room` is called before the device is dialled, and not when a refusal holds.
+
+        DeviceLoginRefused at once while a refusal of the same secret holds, OpeningAbandoned soon after the user has
+        given up.
         """
-        key = (actor.id, target.host, target.port, credential_id)
-        self._raise_if_refused_lately(key)
         ssh_target = SshTarget(
             host=target.host,
             port=target.port,
             username=secret.username,
             password=secret.password,
             private_key=secret.private_key,
-            legacy_algorithms=target.legacy_algorithms,
+            algorithms=target.algorithms,
+            encoding=target.encoding,
+            patience_secs=target.patience_secs or PATIENCE_SECS,
             term=term,
             cols=cols,
             rows=rows,
         )
-        try:
-            with self._turns.turn(target.host, target.port) as turn:
-                return open_shell(
-                    ssh_target,
-                    check_host_key=lambda found: self._check_host_key(turn, actor, target, found, is_abandoned),
-                    is_abandoned=is_abandoned,
-                )
-        except DeviceLoginRefused as error:
-            self._refused[key] = (time.monotonic() + REFUSED_LOGIN_SECS, str(error))
-            raise
+        version = f"{secret.changed_at.isoformat()} {target.changed_at.isoformat()}"
+        trial = Trial(self._database, Place(credential_id, target.host, target.port, version), dialogue)
+        known: list[HostKey | None] = []
 
-    def forget_refusals(self, credential_id: UUID) -> None:
-        """A credential was changed: the next log-in with it is tried at once."""
-        self._refused = {key: value for key, value in self._refused.items() if key[3] != credential_id}
+        def read(tx: Transaction) -> None:
+            trial.read(tx)
+            known.append(_host_key(tx, target))
 
-    def _raise_if_refused_lately(self, key: tuple[UUID | None, str, int, UUID]) -> None:
-        now = time.monotonic()
-        self._refused = {other: value for other, value in self._refused.items() if value[0] > now}
-        if key in self._refused:
-            until, text = self._refused[key]
-            raise DeviceLoginRefused(f"{text}; not tried again for another {until - now:.0f} s, to spare the account")
+        with self._turns.turn(target.host, target.port, dialogue, read) as turn, trial.outcome():
+
+            def check(found: HostKey) -> None:
+                if found != known[0]:
+                    self._check_host_key(turn, actor, target, secret, found, dialogue)
+
+            @contextlib.contextmanager
+            def thinking() -> Iterator[None]:
+                trial.release()
+                with turn.paused():
+                    yield
+
+            def keep() -> None:
+                turn.renew()
+                trial.renew()
+
+            def store(password: str) -> None:
+                # The device has let its user in: the turn is not needed any more.
+                trial.release()
+                turn.give_back()
+                try:
+                    self._offer_to_store(actor, credential_id, password, dialogue)
+                except (StoreUnavailable, NotFound, VaultLocked) as error:
+                    dialogue.say(f"the new password is not stored, and the credential holds the old one: {error}")
+
+            make_room()
+            hooks = Hooks(check, lambda: trial.begin(turn.renew), trial.refused, thinking, keep, store)
+            return open_shell(ssh_target, hooks, dialogue)
 
     def _check_host_key(
-        self, turn: Turn, actor: Actor, target: Target, found: HostKey, is_abandoned: Callable[[], bool]
+        self, turn: Turn, actor: Actor, target: Target, secret: LoginSecret, found: HostKey, dialogue: Dialogue
     ) -> None:
+        # It may have been approved a moment ago, for another terminal.
         with self._database.transaction() as tx:
-            row = hostkeys.find(tx, target.host, target.port)
-        stored = HostKey(row.key_type, row.public_key) if row else None
+            stored = _host_key(tx, target)
         if stored == found:
             return
+        what = "is new" if stored is None else "has changed"
+        dialogue.need_person(f"the host key of {target.name} {what}")
         with turn.paused():
-            check_host_key(self._prompts, actor.id, target.host, target.port, found, stored, is_abandoned)
+            dialogue.progress(f"the device's host key {what}: waiting for your decision")
+            check_host_key(
+                self._prompts,
+                actor.id,
+                target.host,
+                target.port,
+                found,
+                stored,
+                lambda: dialogue.is_given_up,
+                max(target.changed_at, secret.changed_at),
+            )
             # Before the turn is taken again, which may fail: nobody is asked twice.
             with self._database.transaction() as tx:
                 hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
@@ -100,3 +132,33 @@ class Dialer:
                     fingerprint=found.fingerprint,
                     changed=stored is not None,
                 )
+
+    def _offer_to_store(self, actor: Actor, credential_id: UUID, password: str, dialogue: Dialogue) -> None:
+        assert actor.id is not None
+        with self._database.transaction() as tx:
+            credential = credentials.find(tx, credential_id)
+            user = users.get(tx, actor.id)
+        if credential is None or credential.credential_type != "ssh_password":
+            return
+        if credential.owner_id != actor.id and user.role != "admin":
+            dialogue.say(
+                f"the shared credential {credential.name} still holds the old password: tell an administrator that it"
+                " has changed"
+            )
+            return
+        answer = ""
+        with contextlib.suppress(OpeningAbandoned):
+            answer = dialogue.ask(f"Store the new password in the credential {credential.name}? [y/n] ")
+        if not answer.strip().casefold().startswith("y"):
+            dialogue.say(f"the credential {credential.name} still holds the old password")
+            return
+        with self._database.transaction() as tx:
+            held = credentials.hold(tx, credential_id, credential.owner_id)
+            credentials.update(tx, self._vault, held, {}, Secrets(secret=password))
+            audit.append(tx, actor, "credential.updated", f"credential:{credential_id}", secrets=["secret"])
+        dialogue.say(f"the new password is stored in the credential {credential.name}")
+
+
+def _host_key(tx: Transaction, target: Target) -> HostKey | None:
+    row = hostkeys.find(tx, target.host, target.port)
+    return HostKey(row.key_type, row.public_key) if row else None

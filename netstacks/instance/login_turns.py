@@ -3,19 +3,23 @@
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from weakref import WeakValueDictionary
 
 from netstacks import greenlets
 from netstacks.errors import DeviceUnreachable, StoreUnavailable
 from netstacks.store import login_turns
-from netstacks.store.pool import Database
+from netstacks.store.addresses import shown_address
+from netstacks.store.pool import Database, Transaction
+from netstacks.terminal.dialogue import Dialogue
 
 # Who waits for longer is told so, and comes again.
 WAIT_SECS = 30.0
-# Longer than a log-in lasts, unless somebody is asked about a host key: the device is not kept busy then.
+# Renewed while the log-in goes on; so long a turn of an instance that died holds others up.
 LEASE_SECS = 45.0
+RENEW_SECS = 15.0
 _ASK_AGAIN_SECS = 0.2
+_LOOK_SECS = 0.5
 
 
 class LoginTurns:
@@ -28,11 +32,20 @@ class LoginTurns:
         self._gates: WeakValueDictionary[tuple[str, int], greenlets.BoundedSemaphore] = WeakValueDictionary()
 
     @contextlib.contextmanager
-    def turn(self, host: str, port: int) -> Iterator["Turn"]:
-        """The block runs in its turn. Raises DeviceUnreachable when that does not come, StoreUnavailable."""
+    def turn(
+        self,
+        host: str,
+        port: int,
+        dialogue: Dialogue | None = None,
+        also: Callable[[Transaction], None] = lambda tx: None,
+    ) -> Iterator["Turn"]:
+        """The block runs in its turn, for which the user is told to wait. `also` runs in the transaction that takes it.
+
+        Raises DeviceUnreachable when it does not come, OpeningAbandoned when the user gives up, StoreUnavailable.
+        """
         gate = self._gates.setdefault((host, port), greenlets.BoundedSemaphore(login_turns.TURNS))
-        turn = Turn(self._database, gate, host, port, self._wait_secs)
-        turn.take()
+        turn = Turn(self._database, gate, (host, port), dialogue or Dialogue(), self._wait_secs)
+        turn.take(also)
         try:
             yield turn
         finally:
@@ -43,13 +56,20 @@ class Turn:
     """One log-in's turn at a device."""
 
     def __init__(
-        self, database: Database, gate: greenlets.BoundedSemaphore, host: str, port: int, wait_secs: float
+        self,
+        database: Database,
+        gate: greenlets.BoundedSemaphore,
+        place: tuple[str, int],
+        dialogue: Dialogue,
+        wait_secs: float,
     ) -> None:
         self._database = database
         self._gate = gate
-        self._place = (host, port)
+        self._place = place
+        self._dialogue = dialogue
         self._wait_secs = wait_secs
         self._holder: uuid.UUID | None = None
+        self._renewed_at = 0.0
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -58,26 +78,42 @@ class Turn:
         yield
         self.take()
 
-    def take(self) -> None:
-        give_up_at = time.monotonic() + self._wait_secs
-        if not self._gate.acquire(timeout=self._wait_secs):
-            raise _busy(*self._place)
+    def take(self, also: Callable[[Transaction], None] = lambda tx: None) -> None:
+        began_at = time.monotonic()
+        while not self._gate.acquire(timeout=_LOOK_SECS):
+            self._look(began_at)
         try:
-            self._take_of_all(give_up_at)
+            self._take_of_all(began_at, also)
         except BaseException:
             self._gate.release()
             raise
 
-    def _take_of_all(self, give_up_at: float) -> None:
+    def _look(self, began_at: float) -> None:
+        waited_secs = time.monotonic() - began_at
+        self._dialogue.check()
+        self._dialogue.wait(f"{login_turns.TURNS} others, which are logging in to this device", waited_secs)
+        if waited_secs > self._wait_secs:
+            raise _busy(*self._place)
+
+    def _take_of_all(self, began_at: float, also: Callable[[Transaction], None]) -> None:
         holder = uuid.uuid4()
         while True:
             with self._database.transaction() as tx:
-                if login_turns.take(tx, *self._place, holder, LEASE_SECS):
-                    self._holder = holder
-                    return
-            if time.monotonic() > give_up_at:
-                raise _busy(*self._place)
+                is_taken = login_turns.take(tx, *self._place, holder, LEASE_SECS)
+                if is_taken:
+                    also(tx)
+            if is_taken:
+                self._holder, self._renewed_at = holder, time.monotonic()
+                return
+            self._look(began_at)
             greenlets.sleep(_ASK_AGAIN_SECS)
+
+    def renew(self) -> None:
+        """To be called every now and then while the device is waited for."""
+        if self._holder is not None and time.monotonic() - self._renewed_at > RENEW_SECS:
+            self._renewed_at = time.monotonic()
+            with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
+                login_turns.renew(tx, *self._place, self._holder, LEASE_SECS)
 
     def give_back(self) -> None:
         """Does nothing without the turn."""
@@ -93,4 +129,5 @@ class Turn:
 
 
 def _busy(host: str, port: int) -> DeviceUnreachable:
-    return DeviceUnreachable(f"{login_turns.TURNS} others are logging in to {host}:{port} just now: connect again")
+    address = shown_address(host, port)
+    return DeviceUnreachable(f"{login_turns.TURNS} others are logging in to {address} just now: connect again")

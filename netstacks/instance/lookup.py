@@ -1,10 +1,13 @@
 """Looking a session up: every fact that the choice of a route needs, from whoever can tell it now."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
+
+from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.model import Instance, Peer, SessionRecord
@@ -23,6 +26,9 @@ from netstacks.terminal.session import Session
 # A database that takes longer does not keep a live session from its user.
 ROW_SECS = 3.0
 FIND_PATH = "/peer/sessions/find"
+# One proof of a death serves all claims of this moment. Not longer: the proof may be wrong, for PostgreSQL forgets its
+# locks when it restarts, and a listener may be out of reach just then.
+_DEAD_SECS = 1.0
 
 
 class WitnessReader(Protocol):
@@ -91,6 +97,8 @@ class Lookup:
         self._peers = peers
         self._hub = holdings.hub
         self._holdings = holdings
+        self._dead: TTLCache[str, float] = TTLCache(1000, _DEAD_SECS)
+        """The instances whose death was proven of late."""
 
     def find(self, key: Key, *, dial: Dial | None = None, viewer: bool = False) -> Found | None:
         """The session and where it is; `dial` is what came of dialling its owner. None: there is no such session."""
@@ -139,8 +147,14 @@ class Lookup:
         if dial is None and not (owner.peer_address if owner else placement.row_address):
             # It never had a listener, so nothing of it can be listening.
             dial = Dial(current.owner, current.epoch, "refused", self._witness.of(current.owner))
+        if dial is None and current.owner in self._dead:
+            return replace(placement, dial=Dial(current.owner, current.epoch, "refused", "free")), now
         if dial is None:
             return replace(placement, owner=owner), now
+        # The dial may have been of a former owner, which says nothing about this one.
+        if dial.proves_death and dial.owner == current.owner and self._registry.is_shared:
+            self._dead[dial.owner] = time.monotonic()
+            return replace(placement, dial=dial), now
         is_known = False
         with contextlib.suppress(RegistryUnavailable):
             owner, now = self._registry.instance(current.owner), self._registry.now()

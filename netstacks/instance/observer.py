@@ -1,12 +1,14 @@
 """What operators look at: the cluster, its Valkey and its history, seen without a request that waits for them."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from netstacks import greenlets
 from netstacks.cluster.model import Event, Snapshot
 from netstacks.errors import NotFound, RegistryUnavailable
 from netstacks.greenlets import Greenlet
+from netstacks.peer.clocks import PeerClocks
 from netstacks.registry.base import Registry, RegistryStatus
 
 # Whoever looks within this time after another one sees the same.
@@ -24,19 +26,25 @@ class View:
     registry: RegistryStatus
     seen_at: float | None
     """When the registry last answered, by this host's clock; None before it ever did."""
+    clock_skews: Mapping[str, float] = field(default_factory=dict)
+    """How far the clocks of other instances are ahead of this host's, in seconds, by instance id."""
 
 
 class Observer:
     """Asks the registry when somebody looks."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, clocks: PeerClocks) -> None:
         self._registry = registry
+        self._clocks = clocks
         self._view = View(Snapshot(0.0, {}), (), RegistryStatus("disconnected", error="not asked yet"), None)
         self._looked_at = 0.0
         self._looking: Greenlet | None = None
 
     def look(self) -> View:
         """The cluster now, or else as it was seen last."""
+        return replace(self._look_soon(), clock_skews=self._clocks.skews)
+
+    def _look_soon(self) -> View:
         if time.monotonic() - self._looked_at > FRESH_SECS:
             if self._looking is None or self._looking.ready():
                 self._looking = greenlets.spawn("observer", self._look)

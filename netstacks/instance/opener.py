@@ -1,6 +1,9 @@
 """The opener: logs in to devices and makes sessions of it, new ones and those that this instance has claimed."""
 
+import contextlib
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -14,9 +17,12 @@ from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.targets import Target, Wish
 from netstacks.store import audit, recordings, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.pool import Database
+from netstacks.store.credentials import LoginSecret
+from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
+from netstacks.terminal.charset import Charset
+from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.recording import Recording
@@ -24,6 +30,18 @@ from netstacks.terminal.session import Session, SessionFacts
 from netstacks.terminal.transport import Transport
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What PostgreSQL has for the log-in of a claimed session, and the end of what was recorded of it."""
+
+    target: Target
+    credential_id: UUID
+    secret: LoginSecret
+    end: int
+    sha256: bytes
+    output: bytes
 
 
 class Opener:
@@ -50,6 +68,8 @@ class Opener:
         self._recorder = recorder
         self._loop = loop
         self._log_bytes = log_bytes
+        self.make_room: Callable[[Target, Dialogue], None] = lambda target, dialogue: None
+        """Called before a device is dialled for a new session: frees one of its lines if it has too few."""
 
     def open(self, wish: Wish) -> Session:
         """A new session: the device is logged in to first, then the session exists.
@@ -65,10 +85,11 @@ class Opener:
                 target,
                 credential_id,
                 secret,
+                wish.dialogue,
                 term=wish.term,
                 cols=wish.cols,
                 rows=wish.rows,
-                is_abandoned=wish.is_abandoned,
+                make_room=lambda: self.make_room(target, wish.dialogue),
             )
         except OpeningAbandoned:
             raise
@@ -82,12 +103,12 @@ class Opener:
             raise
 
     def _begin(self, wish: Wish, target: Target, credential_id: UUID, transport: Transport) -> Session:
-        session_id, token = uuid.uuid4(), uuid.uuid4()
-        assert wish.actor.id is not None
-        with self._holdings.creating(session_id):
-            row = self._create(wish, target, credential_id, session_id, token)
+        token = uuid.uuid4()
+        output = OutputLog(self._log_bytes)
+        with self._holdings.creating(wish.session_id):
+            row = self._create(wish, target, credential_id, token)
             try:
-                session = self._adopt(row, token, transport, OutputLog(self._log_bytes), previous_sha256=b"")
+                session = self._adopt(row, token, target, transport, output, wish.dialogue, previous_sha256=b"")
             except ComeAgain as error:
                 with self._database.transaction() as tx:
                     sessions.end(tx, row.id, row.epoch, str(error))
@@ -95,13 +116,13 @@ class Opener:
         log.info("session.opened", session_id=str(row.id), device=target.name, username=wish.actor.name)
         return session
 
-    def _create(self, wish: Wish, target: Target, credential_id: UUID, session_id: UUID, token: UUID) -> SessionRow:
+    def _create(self, wish: Wish, target: Target, credential_id: UUID, token: UUID) -> SessionRow:
         self._hub.check_open()
         assert wish.actor.id is not None
         with self._database.transaction() as tx:
             row = sessions.create(
                 tx,
-                session_id=session_id,
+                session_id=wish.session_id,
                 user_id=wish.actor.id,
                 username=wish.actor.name,
                 device_id=target.device_id,
@@ -128,8 +149,8 @@ class Opener:
             )
         return row
 
-    def reopen(self, row: SessionRow, token: UUID, actor: Actor) -> Session:
-        """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded.
+    def prepare(self, tx: Transaction, row: SessionRow, actor: Actor) -> Prepared:
+        """Reads what `reopen` needs. Raises NotFound, InvalidInput, VaultLocked.
 
         The device is the one that was opened, where it is now: another entry may have the same address.
         """
@@ -143,15 +164,27 @@ class Opener:
             cols=row.cols,
             rows=row.rows,
         )
-        with self._database.transaction() as tx:
-            target = targets.resolve(tx, wish)
-            credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
-            end, sha256, kept = recordings.tail(tx, row.id, self._log_bytes)
-        transport = self._dialer.dial(actor, target, credential_id, secret, term=row.term, cols=row.cols, rows=row.rows)
+        target = targets.resolve(tx, wish)
+        credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
+        return Prepared(target, credential_id, secret, *recordings.tail(tx, row.id, self._log_bytes))
+
+    def reopen(self, row: SessionRow, prepared: Prepared, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
+        """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded."""
+        target, end, kept = prepared.target, prepared.end, prepared.output
+        transport = self._dialer.dial(
+            actor,
+            target,
+            prepared.credential_id,
+            prepared.secret,
+            dialogue,
+            term=row.term,
+            cols=row.cols,
+            rows=row.rows,
+        )
         output = OutputLog(self._log_bytes, start=end - len(kept))
         output.append(kept, keep_from=end)
         try:
-            session = self._adopt(row, token, transport, output, previous_sha256=sha256)
+            session = self._adopt(row, token, target, transport, output, dialogue, previous_sha256=prepared.sha256)
         except BaseException:
             transport.close()
             raise
@@ -160,7 +193,15 @@ class Opener:
         return session
 
     def _adopt(
-        self, row: SessionRow, token: UUID, transport: Transport, output: OutputLog, *, previous_sha256: bytes
+        self,
+        row: SessionRow,
+        token: UUID,
+        target: Target,
+        transport: Transport,
+        output: OutputLog,
+        dialogue: Dialogue,
+        *,
+        previous_sha256: bytes,
     ) -> Session:
         """Makes this instance the owner's side of a session that PostgreSQL says is ours."""
         recording = Recording(
@@ -185,6 +226,7 @@ class Opener:
             port=row.port,
             credential_id=row.credential_id,
             token=token,
+            term=row.term,
             started_at=row.started_at.timestamp(),
         )
         session = Session(
@@ -193,6 +235,7 @@ class Opener:
             recording,
             output,
             size=(row.cols, row.rows),
+            charset=Charset(target.encoding),
             read_stored=self._read_stored,
             hooks=self._hub.hooks,
             stood_still_at=self._loop.stood_still_at,
@@ -201,12 +244,8 @@ class Opener:
         recording.resize(row.cols, row.rows)
         self._hub.add(session)
         self._agent.publish(session.record())
-        session.start()
+        session.start(dialogue.words)
         return session
-
-    def forget_refusals(self, credential_id: UUID) -> None:
-        """A credential was changed: the next log-in with it is tried at once."""
-        self._dialer.forget_refusals(credential_id)
 
     def forget(self, session: Session) -> None:
         """Takes a session that this instance owned out of the registry; does not wait for it."""
@@ -221,7 +260,8 @@ class Opener:
 
     def _audit_refusal(self, actor: Actor, target: Target, error: DeviceError) -> None:
         log.info("session.refused", device=target.name, username=actor.name, error=str(error))
-        with self._database.transaction() as tx:
+        # The device's answer must reach the user, even if the database is away by now.
+        with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
             audit.append(
                 tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)
             )

@@ -3,14 +3,20 @@
 from uuid import UUID
 
 from netstacks import greenlets
+from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.session import Session
 
 
 class Opening:
-    """A session that this instance has claimed, or is claiming, at `epoch`; it is held here once the device lets us."""
+    """A session that this instance has claimed, or is claiming, at `epoch`; it is held here once the device lets us.
 
-    def __init__(self, epoch: int) -> None:
+    Its user takes part in the log-in through `dialogue`.
+    """
+
+    def __init__(self, session_id: UUID, epoch: int) -> None:
+        self.session_id = session_id
         self.epoch = epoch
+        self.dialogue = Dialogue()
         self._result: greenlets.AsyncResult[Session] = greenlets.AsyncResult()
 
     def wait(self) -> Session:

@@ -5,11 +5,12 @@ An orphan is a live session whose owner is gone. It waits to be claimed, and end
 
 import contextlib
 from collections.abc import Iterable
+from uuid import UUID
 
 import structlog
 
 from netstacks import greenlets
-from netstacks.cluster.model import Instance, Peer
+from netstacks.cluster.model import Instance, Peer, SessionState
 from netstacks.cluster.reconciliation import End, Fence, Proof, Signs, is_alive, is_forsaken, is_gone, judge_held
 from netstacks.cluster.routing import Outcome, Witness
 from netstacks.errors import PeerFailed, RegistryUnavailable, StoreUnavailable
@@ -20,15 +21,18 @@ from netstacks.instance.relay_watch import ALIVE_PATH
 from netstacks.peer.client import NoAnswer, PeerClient
 from netstacks.registry.base import Registry
 from netstacks.store import audit, recordings, sessions
+from netstacks.store.held_sessions import Held, Page, differences
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.spool import Spool
 from netstacks.store.witness import end_connections
-from netstacks.terminal.session import Session
+from netstacks.terminal.session import Session, State
 
 log = structlog.get_logger()
 
 INTERVAL_SECS = 5.0
+# So many are compared in one piece: it takes some milliseconds, in which the terminals wait.
+_PAGE_SESSIONS = 500
 
 
 class Reconciler:
@@ -72,11 +76,24 @@ class Reconciler:
             log.info("reconciler.not_looked", error=str(error))
 
     def _reconcile_own(self) -> None:
-        me, held = self._agent.me.id, list(self._holdings.hub)
+        # By ids, as PostgreSQL orders them: a page is also a range in which a row that is not held is looked for.
+        held = sorted(self._holdings.hub, key=lambda session: session.id.int)
+        after: UUID | None = None
+        for start in range(0, len(held) or 1, _PAGE_SESSIONS):
+            sessions_here = held[start : start + _PAGE_SESSIONS]
+            upto = sessions_here[-1].id if start + _PAGE_SESSIONS < len(held) else None
+            self._reconcile_page(sessions_here, after, upto)
+            after = upto
+
+    def _reconcile_page(self, held: list[Session], after: UUID | None, upto: UUID | None) -> None:
+        me = self._agent.me.id
+        page = Page([Held(each.id, each.facts.epoch, _state_of(each)) for each in held], after, upto)
         with self._database.transaction() as tx:
-            rows = {row.id: row for row in sessions.concerning(tx, me, [session.id for session in held])}
+            found = differences(tx, me, page)
+        rows, missing = {row.id: row for row in found.rows}, set(found.missing)
         for session in held:
-            self._reconcile_held(session, rows.get(session.id))
+            if session.id in rows or session.id in missing:
+                self._reconcile_held(session, rows.get(session.id))
         for row in rows.values():
             if is_forsaken(row.record(), me, held=self._holdings.has(row.id)):
                 self._release(row)
@@ -109,10 +126,14 @@ class Reconciler:
             for owner in gone:
                 # A frozen process may hold locks of these rows, in the middle of a transaction.
                 end_connections(tx, owner)
-        with self._database.transaction() as tx:
-            sessions.detach_orphans(tx, gone)
+        while self._detach_some(gone):
+            pass
         while self._end_some(gone):
             pass
+
+    def _detach_some(self, gone: list[str]) -> bool:
+        with self._database.transaction() as tx:
+            return sessions.detach_orphans(tx, gone)
 
     def _end_some(self, gone: list[str]) -> bool:
         """Ends a few orphans in one transaction; whether there were any. Of very many, none waits for all."""
@@ -123,24 +144,33 @@ class Reconciler:
     def _gone(self, owners: Iterable[Peer]) -> list[str]:
         """Which of the owners are gone. Those that may be are asked: PostgreSQL first, then themselves."""
         doubtful = [owner for owner in owners if not self._is_fresh(owner.id)]
-        sights = self._witness.of_all([owner.id for owner in doubtful]) if doubtful else {}
-        return [owner.id for owner in doubtful if self._is_gone(owner, sights[owner.id])]
+        if not doubtful:
+            return []
+        sights = self._witness.of_all([owner.id for owner in doubtful])
+        seen = {owner.id: self._ask_registry(owner.id) for owner in doubtful}
+        # The registry may have come back empty since our last heartbeat. Once for all, and after they were read.
+        self._agent.beat_anew()
+        return [owner.id for owner in doubtful if self._is_gone(owner, sights[owner.id], seen[owner.id])]
+
+    def _ask_registry(self, instance_id: str) -> tuple[Instance | None, float] | None:
+        """The registered instance, and the time of the registry's clock; None when it does not answer."""
+        with contextlib.suppress(RegistryUnavailable):
+            return self._registry.instance(instance_id), self._registry.now()
+        return None
 
     def _is_fresh(self, instance_id: str) -> bool:
         snapshot = self._agent.snapshot
         return is_alive(snapshot.instances.get(instance_id), "unknown", snapshot.taken_at, self._ttl_secs)
 
-    def _is_gone(self, owner: Peer, witness: Witness) -> bool:
-        registered: Instance | None = None
-        now, is_blind = 0.0, True
-        with contextlib.suppress(RegistryUnavailable):
-            registered, now = self._registry.instance(owner.id), self._registry.now()
-            # The registry may have come back empty since our last heartbeat.
-            self._agent.beat_anew()
-            is_blind = self._agent.is_blind
+    def _is_gone(self, owner: Peer, witness: Witness, seen: tuple[Instance | None, float] | None) -> bool:
+        registered, now = seen or (None, 0.0)
         if is_alive(registered, witness, now, self._ttl_secs):
             return False
-        proof: Proof = "alone" if not self._registry.is_shared else "blind" if is_blind else "counts"
+        proof: Proof = "counts"
+        if not self._registry.is_shared:
+            proof = "alone"
+        elif seen is None or self._agent.is_blind:
+            proof = "blind"
         return is_gone(Signs(registered, proof, witness, self._dial(owner)), now, self._ttl_secs)
 
     def _dial(self, owner: Peer) -> Outcome:
@@ -162,3 +192,13 @@ class Reconciler:
         audit.append(tx, audit.SYSTEM, "session.closed", f"session:{row.id}", device=row.device_name, reason=reason)
         log.info("session.orphan_ended", session_id=str(row.id), former=row.owner)
         return True
+
+
+def _state_of(session: Session) -> SessionState:
+    match session.state:
+        case State.ACTIVE:
+            return "active"
+        case State.DETACHED:
+            return "detached"
+        case _:
+            return "ended"

@@ -6,7 +6,7 @@ import psycopg
 import structlog
 
 from netstacks import greenlets
-from netstacks.errors import NetstacksError, StoreUnavailable
+from netstacks.errors import NetstacksError, StoreDenied, StoreUnavailable
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from netstacks.store.vault import Vault
@@ -43,14 +43,13 @@ class Startup:
                 self._prepare()
                 self.ready = True
                 self.problem = None
+            except StoreDenied as error:
+                self._report(f"{error}; its role needs CREATE on the schema public, or to own it")
             except StoreUnavailable as error:
                 log.warning("startup.waiting", error=str(error))
                 greenlets.sleep(_RETRY_SECS)
             except NetstacksError as error:
                 self._report(str(error))
-            except psycopg.errors.InsufficientPrivilege as error:
-                said = error.diag.message_primary
-                self._report(f"the database refuses: {said}; its role needs CREATE on the schema public, or to own it")
             except psycopg.Error as error:
                 self._report(f"the database refuses: {error.diag.message_primary or type(error).__name__}")
             except Exception as error:

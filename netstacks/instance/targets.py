@@ -1,25 +1,27 @@
 """What a connection asks for, resolved against what is stored: a device the user may reach, a credential of theirs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from uuid import UUID
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID, uuid4
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import credentials, definitions, devices
-from netstacks.store.addresses import normal_host
+from netstacks.store.addresses import normal_host, shown_address
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
+from netstacks.store.devices import Algorithms
 from netstacks.store.pool import Transaction
 from netstacks.store.vault import Vault
+from netstacks.terminal.dialogue import Dialogue
 
-_DEVICE_PREFIX = "device-"
+DEVICE_PREFIX = "device-"
 
 
 @dataclass(frozen=True)
 class Wish:
     """A terminal that a user asks for: `target` is `device-UUID` or a session definition's id.
 
-    `is_abandoned` tells whether the client has left; the opening asks it wherever it can stop.
+    The user takes part in the opening through `dialogue`, and gives it up there. It becomes the session `session_id`.
     """
 
     actor: Actor
@@ -30,19 +32,24 @@ class Wish:
     term: str
     cols: int
     rows: int
-    is_abandoned: Callable[[], bool] = lambda: False
+    dialogue: Dialogue = field(default_factory=Dialogue)
+    session_id: UUID = field(default_factory=uuid4)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the wish leads."""
+    """Where the wish leads, and how the device there is spoken to: see `Device`. It was last edited at `changed_at`."""
 
     device_id: UUID | None
     name: str
     host: str
     port: int
-    legacy_algorithms: bool
+    algorithms: Algorithms
+    encoding: str
+    lines: int | None
+    patience_secs: int | None
     default_credential_id: UUID | None
+    changed_at: datetime
 
 
 def resolve(tx: Transaction, wish: Wish) -> Target:
@@ -53,16 +60,17 @@ def resolve(tx: Transaction, wish: Wish) -> Target:
     target = _named(tx, wish.target) if wish.target else _addressed(tx, wish)
     if wish.host and (normal_host(wish.host), wish.port or target.port) != (target.host, target.port):
         raise NotFound(
-            f"{target.name} is at {target.host}:{target.port}, not at {wish.host}:{wish.port}:"
+            f"{target.name} is at {shown_address(target.host, target.port)}, not at"
+            f" {shown_address(wish.host, wish.port or target.port)}:"
             " its address was changed, reload the device list"
         )
     return target
 
 
 def _named(tx: Transaction, name: str) -> Target:
-    is_device = name.startswith(_DEVICE_PREFIX)
+    is_device = name.startswith(DEVICE_PREFIX)
     try:
-        key = UUID(name.removeprefix(_DEVICE_PREFIX))
+        key = UUID(name.removeprefix(DEVICE_PREFIX))
     except ValueError as error:
         raise InvalidInput(f"session_id {name!r}: it is device-UUID or the id of a session definition") from error
     if is_device:
@@ -75,7 +83,8 @@ def _named(tx: Transaction, name: str) -> Target:
         raise NotFound("there is no such session definition")
     device = devices.find_by_address(tx, definition.host, definition.port)
     if device is None:
-        raise NotFound(f"no device is stored at {definition.host}:{definition.port}: add it to the device list first")
+        address = shown_address(definition.host, definition.port)
+        raise NotFound(f"no device is stored at {address}: add it to the device list first")
     return _of_device(device)
 
 
@@ -84,13 +93,24 @@ def _addressed(tx: Transaction, wish: Wish) -> Target:
         raise InvalidInput("neither session_id nor host: name the device to connect to")
     device = devices.find_by_address(tx, wish.host, wish.port or 22)
     if device is None:
-        raise NotFound(f"no device is stored at {wish.host}:{wish.port or 22}: add it to the device list first")
+        raise NotFound(
+            f"no device is stored at {shown_address(wish.host, wish.port or 22)}: add it to the device list first"
+        )
     return _of_device(device)
 
 
 def _of_device(device: devices.Device) -> Target:
     return Target(
-        device.id, device.name, device.host, device.port, device.legacy_algorithms, device.default_credential_id
+        device_id=device.id,
+        name=device.name,
+        host=device.host,
+        port=device.port,
+        algorithms=device.algorithms,
+        encoding=device.encoding,
+        lines=device.lines,
+        patience_secs=device.patience_secs,
+        default_credential_id=device.default_credential_id,
+        changed_at=device.updated_at,
     )
 
 

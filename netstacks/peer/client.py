@@ -3,6 +3,8 @@
 import json
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from http.client import parse_headers
@@ -15,6 +17,7 @@ from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome
 from netstacks.errors import PeerFailed
+from netstacks.peer.clocks import PeerClocks
 from netstacks.peer.token import Claims, PeerTokens
 
 log = structlog.get_logger()
@@ -23,16 +26,22 @@ CONNECT_SECS = 2.0
 ANSWER_SECS = 3.0
 # Whoever answers at a peer address says who it is.
 INSTANCE_HEADER = "X-Netstacks-Instance"
+# And what time it is there, in seconds since 1970.
+CLOCK_HEADER = "X-Netstacks-Clock"
 _HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What of a client's WebSocket handshake concerns the owner: the client's own key, and the query to hand on."""
+    """What of a client's WebSocket handshake concerns the owner: the client's own key, and the query to hand on.
+
+    `is_wanted` tells whether the client still waits for the answer.
+    """
 
     key: str
     query: str = ""
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,10 @@ class Upstream:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """The instance that was meant did not do what it was asked."""
+    """The instance that was meant did not do what it was asked; `status` is its HTTP status, 0 without one."""
 
     outcome: Outcome
+    status: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class PeerClient:
     """Dials private listeners. An answer of anybody but the instance that was meant is none."""
 
     def __init__(self, tokens: PeerTokens, tls: ssl.SSLContext | None = None) -> None:
+        self.clocks = PeerClocks()
         self._tokens = tokens
         self._tls = tls
 
@@ -79,7 +90,7 @@ class PeerClient:
             return Upstream(peer, found.socket, found.raw)
         found.socket.close()
         log.info("peer.declined", peer=peer.id, path=path, status=found.status)
-        return NoAnswer("denied" if found.status == 409 else "declined")
+        return NoAnswer("denied" if found.status == 409 else "declined", found.status)
 
     def call(self, peer: Peer, path: str, **claims: Any) -> Reply | NoAnswer:
         """Sends a request whose arguments are the signed claims; the answer is JSON or empty.
@@ -116,8 +127,10 @@ class PeerClient:
             return NoAnswer("timed_out")
         try:
             with greenlets.deadline(ANSWER_SECS, TimeoutError()):
+                sent_at = time.monotonic()
                 sock.sendall(request.encode())
                 answer = _read_answer(sock)
+                took_secs = time.monotonic() - sent_at
         except (OSError, ValueError) as error:
             sock.close()
             log.info("peer.silent", peer=peer.id, error=type(error).__name__)
@@ -128,6 +141,7 @@ class PeerClient:
         if answer.headers.get(INSTANCE_HEADER) != peer.id:
             sock.close()
             return NoAnswer("other_id")
+        self.clocks.note(peer.id, answer.headers.get(CLOCK_HEADER), took_secs)
         return answer
 
     def _connect(self, address: str) -> socket.socket:

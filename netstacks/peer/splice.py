@@ -35,16 +35,19 @@ def splice(client: socket.socket, upstream: socket.socket, *, to_client: bytes, 
     """
     with client, upstream:
         for each in (client, upstream):
-            _prepare(each)
+            prepare(each)
         pumps = [
             greenlets.spawn("splice-to-client", _pump, upstream, client, to_client),
             greenlets.spawn("splice-to-upstream", _pump, client, upstream, to_upstream),
         ]
-        greenlets.joinall(pumps, count=1)
-        greenlets.joinall(pumps, timeout=LINGER_SECS)
-        # The sockets are closed when nothing waits for them any more: their numbers may be others' a moment later.
-        hang_up(client, upstream)
-        greenlets.joinall(pumps)
+        try:
+            greenlets.joinall(pumps, count=1)
+            greenlets.joinall(pumps, timeout=LINGER_SECS)
+        finally:
+            # The sockets are closed when nothing waits for them any more, also when gunicorn kills this greenlet:
+            # their numbers may be others' a moment later, and libev aborts the process that waits for a closed one.
+            hang_up(client, upstream)
+            greenlets.joinall(pumps)
 
 
 def hang_up(*sockets: socket.socket) -> None:
@@ -54,7 +57,7 @@ def hang_up(*sockets: socket.socket) -> None:
             socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-def _prepare(sock: socket.socket) -> None:
+def prepare(sock: socket.socket) -> None:
     """Small frames go out at once, little is kept in between, and a host that has vanished is noticed."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)

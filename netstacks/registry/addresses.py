@@ -1,19 +1,25 @@
-"""The addresses in VALKEY_SENTINEL_URL: the specification separates them by commas, which no URL parser reads."""
+"""The addresses in VALKEY_URL and VALKEY_SENTINEL_URL; the specification separates the latter by commas."""
 
-import re
-from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field, replace
 
+from netstacks import urls
 from netstacks.errors import InvalidInput
 
+VALKEY_PORT = 6379
 SENTINEL_PORT = 26379
-_EXAMPLE = "redis://sentinel1:26379,sentinel2:26379"
-_SCHEME = re.compile(r"(?P<name>redis|valkey)(?P<tls>s?)://")
+_VALKEY_EXAMPLE = "redis://host:6379"
+_SENTINEL_EXAMPLE = "redis://sentinel1:26379,sentinel2:26379"
+_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
+_TLS_SCHEMES = ("rediss", "valkeys")
+# Options of the library's TLS connections that concern the deployment.
+_TLS_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_CERTIFICATE_CHECKS = ("none", "optional", "required")
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a Sentinel listens, and how to talk to it."""
+    """Where a Sentinel or a Valkey node listens, and how to talk to it."""
 
     host: str
     port: int
@@ -28,38 +34,77 @@ class Endpoint:
         return f"Endpoint({self})"
 
 
+@dataclass(frozen=True)
+class Node:
+    """A Valkey node, the number of its database, and what the library is told of its certificates."""
+
+    endpoint: Endpoint
+    database: int = 0
+    tls_options: dict[str, str | bool] = field(default_factory=dict)
+
+
+def parse_valkey(url: str) -> Node:
+    """The node that `scheme://[[user]:password@]host[:port][/database]` names. Raises InvalidInput without secrets."""
+    parts = urls.parse(url, _SCHEMES, _VALKEY_EXAMPLE, ("db", *_TLS_PARAMETERS))
+    endpoint = _endpoint(parts, VALKEY_PORT, _VALKEY_EXAMPLE)
+    tls_options = dict(parts.parameters)
+    numbers = [each for each in (parts.path, tls_options.pop("db", "")) if each]
+    if len(numbers) > 1 or not all(each.isascii() and each.isdigit() and len(each) < 6 for each in numbers):
+        raise InvalidInput(f"must end with one number of a database, or none, such as {_VALKEY_EXAMPLE}/0")
+    return Node(endpoint, int(numbers[0]) if numbers else 0, _tls_options(tls_options, tls=endpoint.tls))
+
+
 def parse(url: str) -> tuple[Endpoint, ...]:
-    """The Sentinels that `url` names: `[scheme://][user:password@]host[:port]`, by commas.
+    """The Sentinels that `url` names: `[scheme://][[user]:password@]host[:port]`, by commas.
 
     Scheme, user and password are those of the address before, where an address names none. Raises InvalidInput, whose
     text contains no password.
     """
     endpoints: list[Endpoint] = []
-    tls: bool | None = None
+    scheme = ""
     for address in filter(None, (part.strip() for part in url.split(","))):
-        if scheme := _SCHEME.match(address):
-            tls, address = bool(scheme["tls"]), address[scheme.end() :]
-        if tls is None or "://" in address:
-            raise InvalidInput(f"must be a URL such as {_EXAMPLE}")
-        endpoints.append(_endpoint(address, tls, endpoints[-1] if endpoints else None))
+        whole = address if "://" in address or not scheme else f"{scheme}://{address}"
+        parts = urls.parse(whole, _SCHEMES, _SENTINEL_EXAMPLE, ())
+        scheme = parts.scheme
+        if parts.path:
+            raise InvalidInput(
+                f"must end each address with its port, such as {_SENTINEL_EXAMPLE}: what follows belongs elsewhere, and"
+                " a '/' in a password is written %2F"
+            )
+        endpoint = _endpoint(parts, SENTINEL_PORT, _SENTINEL_EXAMPLE)
+        if endpoint.password is None and endpoints:
+            endpoint = replace(endpoint, username=endpoints[-1].username, password=endpoints[-1].password)
+        endpoints.append(endpoint)
     if not endpoints:
-        raise InvalidInput(f"must name at least one Sentinel, such as {_EXAMPLE}")
+        raise InvalidInput(f"must name at least one Sentinel, such as {_SENTINEL_EXAMPLE}")
     return tuple(endpoints)
 
 
-def _endpoint(address: str, tls: bool, before: Endpoint | None) -> Endpoint:
-    try:
-        parts = urlsplit(f"//{address}")
-        host, port = parts.hostname, parts.port or SENTINEL_PORT
-    except ValueError:
-        host, port = None, 0
-    if not host:
+def _endpoint(parts: urls.Url, default_port: int, example: str) -> Endpoint:
+    if len(parts.hosts) > 1:
         raise InvalidInput(
-            f"must be addresses such as {_EXAMPLE}; an IPv6 address stands in brackets, and a comma, @, / or : in a"
-            " password is percent-encoded"
+            f"must name one host, such as {example}: several Sentinels belong into VALKEY_SENTINEL_URL, and a ',' in a"
+            " password is written %2C"
         )
-    if parts.path.strip("/") or parts.query:
-        raise InvalidInput(f"must end each address with its port, such as {_EXAMPLE}: what follows belongs elsewhere")
-    if parts.password is None:
-        return replace(before, host=host, port=port, tls=tls) if before else Endpoint(host, port, tls=tls)
-    return Endpoint(host, port, unquote(parts.username or "") or None, unquote(parts.password), tls)
+    [(host, port)] = parts.hosts
+    if not host or "/" in host:
+        raise InvalidInput(f"must name a host, such as {example}")
+    if parts.username is not None and not parts.password:
+        raise InvalidInput(
+            "has a user and no password: a password alone stands behind a colon, as in redis://:password@host"
+        )
+    return Endpoint(host, port or default_port, parts.username or None, parts.password, parts.scheme in _TLS_SCHEMES)
+
+
+def _tls_options(given: dict[str, str], *, tls: bool) -> dict[str, str | bool]:
+    if given and not tls:
+        raise InvalidInput(f"has parameters for TLS ({', '.join(given)}): with TLS its scheme is rediss or valkeys")
+    if given.get("ssl_cert_reqs", "none") not in _CERTIFICATE_CHECKS:
+        raise InvalidInput(f"ssl_cert_reqs must be one of {', '.join(_CERTIFICATE_CHECKS)}")
+    options: dict[str, str | bool] = dict(given)
+    if "ssl_check_hostname" in given:
+        truth = _TRUTHS.get(given["ssl_check_hostname"].lower())
+        if truth is None:
+            raise InvalidInput("ssl_check_hostname must be true or false")
+        options["ssl_check_hostname"] = truth
+    return options

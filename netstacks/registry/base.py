@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
 
+from netstacks.cluster.circuits import Circuit
 from netstacks.cluster.health import ValkeyStatus
-from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
 from netstacks.greenlets import Background
 
 # fenced: another instance owns the session at this epoch or a later one; this copy must close.
@@ -55,8 +56,8 @@ class Registry(Protocol):
     def register(self, instance: Instance) -> None:
         """Makes the instance known, with a heartbeat of now. Repeating it is harmless."""
 
-    def heartbeat(self, instance_id: str) -> Pulse:
-        """Says that the instance lives. An unknown one stays unknown and must register again."""
+    def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
+        """Says that the instance lives, and what it can take. An unknown one stays unknown and must register again."""
 
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
         """Changes what the instance is told at its next heartbeat; False when it is unknown."""
@@ -96,6 +97,18 @@ class Registry(Protocol):
 
     def events(self, limit: int = 50) -> list[Event]:
         """The newest events, newest first."""
+
+    def circuits(self) -> tuple[float, dict[str, Circuit]]:
+        """The moment by the registry's clock, and all circuits by name. One that cannot be read is left out."""
+
+    def replace_circuit(self, name: str, circuit: Circuit, expected_version: int) -> tuple[float, Circuit | None]:
+        """Stores the circuit if the present one has the expected version; one that is not there has version 0.
+
+        The moment by the registry's clock, and None when it was stored, else the present circuit.
+        """
+
+    def forget_circuit(self, name: str) -> None:
+        """Forgets the circuit of a provider that was deleted."""
 
     def now(self) -> float:
         """The registry's clock, in seconds since 1970: instances may disagree on the time."""

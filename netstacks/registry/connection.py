@@ -1,15 +1,15 @@
 """Connections to Valkey that fail early: every wait is bounded, and nothing is tried twice."""
 
-import re
 from queue import Empty, LifoQueue
 from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.connection import BlockingConnectionPool, Connection, SSLConnection, parse_url
+from redis.connection import BlockingConnectionPool, Connection, SSLConnection
 from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
+from netstacks.registry import addresses
 from netstacks.registry.sentinel import Sentinels
 
 # A server hangs at one of these, so that nobody waits for longer than their sum, with a discovery in it: below 2 s.
@@ -53,7 +53,12 @@ def beside(client: Redis, max_connections: int) -> Redis:
 
 
 def _options(url: str) -> dict[str, Any]:
-    return dict(parse_url(re.sub("^valkey", "redis", url)))
+    node = addresses.parse_valkey(url)
+    endpoint = node.endpoint
+    options: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port, "db": node.database, **node.tls_options}
+    if endpoint.password is not None:
+        options |= {"username": endpoint.username, "password": endpoint.password}
+    return options | ({"connection_class": SSLConnection} if endpoint.tls else {})
 
 
 def _client(**options: Any) -> Redis:

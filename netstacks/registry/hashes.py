@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, cast, get_args
 from uuid import UUID
 
-from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, SessionState
+from netstacks.cluster.circuits import Circuit, CircuitState
+from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, Load, SessionRecord, SessionState
 
 # Part of the key, or kept by the server itself.
 _NOT_STORED = ("id", "sessions", "last_heartbeat_at")
 
 
-def to_hash(record: Instance | SessionRecord) -> list[Any]:
+def to_hash(record: Instance | Load | SessionRecord | Circuit) -> list[Any]:
     """Field and value by turns, as HSET takes them."""
     return [part for name, value in asdict(record).items() if name not in _NOT_STORED for part in (name, value)]
 
@@ -32,6 +33,9 @@ def instance(instance_id: str, last_heartbeat_at: float, stored: dict[str, str])
         state=cast(InstanceState, stored["state"]),
         secrets_fingerprint=stored["secrets_fingerprint"],
         pid=int(stored["pid"]),
+        # One of the former version tells neither.
+        opens_per_sec=float(stored.get("opens_per_sec", 0)),
+        waiting=int(stored.get("waiting", 0)),
         sessions=int(stored["sessions"]),
         last_heartbeat_at=last_heartbeat_at,
     )
@@ -48,6 +52,23 @@ def session(session_id: UUID, stored: dict[str, str]) -> SessionRecord:
         state=cast(SessionState, stored["state"]),
         cols=int(stored["cols"]),
         rows=int(stored["rows"]),
+    )
+
+
+def circuit(stored: dict[str, str]) -> Circuit:
+    """Raises KeyError or ValueError for what is no circuit."""
+    if stored["state"] not in get_args(CircuitState):
+        raise ValueError("a circuit has no such state")
+    return Circuit(
+        state=cast(CircuitState, stored["state"]),
+        failures=int(stored["failures"]),
+        opened_at=float(stored["opened_at"]),
+        open_until=float(stored["open_until"]),
+        reason=stored["reason"],
+        probe=stored["probe"],
+        probe_until=float(stored["probe_until"]),
+        version=int(stored["version"]),
+        changed_at=float(stored["changed_at"]),
     )
 
 

@@ -9,6 +9,9 @@
 | netstacks:owned:{id}      | set    | the ids of that instance's sessions                                           |
 | netstacks:server          | string | the run id of the server that had the last heartbeat                          |
 | netstacks:events          | stream | kind, instance_id and the details of what happened                            |
+| netstacks:breakers        | set    | the names of the circuits, which are {provider id}/{model}                    |
+| netstacks:breaker:{name}  | hash   | state, failures, opened_at, open_until, reason, probe, probe_until, version,  |
+|                           |        | changed_at; it expires two hours after its last change                        |
 """
 
 from uuid import UUID
@@ -17,6 +20,7 @@ PREFIX = "netstacks:"
 INSTANCES = PREFIX + "instances"
 SERVER = PREFIX + "server"
 EVENTS = PREFIX + "events"
+BREAKERS = PREFIX + "breakers"
 
 
 def instance(instance_id: str) -> str:
@@ -29,3 +33,7 @@ def session(session_id: UUID) -> str:
 
 def owned(instance_id: str) -> str:
     return f"{PREFIX}owned:{instance_id}"
+
+
+def breaker(name: str) -> str:
+    return f"{PREFIX}breaker:{name}"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
+from netstacks.cluster.circuits import Circuit
 from netstacks.cluster.liveness import stale
-from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
 from netstacks.greenlets import Background
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
 
@@ -29,6 +30,7 @@ class MemoryRegistry:
         self._sessions: dict[UUID, SessionRecord] = {}
         self._owned: dict[str, set[UUID]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._circuits: dict[str, Circuit] = {}
 
     def reserved(self) -> "MemoryRegistry":
         return self
@@ -40,12 +42,12 @@ class MemoryRegistry:
         self._instances[instance.id] = replace(instance, last_heartbeat_at=self._clock())
         self._owned.setdefault(instance.id, set())
 
-    def heartbeat(self, instance_id: str) -> Pulse:
+    def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         instance = self._instances.get(instance_id)
         if instance is None:
             return Pulse(None, "memory", self._clock())
         now = self._clock()
-        self._instances[instance_id] = replace(instance, last_heartbeat_at=now)
+        self._instances[instance_id] = replace(instance, last_heartbeat_at=now, **vars(load))
         return Pulse(instance.state, "memory", now)
 
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
@@ -113,6 +115,19 @@ class MemoryRegistry:
 
     def events(self, limit: int = 50) -> list[Event]:
         return list(self._events)[: -limit - 1 : -1]
+
+    def circuits(self) -> tuple[float, dict[str, Circuit]]:
+        return self._clock(), dict(self._circuits)
+
+    def replace_circuit(self, name: str, circuit: Circuit, expected_version: int) -> tuple[float, Circuit | None]:
+        present = self._circuits.get(name, Circuit())
+        if present.version != expected_version:
+            return self._clock(), present
+        self._circuits[name] = circuit
+        return self._clock(), None
+
+    def forget_circuit(self, name: str) -> None:
+        self._circuits.pop(name, None)
 
     def now(self) -> float:
         return self._clock()

@@ -4,6 +4,7 @@ Made for one primary, with or without replicas: scripts derive some keys from wh
 Cluster would not allow. Do not kill a greenlet in here nor put it under a deadline: every command has its own.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
@@ -13,7 +14,8 @@ from uuid import UUID
 
 from redis import Redis
 
-from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, SessionRecord, Snapshot
+from netstacks.cluster.circuits import MAX_OPEN_SECS, Circuit
+from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
 from netstacks.greenlets import Background
 from netstacks.registry import addresses, hashes, keys
@@ -25,9 +27,23 @@ from netstacks.registry.sentinel import Sentinels
 MAX_EVENTS = 1000
 # What one call takes on, so that nobody else waits long for the server.
 BATCH = 500
+# No circuit stays open for longer without a probe, and each probe stores it anew.
+_CIRCUIT_TTL_SECS = int(2 * MAX_OPEN_SECS)
 # Health and the cluster's page ask for it.
 _STATUS_CONNECTIONS = 2
 
+
+_SCRIPTS = (
+    "register",
+    "heartbeat",
+    "set_state",
+    "publish",
+    "remove",
+    "reap",
+    "snapshot",
+    "circuits",
+    "replace_circuit",
+)
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -64,10 +80,7 @@ class ValkeyRegistry:
         # Of its own: what hung before a heartbeat is no answer to it.
         self._heartbeat_patience = Patience()
         folder = resources.files("netstacks.registry") / "lua"
-        self._scripts = {
-            name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("register", "heartbeat", "set_state", "publish", "remove", "reap", "snapshot")
-        }
+        self._scripts = {name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS}
 
     def reserved(self) -> "ValkeyRegistry":
         return ValkeyRegistry(beside(self._client, RESERVED_CONNECTIONS), self._sentinels)
@@ -88,10 +101,12 @@ class ValkeyRegistry:
         touched = [keys.INSTANCES, keys.instance(instance.id), keys.owned(instance.id)]
         self._run("register", touched, instance.id, *hashes.to_hash(instance))
 
-    def heartbeat(self, instance_id: str) -> Pulse:
+    def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         touched = [keys.INSTANCES, keys.instance(instance_id), keys.SERVER]
         with self._heartbeat_patience.ask():
-            state, server, is_first, secs, microsecs = self._run("heartbeat", touched, instance_id)
+            state, server, is_first, secs, microsecs = self._run(
+                "heartbeat", touched, instance_id, *hashes.to_hash(load)
+            )
         # What failed while the server hung is repaired now, and not a heartbeat later.
         self.patience.renew()
         return Pulse(state, server, hashes.time(secs, microsecs), bool(is_first))
@@ -183,6 +198,40 @@ class ValkeyRegistry:
     @_patiently
     def events(self, limit: int = 50) -> list[Event]:
         return [hashes.event(id, entry) for id, entry in cast(Any, self._client.xrevrange(keys.EVENTS, count=limit))]
+
+    @_patiently
+    def circuits(self) -> tuple[float, dict[str, Circuit]]:
+        secs, microsecs, *found = json.loads(self._run("circuits", [keys.BREAKERS]))
+        circuits: dict[str, Circuit] = {}
+        for name, stored in found:
+            with contextlib.suppress(KeyError, ValueError):
+                circuits[name] = hashes.circuit(hashes.from_hash(stored))
+        return hashes.time(secs, microsecs), circuits
+
+    @_patiently
+    def replace_circuit(self, name: str, circuit: Circuit, expected_version: int) -> tuple[float, Circuit | None]:
+        touched = [keys.breaker(name), keys.BREAKERS]
+        arguments = (name, expected_version, _CIRCUIT_TTL_SECS, *hashes.to_hash(circuit))
+        secs, microsecs, is_stored, *present = self._run("replace_circuit", touched, *arguments)
+        now = hashes.time(secs, microsecs)
+        if is_stored:
+            return now, None
+        try:
+            return now, hashes.circuit(hashes.from_hash(present)) if present else Circuit()
+        except (KeyError, ValueError):
+            # Nothing of ours: the caller may replace it.
+            self._drop_circuit(name)
+            return now, Circuit()
+
+    @_patiently
+    def forget_circuit(self, name: str) -> None:
+        self._drop_circuit(name)
+
+    def _drop_circuit(self, name: str) -> None:
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.delete(keys.breaker(name))
+        pipeline.srem(keys.BREAKERS, name)
+        pipeline.execute()
 
     @_patiently
     def now(self) -> float:

@@ -3,9 +3,14 @@
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from uuid import UUID
+
+import zstandard
+
+from netstacks.errors import NetstacksError
+from netstacks.store import compression
 
 
 class EventKind(Enum):
@@ -30,11 +35,20 @@ class Event:
     payload: bytes
 
 
+class ChunkDamaged(NetstacksError):
+    """The events of a chunk cannot be read: the text names the chunk, and `problem` says what it is or has."""
+
+    def __init__(self, chunk: "Chunk", problem: str) -> None:
+        super().__init__(f"chunk {chunk.seq} of epoch {chunk.epoch} {problem}")
+        self.problem = problem
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A numbered piece of a recording: output bytes `first_offset` to `end_offset`, and what else happened then.
 
-    `sha256` covers the chunk and its predecessor's `sha256`; `began_at` and `ended_at` are seconds since 1970.
+    `events` are stored as `codec` says. `sha256` covers them as they are without it, and the predecessor's `sha256`.
+    `began_at` and `ended_at` are seconds since 1970.
     """
 
     session_id: UUID
@@ -46,19 +60,42 @@ class Chunk:
     ended_at: float
     events: bytes
     sha256: bytes
+    codec: str = compression.NONE
+
+    def plain(self) -> "Chunk":
+        """The same chunk without a codec. Raises ChunkDamaged."""
+        if self.codec == compression.NONE:
+            return self
+        try:
+            events = compression.decompress(self.codec, self.events)
+        except ValueError as error:
+            raise ChunkDamaged(self, str(error)) from error
+        return replace(self, events=events, codec=compression.NONE)
 
     def unpacked(self) -> Iterator[Event]:
-        """The events, in order."""
-        position = 0
-        while position < len(self.events):
-            kind, micros, size = _HEAD.unpack_from(self.events, position)
-            position += _HEAD.size
-            yield Event(self.began_at + micros / 1e6, EventKind(kind), self.events[position : position + size])
-            position += size
+        """The events, in order. What cannot be read is a NOTE that says so: every gap in a recording is an event."""
+        try:
+            yield from self._events()
+        except ChunkDamaged as error:
+            text = f"{error}; some or all of the output bytes {self.first_offset} to {self.end_offset} are missing here"
+            yield Event(self.began_at, EventKind.NOTE, text.encode())
 
     def output(self) -> bytes:
-        """The device's bytes in this chunk."""
-        return b"".join(event.payload for event in self.unpacked() if event.kind is EventKind.OUTPUT)
+        """The device's bytes in this chunk. Raises ChunkDamaged."""
+        return b"".join(event.payload for event in self._events() if event.kind is EventKind.OUTPUT)
+
+    def _events(self) -> Iterator[Event]:
+        events = self.plain().events
+        position = 0
+        while position < len(events):
+            try:
+                head, micros, size = _HEAD.unpack_from(events, position)
+                kind = EventKind(head)
+            except (struct.error, ValueError) as error:
+                raise ChunkDamaged(self, f"is damaged: {error}") from error
+            position += _HEAD.size
+            yield Event(self.began_at + micros / 1e6, kind, events[position : position + size])
+            position += size
 
 
 def make_chunk(
@@ -85,6 +122,33 @@ def make_chunk(
         packed,
         digest(previous_sha256, session_id, epoch, seq, first_offset, packed),
     )
+
+
+def is_worth_compressing(chunk: Chunk) -> bool:
+    return chunk.codec == compression.NONE and compression.is_worth_it(len(chunk.events))
+
+
+def compressed(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """The same chunks, those compressed that shrink by it. It computes long, and may run in any thread."""
+    compressor = compression.compressor()
+    return [_compressed(chunk, compressor) if is_worth_compressing(chunk) else chunk for chunk in chunks]
+
+
+def _compressed(chunk: Chunk, compressor: zstandard.ZstdCompressor) -> Chunk:
+    smaller = compressor.compress(chunk.events)
+    return replace(chunk, events=smaller, codec=compression.ZSTD) if len(smaller) < len(chunk.events) else chunk
+
+
+def decompressed(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """The same chunks without a codec, but for damaged ones. It computes long, and may run in any thread."""
+    return [_decompressed(chunk) for chunk in chunks]
+
+
+def _decompressed(chunk: Chunk) -> Chunk:
+    try:
+        return chunk.plain()
+    except ChunkDamaged:
+        return chunk
 
 
 def digest(previous_sha256: bytes, session_id: UUID, epoch: int, seq: int, first_offset: int, events: bytes) -> bytes:
@@ -127,6 +191,10 @@ def _problem(previous: Chunk | None, chunk: Chunk) -> str | None:
         return f"output begins at byte {chunk.first_offset}, expected {expected_offset}"
     previous_sha256 = previous.sha256 if previous else b""
     place = (chunk.session_id, chunk.epoch, chunk.seq, chunk.first_offset)
+    try:
+        chunk = chunk.plain()
+    except ChunkDamaged as error:
+        return f"it {error.problem}"
     if digest(previous_sha256, *place, chunk.events) != chunk.sha256:
         return "its SHA-256 does not match: this chunk or its predecessor was altered"
     if len(chunk.output()) != chunk.end_offset - chunk.first_offset:

@@ -61,6 +61,7 @@ class LoginSecret:
     """What a device is logged in to with: a password, or a private key that needs no passphrase."""
 
     username: str
+    changed_at: datetime
     password: str | None = None
     private_key: str | None = None
 
@@ -188,8 +189,8 @@ def for_login(tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID)
         raise NotFound("there is no such SSH credential, or it belongs to somebody else: choose another one")
     secret = vault.open(tx, credential_id, "secret")
     if credential.credential_type == "ssh_key":
-        return LoginSecret(credential.username, private_key=secret)
-    return LoginSecret(credential.username, password=secret)
+        return LoginSecret(credential.username, credential.updated_at, private_key=secret)
+    return LoginSecret(credential.username, credential.updated_at, password=secret)
 
 
 def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Credential]:

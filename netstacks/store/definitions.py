@@ -89,6 +89,12 @@ def everything(tx: Transaction) -> list[Definition]:
     return _all(tx, "all")
 
 
+def live_connections(tx: Transaction) -> dict[tuple[str, int], int]:
+    """How many live sessions there are at each address, host and port, that has any."""
+    rows = tx.execute(_SQL["live_connections"]).fetchall()
+    return {(row["host"], row["port"]): row["sessions"] for row in rows}
+
+
 def update(tx: Transaction, old: Definition, changes: Mapping[str, Any]) -> Definition:
     """Changes the members named in `changes`; raises InvalidInput as `create` does."""
     wished = replace(old, **changes)

@@ -1,22 +1,32 @@
 """The devices that users connect to."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from netstacks.errors import NotFound
-from netstacks.store.addresses import normal_host
+from psycopg.rows import kwargs_row
+
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.store.addresses import normal_host, searched_host
+from netstacks.store.encodings import normal_encoding
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import load, row_of
+from netstacks.store.queries import load
 
 _SQL = load("devices")
+
+# The level of cryptography that may be used with a device.
+Algorithms = Literal["modern", "legacy", "antique"]
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device as stored; `legacy_algorithms` lets it be spoken to with the algorithms of old network gear."""
+    """A device as stored.
+
+    `encoding` is the character set of its terminals. `lines` is how many terminals it has, None when that is no limit.
+    `patience_secs` is how long each step of a log-in may take, None for the default.
+    """
 
     id: UUID
     name: str
@@ -28,10 +38,32 @@ class Device:
     site: str | None
     description: str | None
     source: str
-    legacy_algorithms: bool
+    algorithms: Algorithms
+    encoding: str
+    lines: int | None
+    patience_secs: int | None
     default_credential_id: UUID | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def legacy_algorithms(self) -> bool:
+        """Whether algorithms are allowed that are not modern."""
+        return self.algorithms != "modern"
+
+
+_KNOWN = [field.name for field in fields(Device)]
+
+
+def _as_stored(**columns: Any) -> Device:
+    values = {name: columns[name] for name in _KNOWN}
+    # An instance of the former version knows the older column alone: where the two contradict, that one is newer.
+    if columns["legacy_algorithms"] != (values["algorithms"] != "modern"):
+        values["algorithms"] = "antique" if columns["legacy_algorithms"] else "modern"
+    return Device(**values)
+
+
+_ROW = kwargs_row(_as_stored)
 
 
 def create(
@@ -46,10 +78,13 @@ def create(
     site: str | None = None,
     description: str | None = None,
     source: str = "manual",
-    legacy_algorithms: bool = False,
+    algorithms: Algorithms = "modern",
+    encoding: str = "utf-8",
+    lines: int | None = None,
+    patience_secs: int | None = None,
     default_credential_id: UUID | None = None,
 ) -> Device:
-    """Raises InvalidInput for a host that is neither a name nor an address."""
+    """Raises InvalidInput for a host that is neither a name nor an address, or an encoding unfit for terminals."""
     device = _one(
         tx,
         "create",
@@ -63,7 +98,10 @@ def create(
         site=site,
         description=description,
         source=source,
-        legacy_algorithms=legacy_algorithms,
+        algorithms=algorithms,
+        encoding=normal_encoding(encoding),
+        lines=lines,
+        patience_secs=patience_secs,
         default_credential_id=default_credential_id,
     )
     assert device is not None
@@ -90,7 +128,8 @@ def hold(tx: Transaction, device_id: UUID) -> Device:
 def update(tx: Transaction, old: Device, changes: Mapping[str, Any]) -> Device:
     """Changes the members named in `changes`; raises InvalidInput as `create` does."""
     wished = replace(old, **changes)
-    device = _one(tx, "update", **asdict(replace(wished, host=normal_host(wished.host))))
+    host, encoding = normal_host(wished.host), normal_encoding(wished.encoding)
+    device = _one(tx, "update", **asdict(replace(wished, host=host, encoding=encoding)))
     assert device is not None
     return device
 
@@ -118,14 +157,34 @@ def browse(
     offset: int = 0,
 ) -> tuple[list[Device], int]:
     """A page of devices by name, and how many there are in all; `search` is a part of the name or the host."""
-    filters = {"search": search, "source": source, "device_type": device_type, "site": site}
-    with tx.cursor(row_factory=row_of(Device)) as cursor:
+    filters = {
+        "search": search,
+        "search_host": search and searched_host(search),
+        "source": source,
+        "device_type": device_type,
+        "site": site,
+    }
+    with tx.cursor(row_factory=_ROW) as cursor:
         page = cursor.execute(_SQL["browse"], {**filters, "limit": limit, "offset": offset}).fetchall()
     row = tx.execute(_SQL["count"], filters).fetchone()
     assert row is not None
     return page, int(row["total"])
 
 
+def starting_with(tx: Transaction, text: str, *, limit: int) -> list[Device]:
+    """Devices whose name or host begins with `text`, in any case; those that it names in full come first."""
+    with tx.cursor(row_factory=_ROW) as cursor:
+        values = {"text": text, "host": _beginning_of_host(text), "limit": limit}
+        return cursor.execute(_SQL["starting_with"], values).fetchall()
+
+
+def _beginning_of_host(text: str) -> str:
+    try:
+        return normal_host(text)
+    except InvalidInput:
+        return searched_host(text)
+
+
 def _one(tx: Transaction, statement: str, **parameters: Any) -> Device | None:
-    with tx.cursor(row_factory=row_of(Device)) as cursor:
+    with tx.cursor(row_factory=_ROW) as cursor:
         return cursor.execute(_SQL[statement], parameters).fetchone()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from netstacks.errors import InvalidInput, NotFound
-from netstacks.store.addresses import normal_host
+from netstacks.store.addresses import normal_host, shown_address
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 
@@ -76,7 +76,7 @@ def forget(tx: Transaction, host: str, port: int) -> StoredHostKey:
     """The next connection will ask again. Raises NotFound."""
     key = _one(tx, "forget", host=normal_host(host), port=port)
     if key is None:
-        raise NotFound(f"no host key is stored for {host}:{port}")
+        raise NotFound(f"no host key is stored for {shown_address(host, port)}")
     return key
 
 

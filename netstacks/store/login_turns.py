@@ -12,9 +12,14 @@ TURNS = 4
 
 
 def take(tx: Transaction, host: str, port: int, holder: UUID, lease_secs: float) -> bool:
-    """Takes a turn for `lease_secs`, longer than any log-in lasts; False when there is none now."""
+    """Takes a turn for `lease_secs`; False when there is none now."""
     wanted = {"host": host, "port": port, "holder": holder, "turns": TURNS, "lease_secs": lease_secs}
     return tx.execute(_SQL["take"], wanted).fetchone() is not None
+
+
+def renew(tx: Transaction, host: str, port: int, holder: UUID, lease_secs: float) -> None:
+    """Keeps a turn for `lease_secs` from now on."""
+    tx.execute(_SQL["renew"], {"host": host, "port": port, "holder": holder, "lease_secs": lease_secs})
 
 
 def give_back(tx: Transaction, host: str, port: int, holder: UUID) -> None:

@@ -101,7 +101,12 @@ def _accepted(tx: Transaction, write: Write) -> bool:
     try:
         with tx.transaction():
             write(tx)
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError):
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.InternalError,
+        psycopg.errors.InsufficientPrivilege,
+    ):
         raise  # It is the connection's fault, or the server's.
     except Exception:
         log.exception("outbox.refused")

@@ -6,23 +6,22 @@ exception raised into the pool or the driver from outside would leave connection
 """
 
 import contextlib
-import math
-import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import psycopg
 import structlog
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from netstacks import greenlets
-from netstacks.errors import Conflict, StoreBusy, StoreUnavailable
+from netstacks.errors import Conflict, StoreBusy, StoreDenied, StoreUnavailable
+from netstacks.store import faults
+from netstacks.store.contact import Contact
 
 log = structlog.get_logger()
 
@@ -34,8 +33,6 @@ GET_CONNECTION_SECS = 2.0
 TRANSACTION_SECS = 10.0
 # A server that has not ended a statement this long after its timeout is frozen or gone.
 _SILENCE_SECS = 1.0
-# A server that gave an answer this recently is there: a pool without a free connection is busy, and not cut off.
-_ANSWER_COUNTS_SECS = 3.0
 # A transaction whose client stands still is ended by the server after this long, and its locks are free.
 IDLE_IN_TRANSACTION_SECS = 4.0
 
@@ -65,26 +62,48 @@ def connect_options(name: str, idle_in_transaction_secs: float = IDLE_IN_TRANSAC
     }
 
 
-class _Connection(psycopg.Connection[DictRow]):
+def for_writing(url: str) -> str:
+    """Of several servers in a URL that does not say which one to take, the one that takes writes."""
+    try:
+        named = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return url  # Connecting tells what is wrong with it.
+    if "," in str(named.get("host", "")) and "target_session_attrs" not in named:
+        return make_conninfo(url, target_session_attrs="read-write")
+    return url
+
+
+class WritingConnection(psycopg.Connection[DictRow]):
+    """A connection to a server that takes writes; to one that does not when the URL leads to no other.
+
+    One host name may lead to a primary and its standbys. For several hosts, `for_writing` refuses those that do not.
+    """
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Raises psycopg.Error."""
+        if "target_session_attrs" in conninfo_to_dict(conninfo):
+            return super().connect(conninfo, **options)
+        try:
+            return super().connect(conninfo, target_session_attrs="read-write", **options)
+        except psycopg.OperationalError as error:
+            fault = faults.of_connecting(error)
+            if fault is None or fault.kind != "read_only":
+                raise
+        return super().connect(conninfo, **options)
+
+
+class _Connection(WritingConnection):
     used_at = 0.0
 
-
-@dataclass
-class _Contact:
-    """When PostgreSQL last answered any pool of this process, and when it last failed to; by the monotonic clock."""
-
-    answered_at: float = -math.inf
-    failed_at: float = -math.inf
-
-    def answered(self) -> None:
-        self.answered_at = time.monotonic()
-
-    def failed(self) -> None:
-        self.failed_at = time.monotonic()
-
-    @property
-    def is_close(self) -> bool:
-        return self.answered_at > max(self.failed_at, time.monotonic() - _ANSWER_COUNTS_SECS)
+    @classmethod
+    def connect(cls, conninfo: str = "", *, contact: Contact, **options: Any) -> Self:  # type: ignore[override]
+        try:
+            return super().connect(conninfo, **options)
+        except psycopg.OperationalError as error:
+            if fault := faults.of_connecting(error):
+                contact.note(fault)
+            raise
 
 
 class Database:
@@ -100,36 +119,37 @@ class Database:
         name: str = "netstacks",
         max_size: int = 16,
         idle_in_transaction_secs: float = IDLE_IN_TRANSACTION_SECS,
-        contact: _Contact | None = None,
+        contact: Contact | None = None,
     ) -> None:
-        self._url = url
-        self._name = name
+        self.url = for_writing(url)
+        self.name = name
+        self.contact = contact or Contact()
         self._idle_in_transaction_secs = idle_in_transaction_secs
-        self._contact = contact or _Contact()
         self._replaced = 0
+        options = connect_options(name, idle_in_transaction_secs)
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
-            url,
-            kwargs={**connect_options(name, idle_in_transaction_secs), "row_factory": dict_row},
+            self.url,
+            kwargs={**options, "row_factory": dict_row, "contact": self.contact},
             connection_class=_Connection,
             min_size=1,
             max_size=max_size,
             max_waiting=200,
             timeout=GET_CONNECTION_SECS,
             reconnect_timeout=0,
-            reconnect_failed=lambda _: self._contact.failed(),
-            check=self._check,
+            reconnect_failed=lambda _: self.contact.failed(),
             open=False,
             name="postgresql",
         )
+        self.contact.add(self._pool)
 
     def reserve(self, max_size: int) -> "Database":
         """The same database with connections of its own, for work that must not wait behind pages and log-ins."""
         return Database(
-            self._url,
-            name=self._name,
+            self.url,
+            name=self.name,
             max_size=max_size,
             idle_in_transaction_secs=self._idle_in_transaction_secs,
-            contact=self._contact,
+            contact=self.contact,
         )
 
     def open(self) -> None:
@@ -148,14 +168,22 @@ class Database:
         PostgreSQL may be waited for inside the block: it holds locks.
 
         Raises StoreBusy when PostgreSQL answers and a connection or a lock did not come free in time, StoreUnavailable
-        when it cannot be reached or does not answer, and Conflict when a unique or foreign key is violated.
+        when it cannot be reached, does not answer or takes no writes, StoreDenied when it denies a right, and Conflict
+        when a unique or foreign key is violated.
         """
         try:
             with self._lease(timeout_secs) as connection:
                 yield connection
         except (errors.UniqueViolation, errors.ForeignKeyViolation) as error:
-            self._contact.answered()
+            self.contact.answered()
             raise Conflict(f"conflicts with what is stored already ({error.diag.constraint_name})") from error
+        except (
+            errors.ReadOnlySqlTransaction,
+            errors.DiskFull,
+            errors.InsufficientPrivilege,
+            errors.FeatureNotSupported,
+        ) as error:
+            self._refuse(error)
         except (
             PoolTimeout,
             TooManyRequests,
@@ -166,12 +194,10 @@ class Database:
             self._raise(error)
         except errors.UndefinedTable as error:
             raise StoreUnavailable("the database's schema is not there yet") from error
-        except errors.ReadOnlySqlTransaction as error:
-            raise StoreUnavailable("the database takes no writes: it is a standby, or was set read-only") from error
 
     @contextmanager
     def _lease(self, timeout_secs: float | None) -> Iterator[_Connection]:
-        connection = self._pool.getconn(min(GET_CONNECTION_SECS, timeout_secs or GET_CONNECTION_SECS))
+        connection = self._get(min(GET_CONNECTION_SECS, timeout_secs or GET_CONNECTION_SECS))
         try:
             limit = contextlib.nullcontext() if timeout_secs is None else self._bounded(connection, timeout_secs)
             with limit, connection:
@@ -180,9 +206,34 @@ class Database:
                     connection.execute(f"SET LOCAL statement_timeout = {msecs}".encode())
                 yield connection
             connection.used_at = time.monotonic()
-            self._contact.answered()
+            self.contact.answered()
+        except errors.ReadOnlySqlTransaction:
+            # Maybe to a server that has become a standby: the pool makes another one.
+            connection.close()
+            raise
         finally:
             self._pool.putconn(connection)
+
+    def _get(self, secs: float) -> _Connection:
+        """A connection that works. Raises PoolTimeout when there is none within `secs`.
+
+        The pool's own `check` pauses for a second before its third try, and for longer before the next ones: after a
+        failover, when all connections are broken, the caller would get none in time.
+        """
+        give_up_at = time.monotonic() + secs
+        while True:
+            connection = self._pool.getconn(max(0.0, give_up_at - time.monotonic()))
+            try:
+                self._check(connection)
+            except BaseException as error:
+                connection.close()
+                self._pool.putconn(connection)
+                if not isinstance(error, psycopg.Error):
+                    raise
+                if time.monotonic() >= give_up_at:
+                    raise PoolTimeout(f"no connection that works within {secs:g} s") from error
+            else:
+                return connection
 
     def _check(self, connection: _Connection) -> None:
         if time.monotonic() - connection.used_at > _CHECK_AFTER_SECS:
@@ -200,16 +251,31 @@ class Database:
         with greenlets.Timer(secs + _SILENCE_SECS, replace):
             yield
 
+    def _refuse(self, error: psycopg.Error) -> NoReturn:
+        """PostgreSQL answers, and does not do what it is there for."""
+        self.contact.answered()
+        if faults.is_of_old_plan(error):
+            # The plans of the other connections are as old.
+            self._pool.drain()
+            raise StoreBusy("the database's tables were changed by an upgrade: try again") from error
+        fault = faults.of_statement(error)
+        if fault is None:
+            raise error
+        self.contact.note(fault)
+        kind = StoreDenied if fault.kind == "denied" else StoreUnavailable
+        raise kind(f"nothing can be saved at the moment: {fault.what}") from error
+
     def _raise(self, error: Exception) -> NoReturn:
         match error:
             case PoolTimeout() | TooManyRequests():
-                if self._contact.is_close:
+                if self.contact.is_close:
                     raise StoreBusy("all connections to the database are busy: try again in a moment") from error
-                raise StoreUnavailable("the database is not reachable") from error
+                fault = self.contact.fault
+                raise StoreUnavailable(fault.what if fault else "the database is not reachable") from error
             case errors.QueryCanceled() | errors.LockNotAvailable() | errors.DeadlockDetected():
-                self._contact.answered()
+                self.contact.answered()
                 raise StoreBusy("the database is busy, and did not get to this in time: try again") from error
-        self._contact.failed()
+        self.contact.failed()
         raise StoreUnavailable(f"the database failed: {type(error).__name__}") from error
 
     def ping(self) -> bool:
@@ -235,5 +301,5 @@ def _replace(connection: psycopg.Connection[Any], secs: float) -> None:
 
 def hang_up(connection: psycopg.Connection[Any]) -> None:
     """Makes this connection look closed by the server to the greenlet that waits for it. Its owner closes it."""
-    with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        sock.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(psycopg.Error):
+        greenlets.shut_down(connection.fileno())

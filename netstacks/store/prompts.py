@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,8 @@ _SQL = load("prompts")
 
 # How long a question stays open; the client shows a countdown of as long (wire contract 8).
 ANSWER_SECS = 120.0
+# How long a rejection holds: clients connect again by themselves, a second later.
+REJECTED_SECS = 600.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,18 @@ class Prompt:
     previous_fingerprint: str | None
     created_at: datetime
     approved: bool | None
+    answered_at: datetime | None
+
+    @property
+    def rejected_at(self) -> datetime:
+        """When a rejected question was answered, in UTC."""
+        # An instance of the former version answers without a time.
+        return (self.answered_at or self.created_at).astimezone(UTC)
+
+    @property
+    def rejected_until(self) -> datetime:
+        """When the rejection ends, unless something ends it sooner, in UTC."""
+        return self.rejected_at + timedelta(seconds=REJECTED_SECS)
 
     @property
     def is_changed_key(self) -> bool:
@@ -43,7 +57,7 @@ def ask(
     tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, previous_fingerprint: str | None
 ) -> Prompt:
     """Opens a question, or joins the open one of the same user about the same key."""
-    tx.execute(_SQL["purge"], {"ttl_secs": ANSWER_SECS})
+    tx.execute(_SQL["purge"], {"ttl_secs": ANSWER_SECS, "rejected_secs": REJECTED_SECS})
     wanted = {"user_id": user_id, "host": host, "port": port, "fingerprint": fingerprint}
     open_ones = _all(tx, "find_open", **wanted)
     return (open_ones or _all(tx, "open", id=uuid.uuid4(), previous_fingerprint=previous_fingerprint, **wanted))[0]
@@ -51,6 +65,19 @@ def ask(
 
 def find(tx: Transaction, prompt_id: UUID) -> Prompt | None:
     return next(iter(_all(tx, "find", id=prompt_id)), None)
+
+
+def rejected(
+    tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, since: datetime | None
+) -> Prompt | None:
+    """The user's rejection of that key, if it is younger than REJECTED_SECS and given after `since`."""
+    wanted = {"user_id": user_id, "host": host, "port": port, "fingerprint": fingerprint}
+    return next(iter(_all(tx, "rejected", since=since, rejected_secs=REJECTED_SECS, **wanted)), None)
+
+
+def forget_rejections(tx: Transaction, host: str, port: int) -> None:
+    """Whatever key that address shows is asked about again."""
+    tx.execute(_SQL["forget_rejections"], {"host": host, "port": port})
 
 
 def pending(tx: Transaction) -> list[Prompt]:

@@ -10,14 +10,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from psycopg import sql
 
+from netstacks import greenlets
 from netstacks.errors import Conflict
-from netstacks.store import audit, sessions
-from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
+from netstacks.store import audit, session_summaries, sessions
+from netstacks.store.chunks import Chunk, ChunkDamaged, Event, EventKind, decompressed, make_chunk
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
 from netstacks.store.sessions import SessionRow
+
+log = structlog.get_logger()
 
 _SQL = load("recordings")
 # The columns of chunks that are numbers.
@@ -169,28 +173,48 @@ def output_bytes(chunks: Iterable[Chunk]) -> int:
 
 
 def read_output(tx: Transaction, session_id: UUID, offset: int, limit: int) -> bytes:
-    """Output bytes from `offset` on: at least one and about `limit` of them, or none when that is not stored."""
+    """Output bytes from `offset` on: at least one and about `limit` of them, or none when that is not stored.
+
+    What is stored and damaged counts as not stored.
+    """
     found = b""
     with tx.cursor(row_factory=row_of(Chunk)) as cursor:
         for chunk in cursor.execute(_SQL["covering"], {"session_id": session_id, "offset": offset, "limit": 8}):
             begin = offset + len(found)
-            if chunk.first_offset > begin:
+            if chunk.first_offset > begin or (output := _readable(chunk)) is None:
                 break
-            found += chunk.output()[begin - chunk.first_offset :]
+            found += output[begin - chunk.first_offset :]
             if len(found) >= limit:
                 break
     return found
 
 
+def _readable(chunk: Chunk) -> bytes | None:
+    """Its output; None, and a line in the log, when it is damaged: a session lives on without it."""
+    try:
+        return chunk.output()
+    except ChunkDamaged as error:
+        log.error("recording.damaged", session_id=str(chunk.session_id), error=str(error))
+        return None
+
+
 def tail(tx: Transaction, session_id: UUID, limit: int) -> tuple[int, bytes, bytes]:
-    """Where a recording ends: the offset, the SHA-256 of its last chunk, and the last `limit` bytes of output."""
+    """Where a recording ends: the offset, the SHA-256 of its last chunk, and the last `limit` bytes of output.
+
+    There are fewer bytes when a chunk is damaged: what follows it.
+    """
     last = _last_chunk(tx, session_id)
     if last is None:
         return 0, b"", b""
     with tx.cursor(row_factory=row_of(Chunk)) as cursor:
         newest = cursor.execute(_SQL["newest"], {"session_id": session_id, "after": last.end_offset - limit})
-        output = b"".join(chunk.output() for chunk in reversed(newest.fetchall()))
-    return last.end_offset, last.sha256, output[-limit:]
+        outputs: list[bytes] = []
+        for chunk in newest.fetchall():
+            output = _readable(chunk)
+            if output is None:
+                break
+            outputs.append(output)
+    return last.end_offset, last.sha256, b"".join(reversed(outputs))[-limit:]
 
 
 def chunks(database: Database, session_id: UUID) -> Iterator[Chunk]:
@@ -204,7 +228,7 @@ def chunks(database: Database, session_id: UUID) -> Iterator[Chunk]:
             page = cursor.execute(
                 _SQL["chunks"], {"session_id": session_id, "epoch": epoch, "seq": seq, "limit": _PAGE_CHUNKS}
             ).fetchall()
-        yield from page
+        yield from greenlets.in_thread(decompressed, page)
         if len(page) < _PAGE_CHUNKS:
             return
         epoch, seq = page[-1].epoch, page[-1].seq
@@ -238,8 +262,9 @@ def rename(tx: Transaction, session_id: UUID, name: str) -> bool:
 
 
 def discard(tx: Transaction, session_ids: Sequence[UUID]) -> None:
-    """Takes whole recordings of ended sessions away from everybody, at once; `sweep` removes their chunks."""
-    tx.execute(_SQL["discard"], {"ids": list(session_ids)})
+    """Takes whole recordings of ended sessions and their summaries away, at once; `sweep` removes their chunks."""
+    rows = tx.execute(_SQL["discard"], {"ids": list(session_ids)}).fetchall()
+    session_summaries.delete(tx, [row["id"] for row in rows])
 
 
 def prune(tx: Transaction, days: int, *, limit: int = 50) -> int:

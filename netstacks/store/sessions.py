@@ -9,11 +9,14 @@ from uuid import UUID
 
 from psycopg import sql
 
+from netstacks.cluster.admission import Standing
 from netstacks.cluster.model import Peer, SessionRecord, SessionState
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
 
 _SQL = load("sessions")
+# A device that has printed, or a user who has typed, this long before a loss: the session was in use.
+_IN_USE_SECS = 120
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class SessionRow:
             cols=self.cols,
             rows=self.rows,
         )
+
+
+@dataclass(frozen=True)
+class WaitingSession:
+    """A live session that waits for its client to come back."""
+
+    id: UUID
+    username: str
 
 
 def hash_token(token: UUID) -> bytes:
@@ -118,12 +129,6 @@ def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
     return _one(tx, "find", id=session_id)
 
 
-def concerning(tx: Transaction, instance_id: str, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """The rows of these sessions, and the live ones that name this instance as their owner."""
-    with tx.cursor(row_factory=row_of(SessionRow)) as cursor:
-        return cursor.execute(_SQL["concerning"], {"instance": instance_id, "ids": list(session_ids)}).fetchall()
-
-
 def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
     """The session that a reconnect token stands for, ended ones included."""
     return _one(tx, "find_by_token", reconnect_hash=hash_token(token))
@@ -156,6 +161,12 @@ def end_all_of(tx: Transaction, user_id: UUID, reason: str) -> tuple[list[UUID],
     return ended, requested
 
 
+def waiting_on_device(tx: Transaction, device_id: UUID) -> list[WaitingSession]:
+    """The device's live sessions that no client is attached to, the one that has waited longest first."""
+    with tx.cursor(row_factory=row_of(WaitingSession)) as cursor:
+        return cursor.execute(_SQL["waiting_on_device"], {"device_id": device_id}).fetchall()
+
+
 def mark_detached(tx: Transaction, session_id: UUID, epoch: int) -> None:
     tx.execute(_SQL["detach"], {"id": session_id, "epoch": epoch})
 
@@ -186,9 +197,12 @@ def other_owners(tx: Transaction, instance_id: str) -> list[Peer]:
         return cursor.execute(_SQL["other_owners"], {"instance": instance_id}).fetchall()
 
 
-def detach_orphans(tx: Transaction, gone: Sequence[str]) -> None:
-    """Notes the time at which live sessions were first seen without an owner, or with one that is `gone`."""
-    tx.execute(_SQL["detach_orphans"], {"gone": list(gone)})
+def detach_orphans(tx: Transaction, gone: Sequence[str]) -> bool:
+    """Notes the time at which live sessions were first seen without an owner, or with one that is `gone`.
+
+    Of a few hundred at a time; false when there were none.
+    """
+    return tx.execute(_SQL["detach_orphans"], {"gone": list(gone)}).rowcount > 0
 
 
 def due_orphans(tx: Transaction, gone: Sequence[str], ttl_secs: float) -> list[SessionRow]:
@@ -198,3 +212,21 @@ def due_orphans(tx: Transaction, gone: Sequence[str], ttl_secs: float) -> list[S
     """
     with tx.cursor(row_factory=row_of(SessionRow)) as cursor:
         return cursor.execute(_SQL["due_orphans"], {"gone": list(gone), "ttl_secs": ttl_secs}).fetchall()
+
+
+def standings(tx: Transaction, tokens: Sequence[UUID]) -> dict[UUID, Standing]:
+    """What the sessions of these reconnect tokens are, or were before they lost their owners; without unknown ones."""
+    by_hash = {hash_token(token): token for token in tokens}
+    rows = tx.execute(_SQL["standings"], {"hashes": list(by_hash), "in_use_secs": _IN_USE_SECS}).fetchall()
+    return {by_hash[bytes(row["reconnect_hash"])]: _standing(row) for row in rows}
+
+
+def _standing(row: dict[str, Any]) -> Standing:
+    if not row["was_attached"]:
+        return Standing.DETACHED
+    return Standing.IN_USE if row["was_in_use"] else Standing.ATTACHED
+
+
+def keep_waiting(tx: Transaction, tokens: Sequence[UUID]) -> None:
+    """Begins the detach TTL of these sessions anew: their users are there, and wait for their turn."""
+    tx.execute(_SQL["keep_waiting"], {"hashes": [hash_token(token) for token in tokens]})

@@ -1,4 +1,4 @@
-"""The vault: every secret sealed before it is stored, opened only towards a device or for an audited reveal."""
+"""The vault: every secret sealed before it is stored, opened only for a log-in, a call, or an audited reveal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,17 +56,25 @@ class Vault:
                 tx.execute(_SQL["create_first"], {"key_id": self._own.id, "canary": _canary(self._own)})
             self._current(tx)
 
-    def seal(self, tx: Transaction, credential_id: UUID, field: str, text: str) -> None:
-        """Stores `text` in place of what the field held. Raises VaultLocked."""
+    def seal(self, tx: Transaction, holder_id: UUID, field: str, text: str) -> None:
+        """Stores `text` in place of what the field of a credential or a provider held. Raises VaultLocked."""
         tx.execute(_SQL["hold_current"])
-        _put(tx, self._current(tx), credential_id, field, text)
+        _put(tx, self._current(tx), holder_id, field, text)
 
-    def open(self, tx: Transaction, credential_id: UUID, field: str) -> str:
+    def open(self, tx: Transaction, holder_id: UUID, field: str) -> str:
         """Raises VaultLocked when a key that this instance does not hold has sealed it, NotFound when unset."""
-        row = tx.execute(_SQL["get"], {"credential_id": credential_id, "field": field}).fetchone()
+        row = tx.execute(_SQL["get"], {"credential_id": holder_id, "field": field}).fetchone()
         if row is None:
-            raise NotFound(f"this credential has no {field}")
-        return self._key(row["key_id"]).open(row["sealed"], _place(credential_id, field))
+            raise NotFound(f"no {field} is stored")
+        return self.open_row(row["key_id"], row["sealed"], holder_id, field)
+
+    def open_row(self, key_id: str, sealed: bytes, holder_id: UUID, field: str) -> str:
+        """What a row of `vault_secrets` that was read already holds. Raises VaultLocked as `open` does."""
+        return self._key(key_id).open(sealed, _place(holder_id, field))
+
+    def remove(self, tx: Transaction, holder_id: UUID, field: str) -> None:
+        """Also when nothing was stored."""
+        tx.execute(_SQL["remove"], {"credential_id": holder_id, "field": field})
 
     def status(self) -> list[KeyStatus]:
         """Every key that the database knows, oldest first."""
@@ -133,8 +141,8 @@ class Vault:
         return self._keys[key_id]
 
 
-def _place(credential_id: UUID, field: str) -> str:
-    return f"vault_secrets/{credential_id}/{field}"
+def _place(holder_id: UUID, field: str) -> str:
+    return f"vault_secrets/{holder_id}/{field}"
 
 
 def _canary_place(key: SealingKey) -> str:
@@ -145,6 +153,6 @@ def _canary(key: SealingKey) -> bytes:
     return key.seal(_CANARY, _canary_place(key))
 
 
-def _put(tx: Transaction, key: SealingKey, credential_id: UUID, field: str, text: str) -> None:
-    sealed = key.seal(text, _place(credential_id, field))
-    tx.execute(_SQL["put"], {"credential_id": credential_id, "field": field, "key_id": key.id, "sealed": sealed})
+def _put(tx: Transaction, key: SealingKey, holder_id: UUID, field: str, text: str) -> None:
+    sealed = key.seal(text, _place(holder_id, field))
+    tx.execute(_SQL["put"], {"credential_id": holder_id, "field": field, "key_id": key.id, "sealed": sealed})

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from netstacks import greenlets
 from netstacks.cluster.routing import Witness as Sight
 from netstacks.errors import StoreUnavailable
-from netstacks.store.pool import Database, Transaction, connect_options, hang_up
+from netstacks.store.pool import Database, Transaction, WritingConnection, connect_options, hang_up
 from netstacks.store.queries import load
 
 log = structlog.get_logger()
@@ -40,6 +40,7 @@ class Witness:
         self._pid: int | None = None
         self._held_since = math.inf
         self._refused = False
+        self._renewals = 0
         self.periodic = greenlets.Periodic("witness", self.look_after, INTERVAL_SECS)
 
     @property
@@ -57,9 +58,13 @@ class Witness:
 
     def look_after(self) -> None:
         """Takes the lock if we do not hold it (any more), and shows by a word that we live."""
+        if self._renewals != self._database.contact.renewals:
+            # The lock must be where the others look for it.
+            self._renewals = self._database.contact.renewals
+            self._let_go()
         try:
             if self._connection is None:
-                self._connection = psycopg.Connection.connect(
+                self._connection = WritingConnection.connect(
                     self._url, autocommit=True, row_factory=dict_row, **connect_options(self._instance_id)
                 )
             with greenlets.Timer(_ANSWER_SECS, self._hang_up):

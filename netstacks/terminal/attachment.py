@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -23,7 +24,9 @@ DATA_BYTES = 64 * 1024
 SMALL_BYTES = 1024
 # A ping after a burst acknowledges it; more than four a second would cost more than they tell.
 ACK_SECS = 0.25
-KEEPALIVE_SECS = 20.0
+# A client that says something every 30 s, as the Terminal client does, needs no ping of ours.
+KEEPALIVE_SECS = 30.0
+_PING_BYTES = 10
 # How long the beginning of a UTF-8 character waits for its end before it is sent as it is.
 SPLIT_CHARACTER_SECS = 0.2
 
@@ -71,6 +74,8 @@ class Attachment:
         self.cursor = 0
         self.acked = 0
         self.attached_at = time.time()
+        self.on_finish: Callable[[CloseCode, str], bool] = _close
+        """Asked when the log's rest is sent and the socket is to be closed: true keeps it open, for its owner's use."""
         self._session: Session | None = None
         self._before: list[bytes] = []
         self._between: tuple[int, bytes] | None = None
@@ -172,10 +177,7 @@ class Attachment:
             if payload:
                 self._send_data(session, payload)
             elif self._closing is not None:
-                code, reason, last_frames = self._closing
-                for frame in last_frames:
-                    self.sink.send(frame)
-                self.sink.close(code, reason)
+                self._leave(*self._closing)
                 return
             elif self._next_ping_secs() > 0:
                 if self.cursor == self._pinged and not self._wake.is_set():
@@ -185,6 +187,14 @@ class Attachment:
                 self._resting = False
             if self._next_ping_secs() <= 0:
                 self._ping()
+
+    def _leave(self, code: CloseCode, reason: str, last_frames: tuple[bytes, ...]) -> None:
+        stays_open = self.on_finish(code, reason)
+        self.let_go()
+        if not stays_open:
+            for frame in last_frames:
+                self.sink.send(frame)
+            self.sink.close(code, reason)
 
     def _limit(self) -> int:
         """How much is sent next, up to what is to be shown between."""
@@ -212,12 +222,23 @@ class Attachment:
         session.cursor_moved()
 
     def _next_ping_secs(self) -> float:
-        due = ACK_SECS if self.cursor != self._pinged else KEEPALIVE_SECS
-        return max(0.0, self._pinged_at + due - time.monotonic())
+        if self.cursor != self._pinged:
+            due_at = self._pinged_at + ACK_SECS
+        else:
+            due_at = max(self._pinged_at, self._heard_at) + KEEPALIVE_SECS
+        return max(0.0, due_at - time.monotonic())
 
     def keep_alive(self) -> None:
-        """To be called every now and then while the client is silent: has it pinged when that is due."""
-        if self._next_ping_secs() <= 0:
+        """To be called every now and then while the client is silent: pings it when that is due, and never waits.
+
+        Raises ConnectionClosed.
+        """
+        if self._next_ping_secs() > 0:
+            return
+        if self._resting and not self._sending and not self._before and self.sink.can_take_now(_PING_BYTES):
+            # Without a greenlet for it: of thousands of idle clients, some hundred are pinged every second.
+            self._ping()
+        else:
             self.wake()
 
     def _ping(self) -> None:
@@ -235,18 +256,31 @@ class Attachment:
                 if self._session is not None and self.kind is Kind.CONTROL:
                     self._session.acknowledged(self, offset)
 
+    def let_go(self) -> None:
+        """To be called when nothing is sent any more.
+
+        The session and the client would keep each other in memory until the garbage collector runs.
+        """
+        self._session = None
+        self.on_finish = _close
+
     def heard(self) -> None:
         """The client has given a sign of life."""
         self._heard_at = time.monotonic()
 
-    def is_dead(self) -> bool:
+    def is_dead(self, *, is_read: bool = True) -> bool:
         """Whether the peer has given no sign of life for two keepalives; to be asked every few seconds.
 
         A slow client takes bytes long before it reaches the ping behind them, which counts. That the last of them, the
-        ping itself perhaps, has arrived does not: the host of a frozen client takes it, too.
+        ping itself perhaps, has arrived does not: the host of a frozen client takes it, too. It is all there is to
+        see of a client that is not read now.
         """
         delivered = self.sink.delivered_bytes()
-        if delivered > self._delivered and self.sink.undelivered_bytes():
+        if delivered > self._delivered and (self.sink.undelivered_bytes() or not is_read):
             self.heard()
         self._delivered = delivered
         return time.monotonic() - self._heard_at >= 2 * KEEPALIVE_SECS
+
+
+def _close(code: CloseCode, reason: str) -> bool:
+    return False

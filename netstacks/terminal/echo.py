@@ -34,10 +34,10 @@ class EchoFilter:
         if not self._waiting:
             self._since = now
         self._waiting += data
-        decided = self._take_controls()
+        decided = bytearray(self._take_controls())
         while len(self._waiting) > _MAX_WAITING_BYTES:
             decided += self._mask_run() + self._take_controls()
-        return decided
+        return bytes(decided)
 
     def sent(self, output: bytes) -> bytes:
         """Takes what the device sent; returns what that decides."""

@@ -1,4 +1,4 @@
-"""The frames of `/ws/ssh` and `/ws/shared` (wire contract 6.2): one type byte, then the payload, big-endian."""
+"""The frames of `/ws/ssh` and `/ws/shared`: one type byte, then the payload, big-endian."""
 
 import json
 import struct
@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from netstacks.errors import InvalidInput
+from netstacks.terminal.plain_text import plain
 
 
 class FrameType(IntEnum):
@@ -21,6 +22,10 @@ class FrameType(IntEnum):
     SESSION_INFO = 0x08
     # Ours: bytes for the terminal that the device did not send; only for clients that speak offsets.
     NOTICE = 0x09
+    # Ours: whether the session has no owner now; only for viewers that speak offsets.
+    UNOWNED = 0x0A
+    # Ours: the place in the queue of those who want a terminal; only for clients that speak offsets.
+    WAITING = 0x0B
 
 
 class CloseCode(IntEnum):
@@ -123,8 +128,18 @@ def notice(payload: bytes) -> bytes:
     return b"\x09" + payload
 
 
+def unowned(is_unowned: bool) -> bytes:
+    return bytes([FrameType.UNOWNED, is_unowned])
+
+
+def waiting(*, place: int, wait_secs: int, ticket: str) -> bytes:
+    """How many are served before this client and itself, about how long that takes, and what keeps its place."""
+    return b"\x0b" + json.dumps({"place": place, "wait_secs": wait_secs, "ticket": ticket}).encode()
+
+
 def error(text: str) -> bytes:
-    return b"\x06" + text.encode()
+    """Terminals show it, and the words of devices and names of theirs may be in it."""
+    return b"\x06" + plain(text).encode()
 
 
 def resize(cols: int, rows: int) -> bytes:
@@ -146,7 +161,7 @@ CLOSE = bytes([FrameType.CLOSE])
 
 
 def utf8_cut(payload: bytes) -> int:
-    """How many bytes of `payload` may be sent without splitting a UTF-8 character (wire contract 6.4).
+    """How many bytes of `payload` may be sent without splitting a UTF-8 character.
 
     At most three bytes are held back; bytes that are no UTF-8 at all are not.
     """

@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from netstacks import greenlets
 from netstacks.errors import HostKeyRejected, OpeningAbandoned, StoreUnavailable
 from netstacks.store import prompts
+from netstacks.store.addresses import shown_address
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.prompts import ANSWER_SECS, Prompt
 
@@ -62,10 +64,12 @@ class HostKeyPrompts:
         found: HostKey,
         previous: HostKey | None,
         is_abandoned: Callable[[], bool] = lambda: False,
-    ) -> bool | None:
-        """Waits for the answer; None when there was none in ANSWER_SECS. Raises OpeningAbandoned.
+        changed_at: datetime | None = None,
+    ) -> Prompt | None:
+        """Waits for the answer and returns the answered question; None without one in ANSWER_SECS.
 
-        Connections of one user that meet the same key at the same device wait for one answer.
+        Connections of one user that meet the same key at the same device wait for one answer. A rejection that was
+        given after `changed_at` is the answer for some minutes more, without waiting. Raises OpeningAbandoned.
         """
         give_up_at = time.monotonic() + ANSWER_SECS
         previous_fingerprint = previous.fingerprint if previous else None
@@ -75,12 +79,16 @@ class HostKeyPrompts:
                 with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
                     prompt = prompts.find(tx, prompt.id) if prompt else None
                     # The connection that had asked may have given up: the question is still ours.
-                    prompt = prompt or prompts.ask(tx, user_id, host, port, found.fingerprint, previous_fingerprint)
+                    prompt = (
+                        prompt
+                        or prompts.rejected(tx, user_id, host, port, found.fingerprint, changed_at)
+                        or prompts.ask(tx, user_id, host, port, found.fingerprint, previous_fingerprint)
+                    )
                 if prompt is not None and prompt.approved is not None:
-                    return prompt.approved
+                    return prompt
                 greenlets.sleep(_POLL_SECS)
                 if is_abandoned():
-                    raise OpeningAbandoned("the client has left")
+                    raise OpeningAbandoned("cancelled")
             return None
         finally:
             if prompt is not None and prompt.approved is None:
@@ -96,16 +104,27 @@ def check_host_key(
     found: HostKey,
     stored: HostKey | None,
     is_abandoned: Callable[[], bool] = lambda: False,
+    changed_at: datetime | None = None,
 ) -> None:
-    """Has a person approve `found`, which is not the stored key. Raises HostKeyRejected unless that happens."""
-    approved = asking.ask(user_id, host, port, found, stored, is_abandoned)
-    if approved:
+    """Has a person approve `found`, which is not the stored key. Raises HostKeyRejected unless that happens.
+
+    A rejection holds for some minutes, unless the device or the credential was changed after it, at `changed_at`.
+    """
+    answered = asking.ask(user_id, host, port, found, stored, is_abandoned, changed_at)
+    if answered and answered.approved:
         return
-    said = "was refused" if approved is False else f"was not approved within {ANSWER_SECS:.0f} s"
+    said, then = f"was not approved within {ANSWER_SECS:.0f} s", ""
+    if answered:
+        said = f"was rejected at {answered.rejected_at:%H:%M} UTC"
+        then = (
+            f" You are asked again after ten minutes ({answered.rejected_until:%H:%M} UTC), or when the device or the"
+            " credential is changed."
+        )
+    address = shown_address(host, port)
     if stored is None:
-        raise HostKeyRejected(f"the host key of {host}:{port} ({found.fingerprint}) is unknown and {said}")
+        raise HostKeyRejected(f"the host key of {address} ({found.fingerprint}) is unknown and {said}.{then}")
     raise HostKeyRejected(
-        f"THE HOST KEY OF {host}:{port} HAS CHANGED from {stored.fingerprint} to {found.fingerprint} and {said}:"
+        f"THE HOST KEY OF {address} HAS CHANGED from {stored.fingerprint} to {found.fingerprint} and {said}:"
         " unless the device was replaced or reset, somebody may be listening in. An administrator can approve the new"
-        " key at the next connection, or forget the old one under Host keys."
+        f" key at the next connection, or forget the old one under Host keys.{then}"
     )

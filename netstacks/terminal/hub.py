@@ -1,13 +1,14 @@
 """The hub: the sessions that this instance owns, and what PostgreSQL is told about them."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 import structlog
 from cachetools import TTLCache
 
 from netstacks import greenlets
+from netstacks.cluster.admission import Queue, Standing
 from netstacks.cluster.model import SessionRecord
 from netstacks.errors import ComeAgain
 from netstacks.store import sessions
@@ -19,15 +20,15 @@ from netstacks.terminal.session import Hooks, Session, State
 
 log = structlog.get_logger()
 
-# A client whose device has hung up comes back with its token (wire contract 6.6), a page with the session's id: so many
+# A client whose device has hung up comes back with its token, a page with the session's id: so many
 # of both are known for so long.
 _ENDED_KEYS = 20_000
 _ENDED_SECS = 3600.0
 # A drain takes a session for idle when its device has printed nothing for this long.
 IDLE_SECS = 2.0
 _IDLE_POLL_SECS = 0.1
-# Between two closes of a drain, when there is time.
-_CLOSE_GAP_SECS = 0.05
+# A session whose device has printed, or whose user has typed, this long ago is in use.
+_IN_USE_SECS = 120.0
 
 
 class Hub:
@@ -36,9 +37,10 @@ class Hub:
     `on_gone` is called with every session that this instance stops owning.
     """
 
-    def __init__(self, outbox: Outbox, detach_ttl_secs: float) -> None:
+    def __init__(self, outbox: Outbox, detach_ttl_secs: float, close_grace_secs: float) -> None:
         self._outbox = outbox
         self._detach_ttl_secs = detach_ttl_secs
+        self._close_grace_secs = min(close_grace_secs, detach_ttl_secs)
         self._sessions: dict[UUID, Session] = {}
         self._by_token: dict[UUID, Session] = {}
         self._closed_for: str | None = None
@@ -90,9 +92,14 @@ class Hub:
             session.recording.recheck()
 
     def expire_detached(self) -> None:
-        """Ends the sessions whose user has been away for longer than the detach TTL."""
+        """Ends the sessions whose user has been away for longer than the detach TTL, or has closed the terminal."""
         for session in self:
-            if session.state is State.DETACHED and time.monotonic() - session.detached_at > self._detach_ttl_secs:
+            if session.state is not State.DETACHED:
+                continue
+            away_secs = time.monotonic() - session.detached_at
+            if session.was_left and away_secs > self._close_grace_secs:
+                session.end("its user closed the terminal")
+            elif away_secs > self._detach_ttl_secs:
                 session.end(f"nobody came back within {self._detach_ttl_secs:g} s")
 
     def of_user(self, user_id: UUID) -> list[UUID]:
@@ -109,23 +116,30 @@ class Hub:
                 if attachment.user_id == user_id:
                     attachment.drop(CloseCode.REFUSED, reason)
 
-    def hand_over_all(self, reason: str, patience_secs: float) -> None:
+    @property
+    def attached(self) -> int:
+        """How many sessions have their clients attached."""
+        return sum(session.state is State.ACTIVE for session in self)
+
+    def hand_over_all(self, reason: str, patience_secs: float, per_sec: float) -> None:
         """Stops every session so that it can be claimed elsewhere, within about `patience_secs`.
 
-        First those that nobody is attached to, then those that are idle; one whose device is printing has half of the
-        time to finish. Closes are spread, so that the clients do not come back elsewhere all at once.
+        Those that no client is attached to go at once. The others go `per_sec` a second, faster when there is no time
+        for that, in the order in which the other instances would serve them. One whose device is printing has half of
+        the time to finish.
         """
         self._closed_for = reason
-        hurry_at = time.monotonic() + patience_secs / 2
-        gap_secs = min(_CLOSE_GAP_SECS, patience_secs / 2 / max(1, len(self)))
+        began_at = time.monotonic()
+        hurry_at, ends_at = began_at + patience_secs / 2, began_at + patience_secs
         for session in self:
             if session.state is State.DETACHED:
                 session.hand_over(reason)
         while self._sessions:
-            for session in self:
-                if _is_idle(session) or time.monotonic() > hurry_at:
+            for session in _in_order(self):
+                if session.is_live and (_is_idle(session) or time.monotonic() > hurry_at):
                     session.hand_over(reason)
-                    greenlets.sleep(gap_secs if self._sessions else 0)
+                    share_secs = max(0.0, ends_at - time.monotonic()) / max(1, len(self))
+                    greenlets.sleep(min(1 / per_sec, share_secs) if self._sessions else 0)
             if self._sessions:
                 greenlets.sleep(_IDLE_POLL_SECS)
 
@@ -166,3 +180,14 @@ def _note(session: Session, attachment: Attachment, event: str) -> None:
 
 def _is_idle(session: Session) -> bool:
     return session.state is not State.ACTIVE or time.monotonic() - session.recording.printed_at > IDLE_SECS
+
+
+def _in_order(sessions: Iterable[Session]) -> list[Session]:
+    """As a queue would serve their clients."""
+    queue, waiting = Queue(), {}
+    for session in sessions:
+        place = queue.enter(session.facts.user_id, session.facts.started_at, None)
+        waiting[place] = session
+        if time.monotonic() - session.recording.printed_at < _IN_USE_SECS:
+            queue.rank(place, Standing.IN_USE)
+    return [waiting[place] for place in queue.in_order()]

@@ -1,6 +1,7 @@
 """The recorder: stores what sessions record in batches, off the data path, and holds a device back only when full."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import structlog
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
 from netstacks.store import recordings
+from netstacks.store.chunks import compressed, decompressed, is_worth_compressing
 from netstacks.store.closing import close
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.recordings import Batch
@@ -17,7 +19,8 @@ from netstacks.terminal.recording import Recording, Unstored
 
 log = structlog.get_logger()
 
-# A batch is stored this long after its first event, or as soon as one session has this much.
+# All that has gathered is stored this long after the first event. A session that has much, or ends, is stored at once,
+# and alone: each of the others makes no more than one chunk in that time.
 BATCH_SECS = 0.5
 # Between two batches: a flood is stored in fewer, larger transactions, at a third of the cost.
 _REST_SECS = 0.02
@@ -30,13 +33,23 @@ _STOP_SECS = 1.0
 
 
 class Recorder:
-    """The process's one writer of recordings."""
+    """The process's one writer of recordings.
 
-    def __init__(self, database: Database) -> None:
+    `may_compress` tells whether every instance that may read a chunk can read a compressed one.
+    """
+
+    def __init__(self, database: Database, *, may_compress: Callable[[], bool] = lambda: True) -> None:
         self._database = database
+        self._may_compress = may_compress
+        # Apart from the threads of `in_thread`, all of which may be busy with passwords.
+        self._compressing = greenlets.Threads(1)
         self.waiting_bytes = 0
         self.failing = False
         self._dirty: dict[tuple[UUID, int], Recording] = {}
+        # Those of `_dirty` that do not wait for the end of the window.
+        self._urgent: set[tuple[UUID, int]] = set()
+        # By the monotonic clock; None while nothing waits.
+        self._window_ends_at: float | None = None
         self._storing: list[Unstored] = []
         self._wake = greenlets.Event()
         self._at_once = greenlets.Event()
@@ -54,10 +67,12 @@ class Recorder:
 
     def schedule(self, recording: Recording, *, at_once: bool = False) -> None:
         """Has the recording stored within BATCH_SECS, or as soon as possible."""
-        self._dirty[recording.session_id, recording.epoch] = recording
+        key = (recording.session_id, recording.epoch)
+        self._dirty[key] = recording
         self._idle.clear()
         self._wake.set()
         if at_once:
+            self._urgent.add(key)
             self._at_once.set()
 
     def has_unstored(self, session_id: UUID) -> bool:
@@ -67,6 +82,7 @@ class Recorder:
 
     def flush(self, timeout_secs: float) -> bool:
         """Stores everything that waits; False when that took longer than `timeout_secs`."""
+        self._window_ends_at = 0.0
         self._at_once.set()
         return bool(self._idle.wait(timeout_secs))
 
@@ -91,15 +107,16 @@ class Recorder:
     def _run(self) -> None:
         while True:
             self._wake.wait(_RETRY_SECS[-1] if self._stuck else None)
-            self._wake.clear()
-            self._at_once.wait(BATCH_SECS)
+            if self._window_ends_at is None:
+                self._window_ends_at = time.monotonic() + BATCH_SECS
+            self._at_once.wait(max(0.0, self._window_ends_at - time.monotonic()))
             self._at_once.clear()
             if self._stopping.is_set():
                 return
             # No yield from here to `_store`: what is in neither list would be lost to `stop` and `has_unstored`.
-            dirty, self._dirty = self._dirty, {}
-            batch = [unstored for recording in dirty.values() if (unstored := recording.take())]
-            for recording in dirty.values():
+            due = self._take_due()
+            batch = [unstored for recording in due if (unstored := recording.take())]
+            for recording in due:
                 if recording.input_waits and recording.closing is None:
                     self.schedule(recording)
             if batch or self._stuck:
@@ -107,6 +124,19 @@ class Recorder:
                 greenlets.sleep(_REST_SECS)
             if not self._dirty and not self._stuck:
                 self._idle.set()
+
+    def _take_due(self) -> list[Recording]:
+        """Takes out of `_dirty` what is urgent, or all of it when the window is over."""
+        if self._window_ends_at is not None and time.monotonic() < self._window_ends_at:
+            due = [self._dirty.pop(key) for key in self._urgent]
+        else:
+            due = list(self._dirty.values())
+            self._dirty.clear()
+        self._urgent.clear()
+        if not self._dirty:
+            self._window_ends_at = None
+            self._wake.clear()
+        return due
 
     def _store(self, batch: list[Unstored]) -> None:
         """Stores a batch in one transaction, or else what can be stored of it."""
@@ -132,6 +162,7 @@ class Recorder:
         tries = 0
         while not self._stopping.is_set():
             try:
+                self._compress(batch)
                 refused = self._write(batch, again=tries > 0 or any(each.key in self._stuck for each in batch))
             except StoreUnavailable as error:
                 if not self.failing:
@@ -147,6 +178,14 @@ class Recorder:
                 self._settle(batch, refused)
                 return True
         return False
+
+    def _compress(self, batch: list[Unstored]) -> None:
+        """Compresses what is worth it and has not been."""
+        chunks = [chunk for unstored in batch for chunk in unstored.batch.chunks]
+        if any(map(is_worth_compressing, chunks)) and self._may_compress():
+            smaller = iter(self._compressing.begin(compressed, chunks).get())
+            for unstored in batch:
+                unstored.batch = replace(unstored.batch, chunks=[next(smaller) for _ in unstored.batch.chunks])
 
     def _write(self, batch: list[Unstored], *, again: bool) -> list[Batch]:
         """Returns what was refused: the session is at another epoch by now."""
@@ -182,7 +221,7 @@ class Recorder:
 
 
 def _joined(parts: list[Unstored]) -> Leftover:
-    """Consecutive parts of one recording as one."""
+    """Consecutive parts of one recording as one, none of it compressed: an instance of any version may store it."""
     last = parts[-1]
-    chunks = [chunk for part in parts for chunk in part.batch.chunks]
+    chunks = decompressed(chunk for part in parts for chunk in part.batch.chunks)
     return Leftover(replace(last.batch, chunks=chunks), last.closing)

@@ -1,16 +1,24 @@
 """Where a client goes on reading when it attaches, and what it is shown of a change of owners."""
 
+import re
 import time
 from dataclasses import dataclass
 
+from netstacks.terminal.dialogue import notice_line
 from netstacks.terminal.screen import TAIL_BYTES, redraw, settled
 from netstacks.terminal.session import Session
 
 # The former shell may have left the terminal in any state. In turn: the end of any sequence, the main screen (with its
 # own cursor, or the present one where it is shown already), no margins, the modes of a terminal just switched on.
-_CALM = (
+CALM = (
     b"\x18\x1b\\\x1b7\x1b[?1049l\x1b7\x1b[r\x1b8\x1b[!p\x1b[4l\x1b[?1;1000;1002;1003;1004;1006;2004l\x1b[?7;25h\x1b[0m"
 )
+# A longer one is no prompt.
+_LONGEST_LINE = 1024
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x1f\x7f]", re.DOTALL)
+# Moves the cursor to another line, or clears the screen: what was printed before is not in the cursor's line any more.
+_PLACED = re.compile(rb"\x1b(?:\[[0-9;]*[ABEFHdfru]|\[[23]J|[8Mc])")
+_OTHER_SCREEN = re.compile(rb"\x1b\[\?(?:1049|1047|47)([hl])")
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,11 @@ def start(session: Session, resume: Resume, size: tuple[int, int]) -> Start:
     if resume.offset is None:
         acked = session.recording.acked_offset
         if session.facts.epoch > 1 and acked <= begin:
-            return Start(acked, between=_CALM + _line(session), between_at=begin)
-        return Start(acked)
+            return Start(acked, between=CALM + _line(session), between_at=begin)
+        return Start(acked, before=_unfinished_line(session, acked))
     if resume.epoch in (None, 0, session.facts.epoch):
         return Start(min(resume.offset, session.output.end))
-    return Start(begin, before=redraw(_newest(session, begin) + _CALM, *size) + _line(session))
+    return Start(begin, before=redraw(_newest(session, begin) + CALM, *size) + _line(session))
 
 
 def _screen_of_now(session: Session, size: tuple[int, int]) -> Start:
@@ -63,7 +71,7 @@ def _screen_of_now(session: Session, size: tuple[int, int]) -> Start:
     newest = newest[: len(newest) - (session.output.end - end)]
     changed_at = len(newest) - (end - session.first_offset)
     if session.facts.epoch > 1 and 0 <= changed_at <= len(newest):
-        newest = newest[:changed_at] + _CALM + _line(session) + newest[changed_at:]
+        newest = newest[:changed_at] + CALM + _line(session) + newest[changed_at:]
     return Start(end, before=redraw(newest, *size))
 
 
@@ -73,7 +81,29 @@ def _newest(session: Session, end: int) -> bytes:
     return session.output.read(begin, end - begin) if begin < end else b""
 
 
+def _unfinished_line(session: Session, acked: int) -> bytes:
+    """The line that the cursor is in, a prompt most often, as far as the client has had it.
+
+    A client that comes back has written lines of its own below it. A full-screen program has no such line.
+    """
+    if acked < session.output.start:
+        return b""
+    seen = _newest(session, acked)
+    line = _PLACED.split(seen[seen.rfind(b"\n") + 1 :])[-1]
+    is_over = b"\n" in session.output.read(acked, TAIL_BYTES)
+    has_text = _SEQUENCE.sub(b"", line).strip()
+    if is_over or not has_text or len(line) > _LONGEST_LINE or _is_full_screen(seen):
+        return b""
+    return b"\r\x1b[K" + line[line.rfind(b"\r") + 1 :]
+
+
+def _is_full_screen(output: bytes) -> bool:
+    """Whether a program has the terminal's other screen: an editor or a pager."""
+    switches = _OTHER_SCREEN.findall(output)
+    return bool(switches) and switches[-1] == b"h"
+
+
 def _line(session: Session) -> bytes:
     at = time.strftime("%H:%M:%S", time.gmtime(session.opened_at))
     text = f"the SSH connection was re-established at {at} UTC: this is a new shell on {session.facts.device_name}"
-    return f"\r\n\x1b[33m[{text}]\x1b[0m\r\n".encode()
+    return notice_line(text)

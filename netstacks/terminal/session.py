@@ -14,6 +14,7 @@ from netstacks.cluster.model import SessionRecord
 from netstacks.errors import DeviceError
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.charset import Charset
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.ownership import Ownership
@@ -28,6 +29,11 @@ READ_BYTES = 64 * 1024
 # pauses would be taken for a slow network by the device's congestion control.
 _BURST_BYTES = 1024
 _BURST_PAUSE_SECS = 0.0005
+# A program that is told of two sizes at once may see the second only. So the second one waits until the program has
+# drawn something for the first, and no longer than this: a program may draw nothing.
+_REDRAW_LONGEST_SECS = 5.0
+_REDRAW_AFTER_SECS = 0.5
+_REDRAW_PAUSE_SECS = 0.5
 
 
 class State(Enum):
@@ -60,6 +66,7 @@ class SessionFacts:
     port: int
     credential_id: UUID | None
     token: UUID = field(repr=False)
+    term: str = "xterm-256color"
     started_at: float = field(default_factory=time.time)
 
 
@@ -87,6 +94,7 @@ class Session:
         output: OutputLog,
         *,
         size: tuple[int, int],
+        charset: Charset,
         read_stored: ReadStored,
         hooks: Hooks,
         stood_still_at: Callable[[], float] = lambda: -math.inf,
@@ -101,7 +109,11 @@ class Session:
         self.attachments: list[Attachment] = []
         self.cols, self.rows = size
         self.end_reason = ""
+        self.was_left = False
+        """Whether the user has closed the terminal, rather than lost the connection to it."""
         self._transport = transport
+        self._charset = charset
+        self._typed_at = -math.inf
         self._read_stored = read_stored
         self._hooks = hooks
         self._room = greenlets.Event()
@@ -138,8 +150,10 @@ class Session:
 
     # The device's side.
 
-    def start(self) -> None:
-        """Reads the device from now on."""
+    def start(self, words: bytes = b"") -> None:
+        """Reads the device from now on; `words` is what it has said before its shell was there, in UTF-8."""
+        if words:
+            self._take(words)
         greenlets.spawn(f"session-reader-{self.id}", self._read_device)
 
     def _read_device(self) -> None:
@@ -152,10 +166,7 @@ class Session:
                     return
                 if not data:
                     break
-                self.output.append(data, keep_from=self.recording.stored_offset)
-                for attachment in self.attachments:
-                    attachment.deliver(data)
-                self.recording.output(data)
+                self._take(self._charset.to_user(data))
                 if _BURST_BYTES <= len(data) < READ_BYTES:
                     greenlets.sleep(_BURST_PAUSE_SECS)
             self.end(self._transport.close_reason)
@@ -165,6 +176,12 @@ class Session:
             # A session that nothing reads any more must not look alive.
             log.exception("session.failed", session_id=str(self.id))
             self.end("an unexpected error, logged by the controller")
+
+    def _take(self, data: bytes) -> None:
+        self.output.append(data, keep_from=self.recording.stored_offset)
+        for attachment in self.attachments:
+            attachment.deliver(data)
+        self.recording.output(data)
 
     def _wait_for_room(self) -> None:
         """Holds the device back while a cursor that may not lose is too far behind."""
@@ -219,6 +236,7 @@ class Session:
                 self.detach(former)
                 former.drop(CloseCode.SUPERSEDED, "this terminal was opened elsewhere")
             self._become(State.ACTIVE)
+            self.was_left = False
             if size is not None:
                 self._set_window(*size)
         attachment.begin(self, cursor)
@@ -227,13 +245,17 @@ class Session:
         self._room.set()
         self._hooks.on_attach(self, attachment)
 
-    def detach(self, attachment: Attachment) -> None:
-        """Removes an attachment whose socket is gone; the session waits for its user to come back."""
+    def detach(self, attachment: Attachment, *, was_left: bool = False) -> None:
+        """Removes an attachment whose socket is gone; the session waits for its user to come back.
+
+        It does not wait for long when the terminal `was_left`: closed by its user.
+        """
         if attachment not in self.attachments:
             return
         self.attachments.remove(attachment)
         if attachment.kind is Kind.CONTROL and self.is_live:
             self._become(State.DETACHED)
+            self.was_left = was_left
             self.detached_at = time.monotonic()
         self._room.set()
         self._hooks.on_detach(self, attachment)
@@ -244,11 +266,12 @@ class Session:
             self._typist.go_on()
 
     def input(self, attachment: Attachment, data: bytes) -> None:
-        """Types into the device; waits only while a megabyte is before it."""
-        self._typist.wait_for_room()
+        """Types into the device; waits only while a megabyte is before it. A detached client types nothing."""
+        self._typist.wait_for_room(lambda: attachment in self.attachments)
         if attachment in self.attachments and self.is_live:
+            self._typed_at = time.monotonic()
             # A key is on its way before anything else is done about it.
-            self._typist.type(data)
+            self._typist.type(self._charset.to_device(data))
             self.recording.input(data)
 
     def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
@@ -262,6 +285,26 @@ class Session:
             self.recording.resize(cols, rows)
             self._transport.resize(cols, rows)
 
+    def have_redrawn(self, attachment: Attachment) -> None:
+        """Has full-screen programs draw their screen anew for a terminal that came back without it.
+
+        The window is made a row smaller for a moment, as a user would do it; not while the user types.
+        """
+        greenlets.spawn(f"session-redraw-{self.id}", self._have_redrawn, attachment)
+
+    def _have_redrawn(self, attachment: Attachment) -> None:
+        greenlets.sleep(_REDRAW_AFTER_SECS)
+        is_typing = time.monotonic() - self._typed_at < _REDRAW_AFTER_SECS
+        if attachment is not self.control or not self.is_live or is_typing or self.rows < 2:
+            return
+        drawn_to, ends_at = self.output.end, time.monotonic() + _REDRAW_LONGEST_SECS
+        self._transport.resize(self.cols, self.rows - 1)
+        greenlets.sleep(_REDRAW_PAUSE_SECS)
+        while self.is_live and self.output.end == drawn_to and time.monotonic() < ends_at:
+            greenlets.sleep(_REDRAW_PAUSE_SECS)
+        if self.is_live:
+            self._transport.resize(self.cols, self.rows)
+
     def acknowledged(self, attachment: Attachment, offset: int) -> None:
         """The controlling client has everything before `offset`; a superseded one has no say any more."""
         if attachment is self.control:
@@ -273,8 +316,13 @@ class Session:
 
     # The end.
 
-    def end(self, reason: str) -> None:
-        """Ends the session: everybody gets what is left, then the reason."""
+    def end(self, reason: str, *, only_detached: bool = False) -> None:
+        """Ends the session: all attachments get what is left, then the reason.
+
+        With `only_detached` nothing happens while its user is attached.
+        """
+        if only_detached and self.state is not State.DETACHED:
+            return
         if self._stop(State.ENDED, reason):
             self.recording.note(f"ended: {reason}")
             self._finish(CloseCode.ENDED, reason, frames.error(f"Session ended: {reason}"), frames.CLOSE)
@@ -299,6 +347,10 @@ class Session:
         self._become(state)
         self.end_reason = reason
         self._typist.stop()
+        self._ownership.stop()
+        # Nothing calls back from now on: references in a circle would keep the session in memory until the garbage
+        # collector runs.
+        self.recording.on_room = self.recording.on_fenced = self.recording.on_owned = _nothing
         self._transport.close()
         self._room.set()
         return True
@@ -312,3 +364,7 @@ class Session:
             if state not in TRANSITIONS[self.state]:
                 raise ValueError(f"a session does not go from {self.state.value} to {state.value}")
             self.state = state
+
+
+def _nothing() -> None:
+    pass

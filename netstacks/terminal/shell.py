@@ -27,9 +27,10 @@ _WRITE_BYTES = 32 * 1024
 class Shell:
     """The `Transport` of a session."""
 
-    def __init__(self, connection: "Connection", channel: Channel) -> None:
+    def __init__(self, connection: "Connection", channel: Channel, *, is_confirmed: bool = True) -> None:
         self._connection = connection
         self._channel = channel
+        self._is_confirmed = is_confirmed
         self._writing = greenlets.BoundedSemaphore(1)
         self._writable: greenlets.Watch | None = None
         self.close_reason = "the device closed the connection"
@@ -37,52 +38,87 @@ class Shell:
     def read(self, max_bytes: int) -> bytes | None:
         pieces: list[bytes] = []
         size = 0
+        counter = self._connection.counter
         while not self._connection.is_closed:
+            taken_in = counter.in_bytes
             try:
-                count, data = self._channel.read_nonblocking(max_bytes - size)
+                data = self._read_some(max_bytes - size)
             except EOF:
                 self._note_exit()
                 break
             except BaseSSHError as error:
                 self.close_reason = str(self._lost(error))
                 break
-            if count > 0:
+            if self._writable is not None and counter.in_bytes != taken_in:
+                # What was read may have opened the device's window, and the writer's descriptor does not tell of it.
+                self._writable.wake()
+            if data:
                 pieces.append(data)
-                size += count
-                if count >= _MORE_BYTES and size < max_bytes:
+                size += len(data)
+                if len(data) >= _MORE_BYTES and size < max_bytes:
                     continue
             if pieces:
                 break
             if self._connection.is_broken:
                 self.close_reason = str(self._lost(DeviceError()))
                 break
+            # libssh has answers to what it has read: a keepalive's must not wait for a key.
+            self._send_what_waits()
+            if counter.in_bytes != taken_in:
+                continue  # Output may have come while errors were looked for, and the descriptor does not tell of it.
             if not self._connection.watch.wait(read=True, timeout_secs=_SILENCE_SECS):
                 return None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_some(self, max_bytes: int) -> bytes:
+        """What has come of the output and of the errors, which a terminal shows alike. Raises EOF at the end."""
+        try:
+            count, output = self._channel.read_nonblocking(max_bytes)
+        except EOF:
+            return self._read_errors(max_bytes)
+        if 0 < count < _MORE_BYTES or count == max_bytes:
+            return bytes(output)
+        output = bytes(output) if count > 0 else b""
+        try:
+            return output + self._read_errors(max_bytes - len(output))
+        except (EOF, BaseSSHError):
+            if not output:
+                raise
+            return output
+
+    def _read_errors(self, max_bytes: int) -> bytes:
+        count, errors = self._channel.read_nonblocking(max_bytes, True)
+        return bytes(errors) if count > 0 else b""
 
     def call_when_readable(self, callback: Callable[[], Any]) -> None:
         self._connection.watch.call(callback)
 
     def _note_exit(self) -> None:
-        status = self._channel.get_exit_status()
-        if status < 0:
+        status, signal = self._exit_state()
+        if status < 0 and not signal:
             # It comes after the end of the output, if the device sends one at all.
             self._connection.watch.wait(read=True, timeout_secs=_EXIT_STATUS_SECS)
             if self._connection.is_closed:
                 return  # Our side has ended meanwhile, and nothing of libssh's may be touched any more.
             with contextlib.suppress(EOF, BaseSSHError):
                 self._channel.poll()
-            status = self._channel.get_exit_status()
-        if status > 0:
+            status, signal = self._exit_state()
+        if signal:
+            self.close_reason = f"the device closed the connection (signal {signal})"
+        elif status > 0:
             self.close_reason = f"the device closed the connection (exit status {status})"
+
+    def _exit_state(self) -> tuple[int, str]:
+        """The exit status, or -1, and the name of the signal that has ended the shell."""
+        status, signal, _ = self._channel.get_exit_state()
+        return status, signal.decode(errors="replace") if signal else ""
 
     def try_write(self, data: bytes) -> int:
         if self._writing.locked():
             return 0
         try:
             written = self._write_some(data)
-            if self._connection.session.blocking_flush(0) == SSH_AGAIN:
-                greenlets.spawn("ssh-flusher", self._flush_later)
+            self._send_what_waits()
         except (BaseSSHError, OSError) as error:
             raise self._lost(error) from error
         return written
@@ -95,7 +131,10 @@ class Shell:
                     written = self._write_some(data[done:])
                     done += written
                     self._flush()
-                    if not written:
+                    if self._connection.is_broken:
+                        raise DeviceError("the connection to the device is closed")
+                    # No yield between the question and the wait: the window could open unnoticed.
+                    if not written and not self._channel.window_size():
                         self._wait(read=True)
                         self._take_news()
             except (BaseSSHError, OSError) as error:
@@ -120,9 +159,24 @@ class Shell:
             self._connection.watch.wake()
 
     def _flush(self) -> None:
-        while not self._connection.is_broken and self._connection.session.blocking_flush(0) == SSH_AGAIN:
-            self._connection.watch.wake()
+        counter = self._connection.counter
+        while not self._connection.is_broken:
+            taken_in = counter.in_bytes
+            result = self._connection.session.blocking_flush(0)
+            if counter.in_bytes != taken_in:
+                self._connection.watch.wake()
+            if result != SSH_AGAIN:
+                return
             self._wait(write=True)
+
+    def _send_what_waits(self) -> None:
+        """Sends what libssh holds back, as far as the device takes it now; a greenlet sends the rest.
+
+        Nothing else does: libssh sends the second message of a moment with the next call that waits.
+        """
+        # One greenlet is enough, and the typist is one, too.
+        if self._connection.session.blocking_flush(0) == SSH_AGAIN and not self._writing.locked():
+            greenlets.spawn("ssh-flusher", self._flush_later)
 
     def _flush_later(self) -> None:
         # An error is the reader's to tell.
@@ -136,18 +190,27 @@ class Shell:
 
     def resize(self, cols: int, rows: int) -> None:
         # An error is the reader's to tell.
-        with contextlib.suppress(BaseSSHError):
-            if not self._connection.is_closed:
+        with contextlib.suppress(BaseSSHError, OSError):
+            if not self._connection.is_broken and self._can_request():
                 self._channel.change_pty_size(cols, rows)
+                self._connection.watch.wake()
+                self._send_what_waits()
+
+    def _can_request(self) -> bool:
+        """Whether the device has answered the request for a shell by now: before, libssh sends no other."""
+        if not self._is_confirmed:
+            self._is_confirmed = self._channel.request_shell() != SSH_AGAIN
+        return self._is_confirmed
 
     def close(self) -> None:
         if not self._connection.is_closed:
             with contextlib.suppress(BaseSSHError):
                 self._channel.close()
+                self._connection.session.blocking_flush(0)
             if self._writable is not None:
                 self._writable.close()
             self._connection.close()
             del self._channel
 
     def _lost(self, error: Exception) -> DeviceError:
-        return DeviceError(f"the connection to the device was lost ({self._connection.why(error)})")
+        return DeviceError(f"the connection to the device was lost: {self._connection.explain(error)}")

@@ -1,78 +1,279 @@
-"""Logging in to a device: each method that the credential has and the device offers, in order."""
+"""Logging in to a device (RFC 4252, RFC 4256): a conversation, in which stored secrets answer what they are for."""
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ssh.exceptions import AuthenticationDenied, AuthenticationPartial, BaseSSHError
 from ssh.key import KeyImportError, import_privkey_base64
-from ssh.session import SSH_AUTH_INFO, SSH_AUTH_SUCCESS
+from ssh.session import SSH_AUTH_DENIED, SSH_AUTH_INFO, SSH_AUTH_PARTIAL, SSH_AUTH_SUCCESS
 
-from netstacks.errors import DeviceError, DeviceLoginRefused
+from netstacks.errors import DeviceError, DeviceLoginRefused, InvalidInput
+from netstacks.store.ssh_keys import readable_private_key
+from netstacks.terminal import libssh
+from netstacks.terminal.login_prompts import wanted
 
 if TYPE_CHECKING:
     from netstacks.terminal.ssh import Connection, SshTarget
 
 # libssh's bits for what the server offers (libssh.h, SSH_AUTH_METHOD_*).
-_METHODS = {0x02: "password", 0x04: "publickey", 0x10: "keyboard-interactive"}
-_MAX_ROUNDS = 10
+_METHODS = {
+    0x02: "password",
+    0x04: "publickey",
+    0x08: "hostbased",
+    0x10: "keyboard-interactive",
+    0x20: "gssapi-with-mic",
+}
+# Keyboard-interactive comes before the password method: only there can a device ask for a new password.
+_ORDER = ("publickey", "keyboard-interactive", "password")
+# What libssh says when it keeps a key to itself.
+_NOT_ALLOWED = "not allowed to be used by PUBLICKEY_ACCEPTED_TYPES"
+_MAX_ROUNDS = 30
+# How often a device may accept an answer and want something else.
+_MAX_STEPS = 10
+# Longer ones are no questions that a person reads.
+_LONGEST_TEXT = 4096
+# How often the user may answer again when the device refuses what they have typed.
+_TYPED_TRIES = 2
 
 
-def log_in(connection: "Connection", target: "SshTarget") -> None:
-    """Raises DeviceLoginRefused when no method succeeds, DeviceError for a private key that cannot be read."""
-    session = connection.session
-    if _succeeds(connection, session.userauth_none):
-        return
-    offered = {name for bit, name in _METHODS.items() if session.userauth_list() & bit}
-    if target.private_key and "publickey" in offered:
-        key = _read_key(target.private_key)
-        if _succeeds(connection, session.userauth_publickey, key):
+# libssh takes SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252, section 8) for another message of that number, and drops it.
+_CHANGE_REQUESTED = b"rejected packet (type 60)"
+
+
+@dataclass
+class _Stored:
+    """What the credential holds and this log-in has not sent yet."""
+
+    user_name: str | None
+    password: str | None
+    old_password: str | None
+    """The same password, for a device that asks for it once more before it is changed."""
+
+
+class Login:
+    """One log-in. A stored secret is sent once, by whatever method; the user is asked for everything else."""
+
+    def __init__(self, connection: "Connection", target: "SshTarget") -> None:
+        self._connection = connection
+        self._session = connection.session
+        self._target = target
+        self._dialogue = connection.dialogue
+        self._key = target.private_key
+        self._stored = _Stored(target.username, target.password, target.password)
+        self._sent: str | None = None
+        """Which stored secret the method that is being tried has sent."""
+        self._has_typed = False
+        """Whether the user has typed an answer for it."""
+        self._answered: set[str] = set()
+        """The questions for the user name and the password that what is stored has answered for it."""
+        self._is_refused = False
+        """Whether the device has refused the stored password, and then asked its question again."""
+        self._round = self._sent_round = self._typed_round = 0
+        """The round of questions by keyboard-interactive, and those in which a secret was sent and the user asked."""
+        self._typed_tries = 0
+        self._new_password: str | None = None
+        self._offered: set[str] = set()
+        self._closed: set[str] = set()
+        """Methods that the device has refused since it last accepted one."""
+
+    def run(self) -> str | None:
+        """Logs in. Returns the new password that the user has chosen because the device asked for one.
+
+        Raises DeviceLoginRefused when the device refuses what is stored or typed, DeviceError for everything else.
+        """
+        result = self._try("the device to answer", self._session.userauth_none)
+        steps = 0
+        while result != SSH_AUTH_SUCCESS:
+            method = self._next_method()
+            if method is None:
+                raise DeviceLoginRefused(self._refusal())
+            stored = replace(self._stored)
+            self._sent, self._has_typed, self._answered = None, False, set()
+            result = self._attempt(method)
+            if result == SSH_AUTH_PARTIAL:
+                # Accepted, and something else is wanted as well (RFC 4252, section 5.1).
+                self._closed.clear()
+                steps += 1
+                if steps == _MAX_STEPS:
+                    raise DeviceError(f"{self._target.address} has accepted {steps} answers and still wants another")
+            elif result == SSH_AUTH_DENIED:
+                self._refused(method, stored)
+        return self._new_password
+
+    def _next_method(self) -> str | None:
+        listed = self._session.userauth_list()
+        self._offered = {name for bit, name in _METHODS.items() if listed & bit}
+        # A device that lists no method has not said that it takes no password.
+        usable = (self._offered or {"keyboard-interactive", "password"}) - self._closed
+        if self._key is None:
+            usable.discard("publickey")
+        return next((name for name in _ORDER if name in usable), None)
+
+    def _attempt(self, method: str) -> int:
+        match method:
+            case "publickey":
+                assert self._key is not None
+                key, self._key = _read_key(self._key), None
+                self._send_stored("private key")
+                return self._try("the device to check the private key", self._session.userauth_publickey, key)
+            case "password":
+                password = self._take_password() or self._ask(f"Password for {self._target.username}: ", echo=False)
+                what = "the device to check the password"
+                return self._try(what, self._send_password, password)
+            case _:
+                return self._keyboard_interactive()
+
+    def _send_password(self, password: str) -> int:
+        """One step of it. Raises DeviceLoginRefused when the device wants a new password instead."""
+        name, change = self._target.username, libssh.Heard(_CHANGE_REQUESTED)
+        result = change.call(self._session.userauth_password, name, password)
+        if change.line:
+            raise DeviceLoginRefused(
+                f"{self._target.address} wants a new password for {name} by SSH_MSG_USERAUTH_PASSWD_CHANGEREQ, which"
+                " this controller's SSH library does not know: change it with another SSH client or on the device, then"
+                " store it here",
+                refused_secret=True,
+            )
+        return result
+
+    def _take_password(self) -> str | None:
+        password, self._stored.password = self._stored.password, None
+        if password is not None:
+            self._send_stored("password")
+        return password
+
+    def _send_stored(self, what: str) -> None:
+        self._connection.hooks.before_secret()
+        self._sent, self._sent_round = what, self._round
+
+    def _keyboard_interactive(self) -> int:
+        what = "the device to ask"
+        for self._round in range(_MAX_ROUNDS):
+            result = self._try(what, self._session.userauth_kbdint, self._target.username, "")
+            if result != SSH_AUTH_INFO:
+                return result
+            self._hear(libssh.question_name(self._session), libssh.question_instruction(self._session))
+            for number in range(self._session.userauth_kbdint_getnprompts()):
+                # libssh writes its answer into these bytes. Two of them: Python shares one object for each single byte.
+                echo = bytes(2)
+                question = self._text(self._session.userauth_kbdint_getprompt(number, echo))
+                answer = self._answer(question, echo=bool(echo[0]))
+                self._session.userauth_kbdint_setanswer(number, answer.encode(self._target.encoding, "replace"))
+            what = "the device to check the password" if self._sent else "the device to check the answer"
+        raise DeviceError(f"{self._target.address} has asked {_MAX_ROUNDS} rounds of questions and does not decide")
+
+    def _answer(self, question: str, *, echo: bool) -> str:
+        self._look_for_refusal(question)
+        stored = self._stored
+        match wanted(question, echo=echo):
+            case "user name" if stored.user_name is not None:
+                name, stored.user_name = stored.user_name, None
+                self._answered.add(question)
+                return name
+            case "password" if (password := self._take_password()) is not None:
+                self._answered.add(question)
+                return password
+            case "old password" if stored.old_password is not None:
+                old, stored.old_password = stored.old_password, None
+                self._send_stored("password")
+                return old
+            case "new password":
+                self._new_password = self._ask(question, echo=echo)
+                return self._new_password
+        return self._ask(question, echo=echo)
+
+    def _look_for_refusal(self, question: str) -> None:
+        """A device that asks the same question once more, and has had nothing but stored answers, has refused them."""
+        is_again = question in self._answered and self._sent is not None and self._round > self._sent_round
+        if is_again and not self._has_typed:
+            self._is_refused = True
+            self._stored = _Stored(None, None, None)
+            self._connection.hooks.secret_refused(self._refusal())
+            self._dialogue.say("the device did not accept the stored password: type the right one, or press Ctrl-C")
+
+    def _ask(self, question: str, *, echo: bool) -> str:
+        self._has_typed, self._typed_round = True, self._round
+        with self._connection.hooks.thinking():
+            return self._dialogue.ask(question, echo=echo, check=self._check_connected)
+
+    def _check_connected(self) -> None:
+        """Raises DeviceError when the device has hung up: it does not wait for an answer for ever."""
+        if self._connection.has_hung_up():
+            raise DeviceError(f"{self._target.address} closed the connection while it waited for an answer")
+
+    def _hear(self, *texts: Any) -> None:
+        for words in filter(None, (self._text(text).strip() for text in texts)):
+            self._dialogue.hear(words.replace("\r\n", "\n").replace("\n", "\r\n") + "\r\n")
+
+    def _text(self, text: bytes | str | None) -> str:
+        """A text of the device's. Its end counts most: there the question stands."""
+        text = text.decode(self._target.encoding, "replace") if isinstance(text, bytes) else text or ""
+        return text[-_LONGEST_TEXT:]
+
+    def _try(self, what: str, call: Any, *arguments: Any) -> int:
+        try:
+            with self._connection.step(what):
+                return self._connection.drive(call, *arguments)
+        except AuthenticationPartial:
+            return int(SSH_AUTH_PARTIAL)
+        except AuthenticationDenied as error:
+            if self._connection.is_broken:
+                raise self._lost(error) from error
+            if _NOT_ALLOWED in self._connection.why(error):
+                raise DeviceError(self._key_not_allowed()) from error
+            return int(SSH_AUTH_DENIED)
+        except BaseSSHError as error:
+            raise self._lost(error) from error
+        finally:
+            self._hear(self._connection.new_banner())
+
+    def _lost(self, error: BaseSSHError) -> DeviceError:
+        target = self._target
+        why = self._connection.explain(error)
+        if self._sent is not None and self._connection.has_refused_by_disconnect():
+            return DeviceLoginRefused(
+                f"{target.address} ended the log-in of {target.username}: {why}", refused_secret=not self._has_typed
+            )
+        return DeviceError(f"{target.address} ended the log-in of {target.username}: {why}")
+
+    def _key_not_allowed(self) -> str:
+        return (
+            f"{self._target.address} takes the private key of {self._target.username} with SHA-1 only, which the level"
+            " modern does not allow: set the device's algorithms to legacy, or use an Ed25519 key"
+        )
+
+    def _refused(self, method: str, stored: _Stored) -> None:
+        """A stored secret is not sent again after a no, unless the device went on to ask for something else behind it.
+
+        What the user has typed, the user may type again.
+        """
+        if self._has_typed and self._typed_tries < _TYPED_TRIES:
+            self._typed_tries += 1
+            went_on = self._typed_round > self._sent_round and not self._is_refused
+            self._stored = stored if went_on else _Stored(stored.user_name, None, None)
+            self._new_password = None
+            self._dialogue.say("the device did not accept this: answer once more, or press Ctrl-C")
             return
-    if target.password is not None:
-        if "password" in offered and _succeeds(connection, session.userauth_password, target.username, target.password):
-            return
-        if "keyboard-interactive" in offered and _answer_prompts(connection, target.username, target.password):
-            return
-    given = " and ".join(name for name in ("private key", "password") if getattr(target, name.replace(" ", "_")))
-    raise DeviceLoginRefused(
-        f"{target.address} refused the {given or 'log-in'} of {target.username}"
-        f" (it offers {', '.join(sorted(offered)) or 'nothing we know'}): check the credential"
-    )
+        self._closed.add(method)
+        has_another = method == "publickey" and self._stored.password is not None
+        if (self._sent is not None or self._has_typed) and not has_another:
+            raise DeviceLoginRefused(self._refusal(), refused_secret=not self._has_typed)
 
-
-def _succeeds(connection: "Connection", call: Any, *arguments: Any) -> bool:
-    try:
-        return bool(connection.drive(call, *arguments) == SSH_AUTH_SUCCESS)
-    except (AuthenticationDenied, AuthenticationPartial):
-        return False
-    except BaseSSHError as error:
-        raise DeviceError("the connection was lost while logging in") from error
-
-
-def _answer_prompts(connection: "Connection", username: str, password: str) -> bool:
-    """Keyboard-interactive (RFC 4256): prompts that hide what is typed get the password, others nothing."""
-    session = connection.session
-    try:
-        for _ in range(_MAX_ROUNDS):
-            if connection.drive(session.userauth_kbdint, username, "") != SSH_AUTH_INFO:
-                return True
-            for number in range(session.userauth_kbdint_getnprompts()):
-                answer = password if _hides_what_is_typed(session, number) else ""
-                session.userauth_kbdint_setanswer(number, answer.encode())
-    except (AuthenticationDenied, AuthenticationPartial):
-        return False
-    except BaseSSHError as error:
-        raise DeviceError("the connection was lost while logging in") from error
-    return False
-
-
-def _hides_what_is_typed(session: Any, number: int) -> bool:
-    # libssh writes its answer into these bytes. Two of them: Python shares one object for each single byte.
-    echo = bytes(2)
-    session.userauth_kbdint_getprompt(number, echo)
-    return echo[0] == 0
+    def _refusal(self) -> str:
+        target = self._target
+        stored = [name for name, text in (("private key", target.private_key), ("password", target.password)) if text]
+        what = (
+            "what was typed"
+            if self._has_typed
+            else " and the ".join(["the " + name for name in stored][:1] + stored[1:])
+        )
+        offers = ", ".join(sorted(self._offered)) or "no method by name"
+        return f"{target.address} refused {what or 'the log-in'} of {target.username} (it offers {offers})"
 
 
 def _read_key(text: str) -> Any:
     try:
-        return import_privkey_base64(text.encode())
-    except KeyImportError as error:
-        raise DeviceError("the credential's private key cannot be read: store it again") from error
+        # What was stored by former versions is as it was pasted.
+        return import_privkey_base64(readable_private_key(text).encode())
+    except (InvalidInput, KeyImportError) as error:
+        raise DeviceError(f"the credential's private key cannot be read: {error}") from error

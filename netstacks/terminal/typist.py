@@ -31,9 +31,9 @@ class Typist:
         self._typing = False
         self._stopped = False
 
-    def wait_for_room(self) -> None:
-        """Waits while TYPED_BYTES are before the next key."""
-        while not self._stopped and len(self._waiting) >= TYPED_BYTES:
+    def wait_for_room(self, is_there: Callable[[], bool]) -> None:
+        """Waits while TYPED_BYTES are before the next key, and its client `is_there`."""
+        while not self._stopped and len(self._waiting) >= TYPED_BYTES and is_there():
             self._room.clear()
             self._room.wait(1.0)
 
@@ -56,6 +56,8 @@ class Typist:
     def stop(self) -> None:
         """Types no more; to be called before the transport is closed."""
         self._stopped = True
+        # What allows it belongs to the session, and the two would keep each other in memory.
+        self._may_type = _never
         self._room.set()
 
     def _try_type(self, data: bytes) -> int:
@@ -84,3 +86,7 @@ class Typist:
     def _lost(self, error: DeviceError) -> None:
         # The reader sees the end of the connection too, and says why.
         log.info("session.input_lost", session_id=str(self._session_id), error=str(error))
+
+
+def _never() -> bool:
+    return False

@@ -10,6 +10,7 @@ from netstacks.errors import ConnectionClosed
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind, Sink
 from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.query_answers import without_answers
 from netstacks.terminal.session import Session
 
 
@@ -58,16 +59,31 @@ class Viewer(Attachment):
                 self.queue(frames.resize(cols, rows))
             self._window = (cols, rows)
 
-    def expel(self, reason: str) -> None:
-        """Closes at once; a client that keeps up is told why by an Error frame, every other by the close alone."""
-        greenlets.spawn("viewer-expelled", self._expel, reason)
+    def type(self, data: bytes) -> None:
+        """Types into the device what the viewer may type: nothing without `read-write`, and never a query's answer."""
+        typed = without_answers(data) if self.permission == "read-write" else b""
+        if typed and self._session is not None:
+            self._session.input(self, typed)
 
-    def _expel(self, reason: str) -> None:
-        text = frames.error(reason)
-        with contextlib.suppress(ConnectionClosed):
-            if self.sink.can_take_now(len(text)):
-                self.sink.send(text)
-        self.sink.close(CloseCode.REFUSED, reason)
+    def expel(self, reason: str) -> None:
+        """Closes at once, with the reason."""
+        send_away(self.sink, reason)
+
+
+def send_away(sink: Sink, reason: str) -> None:
+    """Closes at once, and does not wait for it.
+
+    A client that keeps up is told why by an Error frame, every other by the close alone.
+    """
+    greenlets.spawn("viewer-expelled", _send_away, sink, reason)
+
+
+def _send_away(sink: Sink, reason: str) -> None:
+    text = frames.error(reason)
+    with contextlib.suppress(ConnectionClosed):
+        if sink.can_take_now(len(text)):
+            sink.send(text)
+    sink.close(CloseCode.REFUSED, reason)
 
 
 def viewers(session: Session, *, share_id: str | None = None, viewer_id: str | None = None) -> list[Viewer]:

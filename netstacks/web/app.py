@@ -22,6 +22,7 @@ from netstacks.web import (
     ha,
     hostkeys,
     inputs,
+    jumpbox,
     license,
     login,
     pages,
@@ -34,13 +35,16 @@ from netstacks.web import (
     user_settings,
     users,
 )
+from netstacks.web.api import ai, llm_providers, sanitization, ssh_execute, summaries
 from netstacks.web.context import Services
 from netstacks.web.health import HealthDoor
 from netstacks.web.proxies import TrustedProxies
+from netstacks.web.waiting_room import WaitingRoom
 
 log = structlog.get_logger()
 
 _FAMILIES = (
+    ai,
     audit,
     capabilities,
     client,
@@ -51,14 +55,19 @@ _FAMILIES = (
     folders,
     ha,
     hostkeys,
+    jumpbox,
     license,
+    llm_providers,
     login,
     pages,
     peer,
     recordings,
+    sanitization,
     sessions,
     shared,
     shares,
+    ssh_execute,
+    summaries,
     terminal,
     user_settings,
     users,
@@ -87,6 +96,8 @@ def create_app(services: Services) -> Flask:
     app.extensions["netstacks"] = services
     app.config["MAX_CONTENT_LENGTH"] = 4 * 1024 * 1024
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    services.waiting_room = WaitingRoom(app.wsgi_app, services)
+    app.wsgi_app = services.waiting_room  # type: ignore[method-assign]
     if services.settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, services.settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
@@ -142,6 +153,12 @@ def _http_error(error: HTTPException) -> Response:
     if error.response is not None:
         return error.response  # type: ignore[return-value]
     headers = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
+    if error.code == 401:
+        # By hand: werkzeug's own object for it leaves a reference cycle.
+        headers["WWW-Authenticate"] = "Bearer"
+    if error is request.routing_exception:
+        # It refers to the request that refers to it, by its traceback.
+        error.__traceback__ = error.__context__ = None
     return _answer(error.code or 500, error.description or error.name, headers)
 
 

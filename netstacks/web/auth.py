@@ -10,24 +10,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
+from werkzeug.wrappers import Request
 
+from netstacks import urls
 from netstacks.errors import Forbidden
 from netstacks.store import audit, logins, users
 from netstacks.store.logins import ClientType
 from netstacks.store.pool import Transaction
 from netstacks.store.users import User
-from netstacks.web import permissions
-from netstacks.web.authenticate import limiter
-from netstacks.web.context import services
+from netstacks.web import permissions, proxies
+from netstacks.web.context import Services, services
 from netstacks.web.login_states import LoginStates
 from netstacks.web.tokens import Claims, Subject, TokenType
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 COOKIE = "netstacks_page"
 # A cookie this much older than new is replaced by a new one.
@@ -53,9 +55,8 @@ class Identity:
 
 
 def init_app(app: Flask) -> None:
-    """Prepares `app` for identifying its users, for their page cookies and for the limit of log-in attempts."""
+    """Prepares `app` for identifying its users and for their page cookies."""
     app.extensions["netstacks.logins"] = LoginStates(app.extensions["netstacks"].routing_database)
-    limiter.init_app(app)
     app.after_request(_set_cookie)
 
 
@@ -81,9 +82,7 @@ def identity() -> Identity:
     """The user of this request; 401 when there is none."""
     who = identify()
     if who is None:
-        raise Unauthorized(
-            "You are not logged in, or your log-in has expired.", www_authenticate=WWWAuthenticate("bearer")
-        )
+        raise Unauthorized("You are not logged in, or your log-in has expired.")
     return who
 
 
@@ -109,18 +108,53 @@ def actor() -> audit.Actor:
     return audit.Actor(who.username, who.user_id, request.remote_addr)
 
 
+def signed_subject(environ: "WSGIEnvironment", parts: Services) -> Subject | None:
+    """Whose signed, unexpired token a request under /ws/ carries; None for a request that is going to be refused.
+
+    Asks no store: that a log-in was revoked is found out by `identify`.
+    """
+    asked = Request(environ)
+    origin, token = asked.headers.get("Origin"), _bearer_token(asked)
+    if origin is not None and not _is_own(origin, asked, parts):
+        return None
+    if token is not None:
+        claims = parts.tokens.read(TokenType.ACCESS, token)
+    else:
+        claims = parts.tokens.read(TokenType.PAGE, asked.cookies.get(COOKIE, "")) if origin is not None else None
+    return claims.subject if claims else None
+
+
+def act_for(subject: Subject) -> None:
+    """Makes a user whom another instance has identified the user of this request; 401 when the log-in has ended."""
+    role = login_states().role(subject)
+    if role is None:
+        raise Unauthorized("Your log-in has ended.")
+    g.identity = _as_identity(subject, role)
+
+
 def check_origin() -> None:
     """Raises Forbidden when a foreign web page makes this request.
 
-    The Origin must be this site's own, by Host, or one of ALLOWED_ORIGINS. Programs other than browsers send none:
-    that is accepted from the bearer of a token, never with the cookie.
+    The Origin must be this site's own, by Host and perhaps port as a trusted proxy tells them, or one of
+    ALLOWED_ORIGINS. Programs other than browsers send none: that is accepted from the bearer of a token, never with the
+    cookie.
     """
     origin = request.headers.get("Origin")
     if origin is None:
-        if COOKIE in request.cookies and _bearer_token() is None:
+        if COOKIE in request.cookies and _bearer_token(request) is None:
             raise Forbidden("a request with a page's cookie needs the header Origin")
-    elif not (_is_own(origin) or origin in services().settings.allowed_origins):
-        raise Forbidden(f"the origin {origin} is not this site's: ALLOWED_ORIGINS can add it")
+    elif not _is_own(origin, request, services()):
+        raise Forbidden(
+            f"the origin {origin} is not this site's, which was asked for as {request.host}: a load balancer must pass"
+            " the header Host on as it was, or X-Forwarded-Host and -Proto from an address in TRUSTED_PROXIES; another"
+            " site's origin is added by ALLOWED_ORIGINS"
+        )
+
+
+def _is_own(origin: str, asked: Request, parts: Services) -> bool:
+    return origin in parts.settings.allowed_origins or any(
+        urls.is_same_origin(origin, asked.scheme, host) for host in proxies.hosts(asked.environ)
+    )
 
 
 def csrf_token() -> str:
@@ -156,7 +190,7 @@ def end_login() -> None:
 
 
 def _identify() -> Identity | None:
-    token = _bearer_token()
+    token = _bearer_token(request)
     claims = _cookie_claims() if token is None else services().tokens.read(TokenType.ACCESS, token)
     if claims is None:
         return None
@@ -174,12 +208,12 @@ def _as_identity(subject: Subject, role: str) -> Identity:
     return Identity(subject.user_id, subject.username, role, permissions.of_role(role), subject.login_id)
 
 
-def _bearer_token() -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+def _bearer_token(asked: Request) -> str | None:
+    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    if request.path.startswith("/ws/"):
-        return request.args.get("token")
+    if asked.path.startswith("/ws/"):
+        return asked.args.get("token")
     return None
 
 
@@ -195,11 +229,6 @@ def _check_forgery(login_id: UUID) -> None:
         sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
         if not hmac.compare_digest(sent.encode(), services().tokens.csrf(login_id).encode()):
             raise Forbidden("this page is out of date: load it again (its CSRF token is missing or not of this log-in)")
-
-
-def _is_own(origin: str) -> bool:
-    parts = urlsplit(origin)
-    return parts.netloc.lower() == request.host.lower() and (parts.scheme == "https" or not request.is_secure)
 
 
 def _set_cookie(response: Response) -> Response:

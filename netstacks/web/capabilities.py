@@ -15,9 +15,7 @@ _FEATURES = {
     "central_ssh": True,
     "rbac": True,
     "audit_logging": True,
-    "central_ai": False,
     "central_sftp": False,
-    "local_ai_tools": False,
     "local_custom_prompts": False,
     "local_docs": False,
     "local_integrations": False,
@@ -33,10 +31,13 @@ _FEATURES = {
 @blueprint.get("/api/capabilities")
 @auth.requires()
 def capabilities() -> dict[str, Any]:
+    # The client fills its list of tools only when the second one is on.
+    has_ai = bool(services().llm.assistant.providers(auth.identity().role))
+    features = {**_FEATURES, "central_ai": has_ai, "local_ai_tools": has_ai}
     return {
         "version": __version__,
         "license_tier": services().licensing.current().tier,
-        "features": [{"name": name, "enabled": enabled} for name, enabled in _FEATURES.items()],
+        "features": [{"name": name, "enabled": enabled} for name, enabled in features.items()],
         "permissions": sorted(auth.identity().permissions),
         "plugins": [],
     }

@@ -5,12 +5,11 @@ error text (wire contract 9). What is not listed here is not offered and is answ
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
 from netstacks import __version__
-from netstacks.errors import NotFound
 from netstacks.web import auth
 
 blueprint = Blueprint("compat", __name__)
@@ -22,8 +21,6 @@ EMPTY: dict[str, Any] = {
     "/api/ai-profiles/active": {"profile_id": None, "profile": None},
     "/api/ai/config-mode/status": {"enabled": False, "expires_at": None, "seconds_remaining": None},
     "/api/ai/memory": {"memories": []},
-    "/api/ai/status": {"configured": False, "providers": []},
-    "/api/admin/sanitization/config": None,
     "/api/api-resources": [],
     "/api/config/deployments": [],
     "/api/config/devices/<uuid:device_id>/configs": [],
@@ -65,20 +62,7 @@ def info() -> dict[str, Any]:
     return {"name": "NetStacks Controller", "version": __version__, "mode": "enterprise"}
 
 
-@blueprint.post("/api/ai/analyze-highlights")
-@auth.requires()
-def analyze_highlights() -> dict[str, Any]:
-    """Asked three times with every burst of output while the client's copilot is on."""
-    return {"highlights": []}
-
-
 @blueprint.get("/api/tls/ca-certificate/info")
 def ca_certificate() -> dict[str, Any]:
     """The client asks without a token; certificates are the load balancer's business."""
     return {"tls_enabled": True, "fingerprint": None, "ca_certificate_pem": None}
-
-
-@blueprint.route("/ws/jumpbox", websocket=True)
-def jump_box() -> NoReturn:
-    """Refuses the upgrade: only that tab shows "Disconnected" (wire contract 11)."""
-    raise NotFound("this controller has no jump box: open a device instead")

@@ -11,11 +11,14 @@ from netstacks.store.vault import Vault
 from netstacks.terminal.hostkeys import HostKeyPrompts
 
 if TYPE_CHECKING:
+    from netstacks.instance.admission import Admission
     from netstacks.instance.agent import Agent
     from netstacks.instance.broker import Broker
     from netstacks.instance.monitor import HealthMonitor
     from netstacks.instance.observer import Observer
     from netstacks.instance.opener import Opener
+    from netstacks.llm.service import Llm
+    from netstacks.peer.client import PeerClient
     from netstacks.peer.token import PeerTokens
     from netstacks.store.outbox import Outbox
     from netstacks.terminal.hub import Hub
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from netstacks.web.licensing import Licensing
     from netstacks.web.share_tokens import ShareTokens
     from netstacks.web.tokens import Tokens
+    from netstacks.web.waiting_room import WaitingRoom
 
 
 @dataclass
@@ -41,12 +45,17 @@ class Services:
     recorder: "Recorder"
     opener: "Opener"
     broker: "Broker"
+    admission: "Admission"
     agent: "Agent"
     health: "HealthMonitor"
     observer: "Observer"
     peer_tokens: "PeerTokens"
+    peers: "PeerClient"
     share_tokens: "ShareTokens"
     outbox: "Outbox"
+    llm: "Llm"
+    waiting_room: "WaitingRoom | None" = None
+    """Made with the application."""
     peer_port: int | None = None
     """Where this worker's private listener is, if it has one."""
 

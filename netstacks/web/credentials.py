@@ -175,7 +175,6 @@ def _update(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
         old = credentials.hold(tx, credential_id, owner_id)
         credential = credentials.update(tx, services().vault, old, body.facts(), secrets)
         _audit(tx, "credential.updated", credential, changes=changes(old, credential), secrets=secrets.given())
-    services().opener.forget_refusals(credential_id)
     return as_json(credential)
 
 

@@ -1,14 +1,16 @@
-"""Session definitions (wire contract 5.4)."""
+"""Session definitions (wire contract 5.4); each device counts as one, too, for whatever knows no device list."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from netstacks.errors import InvalidInput, NotFound
-from netstacks.store import audit, credentials, definitions
+from netstacks.errors import Conflict, InvalidInput, NotFound
+from netstacks.instance.targets import DEVICE_PREFIX
+from netstacks.store import audit, credentials, definitions, devices
 from netstacks.store.definitions import Definition
+from netstacks.store.devices import Device
 from netstacks.store.pool import Transaction
 from netstacks.web import auth
 from netstacks.web.changes import changes
@@ -19,6 +21,11 @@ from netstacks.web.organisation import ORG_ID
 from netstacks.web.outputs import timestamp
 
 blueprint = Blueprint("definitions", __name__)
+
+_ROOT = "/api/session-definitions"
+_DEVICE = f"{_ROOT}/{DEVICE_PREFIX}<uuid:device_id>"
+# The client asks for no page of the list, and takes no more devices of its other one either.
+_MOST_DEVICES = 1000
 
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
@@ -40,15 +47,20 @@ class NewDefinition(DefinitionChange):
     host: Host
 
 
-@blueprint.get("/api/session-definitions")
+@blueprint.get(_ROOT)
 @auth.requires("devices.access")
 def list_definitions() -> dict[str, Any]:
+    """The definitions, then the first devices by name. `total` counts the devices, too, that are left out."""
     with services().database.transaction() as tx:
-        items = [as_json(definition) for definition in definitions.everything(tx)]
-    return {"items": items, "total": len(items)}
+        stored = definitions.everything(tx)
+        page, total = devices.browse(tx, limit=_MOST_DEVICES)
+        live = definitions.live_connections(tx)
+    items = [as_json(each) for each in stored]
+    items += [_device_as_json(each, live.get((each.host, each.port), 0)) for each in page]
+    return {"items": items, "total": len(stored) + total}
 
 
-@blueprint.post("/api/session-definitions")
+@blueprint.post(_ROOT)
 @auth.requires("devices.manage")
 def create_definition() -> tuple[dict[str, Any], int]:
     values = parse(NewDefinition).model_dump(exclude_unset=True)
@@ -59,7 +71,7 @@ def create_definition() -> tuple[dict[str, Any], int]:
     return as_json(definition), 201
 
 
-@blueprint.get("/api/session-definitions/<uuid:definition_id>")
+@blueprint.get(f"{_ROOT}/<uuid:definition_id>")
 @auth.requires("devices.access")
 def get_definition(definition_id: UUID) -> dict[str, Any]:
     with services().database.transaction() as tx:
@@ -69,7 +81,7 @@ def get_definition(definition_id: UUID) -> dict[str, Any]:
     return as_json(definition)
 
 
-@blueprint.put("/api/session-definitions/<uuid:definition_id>")
+@blueprint.put(f"{_ROOT}/<uuid:definition_id>")
 @auth.requires("devices.manage")
 def update_definition(definition_id: UUID) -> dict[str, Any]:
     values = parse(DefinitionChange).model_dump(exclude_unset=True)
@@ -81,7 +93,7 @@ def update_definition(definition_id: UUID) -> dict[str, Any]:
     return as_json(definition)
 
 
-@blueprint.delete("/api/session-definitions/<uuid:definition_id>")
+@blueprint.delete(f"{_ROOT}/<uuid:definition_id>")
 @auth.requires("devices.manage")
 def delete_definition(definition_id: UUID) -> Response:
     """Takes it out of everybody's folders too."""
@@ -90,6 +102,32 @@ def delete_definition(definition_id: UUID) -> Response:
         definitions.delete(tx, definition)
         _audit(tx, "session_definition.deleted", definition, host=definition.host, port=definition.port)
     return Response(status=204)
+
+
+@blueprint.get(_DEVICE)
+@auth.requires("devices.access")
+def get_device(device_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        device = _find_device(tx, device_id)
+        live = definitions.live_connections(tx)
+    return _device_as_json(device, live.get((device.host, device.port), 0))
+
+
+@blueprint.put(_DEVICE)
+@blueprint.delete(_DEVICE)
+@blueprint.put(f"{_DEVICE}/folder")
+@auth.requires("devices.access")
+def refuse_change(device_id: UUID) -> NoReturn:
+    with services().database.transaction() as tx:
+        device = _find_device(tx, device_id)
+    raise Conflict(f"this stands for the device {device.name}: change or delete it in the device list")
+
+
+def _find_device(tx: Transaction, device_id: UUID) -> Device:
+    device = devices.find(tx, device_id)
+    if device is None:
+        raise NotFound("there is no such device")
+    return device
 
 
 def as_json(definition: Definition) -> dict[str, Any]:
@@ -108,6 +146,26 @@ def as_json(definition: Definition) -> dict[str, Any]:
         "created_at": timestamp(definition.created_at),
         "updated_at": timestamp(definition.updated_at),
         "active_connections": definition.active_connections,
+    }
+
+
+def _device_as_json(device: Device, active_connections: int) -> dict[str, Any]:
+    """A device in the shape of a definition: its id opens a terminal as well."""
+    facts = (device.device_type, device.manufacturer, device.model, device.site)
+    return {
+        "id": f"{DEVICE_PREFIX}{device.id}",
+        "org_id": ORG_ID,
+        "name": device.name,
+        "host": device.host,
+        "port": device.port,
+        "description": device.description,
+        "credential_override_id": None,
+        "cli_flavor": "auto",
+        "tags": [text for text in facts if text],
+        "created_by": None,
+        "created_at": timestamp(device.created_at),
+        "updated_at": timestamp(device.updated_at),
+        "active_connections": active_connections,
     }
 
 

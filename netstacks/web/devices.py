@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import audit, credentials, devices
-from netstacks.store.devices import Device
+from netstacks.store.devices import Algorithms, Device
 from netstacks.store.pool import Transaction
 from netstacks.web import auth
 from netstacks.web.changes import changes
@@ -33,7 +33,10 @@ class BrowseQuery(BaseModel):
 
 
 class DeviceChange(BaseModel):
-    """What may be sent of a device; what is absent stays as it is."""
+    """What may be sent of a device; what is absent stays as it is.
+
+    Scripts that are older than `algorithms` send `legacy_algorithms` to allow what that level allows.
+    """
 
     name: Name = ""
     host: Host = ""
@@ -43,7 +46,11 @@ class DeviceChange(BaseModel):
     model: OptionalText = None
     site: OptionalText = None
     description: Description = None
+    algorithms: Algorithms = "modern"
     legacy_algorithms: bool = False
+    encoding: Annotated[str, Field(max_length=50)] = "utf-8"
+    lines: Annotated[int, Field(ge=1, le=1000)] | None = None
+    patience_secs: Annotated[int, Field(ge=5, le=600)] | None = None
     default_credential_id: UUID | None = None
 
 
@@ -72,7 +79,7 @@ def create_device() -> tuple[dict[str, Any], int]:
     values = parse(NewDevice).model_dump(exclude_unset=True)
     with services().database.transaction() as tx:
         _check_default_credential(tx, values)
-        device = devices.create(tx, **values)
+        device = devices.create(tx, **_with_level(values, "modern"))
         _audit(tx, "device.created", device, host=device.host, port=device.port)
     return as_json(device), 201
 
@@ -97,7 +104,7 @@ def update_device(device_id: UUID) -> dict[str, Any]:
     with services().database.transaction() as tx:
         _check_default_credential(tx, values)
         old = devices.hold(tx, device_id)
-        device = devices.update(tx, old, values)
+        device = devices.update(tx, old, _with_level(values, old.algorithms))
         _audit(tx, "device.updated", device, changes=changes(old, device))
     return as_json(device)
 
@@ -129,13 +136,25 @@ def as_json(device: Device) -> dict[str, Any]:
         "site": device.site,
         "description": device.description,
         "source": device.source,
+        "algorithms": device.algorithms,
         "legacy_algorithms": device.legacy_algorithms,
+        "encoding": device.encoding,
+        "lines": device.lines,
+        "patience_secs": device.patience_secs,
         "default_credential_id": str(credential_id) if credential_id else None,
         "snmp_credential_id": None,
         "connect_commands": [],
         "created_at": timestamp(device.created_at),
         "updated_at": timestamp(device.updated_at),
     }
+
+
+def _with_level(values: dict[str, Any], stored: Algorithms) -> dict[str, Any]:
+    """`legacy_algorithms` as a level: it allows more to a modern device, and takes nothing from any other."""
+    rest = {name: value for name, value in values.items() if name != "legacy_algorithms"}
+    if values.get("legacy_algorithms") and stored == "modern":
+        return {"algorithms": "antique", **rest}
+    return rest
 
 
 def _check_default_credential(tx: Transaction, values: dict[str, Any]) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+from netstacks.terminal.plain_text import plain
+
+
+def _printable(text: str) -> str:
+    if plain(text) != text:
+        raise ValueError("must not hold control characters: terminals obey them")
+    return text
+
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
+]
 Host = Annotated[str, StringConstraints(max_length=255)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Description = Annotated[str | None, Field(max_length=2000)]
@@ -25,5 +36,7 @@ Moment = Annotated[datetime, AfterValidator(_in_reach)]
 OptionalText = Annotated[
     str | None, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(lambda text: text or None)
 ]
-OptionalHost = Annotated[str | None, StringConstraints(max_length=255), AfterValidator(lambda text: text or None)]
+OptionalHost = Annotated[
+    str | None, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(lambda text: text or None)
+]
 OptionalPort = Annotated[Port | None, BeforeValidator(lambda value: None if value == "" else value)]

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from netstacks import greenlets
+from netstacks.cluster import clocks
 from netstacks.cluster.model import Event
 from netstacks.cluster.overview import Line, check_drain, overview
 from netstacks.errors import ComeAgain, NotFound, RegistryUnavailable
@@ -92,7 +93,23 @@ def drain(instance_id: str) -> tuple[Response, int]:
 def lines_of(parts: Services, view: View) -> list[Line]:
     """The instance table."""
     settings = parts.settings
-    return overview(view.snapshot, settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs)
+    interval_secs, ttl_secs = settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs
+    return overview(view.snapshot, interval_secs, ttl_secs, view.clock_skews)
+
+
+def clock_warning(lines: list[Line], own_id: str) -> str | None:
+    """What is wrong with the clocks of these instances, seen from this one; None when they agree."""
+    differing = [line for line in lines if line.clock_differs]
+    measured = [line for line in lines if line.clock_skew_secs is not None]
+    if not differing:
+        return None
+    told = ", ".join(
+        f"{line.instance.id} on {line.instance.host} is {clocks.in_words(line.clock_skew_secs or 0.0)}"
+        for line in differing
+    )
+    if len(differing) == len(measured) > 1:
+        return f"The clock of {own_id}, which serves this page, differs from that of every other instance: {told}"
+    return f"Clocks differ. Compared with {own_id}, which serves this page, {told}"
 
 
 def as_json(parts: Services, view: View) -> dict[str, Any]:
@@ -111,6 +128,7 @@ def as_json(parts: Services, view: View) -> dict[str, Any]:
             "healthy_instances": sum(line.condition == "healthy" for line in lines),
             "total_sessions": sum(line.instance.sessions for line in lines),
         },
+        "clocks": {"warning": clock_warning(lines, parts.agent.me.id), "tolerated_secs": clocks.TOLERATED_SECS},
         "instances": [_instance(line) for line in lines],
         "events": [_event(event) for event in view.events],
     }
@@ -129,6 +147,8 @@ def _instance(line: Line) -> dict[str, Any]:
         "problem": line.problem,
         "heartbeat_age_secs": round(line.heartbeat_age_secs, 1),
         "sessions": instance.sessions,
+        # Compared with the instance that answers; None for itself and before it was measured.
+        "clock_skew_secs": None if line.clock_skew_secs is None else round(line.clock_skew_secs, 1),
     }
 
 

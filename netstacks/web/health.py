@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, dict[str, Any]]
 
+# HAProxy asks with OPTIONS unless it is told otherwise, and judges by the status as it does with GET.
+_METHODS = ("GET", "HEAD", "OPTIONS")
+
 _STARTING: Answer = (503, {"status": "unhealthy", "reason": "starting"})
 
 
@@ -33,15 +36,17 @@ class HealthDoor:
         if answer is None:
             return self._app(environ, start_response)
         headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        method = environ["REQUEST_METHOD"]
+        if method != "GET":
+            headers.append(("Allow", ", ".join(_METHODS)))
+        if method in _METHODS:
             status, body = answer()
         else:
             status, body = 405, {"error": "health is asked for with GET"}
-            headers.append(("Allow", "GET, HEAD"))
         payload = json.dumps(body).encode()
         headers.append(("Content-Length", str(len(payload))))
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [payload]
+        return [] if method == "HEAD" else [payload]
 
     def _live(self) -> Answer:
         """200 while the event loop turns: what the Terminal client probes before its log-in form (wire contract 2)."""

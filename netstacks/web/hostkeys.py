@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, Field
 
-from netstacks.store import audit, hostkeys
+from netstacks.store import audit, hostkeys, prompts
 from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.pool import Transaction
 from netstacks.web import auth
@@ -51,9 +51,11 @@ def approve_host_key() -> tuple[dict[str, Any], int]:
 @blueprint.delete("/api/host-keys/<host>/<int:port>")
 @auth.requires("hostkeys.manage")
 def forget_host_key(host: str, port: int) -> Response:
-    """The next connection to that address asks again."""
+    """The next connection to that address asks again, also users that have rejected its key."""
     with services().database.transaction() as tx:
-        _audit(tx, "host_key.forgotten", hostkeys.forget(tx, host, port))
+        key = hostkeys.forget(tx, host, port)
+        prompts.forget_rejections(tx, key.host, key.port)
+        _audit(tx, "host_key.forgotten", key)
     return Response(status=204)
 
 
@@ -61,7 +63,7 @@ def forget_host_key(host: str, port: int) -> Response:
 @auth.requires()
 def list_prompts() -> dict[str, Any]:
     """What the user's own connections are waiting for; asked by every browser every 750 ms, answered from memory."""
-    prompts = services().prompts.pending(auth.identity().user_id)
+    waiting = services().prompts.pending(auth.identity().user_id)
     return {
         "prompts": [
             {
@@ -73,7 +75,7 @@ def list_prompts() -> dict[str, Any]:
                 "previous_fingerprint": prompt.previous_fingerprint,
                 "created_at": timestamp(prompt.created_at),
             }
-            for prompt in prompts
+            for prompt in waiting
         ]
     }
 

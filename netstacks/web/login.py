@@ -14,7 +14,7 @@ from netstacks.store.logins import Refresh
 from netstacks.store.passwords import MAX_LENGTH
 from netstacks.store.users import User
 from netstacks.web import auth, permissions
-from netstacks.web.authenticate import address_and_name, authenticate, limiter
+from netstacks.web.authenticate import authenticate
 from netstacks.web.context import services
 from netstacks.web.inputs import parse
 from netstacks.web.licensing import SeatLimitReached
@@ -54,8 +54,6 @@ class RefreshInput(BaseModel):
 
 
 @blueprint.post("/api/auth/login")
-@limiter.limit("10 per minute", key_func=address_and_name)
-@limiter.limit("100 per minute")
 def log_in() -> Response:
     """Begins a log-in: with tokens, or by the page cookie when a page asks with `X-NetStacks-Page: 1`."""
     body = parse(LoginInput)

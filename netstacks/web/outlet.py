@@ -29,6 +29,8 @@ class Outlet:
         self._turn = greenlets.BoundedSemaphore(1)
         self._pongs: list[bytes] = []
         self._taken_bytes = 0
+        self._all_delivered_at = 0
+        """How much was taken when the kernel last had nothing to keep: until more is taken, it need not be asked."""
 
     def send(self, frames: Callable[[], Iterable[bytes]]) -> None:
         """Sends what `frames` returns when it is this caller's turn, waiting for a slow reader. Raises OSError."""
@@ -86,10 +88,17 @@ class Outlet:
 
     def delivered_bytes(self) -> int:
         """What the peer's host has acknowledged since the start, by what the kernel no longer keeps for it."""
-        return self._taken_bytes - self.undelivered_bytes()
+        if self._taken_bytes == self._all_delivered_at:
+            return self._taken_bytes
+        undelivered = self.undelivered_bytes()
+        if not undelivered:
+            self._all_delivered_at = self._taken_bytes
+        return self._taken_bytes - undelivered
 
     def undelivered_bytes(self) -> int:
-        """What the kernel keeps for the peer, until its host has acknowledged it."""
+        """What the kernel keeps for the peer, until its host has acknowledged it; nothing once the socket is closed."""
+        if self._socket.fileno() < 0:
+            return 0
         kept = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
         return int.from_bytes(kept, sys.byteorder)
 

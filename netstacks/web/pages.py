@@ -10,9 +10,23 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from pydantic import BaseModel
 from werkzeug.wrappers import Response as AnyResponse
 
+from netstacks.cluster import clocks
 from netstacks.errors import NotFound
-from netstacks.store import audit, credentials, devices, hostkeys, logins, passwords, recordings, sessions, users
+from netstacks.store import (
+    audit,
+    credentials,
+    devices,
+    hostkeys,
+    logins,
+    passwords,
+    recordings,
+    session_summaries,
+    sessions,
+    users,
+)
+from netstacks.store.addresses import shown_host
 from netstacks.web import auth, csp, ha
+from netstacks.web.api import summaries
 from netstacks.web.audit import PageQuery
 from netstacks.web.context import services
 from netstacks.web.fields import Moment
@@ -27,6 +41,7 @@ _HA_EVENTS = 20
 _NAVIGATION = (
     ("Devices", "device_list", "devices.access"),
     ("Sessions", "session_list", None),
+    ("Jump box", "jump_box", "sessions.connect"),
     ("Credentials", "credential_list", "sessions.connect"),
     ("Host keys", "host_keys", "devices.access"),
     ("Audit", "audit_log", "audit.view"),
@@ -113,6 +128,12 @@ def new_terminal() -> str:
     return _terminal(device.id, device.name, device.host, device.port, device.default_credential_id, session=None)
 
 
+@blueprint.get("/jumpbox")
+@auth.requires("sessions.connect")
+def jump_box() -> str:
+    return _page("jumpbox.html")
+
+
 @blueprint.get("/terminals/<uuid:session_id>")
 @auth.requires("sessions.connect")
 def terminal(session_id: UUID) -> str:
@@ -138,7 +159,13 @@ def _terminal(
 ) -> str:
     device = {"id": device_id, "name": name, "host": host, "port": port}
     data = {"device": device, "credential_id": credential_id, "session": session}
-    return _page("terminal.html", data=data, detach_ttl_secs=services().settings.session_detach_ttl_secs)
+    settings = services().settings
+    return _page(
+        "terminal.html",
+        data=data,
+        detach_ttl_secs=settings.session_detach_ttl_secs,
+        close_grace_secs=settings.session_close_grace_secs,
+    )
 
 
 def _uuid(text: str) -> UUID:
@@ -193,9 +220,16 @@ def replay(session_id: UUID) -> Response:
         found = recordings.summaries(
             tx, session_id=session_id, user_id=None if me.may("sessions.manage") else me.user_id, limit=1
         )
+        summary = session_summaries.get(tx, session_id)
     if not found:
         raise NotFound("There is no such recording, or it belongs to another user.")
-    response = make_response(_page("replay.html", recording=found[0]))
+    page = _page(
+        "replay.html",
+        recording=found[0],
+        summary=summary and summaries.as_json(summary, found[0]),
+        can_summarise=bool(services().llm.assistant.providers(me.role)),
+    )
+    response = make_response(page)
     response.headers["Content-Security-Policy"] = csp.WITH_WASM
     return response
 
@@ -237,6 +271,7 @@ def ha_status() -> str:
         status=ha.as_json(parts, view),
         lines=ha.lines_of(parts, view),
         events=view.events[:_HA_EVENTS],
+        clock_advice=clocks.ADVICE,
         valkey=view.registry,
         seen_at=datetime.fromtimestamp(view.seen_at, UTC) if view.seen_at else None,
     )
@@ -255,6 +290,12 @@ def account() -> str:
     me = auth.identity()
     with services().database.transaction() as tx:
         return _page("account.html", user=users.get(tx, me.user_id), logins=logins.of_user(tx, me.user_id))
+
+
+blueprint.add_app_template_filter(shown_host)
+
+
+blueprint.add_app_template_filter(clocks.in_words, "clock")
 
 
 @blueprint.app_template_filter()

@@ -1,22 +1,29 @@
 """The private listener: what instances ask of each other. It serves these routes and health, and they only there."""
 
+import time
 from dataclasses import dataclass
 from uuid import UUID
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from netstacks.errors import Conflict, Forbidden, SessionGone
+from netstacks.errors import ComeAgain, Conflict, Forbidden, SessionGone
 from netstacks.instance.lookup import FIND_PATH, Key
 from netstacks.instance.openings import Opening
 from netstacks.instance.relay_watch import ALIVE_PATH
-from netstacks.peer.client import INSTANCE_HEADER
+from netstacks.peer.client import CLOCK_HEADER, INSTANCE_HEADER, Upstream
 from netstacks.peer.token import Claims, Visitor
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
+from netstacks.web import auth
 from netstacks.web.context import services
+from netstacks.web.grants import granted
+from netstacks.web.session_client import Call
 from netstacks.web.sockets import Sock, WebSocket
-from netstacks.web.terminal import Call, Terminal, parse_resume, parse_size, waiting_for
+from netstacks.web.terminal import authorise, parse_login, resumed
+from netstacks.web.terminal_client import TerminalClient
+from netstacks.web.tokens import Subject
+from netstacks.web.waiting_room import HANDED_ON_PATH
 
 blueprint = Blueprint("peer", __name__)
 sock = Sock()
@@ -45,16 +52,19 @@ def _is_private() -> bool:
 def _sign(response: Response) -> Response:
     if "answered_by" in g:
         response.headers[INSTANCE_HEADER] = g.answered_by
+        response.headers[CLOCK_HEADER] = f"{time.time():.3f}"
     return response
 
 
 def claims() -> Claims:
-    """What the peer that makes this request says; raises Forbidden when it has not signed that for us, just now."""
+    """What the peer that makes this request says; raises Forbidden when it has not signed that for us, just now.
+
+    To be called once in a request: a token is good for one time.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    found = services().peer_tokens.read(services().agent.me.id, request.path, token) if scheme == "Bearer" else None
-    if found is None:
-        raise Forbidden("no peer token, or one that is expired, for another instance or signed with another JWT_SECRET")
-    return found
+    if scheme != "Bearer":
+        raise Forbidden("a request to the private listener needs a peer token")
+    return services().peer_tokens.read(services().agent.me.id, request.path, token)
 
 
 def held(session_id: UUID) -> tuple[Claims, Session | Opening]:
@@ -86,19 +96,50 @@ def _authorise(session_id: UUID) -> Call:
     if visitor.kind != "control":
         raise Forbidden("only its user has the terminal of a session")
     actor = Actor(visitor.username, visitor.user_id, visitor.address)
-    return Call(actor, parse_size(), parse_resume(), waiting_for(admitted.place))
+    return resumed(actor, admitted.place, parse_login())
 
 
 @sock.route("/peer/sessions/<uuid:session_id>/terminal", bp=blueprint, authorise=_authorise)
 def terminal(ws: WebSocket, call: Call, session_id: UUID) -> None:
-    Terminal(ws, call).run()
+    TerminalClient(ws, call).run()
+
+
+def _authorise_handed_on() -> Call:
+    """A client that would wait for long at a peer. Whether its log-in still holds is asked here."""
+    said = claims()
+    auth.act_for(Subject(UUID(said["user_id"]), said["username"], said["role"], UUID(said["login_id"])))
+    grant = services().admission.try_now()
+    if grant is None:
+        raise ComeAgain("this instance has no room for another terminal now")
+    actor = Actor(said["username"], UUID(said["user_id"]), said["address"])
+    with granted(request.environ, grant):
+        place = authorise(actor, said["reconnect_token"])
+    if isinstance(place, Upstream):
+        place.socket.close()
+        raise Conflict("another instance has the session by now")
+    return place
+
+
+@sock.route(HANDED_ON_PATH, bp=blueprint, authorise=_authorise_handed_on)
+def handed_on(ws: WebSocket, call: Call) -> None:
+    TerminalClient(ws, call).run()
 
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end")
 def end(session_id: UUID) -> Response:
     said, place = held(session_id)
     session = place.wait() if isinstance(place, Opening) else place
-    session.end(said["reason"])
+    # An instance of a former version asks here for both.
+    session.end(said["reason"], only_detached=said.get("only_detached", False))
+    return Response(status=204)
+
+
+@blueprint.post("/peer/sessions/<uuid:session_id>/end-detached")
+def end_detached(session_id: UUID) -> Response:
+    said, place = held(session_id)
+    # One that is being opened has a client that waits for it.
+    if not isinstance(place, Opening):
+        place.end(said["reason"], only_detached=True)
     return Response(status=204)
 
 

@@ -1,5 +1,6 @@
 """Who the client is behind load balancers: `X-Forwarded-*` counts when a trusted proxy sent it, and not otherwise."""
 
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -8,6 +9,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Address = IPv4Address | IPv6Address
+
+# Some proxies name the scheme of the WebSocket.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+# A host without a port has one of these, by its scheme.
+_DEFAULT_PORTS = ("80", "443")
+_NAMES_PORT = re.compile(r":\d*$")
+# The member of the environment that holds the forwarded port. No header of a client has such a name.
+_PORT = "netstacks.forwarded_port"
 
 
 class TrustedProxies:
@@ -41,13 +50,30 @@ class TrustedProxies:
 
 
 def _take(environ: "WSGIEnvironment", hops: int) -> None:
-    """Scheme and host as the outermost trusted proxy saw them; a proxy may add to these headers or replace them."""
-    if schemes := _values(environ, "PROTO"):
-        scheme = schemes[-min(hops, len(schemes))].lower()
-        if scheme in ("http", "https"):
-            environ["wsgi.url_scheme"] = scheme
-    if hosts := _values(environ, "HOST"):
-        environ["HTTP_HOST"] = hosts[-min(hops, len(hosts))]
+    """Scheme, host and port as the outermost trusted proxy saw them; a proxy adds to these headers or replaces them."""
+    scheme = _SCHEMES.get(_outermost(environ, "PROTO", hops).lower())
+    if scheme:
+        environ["wsgi.url_scheme"] = scheme
+    host = _outermost(environ, "HOST", hops)
+    if host:
+        environ["HTTP_HOST"] = host
+    port = _outermost(environ, "PORT", hops)
+    if port.isascii() and port.isdigit() and port not in _DEFAULT_PORTS:
+        environ[_PORT] = port
+
+
+def hosts(environ: "WSGIEnvironment") -> list[str]:
+    """What the client may have asked for: the host, and where that names no port, also the host with the forwarded one.
+
+    The forwarded port may be the client's, or that of a proxy behind the one that the client talks to.
+    """
+    host, port = environ.get("HTTP_HOST", ""), environ.get(_PORT)
+    return [host, f"{host}:{port}"] if host and port and not _NAMES_PORT.search(host) else [host]
+
+
+def _outermost(environ: "WSGIEnvironment", name: str, hops: int) -> str:
+    values = _values(environ, name)
+    return values[-min(hops, len(values))] if values else ""
 
 
 def _values(environ: "WSGIEnvironment", name: str) -> list[str]:

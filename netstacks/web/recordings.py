@@ -43,7 +43,8 @@ def _whose(identity: auth.Identity) -> UUID | None:
     return None if identity.may("sessions.manage") else identity.user_id
 
 
-def _find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
+def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
+    """The recording, if the user of this request may see it; raises NotFound."""
     found = recordings.summaries(tx, session_id=recording_id, user_id=_whose(auth.identity()), limit=1)
     if not found:
         raise NotFound("there is no such recording")
@@ -88,14 +89,14 @@ def create() -> tuple[Response, int]:
     if wanted.session_id is None:
         raise InvalidInput(f"session_id is missing: {_MADE_HERE}")
     with services().database.transaction() as tx:
-        return jsonify(_item(_find(tx, wanted.session_id))), 201
+        return jsonify(_item(find(tx, wanted.session_id))), 201
 
 
 @blueprint.get("/api/recordings/<uuid:recording_id>")
 @auth.requires("recordings.view")
 def show(recording_id: UUID) -> Response:
     with services().database.transaction() as tx:
-        return jsonify(_item(_find(tx, recording_id)))
+        return jsonify(_item(find(tx, recording_id)))
 
 
 @blueprint.put("/api/recordings/<uuid:recording_id>")
@@ -104,11 +105,11 @@ def rename(recording_id: UUID) -> Response:
     """Gives a recording another name; its other members are facts and stay as they are."""
     wanted = parse(_Rename)
     with services().database.transaction() as tx:
-        _find(tx, recording_id)
+        find(tx, recording_id)
         if wanted.name:
             recordings.rename(tx, recording_id, wanted.name)
             audit.append(tx, auth.actor(), "recording.renamed", f"session:{recording_id}", name=wanted.name)
-        return jsonify(_item(_find(tx, recording_id)))
+        return jsonify(_item(find(tx, recording_id)))
 
 
 @blueprint.post("/api/recordings/<uuid:recording_id>/append")
@@ -123,7 +124,7 @@ def refuse(recording_id: UUID) -> Response:
 def delete(recording_id: UUID) -> tuple[str, int]:
     """It is gone at once; what it holds is removed within minutes, however much that is (instance/retention.py)."""
     with services().database.transaction() as tx:
-        row = _find(tx, recording_id)
+        row = find(tx, recording_id)
         if row["state"] != "ended":
             raise Conflict("this session is still being recorded: end it first")
         recordings.discard(tx, [recording_id])
@@ -140,7 +141,7 @@ def data(recording_id: UUID) -> Response:
         raise Forbidden("reading recorded keystrokes needs the permission recordings.input")
     database = services().database
     with database.transaction() as tx:
-        row = _find(tx, recording_id)
+        row = find(tx, recording_id)
         event = "recording.input_read" if with_input else "recording.read"
         audit.append(tx, auth.actor(), event, f"session:{recording_id}", device=row["device_name"])
     services().recorder.flush(1.0)

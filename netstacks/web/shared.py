@@ -1,24 +1,25 @@
 """`/share` and `/ws/shared`: for those who were invited to a session (wire contract 7)."""
 
 import time
+from collections.abc import Callable
 from functools import partial
-from urllib.parse import urlencode
 from uuid import UUID, uuid4
+from weakref import WeakValueDictionary
 
 from flask import Blueprint, render_template, request
 
-from netstacks.errors import Forbidden, InvalidInput, NetstacksError, SessionGone, StoreBusy, StoreUnavailable
-from netstacks.instance.openings import Opening
-from netstacks.peer.client import Upgrade, Upstream
+from netstacks import greenlets
+from netstacks.cluster.clocks import TOLERATED_SECS
+from netstacks.errors import Forbidden, InvalidInput, NetstacksError, StoreBusy, StoreUnavailable
 from netstacks.peer.token import Visitor
 from netstacks.store import audit, shares
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
-from netstacks.terminal.session import Session
 from netstacks.web import auth, peer
 from netstacks.web.context import services
 from netstacks.web.sockets import Sock, WebSocket
-from netstacks.web.terminal import parse_resume, waiting_for
+from netstacks.web.terminal import parse_resume
+from netstacks.web.viewer_connection import SharedSession, ViewerConnection
 from netstacks.web.viewing import Call, refuse, watch
 
 blueprint = Blueprint("shared", __name__)
@@ -28,6 +29,8 @@ sock = Sock()
 _DATABASE_SECS = 2.0
 _GUEST = "guest"
 
+_Connection = Callable[[WebSocket], ViewerConnection]
+
 
 @blueprint.get("/share")
 def page() -> str:
@@ -35,16 +38,16 @@ def page() -> str:
     return render_template("share.html")
 
 
-def _authorise() -> Call | Upstream | NetstacksError:
+def _authorise() -> _Connection | NetstacksError:
     auth.check_origin()
     try:
-        return _find()
+        return _check()
     except NetstacksError as error:
         # The viewer's page shows what an Error frame says, and of a refused upgrade nothing (wire contract 7).
         return error
 
 
-def _find() -> Call | Upstream:
+def _check() -> _Connection:
     invitation = services().share_tokens.read(request.args.get("share", ""))
     if invitation is None:
         raise Forbidden("this link is not complete, or not of this controller: ask for it once more")
@@ -59,40 +62,32 @@ def _find() -> Call | Upstream:
         max_viewers=invitation.max_viewers,
         expires_at=invitation.expires_at,
     )
-    reason = _over(services().routing_database, visitor)
+    agent = services().agent
+    shared_session = SharedSession(invitation.session_id, services().broker, lambda: agent.is_draining)
+    call = _call(visitor, returns="viewer" in request.args)
+    speaks_offsets = parse_resume().speaks_offsets
+    reason = call.over()
     if reason is not None:
         raise Forbidden(reason)
-    # Its row may not say so yet.
-    ended = services().hub.ended(invitation.session_id)
-    if ended is not None:
-        raise SessionGone(f"it has ended: {ended[1]}")
-    # What is wrong with them must be told here: an owner elsewhere is only heard when it accepts.
-    _viewer_id()
-    parse_resume()
-    handed_on = {name: request.args[name] for name in ("viewer", "offset") if name in request.args}
-    upgrade = Upgrade(request.headers["Sec-WebSocket-Key"], urlencode(handed_on))
-    place = services().broker.watch(invitation.session_id, visitor, upgrade)
-    if place is None:
-        raise SessionGone("it has ended")
-    return place if isinstance(place, Upstream) else _call(visitor, place)
+    return partial(ViewerConnection, shared=shared_session, call=call, speaks_offsets=speaks_offsets)
 
 
-def _admit(session_id: UUID) -> Call:
+def _admit(session_id: UUID) -> partial[None]:
     admitted = peer.admit(session_id)
     if admitted.visitor.kind != "viewer":
         raise Forbidden("this door is for viewers")
-    return _call(admitted.visitor, admitted.place)
+    call = _call(admitted.visitor, returns="returns" in request.args)
+    return partial(watch, call=call, place=admitted.place, resume=parse_resume())
 
 
-def _call(visitor: Visitor, place: Session | Opening) -> Call:
+def _call(visitor: Visitor, *, returns: bool) -> Call:
     outbox = services().outbox
     return Call(
         visitor,
         _viewer_id(),
-        parse_resume().speaks_offsets,
-        waiting_for(place),
-        partial(_over, services().routing_database, visitor),
+        _over_of(services().routing_database, visitor),
         partial(outbox.put, audit.append, Actor(visitor.username, visitor.user_id, visitor.address)),
+        returns,
     )
 
 
@@ -106,31 +101,43 @@ def _viewer_id() -> UUID:
 
 
 def _over(database: Database, visitor: Visitor) -> str | None:
-    """Why a share is valid no more. Without the database its token alone counts, and a revocation catches up.
+    """Why a share is valid no more: by PostgreSQL's clock, by which it was made.
 
+    Without the database its token alone counts, by a clock that may differ, and a revocation catches up.
     Raises StoreBusy when the database answers others and not this.
     """
     assert visitor.share_id is not None
     assert visitor.expires_at is not None
-    if visitor.expires_at <= time.time():
-        return "this share has expired"
     try:
         with database.transaction(timeout_secs=_DATABASE_SECS) as tx:
             return None if shares.is_open(tx, UUID(visitor.share_id)) else "this share was revoked, or has expired"
     except StoreBusy:
         raise
     except StoreUnavailable:
-        return None
+        return "this share has expired" if visitor.expires_at + TOLERATED_SECS <= time.time() else None
+
+
+_checks: WeakValueDictionary[str, greenlets.SingleFlight] = WeakValueDictionary()
+
+
+def _over_of(database: Database, visitor: Visitor) -> greenlets.SingleFlight:
+    """`_over` for one share: its viewers, who all ask when the session's owner was lost, share an answer."""
+    assert visitor.share_id is not None
+    check = _checks.get(visitor.share_id)
+    if check is None:
+        check = greenlets.SingleFlight("share-check", partial(_over, database, visitor))
+        _checks[visitor.share_id] = check
+    return check
 
 
 @sock.route("/ws/shared", bp=blueprint, authorise=_authorise)
-def shared(ws: WebSocket, call: Call | NetstacksError) -> None:
-    if isinstance(call, NetstacksError):
-        refuse(ws, call)
+def shared(ws: WebSocket, connect: _Connection | NetstacksError) -> None:
+    if isinstance(connect, NetstacksError):
+        refuse(ws, connect)
     else:
-        watch(ws, call)
+        connect(ws).run()
 
 
 @sock.route("/peer/sessions/<uuid:session_id>/shared", bp=blueprint, authorise=_admit)
-def shared_through_peer(ws: WebSocket, call: Call, session_id: UUID) -> None:
-    watch(ws, call)
+def shared_through_peer(ws: WebSocket, serve: partial[None], session_id: UUID) -> None:
+    serve(ws)

@@ -5,32 +5,45 @@ simple-websocket, which flask-sock would hand out, loses output under gevent and
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import flask_sock
 import structlog
-from flask import Blueprint, Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, g, has_request_context, jsonify, request
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidUpgrade
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from werkzeug.datastructures import EnvironHeaders
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
 from netstacks.peer import relays
 from netstacks.peer.client import INSTANCE_HEADER, Upstream
+from netstacks.web.assembling import MAX_MESSAGE_BYTES
 from netstacks.web.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["ConnectionClosed", "Sock", "WebSocket"]
 
 log = structlog.get_logger()
 
-MAX_MESSAGE_BYTES = 1024 * 1024
+ACCEPTED = "netstacks.accepted"
 
 Handler = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """In a request's environment, as ACCEPTED: the upgrade was answered before, and the client sent this since."""
+
+    unread: bytes
 
 
 class Sock(flask_sock.Sock):  # type: ignore[misc]
@@ -53,20 +66,23 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
         def decorator(handler: Handler) -> Handler:
             @wraps(handler)
             def view(**arguments: Any) -> Response:
-                protocol = ServerProtocol(state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
+                # Of frames alone: how long a message may be depends on its type.
+                protocol = ServerProtocol(state=State.OPEN, max_size=(None, MAX_MESSAGE_BYTES))
+                accepted: Accepted | None = request.environ.get(ACCEPTED)
                 try:
-                    answer = _shake_hands(protocol)
+                    answer = b"" if accepted else shake_hands(request.environ)
                 except InvalidHandshake as error:
                     return _refuse(error)
                 context = [authorise(**arguments)] if authorise else []
                 # gunicorn closes its own descriptor of the connection when the request ends.
                 sock = request.environ["gunicorn.socket"].dup()
+                unread = accepted.unread if accepted else read_ahead(request.environ)
                 match context:
                     case [Upstream() as upstream]:
-                        relays.begin(sock, upstream, _read_ahead())
+                        relays.begin(sock, without_head(upstream) if accepted else upstream, unread)
                     case _:
                         ws = WebSocket(sock, protocol)
-                        ws.start(answer, _read_ahead())
+                        ws.start(answer, unread)
                         log_context = {"path": request.path, **structlog.contextvars.get_contextvars()}
                         _open(log_context, sock, ws, partial(handler, ws, *context, **arguments))
                 return _AlreadyAnswered()
@@ -92,20 +108,17 @@ class _AlreadyAnswered(Response):
         raise StopIteration
 
 
-def _shake_hands(protocol: ServerProtocol) -> bytes:
-    """The 101 that answers the current request; raises InvalidHandshake."""
-    if request.content_length or "Transfer-Encoding" in request.headers:
+def shake_hands(environ: "WSGIEnvironment") -> bytes:
+    """The 101 that answers a request; raises InvalidHandshake."""
+    headers = EnvironHeaders(environ)
+    if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
         raise InvalidMessage("the request must not have a body")
-    accept_key, _, _ = protocol.process_request(
-        Request(
-            request.path,
-            Headers(request.headers.items()),
-            request.method,
-            request.environ["SERVER_PROTOCOL"],
-        )
+    asked = Request(
+        environ["PATH_INFO"], Headers(headers.items()), environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"]
     )
+    accept_key, _, _ = ServerProtocol().process_request(asked)
     # Neither an extension nor a subprotocol is agreed upon: compression costs memory per socket (pitfalls 7).
-    signature = f"{INSTANCE_HEADER}: {g.answered_by}\r\n" if "answered_by" in g else ""
+    signature = f"{INSTANCE_HEADER}: {g.answered_by}\r\n" if has_request_context() and "answered_by" in g else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"{signature}Sec-WebSocket-Accept: {accept_key}\r\n\r\n"
@@ -155,7 +168,12 @@ def _serve(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, hand
         ws.close(code, reason)
 
 
-def _read_ahead() -> bytes:
+def read_ahead(environ: "WSGIEnvironment") -> bytes:
     """What came right behind the request's head and sits in gunicorn's parser by now."""
-    unread: bytes = request.environ["wsgi.input"].reader.unreader.take_buffered()
+    unread: bytes = environ["wsgi.input"].reader.unreader.take_buffered()
     return unread
+
+
+def without_head(upstream: Upstream) -> Upstream:
+    """The client has its 101 already."""
+    return replace(upstream, answer=upstream.answer.partition(b"\r\n\r\n")[2])

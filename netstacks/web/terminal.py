@@ -1,95 +1,181 @@
 """`/ws/ssh`: the user's own terminal (wire contract 6), one WebSocket to one session."""
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlencode
 from uuid import UUID
 
-import structlog
 from flask import Blueprint, request
 from werkzeug.exceptions import Forbidden
 
-from netstacks import greenlets
-from netstacks.errors import (
-    ComeAgain,
-    DeviceError,
-    InvalidInput,
-    NetstacksError,
-    SessionGone,
-    StoreUnavailable,
-)
+from netstacks import errors, greenlets
+from netstacks.errors import ComeAgain, InvalidInput, NetstacksError, OpeningAbandoned, SessionGone
+from netstacks.instance.admission import Grant
+from netstacks.instance.applicants import about
 from netstacks.instance.openings import Opening
 from netstacks.instance.targets import Wish
 from netstacks.peer.client import Upgrade, Upstream
+from netstacks.store import logins
 from netstacks.store.audit import Actor
 from netstacks.terminal import frames
-from netstacks.terminal.attachment import Attachment, Kind
-from netstacks.terminal.frames import CloseCode
-from netstacks.terminal.resume import Resume, start
+from netstacks.terminal.dialogue import Dialogue
+from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
-from netstacks.web import auth
-from netstacks.web.context import services
-from netstacks.web.sockets import ConnectionClosed, Sock, WebSocket
-
-log = structlog.get_logger()
+from netstacks.web import auth, permissions
+from netstacks.web.api.hang_up import has_hung_up
+from netstacks.web.context import Services, services
+from netstacks.web.grants import take_grant
+from netstacks.web.session_client import Call
+from netstacks.web.sockets import Sock, WebSocket
+from netstacks.web.terminal_client import TerminalClient
 
 blueprint = Blueprint("terminal", __name__)
 sock = Sock()
 
-# How often a silent client is looked at.
-_LOOK_SECS = 10.0
+_ANY_SIZE = (80, 24)
 
 
-@dataclass(frozen=True)
-class Call:
-    """A connection that may be made; `session` waits for its session and raises why there is none.
-
-    `left` is set when the client has left. A session that `is_new` is of no use to anybody then.
-    """
-
-    actor: Actor
-    size: tuple[int, int]
-    resume: Resume
-    session: Callable[[], Session]
-    left: greenlets.Event = field(default_factory=greenlets.Event)
-    is_new: bool = False
-
-
-def _authorise() -> Call | Upstream | NetstacksError:
+def _authorise() -> Call | Upstream:
     """Everything that is decided before the upgrade: who it is, from where, what they may do, and who serves them."""
     auth.check_origin()
+    return authorise(auth.actor(), request.args.get("reconnect_token"))
+
+
+def authorise(actor: Actor, token: str | None) -> Call | Upstream:
+    """Who serves this user, who comes back with `token` or wants a new session. Raises Forbidden, ComeAgain."""
     if not auth.identity().may("sessions.connect"):
         raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
     try:
-        return _find(auth.actor())
+        return _paced(_find(actor, token))
     except (InvalidInput, SessionGone) as error:
         # For a person to read: the upgrade is accepted all the same (wire contract 6.6).
-        return error
+        return _failed(actor, error, is_new=token is None)
     except ComeAgain as error:
         # A client with a token comes again by itself, and its user has a terminal to look at meanwhile.
-        if "reconnect_token" in request.args:
+        if token is not None:
             raise
-        return error
+        return _failed(actor, error, is_new=token is None)
 
 
-def _find(actor: Actor) -> Call | Upstream:
-    token, size, resume = _uuid("reconnect_token"), parse_size(), parse_resume()
-    if token is not None:
-        place = services().broker.resume(token, actor, _upgrade())
+def _paced(place: Call | Upstream) -> Call | Upstream:
+    """What this instance opens itself counts among what it is opening, until it is open or will not be."""
+    if isinstance(place, Upstream):
+        return place
+    grant = take_grant(request.environ)
+    if grant is None:
+        return place
+
+    def session() -> Session:
+        try:
+            return place.session()
+        finally:
+            grant.done()
+
+    return replace(place, session=session)
+
+
+def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> Call:
+    """A call without a session: its client is told why, and may ask for another one."""
+
+    def session() -> Session:
+        raise error
+
+    another = partial(open_another, services(), auth.identity().login_id)
+    if isinstance(error, InvalidInput):
+        resume = Resume(None, None, tail="offset" in request.args)
+        return Call(actor, _ANY_SIZE, resume, session, another, is_new=is_new)
+    size = parse_size()
+    return Call(actor, size, parse_resume(), session, another, _wish(actor, size, Dialogue()), is_new=is_new)
+
+
+def _find(actor: Actor, token: str | None) -> Call | Upstream:
+    session_token, size, resume = _as_uuid("reconnect_token", token), parse_size(), parse_resume()
+    if session_token is not None:
+        place = services().broker.resume(session_token, actor, _upgrade())
         if isinstance(place, Upstream):
             return place
         if place is not None:
-            return Call(actor, size, resume, waiting_for(place))
-    if services().agent.me.state != "active":
-        secrets = " and ".join(services().agent.differing_secrets)
+            return resumed(actor, place, auth.identity().login_id, _wish(actor, size, Dialogue()))
+    check_open(services())
+    left = greenlets.Event()
+    dialogue = Dialogue(left.is_set)
+    wish = _wish(actor, size, dialogue)
+    return Call(
+        actor,
+        size,
+        resume,
+        partial(services().opener.open, wish),
+        partial(open_another, services(), auth.identity().login_id),
+        wish,
+        wish.session_id,
+        dialogue,
+        left,
+        is_new=True,
+    )
+
+
+def check_open(parts: Services) -> None:
+    """Raises ComeAgain when this instance takes no new sessions."""
+    if parts.agent.me.state != "active":
+        secrets = " and ".join(parts.agent.differing_secrets)
         why = f", because its {secrets} differs from the cluster's" if secrets else " now"
         raise ComeAgain(f"this instance takes no new sessions{why}: connect again")
-    left = greenlets.Event()
-    wish = _wish(actor, size, left.is_set)
-    return Call(actor, size, resume, partial(services().opener.open, wish), left, is_new=True)
+
+
+def resumed(actor: Actor, place: Session | Opening, login_id: UUID | None, wish: Wish | None = None) -> Call:
+    """A call for a session that is here, or is being opened here; `wish` is for another one after its end."""
+    another = partial(open_another, services(), login_id)
+    call = Call(actor, parse_size(), parse_resume(), waiting_for(place), another, wish)
+    match place:
+        case Opening():
+            return replace(call, session_id=place.session_id, dialogue=place.dialogue)
+        case Session():
+            return replace(call, session_id=place.id)
+
+
+def open_another(parts: Services, login_id: UUID | None, wish: Wish) -> Session:
+    """Opens a session on a connection that was authorised a while ago.
+
+    Waits for its turn. Raises Forbidden when the user's role no longer allows that. Raises ComeAgain when this instance
+    takes no new sessions, and when the log-in has ended or is not known: the client comes again with the access token
+    it has then.
+    """
+    check_open(parts)
+    if login_id is None:
+        raise ComeAgain("this connection cannot open another session: connect again")
+    grant = _wait_for_turn(parts, wish)
+    try:
+        return _open_another(parts, login_id, wish)
+    finally:
+        grant.done()
+
+
+def _wait_for_turn(parts: Services, wish: Wish) -> Grant:
+    assert wish.actor.id is not None
+    dialogue = wish.dialogue
+
+    def tell(place: int, wait_secs: float) -> None:
+        dialogue.progress(f"many terminals are being opened: place {place}, {about(wait_secs)} (Ctrl-C cancels)")
+
+    grant = parts.admission.wait(wish.actor.id, tell, lambda: dialogue.is_given_up)
+    if grant is None or dialogue.is_given_up:
+        if grant is not None:
+            grant.done()
+        dialogue.check()
+        raise OpeningAbandoned("cancelled")
+    dialogue.progress(None)
+    return grant
+
+
+def _open_another(parts: Services, login_id: UUID, wish: Wish) -> Session:
+    with parts.routing_database.transaction() as tx:
+        role = logins.role(tx, login_id)
+    if role is None:
+        raise ComeAgain("your log-in has ended: log in again")
+    if not permissions.of_role(role) & {"sessions.connect", "*"}:
+        raise errors.Forbidden("you may not open terminals any more: an administrator can change that")
+    return parts.opener.open(wish)
 
 
 def waiting_for(place: Session | Opening) -> Callable[[], Session]:
@@ -105,20 +191,21 @@ def waiting_for(place: Session | Opening) -> Callable[[], Session]:
 
 
 @sock.route("/ws/ssh", bp=blueprint, authorise=_authorise)
-def ssh(ws: WebSocket, call: Call | NetstacksError) -> None:
-    if isinstance(call, NetstacksError):
-        _refuse(ws, call)
-    else:
-        Terminal(ws, call).run()
+def ssh(ws: WebSocket, call: Call) -> None:
+    TerminalClient(ws, call).run()
 
 
 def _upgrade() -> Upgrade:
     """What the owner needs of this handshake: neither the user's token nor the reconnect token."""
     handed_on = {name: request.args[name] for name in ("cols", "rows", "epoch", "offset") if name in request.args}
-    return Upgrade(request.headers["Sec-WebSocket-Key"], urlencode(handed_on))
+    handed_on["login_id"] = str(auth.identity().login_id)
+    environ = request.environ
+    return Upgrade(
+        request.headers["Sec-WebSocket-Key"], urlencode(handed_on), is_wanted=lambda: not has_hung_up(environ)
+    )
 
 
-def _wish(actor: Actor, size: tuple[int, int], is_abandoned: Callable[[], bool]) -> Wish:
+def _wish(actor: Actor, size: tuple[int, int], dialogue: Dialogue) -> Wish:
     given = request.args
     cols, rows = size
     return Wish(
@@ -130,13 +217,18 @@ def _wish(actor: Actor, size: tuple[int, int], is_abandoned: Callable[[], bool])
         term=given.get("term") or "xterm-256color",
         cols=cols,
         rows=rows,
-        is_abandoned=is_abandoned,
+        dialogue=dialogue,
     )
 
 
 def parse_size() -> tuple[int, int]:
     """The client's window, as the URL has it."""
     return frames.check_window(_integer("cols") or 80, _integer("rows") or 24)
+
+
+def parse_login() -> UUID | None:
+    """The log-in that the instance in front has checked, as its URL has it. One of the former version names none."""
+    return _uuid("login_id")
 
 
 def parse_resume() -> Resume:
@@ -155,134 +247,13 @@ def _integer(name: str) -> int | None:
 
 
 def _uuid(name: str) -> UUID | None:
-    text = request.args.get(name)
+    return _as_uuid(name, request.args.get(name))
+
+
+def _as_uuid(name: str, text: str | None) -> UUID | None:
     if not text:
         return None
     try:
         return UUID(text)
     except ValueError as error:
         raise InvalidInput(f"{name}={text[:40]!r}: it must be a UUID") from error
-
-
-def _refuse(ws: WebSocket, error: NetstacksError) -> None:
-    """Tells a person why there is no terminal: the client shows the text, and the code tells ours not to retry."""
-    prefix = "" if isinstance(error, DeviceError) else "Not connected: "
-    code = CloseCode.ENDED if isinstance(error, SessionGone) else CloseCode.REFUSED
-    if isinstance(error, StoreUnavailable | ComeAgain):
-        code = CloseCode.RESTARTING
-    ws.send(frames.error(f"{prefix}{error}"))
-    ws.close(code, str(error))
-
-
-def _next_look_secs() -> float:
-    """Those who look, look together once a second: waking the process up costs more than what one of them does then."""
-    now = time.monotonic()
-    return math.ceil(now + _LOOK_SECS) - now
-
-
-class Terminal:
-    """One connection: this greenlet receives, a second one opens the session, and the attachment sends."""
-
-    def __init__(self, ws: WebSocket, call: Call) -> None:
-        self._ws = ws
-        self._call = call
-        self._size = call.size
-        self._session: Session | None = None
-        self._attachment = Attachment(
-            ws,
-            Kind.CONTROL,
-            user_id=call.actor.id,
-            username=call.actor.name,
-            speaks_offsets=call.resume.speaks_offsets,
-        )
-
-    def run(self) -> None:
-        # Read while the device is being logged in to: pings want answers, and a close gives up.
-        greenlets.spawn("terminal-opener", self._open)
-        self._ws.on_pong = self._attachment.on_pong
-        try:
-            self._receive()
-        finally:
-            self._call.left.set()
-            if self._session is not None:
-                self._session.detach(self._attachment)
-
-    def _open(self) -> None:
-        try:
-            try:
-                self._attach(self._call.session())
-            except NetstacksError as error:
-                if not self._call.left.is_set():
-                    _refuse(self._ws, error)
-        except ConnectionClosed:
-            pass
-        except Exception:
-            log.exception("terminal.failed")
-            self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
-
-    def _attach(self, session: Session) -> None:
-        begin = start(session, self._call.resume, self._size)
-        # No yield from here to `attach`: the client could leave, or the session end, unnoticed.
-        if self._call.left.is_set():
-            if self._call.is_new:
-                session.end("its client left before it was open")
-            return
-        if not session.is_live:
-            raise ComeAgain("the session has just moved or ended")
-        self._session = session
-        attachment = self._attachment
-        attachment.queue(
-            frames.session_info(
-                session_id=str(session.id),
-                credential_id=str(session.facts.credential_id),
-                epoch=session.facts.epoch,
-                offset=begin.cursor,
-            ),
-            frames.reconnect(session.facts.token),
-        )
-        if begin.before:
-            attachment.show(begin.before)
-        if begin.between:
-            attachment.show_at(begin.between_at, begin.between)
-        session.attach(attachment, begin.cursor, self._size)
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                message = self._ws.receive(timeout=_next_look_secs())
-            except ConnectionClosed:
-                return
-            if message is None:
-                if self._attachment.is_dead():
-                    log.info("terminal.half_open", username=self._call.actor.name)
-                    self._ws.abort()
-                    return
-                self._attachment.keep_alive()
-                continue
-            self._attachment.heard()
-            try:
-                if not self._handle(frames.parse(message)):
-                    return
-            except InvalidInput as error:
-                self._ws.send(frames.error(f"The controller did not understand {error}"))
-            except ConnectionClosed:
-                return
-
-    def _handle(self, frame: frames.ClientFrame) -> bool:
-        """Does what a frame asks for; False when the client takes its leave."""
-        match frame:
-            case frames.Data(payload):
-                if self._session is not None:
-                    self._session.input(self._attachment, payload)
-            case frames.Resize(cols, rows):
-                self._size = (cols, rows)
-                if self._session is not None:
-                    self._session.resize(self._attachment, cols, rows)
-            case frames.Ping():
-                self._ws.send(frames.PONG)
-            case frames.Close():
-                self._ws.close(CloseCode.NORMAL)
-                return False
-            case frames.Pong():
-                pass
-        return True

@@ -1,6 +1,8 @@
 """The tokens of users: signed JWTs for access, refresh and the page cookie, and the CSRF token of a page."""
 
+import hashlib
 import hmac
+import math
 import secrets
 import time
 from dataclasses import dataclass
@@ -9,14 +11,19 @@ from enum import StrEnum
 from uuid import UUID
 
 import jwt
+import structlog
+from cachetools import LRUCache
 
+from netstacks.cluster.clocks import TOLERATED_SECS
 from netstacks.store import logins
+
+log = structlog.get_logger()
 
 # Well above the 300 s before the end at which the client refreshes (wire contract, rule 2).
 ACCESS_TTL = timedelta(hours=1)
-
-# The clocks of instances may differ by this much.
-_LEEWAY_SECS = 10
+# Anybody can send bad tokens: they are logged once in this time, with their count.
+_LOG_SECS = 10.0
+_VERIFIED = 10_000
 
 
 class TokenType(StrEnum):
@@ -52,6 +59,11 @@ class Tokens:
 
     def __init__(self, jwt_secret: str) -> None:
         self._secret = jwt_secret.encode()
+        self._unlogged = 0
+        self._logged_at = -math.inf
+        self._verified: LRUCache[bytes, Claims] = LRUCache(_VERIFIED)
+        """What good tokens say, by type and hash: one is sent with every request, and verifying it costs more than most
+        requests do."""
 
     def issue(self, token_type: TokenType, subject: Subject, token_id: str = "") -> str:
         """A JWT (HS256) whose claims the web client can decode with plain base64 (wire contract 3.1)."""
@@ -68,15 +80,33 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def read(self, token_type: TokenType, token: str) -> Claims | None:
-        """What a valid, unexpired token of this type says; None for anything else."""
-        try:
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"], leeway=_LEEWAY_SECS)
-            if claims["typ"] != token_type:
-                return None
-            subject = Subject(UUID(claims["sub"]), claims["name"], claims["role"], UUID(claims["sid"]))
-            return Claims(subject, claims.get("jti", ""), claims["exp"])
-        except (jwt.InvalidTokenError, KeyError, ValueError):
+        """What a valid, unexpired token of this type says; None for anything else, with the reason in the log."""
+        if not token:
             return None
+        key = hashlib.sha256(f"{token_type} {token}".encode(errors="replace")).digest()
+        known = self._verified.get(key)
+        if known is not None and time.time() < known.expires_at + TOLERATED_SECS:
+            return known
+        try:
+            # The instance that issued it may have another time.
+            claims = jwt.decode(token, self._secret, algorithms=["HS256"], leeway=TOLERATED_SECS)
+            if claims["typ"] != token_type:
+                raise ValueError(f"it is a token for {claims['typ']}")
+            subject = Subject(UUID(claims["sub"]), claims["name"], claims["role"], UUID(claims["sid"]))
+            verified = self._verified[key] = Claims(subject, claims.get("jti", ""), claims["exp"])
+            return verified
+        except (jwt.InvalidTokenError, KeyError, ValueError) as error:
+            self._log_refused(token_type, error)
+            return None
+
+    def _log_refused(self, token_type: TokenType, error: Exception) -> None:
+        self._unlogged += 1
+        if time.monotonic() - self._logged_at < _LOG_SECS:
+            return
+        reason = str(error) or type(error).__name__
+        log.info("token.refused", type=token_type.value, error=reason, count=self._unlogged)
+        self._unlogged = 0
+        self._logged_at = time.monotonic()
 
     def new_token_id(self) -> str:
         """The id of a log-in's first refresh token."""
@@ -93,6 +123,10 @@ class Tokens:
     def csrf(self, login_id: UUID) -> str:
         """What a page must send along to act by its cookie."""
         return self._mac(f"csrf-of:{login_id}")
+
+    def sign(self, text: str) -> str:
+        """A signature that any instance with the same secret makes of the same text."""
+        return self._mac(f"signed:{text}")
 
     def _mac(self, message: str) -> str:
         return hmac.digest(self._secret, message.encode(), "sha256").hex()

@@ -10,11 +10,11 @@ from pydantic import BaseModel, Field, StringConstraints
 from netstacks import greenlets
 from netstacks.errors import Forbidden, NetstacksError, SessionGone
 from netstacks.store import audit, logins, sessions, users
-from netstacks.store.passwords import MAX_LENGTH, hash_password, is_password
+from netstacks.store.passwords import MAX_LENGTH, hash_password
 from netstacks.store.pool import Transaction
 from netstacks.store.users import Role, User
 from netstacks.web import auth, permissions
-from netstacks.web.authenticate import limiter
+from netstacks.web.authenticate import is_own_password
 from netstacks.web.context import Services, services
 from netstacks.web.inputs import parse
 from netstacks.web.login import as_json
@@ -140,14 +140,13 @@ def revoke_logins(user_id: UUID) -> Response:
 
 @blueprint.put("/api/auth/password")
 @auth.requires()
-@limiter.limit("10 per minute", key_func=lambda: str(auth.identity().user_id))
 def change_own_password() -> Response:
     """Changes the password of whoever knows it, and ends all other log-ins of theirs."""
     body = parse(OwnPassword)
     who = auth.identity()
     with services().database.transaction() as tx:
         password_hash = users.password_hash_of(tx, who.user_id)
-    if not is_password(body.current_password, password_hash):
+    if not is_own_password(body.current_password, password_hash, str(who.user_id), str(who.login_id)):
         raise Forbidden("current_password: is not correct")
     _change_password(who.user_id, body.new_password, keep=who.login_id)
     return Response(status=204)

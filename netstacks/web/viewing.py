@@ -1,8 +1,10 @@
-"""One viewer's connection, at the session's owner: joins, watches, perhaps types, and leaves."""
+"""One viewer at the session's owner: joins, watches, perhaps types, and leaves."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,33 +19,38 @@ from netstacks.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from netstacks.instance.openings import Opening
 from netstacks.peer.token import Visitor
 from netstacks.terminal import frames
+from netstacks.terminal.attachment import Sink
 from netstacks.terminal.frames import CloseCode
-from netstacks.terminal.resume import Resume, start
+from netstacks.terminal.resume import Resume, Start, start
 from netstacks.terminal.session import Session
 from netstacks.terminal.viewer import Viewer, expel, viewers
+from netstacks.web.looks import Looks
 from netstacks.web.sockets import ConnectionClosed, WebSocket
 
 log = structlog.get_logger()
 
-# How often a viewer is pinged, and its share looked at: what no message told the owner, it finds out by then.
-_LOOK_SECS = 10.0
+# After a change of owners those who were watching get their places back first: they look for the new owner every two
+# seconds at the latest.
+_RETURN_SECS = 3.0
+# Where the screen of now is wanted.
+NOW = Resume(None, None, tail=True)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A viewer that may join. `session` waits for the session, `over` tells why the share is none any more.
+    """A viewer that may join. `over` tells why its share is not valid any more, None while it is.
 
-    `note` writes an event to the audit log, in the viewer's name.
+    `note` writes an event to the audit log, in the viewer's name. `returns` says that the viewer has watched before.
     """
 
     visitor: Visitor
     viewer_id: UUID
-    speaks_offsets: bool
-    session: Callable[[], Session]
     over: Callable[[], str | None]
     note: Callable[..., None]
+    returns: bool = False
 
 
 def refuse(ws: WebSocket, error: NetstacksError) -> None:
@@ -59,35 +66,67 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
     ws.close(code, str(error))
 
 
-def watch(ws: WebSocket, call: Call) -> None:
-    """Serves a viewer until it leaves, its share is over or the session ends."""
+def session_at(place: Session | Opening) -> Session:
+    """The session there. Raises ComeAgain when it has gone from here, or could not be opened here: others may do it."""
     try:
-        session = call.session()
-        viewer = _join(ws, call, session)
+        session = place.wait() if isinstance(place, Opening) else place
     except NetstacksError as error:
-        refuse(ws, error)
-        return
+        raise ComeAgain(f"the session could not be opened here: {error}") from error
+    if not session.is_live:
+        raise ComeAgain("the session has just moved or ended")
+    return session
+
+
+def over_now(call: Call) -> str | None:
+    """Why the share is not valid any more; a database that is busy is asked again at the next look."""
+    try:
+        return call.over()
+    except StoreBusy:
+        return None
+
+
+@contextmanager
+def viewing(
+    sink: Sink,
+    call: Call,
+    session: Session,
+    resume: Resume,
+    *,
+    speaks_offsets: bool,
+    on_finish: Callable[[CloseCode, str], bool] | None = None,
+) -> Iterator[Viewer]:
+    """Attaches a viewer to a session for as long as the block runs.
+
+    Raises Forbidden when there is no place for it, ComeAgain when the session has just gone from here.
+    """
+    viewer = _join(sink, call, session, resume, speaks_offsets, on_finish)
     resource = f"session:{session.id}"
     about = {"viewer": str(viewer.viewer_id), "share": viewer.share_id, "permission": viewer.permission}
     call.note("session.viewer_joined", resource, **about)
-    ws.on_pong = viewer.on_pong
     try:
-        _serve(ws, call, session, viewer)
-    except ConnectionClosed:
-        pass
+        yield viewer
     finally:
         session.detach(viewer)
         call.note("session.viewer_left", resource, **about)
 
 
-def _join(ws: WebSocket, call: Call, session: Session) -> Viewer:
+def _join(
+    sink: Sink,
+    call: Call,
+    session: Session,
+    resume: Resume,
+    speaks_offsets: bool,
+    on_finish: Callable[[CloseCode, str], bool] | None,
+) -> Viewer:
     visitor = call.visitor
     assert visitor.share_id is not None
     assert visitor.max_viewers is not None
-    begin = start(session, Resume(None, None, tail=True), (session.cols, session.rows))
-    # From here to `attach` no other greenlet runs, so the count is exact.
+    begin = _begin(session, resume)
+    # No yield from here to `attach`: the count is exact.
     if not session.is_live:
         raise ComeAgain("the session has just moved or ended")
+    if session.facts.epoch > 1 and not call.returns and time.time() < session.opened_at + _RETURN_SECS:
+        raise ComeAgain("the session has just changed its owner: those who were watching come first")
     for former in viewers(session, share_id=visitor.share_id, viewer_id=str(call.viewer_id)):
         session.detach(former)
         former.drop(CloseCode.SUPERSEDED, "this viewer has come back over another connection")
@@ -96,21 +135,31 @@ def _join(ws: WebSocket, call: Call, session: Session) -> Viewer:
             f"as many as may are watching already ({visitor.max_viewers}): try again when somebody has left"
         )
     viewer = Viewer(
-        ws,
+        sink,
         viewer_id=call.viewer_id,
         share_id=visitor.share_id,
         permission=visitor.permission,
         user_id=visitor.user_id,
         username=visitor.username,
         address=visitor.address,
-        speaks_offsets=call.speaks_offsets,
+        speaks_offsets=speaks_offsets,
     )
+    if on_finish is not None:
+        viewer.on_finish = on_finish
     viewer.queue(frames.session_info(**_about(session, viewer, begin.cursor, visitor.expires_at)))
     viewer.follow_window(session.cols, session.rows)
     if begin.before:
         viewer.show(begin.before)
     session.attach(viewer, begin.cursor)
     return viewer
+
+
+def _begin(session: Session, resume: Resume) -> Start:
+    """A viewer that was there goes on at its byte, or with all that a new owner's shell has printed, if it is held."""
+    is_new_epoch = resume.offset is not None and resume.epoch != session.facts.epoch
+    if is_new_epoch and session.output.start > session.first_offset:
+        resume = NOW
+    return start(session, resume, (session.cols, session.rows))
 
 
 def _about(session: Session, viewer: Viewer, offset: int, expires_at: int | None) -> dict[str, Any]:
@@ -129,14 +178,30 @@ def _about(session: Session, viewer: Viewer, offset: int, expires_at: int | None
     }
 
 
+def watch(ws: WebSocket, call: Call, place: Session | Opening, resume: Resume) -> None:
+    """Serves a viewer that another instance has brought here, until one of the two ends it.
+
+    Instances of the first release relay the viewer's own frames, and their viewers may not speak offsets.
+    """
+    speaks_offsets = resume.speaks_offsets
+    where = resume if resume.offset is not None else NOW
+    try:
+        session = session_at(place)
+        with viewing(ws, call, session, where, speaks_offsets=speaks_offsets) as viewer:
+            ws.on_pong = viewer.on_pong
+            _serve(ws, call, session, viewer)
+    except ConnectionClosed:
+        pass
+    except NetstacksError as error:
+        refuse(ws, error)
+
+
 def _serve(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
     # At once for the first time: a revocation while this viewer was on its way found nobody to end.
-    look_at = time.monotonic()
+    looks = Looks(partial(_look, ws, call, session, viewer), at_once=True)
     while True:
-        if time.monotonic() >= look_at:
-            _look(ws, call, session, viewer)
-            look_at = time.monotonic() + _LOOK_SECS
-        message = ws.receive(timeout=max(0.0, look_at - time.monotonic()))
+        looks.look_if_due()
+        message = ws.receive(timeout=looks.due_secs)
         if message is None:
             continue
         viewer.heard()
@@ -146,25 +211,26 @@ def _serve(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
             expel(session, [viewer], f"the controller did not understand {error}")
             continue
         match frame:
-            case frames.Data(payload) if viewer.permission == "read-write":
-                session.input(viewer, payload)
+            case frames.Data(payload):
+                looks.during(partial(viewer.type, payload))
             case frames.Ping():
                 ws.send(frames.PONG)
             case frames.Close():
                 return
 
 
-def _look(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
-    """Ends a view whose share is over or whose client is gone, and pings the others (wire contract 7)."""
-    try:
-        reason = call.over()
-    except StoreBusy:
-        reason = None  # It is asked again at the next look.
+def _look(ws: WebSocket, call: Call, session: Session, viewer: Viewer, is_read: bool) -> None:
+    """Ends a view whose share is over or whose client is gone, and pings the others (wire contract 7).
+
+    Raises ConnectionClosed when the client is gone.
+    """
+    reason = over_now(call)
     if reason is not None:
         expel(session, [viewer], reason)
-    elif viewer.is_dead():
+    elif viewer.is_dead(is_read=is_read):
         log.info("viewer.half_open", session_id=str(session.id), viewer_id=str(viewer.viewer_id))
         ws.abort()
+        raise ConnectionClosed(None, "")
     else:
         viewer.queue(frames.PING)
         viewer.keep_alive()

@@ -14,6 +14,8 @@ from websockets.server import ServerProtocol
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
+from netstacks.web.assembling import MAX_MESSAGE_BYTES, Assembler, MessageTooBig
+from netstacks.web.fragmenting import Fragmenter
 from netstacks.web.outlet import Outlet
 
 READ_BYTES = 64 * 1024
@@ -45,9 +47,9 @@ class WebSocket:
         self._protocol = protocol
         self._outlet = Outlet(sock)
         self._reading = greenlets.BoundedSemaphore(1)
+        self._fragmenter = Fragmenter()
+        self._assembler = Assembler()
         self._frames: list[Frame] = []
-        self._partial = bytearray()
-        self._partial_opcode = Opcode.BINARY
 
     def start(self, answer: bytes, unread: bytes) -> None:
         """Sends the handshake's answer, and takes in what the client sent without waiting for it.
@@ -74,6 +76,7 @@ class WebSocket:
     def receive(self, timeout: float | None = None) -> bytes | str | None:
         """The next message; None when there is none within `timeout` seconds. Raises ConnectionClosed.
 
+        Of a Data message that is long, or comes in fragments, each piece is a Data message: it is never held whole.
         What the peer sent before it closed is returned first.
         """
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
@@ -137,6 +140,11 @@ class WebSocket:
     def abort(self) -> None:
         """Closes the TCP connection now; whoever waits in `receive` or `send` gets ConnectionClosed."""
         self._protocol.receive_eof()
+        # References in a circle would keep the connection's memory until the garbage collector runs: nothing calls back
+        # from now on, and the traceback of the protocol's error holds the protocol.
+        self.on_pong = None
+        if self._protocol.parser_exc is not None:
+            self._protocol.parser_exc.__traceback__ = None
         self._outlet.abort()
 
     def delivered_bytes(self) -> int:
@@ -182,7 +190,7 @@ class WebSocket:
         if not data or self._protocol.state is State.CLOSED:
             self.abort()
             return
-        self._protocol.receive_data(data)
+        self._protocol.receive_data(self._fragmenter.feed(data))
         self._frames.extend(cast(list[Frame], self._protocol.events_received()))
         self._answer(self._protocol.data_to_send())
 
@@ -202,27 +210,23 @@ class WebSocket:
         while self._frames:
             frame = self._frames.pop(0)
             match frame.opcode:
-                case Opcode.BINARY | Opcode.TEXT if frame.fin:
-                    return self._message(frame.opcode, bytes(frame.data))
-                case Opcode.BINARY | Opcode.TEXT:
-                    self._partial_opcode = frame.opcode
-                    self._partial += frame.data
-                case Opcode.CONT:
-                    self._partial += frame.data
-                    if frame.fin:
-                        data, self._partial = bytes(self._partial), bytearray()
-                        return self._message(self._partial_opcode, data)
+                case Opcode.BINARY | Opcode.TEXT | Opcode.CONT:
+                    if (message := self._assembled(frame)) is not None:
+                        return message
                 case Opcode.PONG if self.on_pong is not None:
                     self.on_pong(bytes(frame.data))
         return None
 
-    def _message(self, opcode: Opcode, data: bytes) -> bytes | str | None:
-        if opcode is Opcode.BINARY:
-            return data
+    def _assembled(self, frame: Frame) -> bytes | str | None:
         try:
-            return data.decode()
+            return self._assembler.take(frame)
+        except MessageTooBig:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message must not have more than {MAX_MESSAGE_BYTES} bytes")
         except UnicodeDecodeError:
-            self._frames.clear()
-            self._protocol.fail(CloseCode.INVALID_DATA, "a text message must be UTF-8")
-            self._answer(self._protocol.data_to_send())
-            return None
+            self._fail(CloseCode.INVALID_DATA, "a text message must be UTF-8")
+        return None
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self._frames.clear()
+        self._protocol.fail(code, reason)
+        self._answer(self._protocol.data_to_send())

@@ -24,6 +24,8 @@ export class Viewing {
     this.attempts = 0;
     this.socket = null;
     this.state = { name: "idle" };
+    // The state to come back to when the session has an owner again; null before this connection has shown any of it.
+    this.watching = null;
     this.lostKeys = 0;
     this.liveness = new LivenessWatch({
       ask: () => this.socket.send(frames.ping()),
@@ -38,6 +40,7 @@ export class Viewing {
   open() {
     this.#abandon();
     this.#show({ name: "joining" });
+    this.watching = null;
     this.error = "";
     this.heardAt = Date.now();
     const socket = new WebSocket(this.#url());
@@ -77,10 +80,13 @@ export class Viewing {
       case frames.DATA:
       case frames.NOTICE:
         this.hooks.onOutput(payload);
-        // After the screen, with which every view begins.
-        return this.#tellLostKeys();
+        // After the screen, with which every view begins. Before it, the server tells that it waits for the session.
+        if (this.state.name === "watching") this.#tellLostKeys();
+        return;
       case frames.RESIZE:
         return this.hooks.onWindow(frames.size(payload));
+      case frames.UNOWNED:
+        return this.#show(payload[0] ? { name: "unowned" } : this.watching);
       case frames.PING:
         return this.socket.send(frames.pong());
       case frames.ERROR:
@@ -95,7 +101,8 @@ export class Viewing {
     this.info = info;
     this.attempts = 0;
     this.hooks.onJoined(info);
-    this.#show({ name: "watching", mayType: info.permission === "read-write", info });
+    this.watching = { name: "watching", mayType: info.permission === "read-write", info };
+    this.#show(this.watching);
   }
 
   #tellLostKeys() {
@@ -104,7 +111,7 @@ export class Viewing {
   }
 
   #closed({ code, reason }) {
-    const wasWatching = this.state.name === "watching";
+    const wasWatching = this.watching !== null;
     this.socket = null;
     this.lostKeys += this.liveness.stop();
     switch (code) {

@@ -5,6 +5,8 @@ export function describe(state, now) {
   switch (state.name) {
     case "watching":
       return { text: state.mayType ? "Collaborating" : "Viewing", detail: about(state.info), tone: "good", offers: [] };
+    case "unowned":
+      return { text: "Waiting", detail: "The session's instance is gone: it goes on when its user reconnects", tone: "lost", offers: [] };
     case "silent":
       return {
         text: "No answer",

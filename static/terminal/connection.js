@@ -37,6 +37,8 @@ export class Connection {
     this.attempts = 0;
     this.socket = null;
     this.lostKeys = 0;
+    // What keeps our place in the queue of those who want a terminal, at whichever instance.
+    this.ticket = null;
     this.liveness = new LivenessWatch({
       ask: () => this.socket.send(frames.ping()),
       onSilence: hooks.onSilence,
@@ -66,15 +68,23 @@ export class Connection {
   /** Starts over with a new session. */
   openNew() {
     this.lostKeys = 0;
+    this.ticket = null;
     this.#move(NEW_PLACE);
     this.open();
   }
 
+  /** Gives up connecting. */
+  cancel() {
+    this.#abandon();
+    this.#show({ name: "refused", why: "Cancelled" });
+  }
+
   /** Sends what was typed, `keys` many; false when there is no connection to send it over. */
   send(bytes, keys) {
-    if (this.state.name !== "connected") return false;
+    if (this.state.name !== "connected" && this.state.name !== "answering") return false;
     for (const frame of frames.data(bytes)) this.socket.send(frame);
-    this.liveness.typed(keys, bytes.length);
+    // The answer to a device's question is not echoed: silence means nothing then.
+    if (this.state.name === "connected") this.liveness.typed(keys, bytes.length);
     return true;
   }
 
@@ -95,6 +105,7 @@ export class Connection {
     url.search = new URLSearchParams({
       ...this.hooks.query(),
       ...(token ? { reconnect_token: token } : {}),
+      ...(this.ticket ? { ticket: this.ticket } : {}),
       epoch,
       offset,
     });
@@ -110,16 +121,27 @@ export class Connection {
         this.place.offset += payload.length;
         return this.hooks.onData(payload);
       case frames.NOTICE:
+        // Before there is a session, it is what is said while the device is logged in to: the device may ask something.
+        if (this.state.name === "connecting" || this.state.name === "queued") this.#show({ name: "answering" });
         this.hooks.onNotice(payload);
-        return this.#tellLostKeys();
+        if (this.state.name === "connected") this.#tellLostKeys();
+        return;
       case frames.ERROR:
         this.error = frames.text(payload);
         return this.hooks.onError(this.error);
       case frames.RECONNECT:
         return this.#move({ ...this.place, token: frames.uuidText(payload) });
+      case frames.WAITING:
+        return this.#queued(JSON.parse(frames.text(payload)));
       case frames.SESSION_INFO:
         return this.#arrived(JSON.parse(frames.text(payload)));
     }
+  }
+
+  #queued({ place, wait_secs: waitSecs, ticket }) {
+    this.ticket = ticket;
+    this.attempts = 0;
+    this.#show({ name: "queued", isResuming: Boolean(this.place.token), place, until: Date.now() + waitSecs * 1000 });
   }
 
   #arrived({ session_id: sessionId, epoch, offset }) {
@@ -127,6 +149,7 @@ export class Connection {
     if (isNewEpoch) this.hooks.onNewEpoch();
     this.#move({ ...this.place, sessionId, epoch, offset });
     this.attempts = 0;
+    this.ticket = null;
     this.#show({ name: "connected", sessionId, since: Date.now() });
     // A new epoch begins with a notice, which draws the screen and says what has happened: this comes after it.
     if (!isNewEpoch) this.#tellLostKeys();

@@ -8,6 +8,8 @@ export const ERROR = 0x06;
 export const RECONNECT = 0x07;
 export const SESSION_INFO = 0x08;
 export const NOTICE = 0x09;
+export const UNOWNED = 0x0a;
+export const WAITING = 0x0b;
 
 const DATA_LIMIT_BYTES = 32 * 1024;
 const decoder = new TextDecoder();

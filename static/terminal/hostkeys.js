@@ -8,7 +8,7 @@ const PROMPTS = "/api/host-keys/prompts";
 
 const dialog = document.getElementById("host-key-dialog");
 
-/** Polls while `isConnecting()`; `onAsking(bool)` tells when a decision is pending. */
+/** Polls while `isConnecting()`; `onAsking(bool)` tells when a decision is pending. `device` is null when it is not known. */
 export async function watchHostKeys(device, isConnecting, onAsking) {
   while (isConnecting()) {
     const prompt = await findPrompt(device).catch(() => null);
@@ -23,7 +23,7 @@ export async function watchHostKeys(device, isConnecting, onAsking) {
 
 async function findPrompt(device) {
   const { prompts } = await api(PROMPTS);
-  return prompts.find((prompt) => prompt.host === device.host && prompt.port === device.port);
+  return prompts.find((prompt) => !device || (prompt.host === device.host && prompt.port === device.port));
 }
 
 async function decide(prompt, device, isConnecting) {

@@ -4,6 +4,8 @@ import { api, isLoggedIn } from "../api.js";
 import { ask } from "../dialogs.js";
 import { renewLogin } from "../login.js";
 import { Sharing } from "../share/sharing.js";
+import { Assistant } from "./assistant.js";
+import { PUT, TAKES_KEYS } from "./assistant-words.js";
 import { Connection, NEW_PLACE } from "./connection.js";
 import { chooseCredential, findCredential } from "./credentials.js";
 import { watchHostKeys } from "./hostkeys.js";
@@ -27,6 +29,7 @@ let isWatching = false;
 let isToldNotSent = false;
 
 const status = new StatusBar(device.name, describe, {
+  cancel: () => connection.cancel(),
   reconnect: () => connection.open(),
   take: () => connection.open(),
   retry: start,
@@ -77,6 +80,8 @@ const connection = new Connection(
   session ? { ...startPlace, offset: "tail" } : startPlace,
 );
 
+new Assistant(screen, { sessionId: () => connection.place.sessionId, put: putAtPrompt });
+
 async function start() {
   try {
     if (!credentialId) status.show({ name: "choosing" });
@@ -108,11 +113,22 @@ async function endSession() {
 
 function changed(state) {
   status.show(state);
-  if (state.name === "connecting") watch();
+  // While it is queued no device is asked, and nothing is to be decided.
+  if (["connecting", "answering"].includes(state.name)) watch();
+  if (state.name === "answering") screen.focus();
   if (state.name !== "connected") return;
   isToldNotSent = false;
   sharing.follow(state.sessionId);
   screen.focus();
+}
+
+function putAtPrompt(command) {
+  if (connection.state.name !== "connected") return NOT_SENT;
+  if (screen.takesSingleKeys) return TAKES_KEYS;
+  screen.type(command);
+  screen.focus();
+  status.hint(PUT);
+  return "";
 }
 
 function notSent(keys) {
@@ -136,7 +152,7 @@ function moved(place) {
 async function watch() {
   if (isWatching) return;
   isWatching = true;
-  const isConnecting = () => connection.state.name === "connecting";
+  const isConnecting = () => ["connecting", "answering"].includes(connection.state.name);
   await watchHostKeys(device, isConnecting, (isAsking) => {
     status.show(isAsking ? { name: "deciding" } : connection.state);
     if (!isAsking) screen.focus();

@@ -16,6 +16,8 @@ const YELLOW = 33;
 const LINE_HEIGHT = 1.15;
 // What the terminal tells a program by itself (answers to questions, focus, mouse) is not a key.
 const REPORT = /^\x1b(?:[P\]].|\[(?:[IO]$|[?><M]|[\d;]*[nRt]$))/;
+// As routers and switches ask in the middle of long output: `--More--`, `---(more 40%)---`, `<--- More --->`.
+const PAGER = /-\s*\(?more\b/i;
 const PASTE_BRACKET = /\x1b\[20[01]~/g;
 const encoder = new TextEncoder();
 
@@ -47,7 +49,7 @@ export class Screen {
 
   /** A line of our own, apart from what the device has written: `colour` is an SGR number. */
   say(text, colour) {
-    const line = text.replace(/[\x00-\x1f\x7f]/g, " ");
+    const line = text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ");
     this.terminal.write(`\r\n\x1b[${colour}m${breakLines(line, this.terminal.cols)}\x1b[0m\r\n`);
   }
 
@@ -67,6 +69,43 @@ export class Screen {
 
   focus() {
     this.terminal.focus();
+  }
+
+  /** What is selected, or "". */
+  get selection() {
+    return this.terminal.getSelection();
+  }
+
+  /** Calls `listener` whenever something else is selected, or nothing any more. */
+  onSelection(listener) {
+    this.terminal.onSelectionChange(listener);
+  }
+
+  /** The last lines that the screen and what has scrolled out of it hold, at most `count`; broken lines are put together. */
+  lastLines(count) {
+    const buffer = this.terminal.buffer.active;
+    const lines = [];
+    let continuation = "";
+    for (let y = buffer.length - 1; y >= 0 && lines.length < count; y--) {
+      const row = buffer.getLine(y);
+      continuation = row.translateToString(continuation === "") + continuation;
+      if (row.isWrapped) continue;
+      if (continuation || lines.length) lines.unshift(continuation.trimEnd());
+      continuation = "";
+    }
+    return lines;
+  }
+
+  /** Whether a full-screen program or a pager is in the terminal, which acts on single keys. */
+  get takesSingleKeys() {
+    const buffer = this.terminal.buffer.active;
+    const line = buffer.getLine(buffer.baseY + buffer.cursorY).translateToString(true);
+    return buffer.type === "alternate" || PAGER.test(line);
+  }
+
+  /** Types the text, as if it came from the keyboard. */
+  type(text) {
+    this.terminal.input(text);
   }
 
   #fill(element, onResize) {

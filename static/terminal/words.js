@@ -9,9 +9,18 @@ export function describe(state, now) {
     case "choosing":
       return { text: "Choose a credential", detail: "", tone: "busy", offers: ["choose"] };
     case "connecting":
-      return { text: "Connecting", detail: "", tone: "busy", offers: [] };
+      return { text: "Connecting", detail: "", tone: "busy", offers: ["cancel"] };
+    case "queued":
+      return {
+        text: state.isResuming ? "Restoring your session" : "Waiting for a terminal",
+        detail: `${about(state.until, now)}, place ${state.place}: many are being opened`,
+        tone: "busy",
+        offers: ["cancel"],
+      };
+    case "answering":
+      return { text: "Logging in", detail: "The terminal shows what the device is doing, or asks", tone: "busy", offers: ["cancel"] };
     case "deciding":
-      return { text: "Waiting for your host key decision", detail: "", tone: "busy", offers: [] };
+      return { text: "Waiting for your host key decision", detail: "", tone: "busy", offers: ["cancel"] };
     case "connected":
       return {
         text: "Connected",
@@ -45,6 +54,12 @@ export function describe(state, now) {
 export function describeLostKeys(count) {
   const [keys, them] = count === 1 ? ["1 key", "it"] : [`${count} keys`, "them"];
   return `${keys} typed while the controller did not answer may not have reached the device: look before you type ${them} again`;
+}
+
+function about(until, now) {
+  const secs = Math.ceil((until - now) / 5000) * 5;
+  if (secs <= 5) return "a few seconds";
+  return secs <= 90 ? `about ${secs} s` : `about ${Math.ceil(secs / 60)} minutes`;
 }
 
 const secondsTo = (until, now) => Math.max(1, Math.ceil((until - now) / 1000));

@@ -43,6 +43,10 @@ class Lab:
     def open(self, **query: Any) -> Terminal:
         return self.api.open(self.device, self.credential, **query).connected()
 
+    def at(self, controller: Controller) -> "Lab":
+        """The same user and device through another instance."""
+        return Lab(self.api.at(controller), self.device, self.credential)
+
 
 def make_lab(api: Api, sshd: Sshd) -> Lab:
     """Adds the server as a device whose host key is known, and a key to log in with."""
@@ -53,3 +57,19 @@ def make_lab(api: Api, sshd: Sshd) -> Lab:
 @pytest.fixture(scope="module")
 def lab(admin: Api, sshd: Sshd) -> Lab:
     return make_lab(admin, sshd)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server of the test's own, to be stopped, killed and frozen."""
+    server = Postgres().start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def own(own_postgres: Postgres, sshd: Sshd) -> Iterator[tuple[Controller, Lab]]:
+    """A controller on a server of its own."""
+    controller = Controller(own_postgres.create_database(), SESSION_DETACH_TTL_SECS="60").start()
+    yield controller, make_lab(controller.login(), sshd)
+    controller.stop()

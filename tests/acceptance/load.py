@@ -112,7 +112,8 @@ def check(counter: Counter, database_url: str) -> None:
     for epoch, printed in _by_epoch(chunks).items():
         lines = [int(number) for number in re.findall(rb"line-(\d+)\r\n", printed)]
         assert lines, f"nothing of epoch {epoch}"
-        assert lines == list(range(len(lines))), f"epoch {epoch}"
+        wrong = next((at for at, number in enumerate(lines) if number != at), None)
+        assert wrong is None, f"epoch {epoch}: line {wrong} of {lines[max(0, wrong - 3) : wrong + 5]}"
 
 
 def _has_ended(database: Database, session_id: uuid.UUID) -> bool:

@@ -116,7 +116,7 @@ class Client:
         self.session_id = ""
         self.resumes = 0
         self.rests_until = 0.0
-        self.is_attached = False
+        self._awaited: set[int] = set()
         self._is_in_a_hurry = False
         self._token = uuid.UUID(int=0)
         self._leaves_at = 0.0
@@ -127,12 +127,13 @@ class Client:
     def open(self) -> None:
         """Logs in and starts the device's program."""
         self._connect(epoch=0, offset=0)
-        while not self.session_id:
+        while not self.is_attached:
             self.read()
         self._leaves_at = self._next_leave()
         self.socket.send(b"\x01" + self._program.command(self._habit))
 
     def _connect(self, **where: object) -> None:
+        self._awaited = {0x07, 0x08}
         query = urlencode({**self._query, **where, "token": self._api.token})
         small = 4096 if self._habit.reads_bytes_per_sec else 0
         self.socket = FastWebSocket(self._api.controller.port, f"/ws/ssh?{query}", receive_buffer_bytes=small)
@@ -140,6 +141,11 @@ class Client:
     def _next_leave(self) -> float:
         every_secs = self._habit.leaves_every_secs
         return time.monotonic() + random.uniform(0.5, 1.5) * every_secs if every_secs else float("inf")
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether this connection has its SessionInfo and the token to come back with."""
+        return not self._awaited
 
     @property
     def has_ended(self) -> bool:
@@ -168,15 +174,14 @@ class Client:
                 assert info["epoch"] == 1
                 assert info["offset"] == self.stream.size
                 self.session_id = info["session_id"]
-                self.is_attached = True
+        self._awaited.discard(kind)
 
     def wants_to_leave(self) -> bool:
-        return time.monotonic() >= self._leaves_at and not self.stream.has_ended
+        return self.is_attached and time.monotonic() >= self._leaves_at and not self.stream.has_ended
 
     def leave_and_return(self) -> None:
         """Cuts its connection and resumes where it was."""
         self.socket.close()
-        self.is_attached = False
         self._connect(reconnect_token=self._token, epoch=1, offset=self.stream.size)
         self.resumes += 1
         self._leaves_at = self._next_leave()

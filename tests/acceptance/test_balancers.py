@@ -1,28 +1,31 @@
 """Behind real load balancers, with deploy/nginx.conf and deploy/haproxy.cfg as they are."""
 
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from tests.acceptance.cluster import TTL_SECS, Cluster, come_back
-from tests.acceptance.conftest import Lab
-from tests.acceptance.test_cluster import COUNT, COUNTED, row
+from tests.acceptance.cluster import TTL_SECS, Cluster
+from tests.acceptance.fronts import Front, bearer
+from tests.acceptance.shells import quiet, types_on
+from tests.acceptance.short_ttl import statuses
 from tests.controller import Controller, until
 from tests.deploy.balancers import Balancer, is_installed
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
+# HAProxy takes a server away after two checks that failed.
+CHECKED_SECS = 2 * 2
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def cluster(postgres: Postgres) -> Iterator[Cluster]:
     with Cluster(postgres, 2, TRUSTED_PROXIES="127.0.0.1") as cluster:
         yield cluster
 
 
-@pytest.fixture(params=["nginx", "haproxy"])
+@pytest.fixture(scope="module", params=["nginx", "haproxy"])
 def balancer(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Balancer]:
     if not is_installed(request.param):
         pytest.skip(f"needs Debian's {request.param}")
@@ -30,95 +33,38 @@ def balancer(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Balan
         yield balancer
 
 
-class Front(Controller):
-    """The load balancer as clients see it: an address like a controller's."""
-
-    def __init__(self, balancer: Balancer) -> None:
-        self.port, self.url = balancer.port, balancer.url
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def front(balancer: Balancer) -> Controller:
     return Front(balancer)
-
-
-def owner_of(cluster: Cluster, session_owner: str) -> Controller:
-    return next(each for each in cluster.controllers if each.health()["instance_id"] == session_owner)
-
-
-def test_a_kill_in_the_middle_of_a_flood_is_survived(
-    cluster: Cluster, front: Controller, balancer: Balancer, sshd: Sshd
-) -> None:
-    lab = cluster.lab(sshd)
-    lab = Lab(lab.api.at(front), lab.device, lab.credential)
-    terminal = lab.open(epoch=0, offset=0)
-    owner = owner_of(cluster, row(cluster, terminal)[0])
-    terminal.type("PS1=; stty -echo; clear; seq 1000000; seq 1000000\r")
-    until(lambda: len(terminal.output) > 1_000_000, "a flood")
-    owner.kill()
-    terminal.closed()
-    again = come_back(terminal, front, epoch=1, offset=len(terminal.output))
-    assert again.info["epoch"] == 2
-    again.type(COUNT)
-    again.expect("40999\r\n", 60)
-    assert COUNTED in again.output
-    again.leave()
-    assert terminal.api.token not in balancer.log()
-    assert str(terminal.token) not in balancer.log()
-
-
-def test_a_drain_fails_no_request(cluster: Cluster, front: Controller) -> None:
-    api = cluster.controllers[0].login().at(front)
-    answers: list[int] = []
-    stopping = threading.Event()
-
-    def ask() -> None:
-        while not stopping.is_set():
-            answers.append(
-                requests.get(f"{front.url}/api/devices/browse", headers=_bearer(api.token), timeout=10).status_code
-            )
-            time.sleep(0.01)
-
-    asking = [threading.Thread(target=ask) for _ in range(4)]
-    for each in asking:
-        each.start()
-    until(lambda: len(answers) > 50, "some answers")
-    drained = cluster.controllers[0]
-    drained.terminate()
-    assert drained.process is not None
-    assert drained.process.wait(15) == 0
-    enough = len(answers) + 50
-    until(lambda: len(answers) > enough, "more answers")
-    stopping.set()
-    for each in asking:
-        each.join()
-    assert set(answers) == {200}
-
-
-def test_a_frozen_valkey_takes_no_instance_from_its_users(cluster: Cluster, front: Controller, sshd: Sshd) -> None:
-    lab = cluster.lab(sshd)
-    lab = Lab(lab.api.at(front), lab.device, lab.credential)
-    terminal = lab.open(epoch=0, offset=0)
-    cluster.valkey.freeze()
-    until(lambda: {each.health()["status"] for each in cluster.controllers} == {"degraded"}, "both to miss it")
-    for second in range(2 * TTL_SECS):
-        assert front.health()["status"] == "degraded"
-        terminal.type(f"echo at-''{second}\r")
-        terminal.expect(f"at-{second}\r\n")
-        time.sleep(1)
-    another = lab.open(epoch=0, offset=0)
-    another.type("echo new-$((1+1))\r")
-    another.expect("new-2\r\n")
-
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 def test_the_clients_address_is_audited_and_not_the_proxys(cluster: Cluster, front: Controller) -> None:
     api = front.login()
     forged = requests.get(
-        f"{front.url}/api/audit", headers={**_bearer(api.token), "X-Forwarded-For": "203.0.113.9"}, timeout=5
+        f"{front.url}/api/audit", headers={**bearer(api.token), "X-Forwarded-For": "203.0.113.9"}, timeout=5
     )
     assert forged.ok
     assert {each["address"] for each in forged.json()["items"] if each["event"] == "auth.login"} == {"127.0.0.1"}
+
+
+def test_a_frozen_valkey_takes_no_instance_from_its_users(cluster: Cluster, front: Controller, sshd: Sshd) -> None:
+    lab = cluster.lab(sshd).at(front)
+    terminal = quiet(lab.open(epoch=0, offset=0))
+    cluster.valkey.freeze()
+    try:
+        until(lambda: statuses(cluster) == {"degraded"}, "both to miss it")
+        away_since = time.monotonic()
+
+        def has_outlived_a_ttl() -> bool:
+            assert front.health()["status"] == "degraded"
+            types_on(terminal)
+            return time.monotonic() > away_since + TTL_SECS + CHECKED_SECS
+
+        until(has_outlived_a_ttl, "a whole TTL without Valkey, and what balancers would make of it", 60)
+        another = quiet(lab.open(epoch=0, offset=0))
+        types_on(another)
+    finally:
+        cluster.valkey.thaw()
+    until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
+    for each in (terminal, another):
+        each.leave()

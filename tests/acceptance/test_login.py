@@ -12,14 +12,6 @@ from tests.postgres import Postgres
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A server that a test may freeze."""
-    server = Postgres().start()
-    yield server
-    server.destroy()
-
-
-@pytest.fixture
 def own_controller(own_postgres: Postgres) -> Iterator[Controller]:
     controller = Controller(own_postgres.create_database()).start()
     yield controller

@@ -9,7 +9,7 @@ import redis
 from tests.acceptance.cluster import HEARTBEAT_SECS, Cluster, come_back
 from tests.acceptance.conftest import Lab
 from tests.acceptance.sharing import QUIET, Viewer, share
-from tests.acceptance.test_cluster import row
+from tests.acceptance.stored import row
 from tests.controller import Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd

@@ -51,6 +51,19 @@ def test_who_may_type_types(controller: Controller, terminal: Terminal) -> None:
     viewer.expect("from a colleague")
 
 
+def test_a_device_that_asks_is_not_answered_by_viewers(controller: Controller, terminal: Terminal) -> None:
+    viewer = Viewer(controller, share(terminal, permission="read-write")).joined()
+    terminal.type("echo st''arted; cat -v\r")
+    terminal.expect("started")
+    viewer.type(b"\x1b[?1;2c\x1b[12;1R")
+    # Control+F3 has the form of an answer.
+    viewer.type(b"key \x1b[1;5R\r")
+    terminal.expect(b"key ^[[1;5R\r\n")
+    assert b"^[[?1;2c" not in terminal.output
+    assert b"^[[12;1R" not in terminal.output
+    terminal.type("\x04")
+
+
 def test_revoking_ends_the_views_at_once_and_the_link(controller: Controller, terminal: Terminal) -> None:
     token, other = share(terminal), share(terminal)
     viewer, spared = Viewer(controller, token).joined(), Viewer(controller, other).joined()

@@ -4,38 +4,40 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.cluster import Cluster, come_back
+from tests.acceptance.cluster import Cluster
 from tests.acceptance.conftest import Lab
 from tests.acceptance.sharing import (
     COUNT,
     COUNTED,
-    QUIET,
     REFUSED,
-    RESTARTING,
     Viewer,
+    opened,
     share,
     shares_path,
     watching,
 )
-from tests.controller import Terminal, until
+from tests.controller import Terminal
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(postgres: Postgres) -> Iterator[Cluster]:
     with Cluster(postgres, 2) as cluster:
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def lab(cluster: Cluster, sshd: Sshd) -> Lab:
+    return cluster.lab(sshd)
+
+
 @pytest.fixture
-def terminal(cluster: Cluster, sshd: Sshd) -> Terminal:
+def terminal(lab: Lab) -> Iterator[Terminal]:
     """On the first instance."""
-    lab: Lab = cluster.lab(sshd)
-    terminal = lab.open()
-    terminal.type(QUIET)
-    terminal.expect("ready")
-    return terminal
+    terminal = opened(lab)
+    yield terminal
+    terminal.leave()
 
 
 def test_a_viewer_through_another_instance_sees_the_same_bytes_and_types(cluster: Cluster, terminal: Terminal) -> None:
@@ -83,27 +85,6 @@ def test_a_share_is_revoked_through_any_instance(cluster: Cluster, terminal: Ter
     assert Viewer(b, token).closed()[0] == REFUSED
     terminal.type("echo on''ward\r")
     terminal.expect("onward")
-
-
-def test_a_share_outlives_the_owner_of_its_session(cluster: Cluster, terminal: Terminal) -> None:
-    a, b = cluster.controllers
-    token = share(terminal, permission="read-write", max_viewers=1)
-    viewer = Viewer(b, token).joined()
-    a.kill()
-    assert viewer.closed()[0] == 1006
-    # A viewer takes no session over: it is told to come again, and finds it when its user is back.
-    early = Viewer(b, token)
-    assert early.closed()[0] == RESTARTING
-    again = come_back(terminal, b)
-    viewer = Viewer(b, token, viewer=viewer.info["viewer_id"]).joined()
-    assert viewer.info["session_id"] == terminal.info["session_id"]
-    assert viewer.info["epoch"] == 2
-    viewer.expect("this is a new shell")
-    viewer.type("echo bo''th\r")
-    viewer.expect("both")
-    again.expect("both")
-    again.api = again.api.at(b)
-    until(lambda: [each["viewer_id"] for each in watching(again)] == [viewer.info["viewer_id"]], "the viewer's return")
 
 
 def test_without_postgresql_a_link_opens_through_every_instance(sshd: Sshd) -> None:

@@ -54,6 +54,7 @@ def program() -> Iterator[Program]:
         yield Program(Path(folder), max(habit.lines for habit in HABITS))
 
 
+@pytest.mark.alone
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_SECONDS + 300)
 def test_two_hundred_sessions_lose_no_byte_and_keep_nothing(lab: Lab, controller: Controller, program: Program) -> None:

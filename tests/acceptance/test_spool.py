@@ -16,13 +16,6 @@ from tests.sshd import Sshd
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    server = Postgres().start()
-    yield server
-    server.destroy()
-
-
-@pytest.fixture
 def own(own_postgres: Postgres, sshd: Sshd, tmp_path: Path) -> Iterator[tuple[Controller, Lab]]:
     controller = Controller(own_postgres.create_database(), SPOOL_DIR=str(tmp_path / "spool")).start()
     yield controller, make_lab(controller.login(), sshd)

@@ -28,7 +28,8 @@ def recorded(admin: Api, sshd: Sshd, lab: str) -> str:
     terminal = admin.open(device, {"id": device["default_credential_id"]}).connected()
     terminal.type("echo re''corded; exit\n")
     terminal.expect("recorded")
-    terminal.closed()
+    terminal.ended()
+    terminal.leave()
     session_id: str = terminal.info["session_id"]
     until(lambda: admin.get(f"/api/recordings/{session_id}")["bytes"], "the recording")
     return session_id
@@ -47,7 +48,7 @@ def inhabited(admin: Api, recorded: str) -> str:
         model="ASR 1001-X",
         description="Upstream A",
         default_credential_id=credential["id"],
-        legacy_algorithms=True,
+        algorithms="legacy",
     )
     admin.add_device("2001:db8::12", 22, name="edge-2", site="Berlin", device_type="juniper_junos")
     admin.post(
@@ -133,6 +134,65 @@ def test_a_device_is_added_changed_and_deleted(browser: Browser) -> None:
     browser.find("dialog[open] [type=submit]").click()
     browser.wait_for("edge-7 was deleted.")
     browser.wait_for("192.0.2.7", gone=True)
+
+
+@pytest.mark.parametrize(("device", "size"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_how_a_device_is_spoken_to_is_folded_away_and_kept(
+    browser: Browser, admin: Api, device: str, size: tuple[int, int]
+) -> None:
+    as_it_is = {"algorithms": "antique", "encoding": "koi8-u", "lines": 5, "patience_secs": 90}
+    name = f"old-on-{device}"
+    path = f"/api/devices/{admin.add_device('192.0.2.8', 22, name=name, **as_it_is)['id']}"
+    browser.resize(size)
+    browser.open(f"/?q={name}")
+    browser.wait_for("antique SSH")
+    browser.click(f"Edit {name}")
+    is_folded = "return !document.querySelector('dialog[open] [name=lines]').checkVisibility()"
+    assert browser.run(is_folded)
+    browser.screenshot(f"device-form-folded-{device}")
+
+    browser.run("document.querySelector('dialog[open] summary').focus()")
+    browser.type(Keys.ENTER)
+    until(lambda: not browser.run(is_folded), "the part unfolds")
+    browser.run("document.querySelector('dialog[open] summary').scrollIntoView()")
+    browser.screenshot(f"device-form-unfolded-{device}")
+    assert browser.run("return document.querySelector('dialog[open]').scrollWidth") <= size[0]
+    assert browser.find("dialog[open] [name=encoding]").get_attribute("value") == "koi8-u"
+    browser.type(Keys.TAB, "Legacy", Keys.TAB, Keys.TAB)
+    browser.type(Keys.BACKSPACE, "7")
+    browser.type(Keys.ENTER)
+    browser.wait_for(f"{name} was saved.")
+    saved = admin.get(path)
+    assert {key: saved[key] for key in as_it_is} == as_it_is | {"algorithms": "legacy", "lines": 7}
+
+    # A wrong value in the folded part is shown.
+    browser.click(f"Edit {name}")
+    assert browser.run(is_folded)
+    browser.run("document.querySelector('dialog[open] [name=lines]').value = 1001")
+    browser.fill(name=name)
+    browser.type(Keys.ENTER)
+    until(lambda: not browser.run(is_folded), "the wrong field is shown")
+    assert browser.run("return document.activeElement.name") == "lines"
+    browser.click("Cancel")
+
+    # So is one that only the controller finds wrong.
+    browser.click(f"Edit {name}")
+    assert browser.run(is_folded)
+    browser.run("document.querySelector('dialog[open] [name=encoding]').selectedOptions[0].value = 'utf-16'")
+    browser.fill(name=name)
+    browser.type(Keys.ENTER)
+    browser.wait_for("Character set: 'utf-16' cannot be used")
+    assert not browser.run(is_folded)
+
+    browser.open("/")
+    browser.click("Add device")
+    assert browser.run(is_folded)
+    fields = "const {algorithms, encoding} = document.querySelector('dialog[open] form').elements;"
+    assert browser.run(f"{fields} return [algorithms.value, encoding.value, encoding.length]") == [
+        "modern",
+        "utf-8",
+        12,
+    ]
 
 
 def test_a_form_survives_an_expired_log_in(browser: Browser) -> None:

@@ -26,6 +26,16 @@ def controller(cluster: Cluster) -> Controller:
     return cluster.controllers[0]
 
 
+@pytest.fixture(autouse=True)
+def whole(cluster: Cluster) -> Iterator[None]:
+    """What a test has killed runs again for the next one."""
+    yield
+    for controller in cluster.controllers:
+        if not controller.is_running:
+            controller.start()
+            cluster.gathered(len(cluster.controllers))
+
+
 @pytest.fixture
 def owner(browser: Browser, known_lab: str) -> Browser:
     """The page of a terminal, its prompt in sight."""
@@ -133,3 +143,28 @@ def test_a_guest_comes_back_by_itself_when_the_owner_of_the_session_was_killed(
     tabs.to_guest()
     guest.wait_for("Viewing")
     until(lambda: "newer" in guest.screen, "the new shell on the guest's screen")
+
+
+def test_a_guest_is_told_that_the_session_waits_for_its_user(owner: Browser, cluster: Cluster, wire: Wire) -> None:
+    tabs = Tabs(owner)
+    a, b = cluster.controllers
+    wire.lead_to(b.port)
+    guest = tabs.invite(make_link(owner, "Watch and type"))
+    guest.wait_for("Collaborating")
+    tabs.to_owner()
+    terminal = owner.driver.current_url
+    # Its user is away: the page is gone, and its session is still there.
+    owner.driver.get("about:blank")
+    tabs.to_guest()
+    a.kill()
+    guest.wait_for("Waiting")
+    guest.wait_for("it goes on when its user reconnects")
+    guest.type("x")
+    guest.wait_for("Not sent")
+    guest.screenshot("share-unowned")
+    tabs.to_owner()
+    owner.driver.get(terminal)
+    until(lambda: "the SSH connection was re-established" in owner.screen, "the new shell")
+    tabs.to_guest()
+    guest.wait_for("Collaborating")
+    assert guest.errors() == []

@@ -15,7 +15,9 @@ class SharedRegistry(MemoryRegistry):
 SESSION = UUID("6f1a2f0e-0000-4000-8000-000000000001")
 
 
-def instance(name: str, *, last_heartbeat_at: float = 0.0, state: InstanceState = "active") -> Instance:
+def instance(
+    name: str, *, last_heartbeat_at: float = 0.0, state: InstanceState = "active", opens_per_sec: float = 0.0
+) -> Instance:
     return Instance(
         id=name,
         host="host-" + name,
@@ -25,6 +27,7 @@ def instance(name: str, *, last_heartbeat_at: float = 0.0, state: InstanceState 
         state=state,
         secrets_fingerprint="vault:1 jwt:1",
         pid=1,
+        opens_per_sec=opens_per_sec,
         last_heartbeat_at=last_heartbeat_at,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from netstacks.cluster.model import SessionRecord
+from netstacks.cluster.model import NO_LOAD, Load, SessionRecord
 from netstacks.cluster.reconciliation import Fence, Proof, Signs, is_alive, is_forsaken, is_gone, judge_held
 from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Placement, Proxy, Wait, choose_route
 from netstacks.errors import RegistryUnavailable, StoreUnavailable
@@ -37,10 +37,10 @@ class Line:
     def reserved(self) -> "Line":
         return self
 
-    def heartbeat(self, instance_id: str) -> Pulse:
+    def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         node = self._node
         try:
-            pulse: Pulse = self.__getattr__("heartbeat")(instance_id)
+            pulse: Pulse = self.__getattr__("heartbeat")(instance_id, load)
         except RegistryUnavailable:
             node.missed_at = node.world.now
             raise

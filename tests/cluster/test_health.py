@@ -38,6 +38,7 @@ def test_the_body_has_the_members_of_the_specification() -> None:
         },
         "version": "1.2.3",
         "degraded": [],
+        "load": 0,
     }
 
 
@@ -49,6 +50,13 @@ TABLE = {
     "postgresql away": ({"database": False}, "degraded", 200, ["database"]),
     "both away": ({"database": False, "valkey": "disconnected"}, "degraded", 200, ["valkey", "database"]),
     "lease lost while it serves": ({"leased": False}, "degraded", 200, ["lease"]),
+    "postgresql answers and takes no writes": ({"database_problem": "read-only"}, "degraded", 200, ["database"]),
+    "no witness on a read-only postgresql": (
+        {"database_problem": "read-only", "witness_held": False},
+        "degraded",
+        200,
+        ["database"],
+    ),
     "draining": ({"draining": True}, "draining", 503, []),
     "draining outweighs the rest": ({"draining": True, "database": False}, "draining", 503, ["database"]),
     "starting": ({"starting": True}, "unhealthy", 503, []),
@@ -80,3 +88,37 @@ def test_dependencies_are_told_in_the_words_of_the_specification() -> None:
 
 def test_the_secret_that_differs_is_named() -> None:
     assert "VAULT_MASTER_KEY" in health(differing_secrets=("VAULT_MASTER_KEY",)).body()["reason"]
+
+
+def test_what_postgresql_does_not_do_is_the_reason() -> None:
+    body = health(database_problem="PostgreSQL is read-only: it is a standby").body()
+    assert (body["database"], body["reason"]) == ("connected", "PostgreSQL is read-only: it is a standby")
+    assert health(database=False, database_problem="too many").body()["reason"] == "too many"
+    starting = health(starting=True, database_problem="PostgreSQL is read-only").body()
+    assert starting["reason"] == "starting: PostgreSQL is read-only"
+
+
+@pytest.mark.parametrize(
+    ("cpu_share", "waiting", "load"),
+    [(0.0, 0, 0), (0.004, 0, 0), (0.426, 0, 43), (1.0, 0, 100), (1.7, 0, 100), (0.1, 1, 100)],
+)
+def test_load_is_the_processors_share_and_100_while_clients_wait(cpu_share: float, waiting: int, load: int) -> None:
+    assert health(cpu_share=cpu_share, waiting=waiting).body()["load"] == load
+
+
+AGENT_TABLE = {
+    "idle": ({}, "up ready 100%"),
+    "busy": ({"cpu_share": 0.6}, "up ready 40%"),
+    "full, and never 0 %, which is a drain": ({"cpu_share": 1.0}, "up ready 1%"),
+    "clients wait": ({"waiting": 3}, "up ready 1%"),
+    "degraded": ({"database": False}, "up ready 100%"),
+    "draining": ({"draining": True, "cpu_share": 0.6}, "drain"),
+    "draining and unfit": ({"draining": True, "starting": True}, "drain"),
+    "unfit": ({"hub_blocked": True}, "down #the event loop was blocked"),
+    "a reason of several lines is one line": ({"schema_problem": "too\nnew\r\n"}, "down #too new"),
+}
+
+
+@pytest.mark.parametrize(("facts", "answer"), AGENT_TABLE.values(), ids=AGENT_TABLE.keys())
+def test_haproxy_hears_weight_drain_or_the_reason(facts, answer) -> None:
+    assert health(**facts).agent_answer() == answer

@@ -73,5 +73,4 @@ def test_it_answers_edits_lines_and_ends_in_an_orderly_way(terminal: Terminal) -
     terminal.type("exit\r")
     until(lambda: terminal.output.endswith(b"(config)#exit\r\ndemo-router#"), "the way out of the configuration")
     terminal.type("exit\r")
-    terminal.closed()
-    assert terminal.errors == ["Session ended: the device closed the connection"]
+    assert terminal.ended() == "the device closed the connection"

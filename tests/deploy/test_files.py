@@ -60,6 +60,14 @@ def test_the_stores_are_reached_by_the_controllers_alone(compose: dict[str, Any]
         assert service["networks"] == ["stores"]
 
 
+def test_haproxy_asks_for_load_at_a_port_that_is_not_published() -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose.ha.yaml").read_text())
+    asked = re.findall(r"agent-port (\d+)", (ROOT / "deploy/haproxy.cfg").read_text())
+    for name, service in controllers(compose).items():
+        assert asked == [service["environment"]["AGENT_CHECK_PORT"]], name
+        assert "ports" not in service, name
+
+
 def test_every_volume_and_network_is_declared(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for volume in service.get("volumes", []):

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from netstacks import greenlets
-from netstacks.cluster.model import Instance, SessionRecord
+from netstacks.cluster.model import NO_LOAD, Instance, Load, SessionRecord
 from netstacks.errors import RegistryUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.registry.base import Pulse
@@ -56,11 +56,11 @@ class Registry(MemoryRegistry):
     def away(self, away: bool) -> None:
         self.failing = METHODS if away else frozenset()
 
-    def heartbeat(self, instance_id: str) -> Pulse:
+    def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         self.heartbeats += 1
         greenlets.sleep(0)
         is_first, self._seen_run = self.run != self._seen_run, self.run
-        return replace(super().heartbeat(instance_id), server=f"run {self.run}", is_first=is_first)
+        return replace(super().heartbeat(instance_id, load), server=f"run {self.run}", is_first=is_first)
 
 
 def _fail(*_: Any, **__: Any) -> Any:

@@ -11,7 +11,7 @@ import structlog
 from netstacks import greenlets
 from netstacks.cluster.model import SessionRecord
 from netstacks.instance.agent import Agent
-from netstacks.registry.connection import MAX_CONNECTIONS, QUEUE_SECS, connect
+from netstacks.registry.connection import MAX_CONNECTIONS, connect
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.cluster.facts import SESSION, instance, record
 from tests.instance.test_agent import Sessions
@@ -119,10 +119,10 @@ def test_connections_that_are_all_in_use_neither_lose_contact_nor_delay_a_heartb
         sessions = Sessions(record("a"))
         agent = Agent(instance("a"), ValkeyRegistry(client), sessions, interval_secs=5.0, ttl_secs=TTL_SECS)
         held = [client.connection_pool.get_connection() for _ in range(MAX_CONNECTIONS)]
+        # Nothing of what follows waits in the queue for those in use.
+        client.connection_pool.get_connection = None
         for work in (agent.heartbeat, agent.reap, lambda: agent.publish(record("a", 2)), agent.drain, agent.heartbeat):
-            began_at = time.monotonic()
             work()
-            assert time.monotonic() - began_at < QUEUE_SECS
             assert agent.is_leased
         assert len(held) == MAX_CONNECTIONS
         assert [each["event"] for each in logs] == ["instance.joined"]

@@ -16,6 +16,7 @@ from netstacks.errors import ComeAgain, DeviceUnreachable, PeerFailed, SessionGo
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
+from netstacks.instance.finder import Held
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import Lookup
 from netstacks.instance.openings import Opening
@@ -47,13 +48,14 @@ class World:
         self.now = 1000.0
         self.answers: list[Answer] = []
         self.dialled: list[Peer] = []
+        self.paths: list[str] = []
         self.witness: Witness = "unknown"
         self.unstored: set[UUID] = set()
         self.restore: Callable[[], bool] = lambda: False
         self.device: Callable[[], Any] = lambda: SimpleNamespace(is_live=True)
         self.registry = SharedRegistry(lambda: self.now)
         self.outbox = Outbox(database)
-        self.hub = Hub(self.outbox, detach_ttl_secs=60)
+        self.hub = Hub(self.outbox, detach_ttl_secs=60, close_grace_secs=10)
         self.token = uuid.uuid4()
         self.session_id = make_session(
             database, owner="a", owner_address="10.0.0.7:7000", user_id=ANA.id, token=self.token
@@ -72,7 +74,9 @@ class World:
         recorder: Any = SimpleNamespace(has_unstored=self.unstored.__contains__)
         holdings = self.holdings = Holdings(self.hub, recorder)
         common: dict[str, Any] = {"agent": self.agent}
-        opener: Any = SimpleNamespace(reopen=lambda row, token, actor: self.device())
+        opener: Any = SimpleNamespace(
+            prepare=lambda tx, row, actor: None, reopen=lambda row, prepared, token, actor, dialogue: self.device()
+        )
         stores: dict[str, Any] = {"registry": self.registry, "database": self.database}
         spool: Any = SimpleNamespace(restore=lambda database, session_id: self.restore())
         asked: dict[str, Any] = {"witness": SimpleNamespace(of=lambda instance_id: self.witness), "peers": anything}
@@ -90,6 +94,7 @@ class World:
 
     def upgrade(self, peer: Peer, path: str, claims: Any, upgrade: Upgrade) -> Upstream | NoAnswer:
         self.dialled.append(peer)
+        self.paths.append(path)
         answer = self.answers.pop(0)
         return answer() if callable(answer) else answer
 
@@ -145,7 +150,8 @@ def test_a_proven_death_is_claimed_at_once_and_announced(world: World, outcome: 
     assert opening.wait().is_live
     assert (world.row().owner, world.row().epoch) == ("me", 2)
     assert world.registry.instance("a") is None
-    assert [event.kind for event in world.registry.events()] == ["claimed", "reaped", "joined"]
+    world.agent.heartbeat()  # Returns when the events are kept.
+    assert sorted(event.kind for event in world.registry.events()) == ["claimed", "joined", "reaped"]
 
 
 @pytest.mark.parametrize(("outcome", "witness"), [
@@ -180,6 +186,7 @@ def test_who_waits_for_a_claim_that_is_lost_comes_again(world: World, monkeypatc
 
     def lose(*_: object) -> None:
         waiting.append(world.resume())
+        world.takes("c")
 
     monkeypatch.setattr(Claims, "_take", lose)
     world.answers, world.witness = [NoAnswer("refused"), CONFIRMED], "free"
@@ -200,6 +207,15 @@ def test_a_lost_race_leads_to_the_winner(world: World) -> None:
     world.answers = [lambda: world.takes("c"), CONFIRMED]
     assert world.resume() is CONFIRMED
     assert [peer.id for peer in world.dialled] == ["a", "c"]
+    assert (world.row().owner, world.row().epoch) == ("c", 2)
+
+
+def test_the_proven_death_of_a_former_owner_is_not_held_against_its_successor(world: World) -> None:
+    world.witness = "free"
+    world.answers = [lambda: world.takes("c"), CONFIRMED, CONFIRMED]
+    assert world.resume() is CONFIRMED
+    assert world.resume() is CONFIRMED
+    assert [peer.id for peer in world.dialled] == ["a", "c", "c"]
     assert (world.row().owner, world.row().epoch) == ("c", 2)
 
 
@@ -249,8 +265,28 @@ def test_nothing_is_claimed_while_its_end_is_still_being_stored_here(world: Worl
 def test_a_viewer_never_claims(world: World) -> None:
     world.answers, world.witness = [NoAnswer("refused")], "free"
     with pytest.raises(ComeAgain):
-        world.broker.watch(world.session_id, VIEWER, UPGRADE)
+        world.broker.locate(world.session_id)
     assert world.row().epoch == 1
+
+
+def test_viewers_are_told_which_peer_has_confirmed_the_session_and_are_brought_to_it(world: World) -> None:
+    owner = Peer("a", instance("a").peer_address)
+    world.answers = [CONFIRMED, CONFIRMED, NoAnswer("denied")]
+    held = world.broker.locate(world.session_id)
+    assert held == Held(world.session_id, owner, 1)
+    assert world.broker.visit(held, VIEWER, UPGRADE) is CONFIRMED
+    with pytest.raises(ComeAgain):
+        world.broker.visit(held, VIEWER, UPGRADE)
+    assert world.dialled == [owner] * 3
+
+
+def test_viewers_are_told_that_a_session_has_ended_or_never_was(world: World) -> None:
+    with world.database.transaction() as tx:
+        sessions.end(tx, world.session_id, 1, "the device hung up")
+    with pytest.raises(SessionGone, match="the device hung up"):
+        world.broker.locate(world.session_id)
+    with pytest.raises(SessionGone):
+        world.broker.locate(uuid.uuid4())
 
 
 def test_another_users_token_leads_nowhere(world: World) -> None:
@@ -287,6 +323,17 @@ def test_an_owner_that_answers_with_an_error_has_ended_nothing(world: World) -> 
     world.answers = [refuse]
     with pytest.raises(PeerFailed, match="no room here"):
         world.broker.end(world.session_id, "ended by ana")
+    assert world.row().state == "active"
+
+
+def test_an_owner_that_does_not_know_of_attached_sessions_is_not_asked_to_end_any(world: World) -> None:
+    def refuse() -> NoAnswer:
+        raise PeerFailed("instance a answered 404: not found")
+
+    world.answers = [refuse]
+    with pytest.raises(PeerFailed, match="404"):
+        world.broker.end(world.session_id, "a colleague needs the line", only_detached=True)
+    assert world.paths == [f"/peer/sessions/{world.session_id}/end-detached"]
     assert world.row().state == "active"
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.instance import loop_watch
-from netstacks.instance.loop_watch import LoopWatch
+from netstacks.instance.loop_watch import LAG, LoopWatch
+
+
+@pytest.fixture(autouse=True)
+def no_reporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread would outlive the test (tests/instance/test_stall_reporter.py)."""
+    monkeypatch.setattr(greenlets, "start_thread", lambda function: None)
 
 
 def test_a_loop_that_turns_has_never_stood_still() -> None:
@@ -38,3 +44,26 @@ def test_a_loop_that_stands_still_more_than_it_runs_is_blocked(monkeypatch: pyte
     assert watch.is_blocked
     greenlets.sleep(1.5)
     assert not watch.is_blocked
+
+
+def test_a_loop_that_is_busy_and_goes_on_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_watch, "WINDOW_SECS", 1.0)
+    watch = LoopWatch(10.0)
+    watch.start()
+    for _ in range(10):
+        greenlets.sleep(0)
+        time.sleep(0.15)
+    assert not watch.is_blocked
+
+
+def test_how_late_the_loop_was_is_counted() -> None:
+    def slow() -> float:
+        counts = {each.labels["le"]: each.value for each in LAG.collect()[0].samples if "le" in each.labels}
+        return counts["+Inf"] - counts["0.1"]
+
+    before = slow()
+    LoopWatch(10.0).start()
+    greenlets.sleep(0)
+    time.sleep(0.5)
+    while slow() == before:
+        greenlets.sleep(0.01)

@@ -19,8 +19,10 @@ from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
+from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
+from netstacks.terminal.session import Session
 from tests.cluster.facts import instance
 from tests.rows import make_session
 from tests.terminal.test_session import Device
@@ -33,7 +35,7 @@ class World:
         self.database = database
         self.dialled: list[Target] = []
         self.transports: list[Device] = []
-        self.hub = Hub(Outbox(database), detach_ttl_secs=60)
+        self.hub = Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10)
         recorder = Recorder(database)
         vault = Vault(database, "5e" * 32)
         vault.unlock()
@@ -74,6 +76,13 @@ class World:
         assert row is not None
         return row
 
+    def reopen(self, device_id: UUID | None) -> Session:
+        """Continues such a session."""
+        row = self.claimed(device_id)
+        with self.database.transaction() as tx:
+            prepared = self.opener.prepare(tx, row, ANA)
+        return self.opener.reopen(row, prepared, uuid.uuid4(), ANA, Dialogue())
+
     def wish(self, device: devices.Device) -> Wish:
         return Wish(ANA, self.credential.id, f"device-{device.id}", None, None, "xterm", 80, 24)
 
@@ -85,23 +94,25 @@ def world(database: Database) -> World:
 
 def test_a_claimed_session_goes_on_at_its_own_device_and_not_at_another_with_the_same_address(world: World) -> None:
     world.device("first")
-    mine = world.device("second", legacy_algorithms=True)
+    mine = world.device("second", algorithms="legacy", encoding="gbk", lines=5, patience_secs=90)
     world.device("third")
-    session = world.opener.reopen(world.claimed(mine.id), uuid.uuid4(), ANA)
+    session = world.reopen(mine.id)
     assert session.is_live
-    assert [(each.device_id, each.legacy_algorithms) for each in world.dialled] == [(mine.id, True)]
+    (target,) = world.dialled
+    assert (target.device_id, target.changed_at) == (mine.id, mine.updated_at)
+    assert (target.algorithms, target.encoding, target.lines, target.patience_secs) == ("legacy", "gbk", 5, 90)
 
 
 def test_a_claimed_session_whose_device_was_removed_is_not_opened_at_a_neighbour(world: World) -> None:
     world.device("same address")
     with pytest.raises(NotFound):
-        world.opener.reopen(world.claimed(uuid.uuid4()), uuid.uuid4(), ANA)
+        world.reopen(uuid.uuid4())
     assert world.dialled == []
 
 
 def test_a_claimed_session_follows_its_device_to_a_new_address(world: World) -> None:
     moved = world.device("moved", host="192.0.2.77")
-    world.opener.reopen(world.claimed(moved.id), uuid.uuid4(), ANA)
+    world.reopen(moved.id)
     assert [each.host for each in world.dialled] == ["192.0.2.77"]
 
 
@@ -111,14 +122,14 @@ def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection
 
     def slow_dial(*args: Any, **kwargs: Any) -> Device:
         transport = dial(*args, **kwargs)
-        world.hub.hand_over_all("the controller is restarting", 1.0)
+        world.hub.hand_over_all("the controller is restarting", 1.0, 20.0)
         return transport
 
     world.opener._dialer.dial = slow_dial  # type: ignore[assignment,method-assign]
     with pytest.raises(ComeAgain, match="restarting"):
         world.opener.open(world.wish(device))
     with pytest.raises(ComeAgain, match="restarting"):
-        world.opener.reopen(world.claimed(device.id), uuid.uuid4(), ANA)
+        world.reopen(device.id)
     assert [transport.read(1) for transport in world.transports] == [b"", b""]
     with world.database.transaction() as tx:
         live = sessions.page(tx, live=True)

@@ -11,6 +11,7 @@ import pytest
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome, Witness
 from netstacks.errors import PeerFailed
+from netstacks.instance import reconciler
 from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.reconciler import Reconciler
@@ -18,6 +19,7 @@ from netstacks.peer.client import NoAnswer, Reply
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.store import audit, recordings, sessions
 from netstacks.store.chunks import Event, EventKind, make_chunk, verify
+from netstacks.store.held_sessions import Held, Page, differences
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.recordings import Batch
@@ -69,7 +71,7 @@ class World:
         self.registry = registry(self.clock)
         self.outbox = Outbox(database)
         self.outbox.start()
-        self.hub = Hub(self.outbox, detach_ttl_secs=60)
+        self.hub = Hub(self.outbox, detach_ttl_secs=60, close_grace_secs=10)
         self.recorder = Recorder(database)
         self.holdings = Holdings(self.hub, self.recorder)
         self.spool = Spool(folder)
@@ -179,6 +181,46 @@ def test_a_row_that_calls_an_attached_session_detached_is_corrected(world: World
     world.reconciler.look()
     until(lambda: world.outbox.flush(0.1) and world.row(session.id).state == "active", "the correction")
     assert world.row(session.id).detached_at is None
+
+
+def test_a_session_whose_row_is_gone_is_fenced_here(world: World) -> None:
+    session = world.held()
+    with world.database.transaction() as tx:
+        tx.execute("DELETE FROM sessions WHERE id = %s", (session.id,))
+    world.reconciler.look()
+    assert session.state is State.FENCED
+
+
+def test_a_row_that_names_another_owner_at_the_same_epoch_changes_nothing(world: World) -> None:
+    session = world.held()
+    with world.database.transaction() as tx:
+        tx.execute("UPDATE sessions SET owner = 'another' WHERE id = %s", (session.id,))
+    world.around.witnesses["another"] = "held"
+    world.reconciler.look()
+    assert session.is_live
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 7])
+def test_pages_leave_out_no_session_and_no_row(world: World, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    monkeypatch.setattr(reconciler, "_PAGE_SESSIONS", page)
+    held = [world.held() for _ in range(6)]
+    forsaken = [world.orphan("me") for _ in range(6)]
+    with world.database.transaction() as tx:
+        for session in held[::2]:
+            sessions.end(tx, session.id, 1, "by another")
+    world.reconciler.look()
+    assert [session.is_live for session in held] == [False, True] * 3
+    assert {world.row(session_id).owner for session_id in forsaken} == {None}
+    assert {world.row(session.id).owner for session in held[1::2]} == {"me"}
+
+
+def test_rows_that_agree_are_not_read(world: World) -> None:
+    agreeing, differing = world.held(), world.held()
+    with world.database.transaction() as tx:
+        sessions.mark_detached(tx, differing.id, 1)
+        page = Page([Held(each.id, 1, "active") for each in (agreeing, differing)])
+        found = differences(tx, "me", page)
+    assert ([row.id for row in found.rows], found.missing) == ([differing.id], [])
 
 
 def test_without_a_database_every_session_goes_on(world: World) -> None:

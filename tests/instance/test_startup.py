@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from netstacks import greenlets
+from netstacks.errors import StoreDenied
 from netstacks.instance import startup as module
 from netstacks.instance.startup import Startup
 from netstacks.store.pool import Database
@@ -37,7 +38,7 @@ def wait_for_problem(startup: Startup) -> str:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (psycopg.errors.InsufficientPrivilege("permission denied for schema public"), "CREATE on the schema public"),
+        (StoreDenied("permission denied for schema public"), "CREATE on the schema public"),
         (psycopg.errors.UndefinedFunction("no such function"), "the database refuses"),
         (ZeroDivisionError(), "an unexpected error"),
     ],

@@ -1,10 +1,11 @@
-"""Dials once, in a patched process as a worker's is: `-m tests.peer.dialling dial|call ADDRESS OWNER PATH SECRET`."""
+"""Dials once, in a patched process as a worker is: `-m tests.peer.dialling dial|call|clock ADDRESS OWNER PATH KEY`."""
 # ruff: noqa: E402 - what is imported before the patch would keep sockets that block.
 
 from gevent import monkey
 
 monkey.patch_all()
 
+import contextlib
 import sys
 
 from netstacks.cluster.model import Peer
@@ -17,6 +18,10 @@ client, peer = PeerClient(PeerTokens(secret)), Peer(owner, address)
 if what == "dial":
     answer = client.upgrade(peer, path, {"epoch": 3}, Upgrade("a key", "cols=80"))
     print(answer.outcome if isinstance(answer, NoAnswer) else answer.answer.decode())
+elif what == "clock":
+    with contextlib.suppress(PeerFailed):
+        client.call(peer, path, epoch=3)
+    print(client.clocks.skews)
 else:
     try:
         reply = client.call(peer, path, epoch=3)

@@ -1,10 +1,12 @@
 """What a dial finds is told apart: only the owner's own word counts, and nothing is waited for without end."""
 
+import ast
 import contextlib
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -59,6 +61,11 @@ class Listener:
                 connection.sendall(self._answer)
 
 
+def stamped(status: str, told_at: float) -> bytes:
+    """An answer with the time of the peer."""
+    return answer(status).replace(b"\r\n\r\n", f"\r\nX-Netstacks-Clock: {told_at:.3f}\r\n\r\n".encode())
+
+
 def answer(status: str, instance: str = OWNER) -> bytes:
     return f"HTTP/1.1 {status}\r\nX-Netstacks-Instance: {instance}\r\n\r\n".encode()
 
@@ -106,3 +113,24 @@ def test_an_accepted_upgrade_is_handed_over_with_the_frames_that_came_with_it() 
     assert "Sec-WebSocket-Key: a key" in fields
     token = next(field for field in fields if field.startswith("Authorization: Bearer ")).split()[-1]
     assert PeerTokens(SECRET).read(OWNER, PATH, token) == {"epoch": 3}
+
+
+@pytest.mark.parametrize("status", ["204 NO CONTENT", "403 FORBIDDEN", "409 CONFLICT"])
+@pytest.mark.parametrize("skew_secs", [-1000.0, 1000.0])
+def test_every_answer_tells_how_far_the_clock_of_the_peer_is_off(status: str, skew_secs: float) -> None:
+    with Listener(stamped(status, time.time() + skew_secs)) as listener:
+        found = ast.literal_eval(_run("clock", listener.address))
+    # What passed until the answer was read is within the tolerance.
+    assert found == {OWNER: pytest.approx(skew_secs, abs=30)}
+
+
+@pytest.mark.parametrize("said", [
+    answer("204 NO CONTENT"),
+    answer("204 NO CONTENT").replace(b"\r\n\r\n", b"\r\nX-Netstacks-Clock: noon\r\n\r\n"),
+    stamped("204 NO CONTENT", float("nan")),
+    stamped("204 NO CONTENT", 0.0).replace(OWNER.encode(), b"ctrl-other"),
+    None,
+])  # fmt: skip
+def test_without_the_time_of_the_peer_itself_nothing_is_measured(said: bytes | None) -> None:
+    with Listener(said) as listener:
+        assert ast.literal_eval(_run("clock", listener.address)) == {}

@@ -1,7 +1,8 @@
 import pytest
 
 from netstacks.errors import InvalidInput
-from netstacks.registry.addresses import Endpoint, parse
+from netstacks.registry.addresses import Endpoint, Node, parse, parse_valkey
+from netstacks.registry.connection import connect
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,71 @@ def test_what_is_wrong_is_told_without_the_password(url: str) -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert "hunter2" not in repr(parse("redis://:hunter2@s1"))
+
+
+@pytest.mark.parametrize(
+    ("url", "node"),
+    [
+        ("redis://v", Node(Endpoint("v", 6379))),
+        ("redis://v:7/3", Node(Endpoint("v", 7), 3)),
+        ("redis://v/", Node(Endpoint("v", 6379))),
+        ("redis://v?db=2", Node(Endpoint("v", 6379), 2)),
+        ("valkeys://u:p%40%2F@[::1]:7/15", Node(Endpoint("::1", 7, "u", "p@/", True), 15)),
+        ("valkey://:a:b@v", Node(Endpoint("v", 6379, None, "a:b"))),
+        (
+            "rediss://v?ssl_ca_certs=/ca.pem&ssl_check_hostname=no",
+            Node(Endpoint("v", 6379, tls=True), 0, {"ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False}),
+        ),
+    ],
+)
+def test_a_node_has_a_number_of_its_database(url: str, node: Node) -> None:
+    assert parse_valkey(url) == node
+    assert connect(url).connection_pool.connection_kwargs["host"] == node.endpoint.host
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://:57#hunter2@v", "in a password it is written %23"),
+        ("redis://:hunter2@v/x", "must end with one number of a database"),
+        ("redis://:hunter2@v/0/1", "must end with one number of a database"),
+        ("redis://:hunter2@v/-1", "must end with one number of a database"),
+        ("redis://:hunter2@v/1?db=2", "must end with one number of a database"),
+        ("redis://:hunter2@v1,v2", "several Sentinels belong into VALKEY_SENTINEL_URL"),
+        ("redis://:hunter2@", "must name a host"),
+        ("redis://:hunter2@:6379", "must name a host"),
+        ("redis://:hunter2@%2Frun%2Fvalkey.sock", "must name a host"),
+        ("redis:///0", "must name a host"),
+        ("unix:///run/valkey.sock", "must be a URL such as redis://"),
+        ("redis://hunter2@v", "a password alone stands behind a colon"),
+        ("redis://u:@v", "has a user and no password"),
+        ("redis://:hunter2@v?socket_timeout=3", "unknown parameter 'socket_timeout'"),
+        ("redis://:hunter2@v?ssl_ca_certs=/ca.pem", "with TLS its scheme is rediss or valkeys"),
+        ("rediss://:hunter2@v?ssl_cert_reqs=maybe", "ssl_cert_reqs must be one of none, optional, required"),
+        ("rediss://:hunter2@v?ssl_check_hostname=maybe", "ssl_check_hostname must be true or false"),
+    ],
+)
+def test_a_wrong_node_is_told_without_the_password(url: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_valkey(url)
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://:57#hunter2@s1,s2", "in a password it is written %23"),
+        ("redis://hunter2@s1,s2", "a password alone stands behind a colon"),
+        ("redis://:hunter2@s1/0", "what follows belongs elsewhere"),
+        ("redis://:hunter2@s1?db=1", "unknown parameter 'db'"),
+        ("redis://:hunter2@s1:0,s2", "has a port that is no number"),
+        ("redis://:hunter2@s1,http://s2", "must be a URL such as redis://"),
+        ("redis://:hunter2@s1,:26379", "must name a host"),
+    ],
+)
+def test_a_wrong_sentinel_is_told_without_the_password(url: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse(url)
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from netstacks.cluster.circuits import Circuit
 from netstacks.cluster.liveness import is_stale, summarize
 from netstacks.cluster.model import ClusterSummary
 from netstacks.registry.base import Registry
@@ -301,6 +302,55 @@ def test_a_claimed_session_survives_the_reaping_of_its_former_owner(lab: Lab) ->
     lab.age("a", TTL_SECS + 1)
     assert registry.reap(TTL_SECS) == ["a"]
     assert registry.session(SESSION) == record("b", 2)
+
+
+# Circuits
+
+OPEN = Circuit("open", 5, 1000.25, 1030.5, "answered 500: «überlastet»", "a/1", 1035.0, 7, 1000.25)
+CIRCUIT = "5b0c0000-0000-4000-8000-000000000001/claude:opus/4"
+
+
+def test_a_circuit_is_found_with_all_its_facts(registry: Registry) -> None:
+    before = registry.now()
+    assert registry.replace_circuit(CIRCUIT, OPEN, 0)[1] is None
+    assert registry.replace_circuit("another", Circuit(version=1), 0)[1] is None
+    now, circuits = registry.circuits()
+    assert circuits == {CIRCUIT: OPEN, "another": Circuit(version=1)}
+    assert before <= now <= registry.now()
+
+
+def test_without_circuits_there_are_none(registry: Registry) -> None:
+    assert registry.circuits()[1] == {}
+
+
+def test_a_circuit_is_replaced_only_by_who_has_seen_it(registry: Registry) -> None:
+    registry.replace_circuit(CIRCUIT, OPEN, 0)
+    for seen in (0, 6, 8):
+        assert registry.replace_circuit(CIRCUIT, Circuit(version=9), seen)[1] == OPEN
+    assert registry.replace_circuit(CIRCUIT, Circuit(version=9), 7)[1] is None
+    assert registry.circuits()[1] == {CIRCUIT: Circuit(version=9)}
+
+
+def test_a_circuit_that_is_not_there_has_version_0(registry: Registry) -> None:
+    before = registry.now()
+    now, present = registry.replace_circuit(CIRCUIT, OPEN, 6)
+    assert present == Circuit()
+    assert before <= now <= registry.now()
+    assert registry.circuits()[1] == {}
+
+
+def test_versions_are_compared_as_numbers(registry: Registry) -> None:
+    registry.replace_circuit(CIRCUIT, Circuit(version=1_764_000_000), 0)
+    assert registry.replace_circuit(CIRCUIT, Circuit(version=1_764_000_001), 1_764_000_000)[1] is None
+
+
+def test_a_forgotten_circuit_is_gone(registry: Registry) -> None:
+    registry.replace_circuit(CIRCUIT, OPEN, 0)
+    registry.replace_circuit("another", Circuit(version=1), 0)
+    registry.forget_circuit(CIRCUIT)
+    registry.forget_circuit("unknown")
+    assert registry.circuits()[1] == {"another": Circuit(version=1)}
+    assert registry.replace_circuit(CIRCUIT, OPEN, 0)[1] is None
 
 
 # Events, clock, status

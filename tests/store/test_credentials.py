@@ -67,7 +67,8 @@ def store(database: Database) -> Store:
 
 def test_own_and_shared_ones_open_for_a_login(store: Store) -> None:
     for credential in (store.add("mine", store.ann), store.add("ours")):
-        assert store.for_login(credential, store.ann) == LoginSecret("admin", password="s3cret")
+        secret = LoginSecret("admin", credential.updated_at, password="s3cret")
+        assert store.for_login(credential, store.ann) == secret
 
 
 def test_anothers_or_an_unknown_one_is_not_found(store: Store) -> None:

@@ -1,7 +1,14 @@
 """Devices: found again by the address that a client names, and browsed by what describes them."""
 
+from typing import Any
+
+import pytest
+
+from netstacks.errors import InvalidInput
 from netstacks.store import devices
 from netstacks.store.pool import Database
+
+AS_IT_IS: dict[str, Any] = {"algorithms": "antique", "encoding": "gbk", "lines": 5, "patience_secs": 90}
 
 
 def test_a_device_is_found_by_any_spelling_of_its_address(database: Database) -> None:
@@ -43,7 +50,69 @@ def test_browsing_filters_and_counts_all_that_match(database: Database) -> None:
 
 def test_a_change_leaves_the_rest(database: Database) -> None:
     with database.transaction() as tx:
-        device = devices.create(tx, name="r1", host="r1", description="in the cellar", legacy_algorithms=True)
+        device = devices.create(tx, name="r1", host="r1", description="in the cellar", **AS_IT_IS)
         changed = devices.update(tx, devices.hold(tx, device.id), {"host": "R2", "port": 23})
     assert (changed.host, changed.port) == ("r2", 23)
-    assert (changed.name, changed.description, changed.legacy_algorithms) == ("r1", "in the cellar", True)
+    assert (changed.name, changed.description) == ("r1", "in the cellar")
+    assert {name: getattr(changed, name) for name in AS_IT_IS} == AS_IT_IS
+
+
+def test_a_device_is_spoken_to_as_today_unless_its_entry_says_otherwise(database: Database) -> None:
+    with database.transaction() as tx:
+        device = devices.create(tx, name="r1", host="r1")
+        assert (device.algorithms, device.encoding, device.lines, device.patience_secs) == (
+            "modern",
+            "utf-8",
+            None,
+            None,
+        )
+        device = devices.update(tx, device, AS_IT_IS)
+        device = devices.update(tx, device, {"lines": None, "patience_secs": None})
+        assert (device.algorithms, device.encoding, device.lines, device.patience_secs) == (
+            "antique",
+            "gbk",
+            None,
+            None,
+        )
+
+
+@pytest.mark.parametrize(("algorithms", "is_legacy"), [("modern", False), ("legacy", True), ("antique", True)])
+def test_an_instance_of_the_former_version_reads_the_level(
+    database: Database, algorithms: devices.Algorithms, is_legacy: bool
+) -> None:
+    with database.transaction() as tx:
+        created = devices.create(tx, name="r1", host="r1", algorithms=algorithms)
+        edited = devices.update(tx, devices.create(tx, name="r2", host="r2"), {"algorithms": algorithms})
+        rows = tx.execute("SELECT legacy_algorithms FROM devices").fetchall()
+    assert [row["legacy_algorithms"] for row in rows] == [is_legacy] * 2
+    assert created.legacy_algorithms is edited.legacy_algorithms is is_legacy
+
+
+@pytest.mark.parametrize(("before", "is_legacy", "after"), [
+    ("modern", False, "modern"), ("modern", True, "antique"),
+    ("legacy", True, "legacy"), ("legacy", False, "modern"),
+    ("antique", True, "antique"), ("antique", False, "modern"),
+])  # fmt: skip
+def test_what_an_instance_of_the_former_version_writes_counts(
+    database: Database, before: devices.Algorithms, is_legacy: bool, after: str
+) -> None:
+    with database.transaction() as tx:
+        device = devices.create(tx, name="r1", host="r1", algorithms=before)
+        tx.execute("UPDATE devices SET legacy_algorithms = %s", [is_legacy])
+        found = [devices.find(tx, device.id), devices.find_by_address(tx, "r1", 22), devices.hold(tx, device.id)]
+        found += devices.browse(tx)[0] + devices.starting_with(tx, "r", limit=9)
+        assert [each and each.algorithms for each in found] == [after] * 5
+        devices.update(tx, devices.hold(tx, device.id), {"name": "r2"})
+        row = tx.execute("SELECT algorithms, legacy_algorithms FROM devices").fetchone()
+    assert row == {"algorithms": after, "legacy_algorithms": after != "modern"}
+
+
+def test_an_encoding_is_stored_in_one_spelling_or_refused(database: Database) -> None:
+    with database.transaction() as tx:
+        device = devices.create(tx, name="r1", host="r1", encoding="Latin1")
+        assert device.encoding == "iso8859-1"
+        assert devices.update(tx, device, {"encoding": "ISO_8859-15"}).encoding == "iso8859-15"
+        with pytest.raises(InvalidInput, match="encoding: 'utf-16'"):
+            devices.create(tx, name="r1", host="r1", encoding="utf-16")
+        with pytest.raises(InvalidInput, match="encoding: 'utf-16'"):
+            devices.update(tx, device, {"encoding": "utf-16"})

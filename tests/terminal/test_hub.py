@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.terminal import hub as module
 from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.charset import Charset
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
@@ -19,7 +21,7 @@ from netstacks.terminal.recording import Recording
 from netstacks.terminal.session import Session, SessionFacts
 from tests.terminal.test_session import Client, Device
 
-PATIENCE_SECS = 600.0
+PATIENCE_SECS, PER_SEC = 600.0, 20.0
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def gone() -> list[str]:
 
 @pytest.fixture
 def hub(gone: list[str]) -> Hub:
-    hub = Hub(Outbox(Database("postgresql://nobody@127.0.0.1:1/x")), detach_ttl_secs=60)
+    hub = Hub(Outbox(Database("postgresql://nobody@127.0.0.1:1/x")), detach_ttl_secs=60, close_grace_secs=10)
     hub.on_gone = lambda session: gone.append(session.facts.device_name)
     return hub
 
@@ -47,6 +49,7 @@ def add(hub: Hub, name: str, *, attached: bool, silent_secs: float, recorder: Re
         recording,
         OutputLog(1000),
         size=(80, 24),
+        charset=Charset(),
         read_stored=lambda *_: b"",
         hooks=hub.hooks,
     )
@@ -72,15 +75,40 @@ def test_a_user_whose_access_is_withdrawn_loses_own_terminals_and_views_of_other
     assert other.is_live
 
 
+def test_a_closed_terminal_is_waited_for_during_the_grace_and_a_lost_one_during_the_ttl(
+    hub: Hub, gone: list[str]
+) -> None:
+    cases = [("closed", True, 11), ("just closed", True, 9), ("lost", False, 59), ("lost for good", False, 61)]
+    for name, was_left, away_secs in cases:
+        session = add(hub, name, attached=True, silent_secs=0)
+        assert session.control is not None
+        session.detach(session.control, was_left=was_left)
+        session.detached_at -= away_secs
+    hub.expire_detached()
+    assert gone == ["closed", "lost for good"]
+
+
+def test_a_user_who_has_come_back_after_a_close_is_waited_for_like_any_other(hub: Hub, gone: list[str]) -> None:
+    session = add(hub, "r1", attached=True, silent_secs=0)
+    assert session.control is not None
+    session.detach(session.control, was_left=True)
+    again = Attachment(Client(), Kind.CONTROL, user_id=session.facts.user_id, username="ana")
+    session.attach(again, 0)
+    session.detach(again)
+    session.detached_at -= 30
+    hub.expire_detached()
+    assert gone == []
+
+
 def test_nothing_to_hand_over_takes_no_time(hub: Hub, gone: list[str]) -> None:
-    hub.hand_over_all("restarting", PATIENCE_SECS)
+    hub.hand_over_all("restarting", PATIENCE_SECS, PER_SEC)
     assert gone == []
 
 
 def test_who_is_away_goes_first_then_who_is_idle_and_the_last_is_not_waited_after(hub: Hub, gone: list[str]) -> None:
     add(hub, "idle", attached=True, silent_secs=60)
     add(hub, "away", attached=False, silent_secs=0)
-    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS, PER_SEC)
     drain.join(30)
     assert drain.successful()
     assert gone == ["away", "idle"]
@@ -89,7 +117,7 @@ def test_who_is_away_goes_first_then_who_is_idle_and_the_last_is_not_waited_afte
 def test_a_device_that_prints_may_finish(hub: Hub, gone: list[str]) -> None:
     busy = add(hub, "busy", attached=True, silent_secs=0)
     add(hub, "idle", attached=True, silent_secs=60)
-    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS, PER_SEC)
     while gone != ["idle"]:
         busy.recording.output(b".")
         greenlets.sleep(0.01)
@@ -101,16 +129,38 @@ def test_a_device_that_prints_may_finish(hub: Hub, gone: list[str]) -> None:
 
 def test_a_device_that_never_stops_printing_is_handed_over_in_the_end(hub: Hub, gone: list[str]) -> None:
     busy = add(hub, "busy", attached=True, silent_secs=0)
-    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", 0.5)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", 0.5, PER_SEC)
     while not drain.ready():
         busy.recording.printed_at = time.monotonic()
         greenlets.sleep(0.01)
     assert gone == ["busy"]
 
 
+def test_terminals_in_use_are_handed_over_before_idle_ones_and_a_users_tenth_after_everybodys_first(
+    hub: Hub, gone: list[str]
+) -> None:
+    many = uuid.uuid4()
+    for number in range(10):
+        session = add(hub, f"many-{number}", attached=True, silent_secs=5)
+        session.facts = replace(session.facts, user_id=many, started_at=float(number))
+    add(hub, "idle", attached=True, silent_secs=600)
+    add(hub, "in use", attached=True, silent_secs=5)
+    hub.hand_over_all("restarting", PATIENCE_SECS, 1e6)
+    assert gone[-2:] == ["idle", "many-9"]
+    assert set(gone[:2]) == {"many-0", "in use"}
+
+
+def test_a_drain_without_the_time_for_its_pace_is_done_in_time(hub: Hub, gone: list[str]) -> None:
+    for number in range(20):
+        add(hub, f"idle-{number}", attached=True, silent_secs=60)
+    drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", 0.2, 0.001)
+    drain.join(30)
+    assert len(gone) == 20
+
+
 def test_a_session_that_comes_after_a_drain_has_begun_is_refused(hub: Hub) -> None:
     """The drain may have looked for the last time: it would be neither handed over nor stored."""
-    hub.hand_over_all("the controller is restarting", PATIENCE_SECS)
+    hub.hand_over_all("the controller is restarting", PATIENCE_SECS, PER_SEC)
     with pytest.raises(ComeAgain, match="restarting"):
         add(hub, "late", attached=False, silent_secs=0)
     assert len(hub) == 0

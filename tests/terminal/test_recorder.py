@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
 from netstacks.store import audit, recordings, sessions
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk, verify
 from netstacks.store.closing import Closing
@@ -19,6 +20,8 @@ from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.recording import Recording
 from tests.postgres import Postgres
 from tests.rows import make_session
+
+LINES = b"".join(b"line %d of the running configuration\r\n" % number for number in range(1000))
 
 
 def nothing() -> None:
@@ -83,6 +86,87 @@ def test_an_altered_or_missing_chunk_is_named(database: Database, recorder: Reco
     assert gap is not None
     assert gap.seq == 2
     assert "chunk 1 is missing" in gap.problem
+
+
+def codecs(database: Database, session_id: UUID) -> list[str]:
+    with database.transaction() as tx:
+        rows = tx.execute("SELECT codec FROM recording_chunks WHERE session_id = %s ORDER BY seq", [session_id])
+        return [row["codec"] for row in rows]
+
+
+def test_large_chunks_are_compressed(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    for output in (b"R1#", LINES, b"bye"):
+        recording.output(output)
+        assert recorder.flush(10)
+    assert codecs(database, session_id) == ["none", "zstd", "none"]
+    assert [chunk.output() for chunk in stored(database, session_id)] == [b"R1#", LINES, b"bye"]
+
+
+def test_chunks_are_not_compressed_while_an_instance_lives_that_could_not_read_them(database: Database) -> None:
+    understood = False
+    recorder = Recorder(database, may_compress=lambda: understood)
+    recorder.start()
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    recording.output(LINES)
+    assert recorder.flush(10)
+    understood = True
+    recording.output(LINES)
+    assert recorder.flush(10)
+    assert codecs(database, session_id) == ["none", "zstd"]
+    assert verify(stored(database, session_id)) is None
+
+
+def test_what_is_spooled_is_not_compressed(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance of the former version may store it."""
+    tried: list[Batch] = []
+
+    def fail(_: object, batches: list[Batch], *, again: bool) -> list[Batch]:
+        tried.extend(batches)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(recordings, "save", fail)
+    recording = begin(recorder, make_session(database))
+    recording.output(LINES)
+    until(lambda: tried, "the first try")
+    (leftover,) = recorder.stop()
+    assert [chunk.codec for chunk in tried[0].chunks] == ["zstd"]
+    assert [(chunk.codec, chunk.output()) for chunk in leftover.batch.chunks] == [("none", LINES)]
+
+
+def test_a_quiet_session_makes_one_chunk_in_a_window_however_much_another_one_prints(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECS", 3600.0)
+    quiet, loud = begin(recorder, make_session(database)), begin(recorder, make_session(database))
+    for number in range(3):
+        quiet.output(b"%d" % number)
+        loud.output(bytes(recording_module.BATCH_BYTES))
+        until(lambda: loud.waiting_bytes == 0, "storing the loud one")
+    assert len(stored(database, loud.session_id)) == 3
+    assert stored(database, quiet.session_id) == []
+    assert recorder.has_unstored(quiet.session_id)
+    assert recorder.flush(10)
+    (chunk,) = stored(database, quiet.session_id)
+    assert chunk.output() == b"012"
+
+
+def test_what_waits_for_the_window_is_stored_when_it_is_over_beside_a_session_that_never_rests(
+    database: Database, recorder: Recorder
+) -> None:
+    quiet, loud = begin(recorder, make_session(database)), begin(recorder, make_session(database))
+
+    def is_stored() -> bool:
+        loud.output(bytes(recording_module.BATCH_BYTES))
+        return quiet.waiting_bytes == 0
+
+    quiet.output(b"R1#")
+    until(is_stored, "storing the quiet one")
+    assert [chunk.output() for chunk in stored(database, quiet.session_id)] == [b"R1#"]
 
 
 def test_a_password_is_recorded_masked(database: Database, recorder: Recorder) -> None:

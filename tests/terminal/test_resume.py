@@ -102,3 +102,52 @@ def test_what_the_former_shell_left_unfinished_is_not_finished_by_the_new_one() 
     assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#", *TOLD, ""]
     again = start(one, Resume(1, 3, False), SIZE)
     assert shown(again.before) == shown(begin.before)
+
+
+# What a client without offsets is shown again
+
+
+def shown_again(old: bytes, acked: int | None = None) -> bytes:
+    """What comes first when the client has had everything, or what is before `acked`."""
+    log = session(old=old, new=b"", acked=len(old) if acked is None else acked)
+    return start(log, Resume(None, None, False), SIZE).before
+
+
+def test_the_line_that_the_cursor_is_in_is_shown_again() -> None:
+    assert shown_again(b"R1#show clock\r\n*10:00\r\nR1#show ver") == b"\r\x1b[KR1#show ver"
+
+
+def test_a_prompt_that_was_drawn_over_is_shown_as_it_is_now() -> None:
+    assert shown_again(b"hello\r\nR1#a\r\x1b[KR1#bc") == b"\r\x1b[K\x1b[KR1#bc"
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (b"R1#clear\r\n\x1b[H\x1b[2J\x1b[3J\x1b[?2004hR1#", b"\x1b[?2004hR1#"),
+        (b"R1#top\r\n\x1b[H\x1b[2Jtop - 10:00\x1b[24;1HR1#", b"R1#"),
+        (b"Menu\x1b[1;24r\x1b[24;1H\x1b[0JR1#", b"\x1b[0JR1#"),
+    ],
+    ids=["cleared", "placed", "margins"],
+)
+def test_a_screen_that_was_cleared_or_written_all_over_is_not_so_again(output: bytes, line: bytes) -> None:
+    assert shown_again(output) == b"\r\x1b[K" + line
+
+
+@pytest.mark.parametrize(
+    ("output", "acked"),
+    [
+        (b"R1#show clock\r\n", None),
+        (b"R1#\r\n\x1b[?2004h", None),
+        (b"R1#show clock\r\nR1#", 3),
+        (b"text\x1b[?1049h\x1b[H~\x1b[2;1H~ and more", None),
+        (b"\r\n" + b"x" * 2000, None),
+    ],
+    ids=["finished", "invisible", "what is missing has its own end", "full screen", "no prompt is that long"],
+)
+def test_nothing_else_is_shown_again(output: bytes, acked: int | None) -> None:
+    assert shown_again(output, acked) == b""
+
+
+def test_after_a_full_screen_program_the_prompt_is_shown_again() -> None:
+    assert shown_again(b"R1#vi\r\n\x1b[?1049h~\r\n~\x1b[?1049l\r\nR1#") == b"\r\x1b[KR1#"

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from netstacks import greenlets
-from netstacks.terminal import frames
+from netstacks.terminal import frames, typist
+from netstacks.terminal import session as module
 from netstacks.terminal.attachment import KEEPALIVE_SECS, Attachment, Kind
+from netstacks.terminal.charset import Charset
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.session import Hooks, Session, SessionFacts, State
@@ -199,6 +201,7 @@ class Room:
             self.recording,  # type: ignore[arg-type]
             OutputLog(CAPACITY),
             size=(80, 24),
+            charset=Charset(),
             read_stored=lambda _, offset, limit: self.recording.sent[offset : offset + limit],
             hooks=hooks,
             stood_still_at=lambda: self.stood_still_at,
@@ -263,6 +266,23 @@ def test_a_paste_that_the_device_takes_slowly_holds_up_no_reader(room: Room) -> 
     assert room.device.typed == b""
     room.device.takes_on()
     until(lambda: room.device.typed == b"x" * 500_000)
+
+
+def test_a_client_that_leaves_a_full_session_waits_no_longer(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typist, "TYPED_BYTES", 1)
+    _, attachment = room.attach()
+    room.device.takes_nothing()
+    for key in (b"a", b"b"):
+        room.session.input(attachment, key)
+        greenlets.sleep(0.01)
+    waiting = greenlets.spawn("waiting", room.session.input, attachment, b"c")
+    greenlets.sleep(0.01)
+    assert not waiting.ready()
+    room.session.detach(attachment)
+    waiting.join(10)
+    assert waiting.ready()
+    room.device.takes_on()
+    until(lambda: room.device.typed == b"ab")
 
 
 def test_after_standing_still_keys_wait_until_the_session_is_known_to_be_still_here(room: Room) -> None:
@@ -430,6 +450,24 @@ def test_the_end_of_the_device_comes_after_its_last_bytes_with_the_reason(room: 
     assert room.recording.notes == ["ended: the device closed the connection"]
 
 
+def test_a_client_may_be_kept_when_its_session_has_ended(room: Room) -> None:
+    client, attachment = room.attach()
+    told: list[tuple[CloseCode, str, bytes]] = []
+
+    def keep(code: CloseCode, reason: str) -> bool:
+        told.append((code, reason, client.payload()))
+        return True
+
+    attachment.on_finish = keep
+    room.device.says(b"logout")
+    room.device.hangs_up()
+    until(lambda: told)
+    settle()
+    assert told == [(CloseCode.ENDED, "the device closed the connection", b"logout")]
+    assert client.closed is None
+    assert frames.CLOSE not in client.frames
+
+
 def test_a_fenced_session_closes_its_copy_and_records_nothing(room: Room) -> None:
     client, _ = room.attach()
     room.session.fence()
@@ -478,6 +516,54 @@ def test_a_viewer_resizes_nothing(room: Room) -> None:
     assert room.recording.sizes == [(132, 43)]
 
 
+@pytest.fixture
+def sizes(room: Room, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The windows that the device is told of, soon after each other."""
+    monkeypatch.setattr(module, "_REDRAW_AFTER_SECS", 0.05)
+    monkeypatch.setattr(module, "_REDRAW_PAUSE_SECS", 0.01)
+    monkeypatch.setattr(module, "_REDRAW_LONGEST_SECS", 0.05)
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(room.device, "resize", lambda cols, rows: sizes.append((cols, rows)))
+    return sizes
+
+
+def test_a_terminal_that_came_back_gets_its_screen_drawn_by_a_window_that_changes(
+    room: Room, sizes: list[tuple[int, int]]
+) -> None:
+    _, attachment = room.attach()
+    room.session.have_redrawn(attachment)
+    until(lambda: len(sizes) == 2)
+    assert sizes == [(80, 23), (80, 24)]
+
+
+def test_a_window_that_changed_is_as_before_once_the_program_has_drawn_for_it(
+    room: Room, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two signals before a slow program looks at its window would be none: the size is the same again."""
+    monkeypatch.setattr(module, "_REDRAW_LONGEST_SECS", 60)
+    _, attachment = room.attach()
+    room.session.have_redrawn(attachment)
+    until(lambda: sizes)
+    greenlets.sleep(0.1)
+    assert sizes == [(80, 23)]
+    room.device.says(b"a screen")
+    until(lambda: len(sizes) == 2)
+    assert sizes == [(80, 23), (80, 24)]
+
+
+def test_a_window_stays_as_it_is_for_a_user_who_types_or_has_another_terminal(
+    room: Room, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, former = room.attach()
+    room.session.have_redrawn(former)
+    _, attachment = room.attach()
+    # Of a user who goes on typing, whatever this machine's pauses are.
+    monkeypatch.setattr(room.session, "_typed_at", time.monotonic() + 60)
+    room.session.have_redrawn(attachment)
+    greenlets.sleep(0.2)
+    assert sizes == []
+
+
 def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     client, attachment = room.attach()
     assert not attachment.is_dead()
@@ -490,10 +576,43 @@ def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeyp
     now += KEEPALIVE_SECS
     client.delivered, client.undelivered = 30, 0
     assert not attachment.is_dead()
-    now += KEEPALIVE_SECS
+    now += KEEPALIVE_SECS + 1
     assert attachment.is_dead()
     attachment.heard()
     assert not attachment.is_dead()
+
+
+def test_a_client_is_pinged_when_it_has_been_silent(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, attachment = room.attach()
+    room.device.says(b"x")
+    until(lambda: client.pings == [1])
+    until(lambda: not attachment._sending)
+    now = time.monotonic()
+    monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now)
+    attachment.keep_alive()
+    now += KEEPALIVE_SECS - 1
+    attachment.heard()
+    now += KEEPALIVE_SECS - 1
+    attachment.keep_alive()
+    assert client.pings == [1]
+    now += 2
+    attachment.keep_alive()
+    attachment.keep_alive()
+    assert client.pings == [1, 1]
+
+
+def test_a_client_that_does_not_read_is_pinged_without_waiting_for_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, attachment = room.attach()
+    until(lambda: not attachment._sending)
+    later = time.monotonic() + KEEPALIVE_SECS
+    client.stops_reading()
+    with monkeypatch.context() as patch:
+        patch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: later)
+        attachment.keep_alive()
+        assert client.pings == []
+        until(lambda: client.pings == [0])
 
 
 def test_a_small_output_keeps_its_place_behind_what_is_still_to_be_sent(room: Room) -> None:

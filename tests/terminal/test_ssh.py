@@ -1,6 +1,7 @@
 """SSH to a real OpenSSH server: logging in, what is said when that fails, and that nothing is lost or left behind."""
 
 import contextlib
+import ctypes
 import gc
 import hashlib
 import os
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +22,12 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable, OpeningAbandoned
-from netstacks.terminal import ssh
+from netstacks.terminal import libssh, ssh
+from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hostkeys import HostKey
+from netstacks.terminal.libssh import Counter
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh import SshTarget
+from netstacks.terminal.ssh import Hooks, SshTarget
 from tests.sshd import SSHD, Sshd
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")
@@ -58,7 +62,7 @@ def folder() -> Iterator[Path]:
 
 
 def open_shell(target: SshTarget) -> Shell:
-    return ssh.open_shell(target, check_host_key=lambda found: None)
+    return ssh.open_shell(target, Hooks(lambda found: None))
 
 
 @contextlib.contextmanager
@@ -99,7 +103,7 @@ def open_files() -> int:
 
 def test_a_key_opens_a_shell_and_the_host_key_is_shown(server: Sshd, key: SshTarget) -> None:
     shown: list[HostKey] = []
-    ssh.open_shell(key, check_host_key=shown.append).close()
+    ssh.open_shell(key, Hooks(shown.append)).close()
     assert shown == [HostKey(server.host_key_type, server.host_key_base64)]
 
 
@@ -120,7 +124,7 @@ def test_keyboard_interactive_is_answered_with_the_password() -> None:
 
 @needs_root
 def test_a_wrong_password_is_told_in_words(server: Sshd, key: SshTarget) -> None:
-    with pytest.raises(DeviceLoginRefused, match=f"refused the password of {server.user}.*check the credential"):
+    with pytest.raises(DeviceLoginRefused, match=f"refused the password of {server.user}"):
         open_shell(replace(key, private_key=None, password="wrong"))
 
 
@@ -138,12 +142,39 @@ def test_other_types_of_keys_log_in(server: Sshd, key: SshTarget, tmp_path: Path
         open_shell(SshTarget(other.host, other.port, other.user, private_key=private_key)).close()
 
 
+def test_the_echo_of_each_key_comes_by_itself(key: SshTarget) -> None:
+    """libssh reads in every call: what it takes in while errors are looked for must not wait for the next key."""
+    with quiet(key) as shell:
+        shell.write(b"exec cat\n")
+        for number in range(5000):
+            shell.try_write(b"%d\n" % number)
+            output = b""
+            while not output.endswith(b"\n"):
+                piece = shell.read(100)
+                assert piece is not None, f"after five seconds {number} has not come back"
+                output += piece
+            assert output == b"%d\n" % number
+
+
+def test_errors_of_the_shell_are_output_like_any_other(key: SshTarget) -> None:
+    """Without a terminal the device sends them apart. More than a window of them must not stop the shell."""
+    command = "sh -c 'seq 1 500000 >&2; echo done; echo failed >&2; exit 3'"
+    with Sshd("PermitTTY no", command=command) as server:
+        target = SshTarget(server.host, server.port, server.user, private_key=server.private_key)
+        with contextlib.closing(open_shell(target)) as shell:
+            output = read_to_the_end(shell)
+    assert output.count(b"\n") == 500_002
+    assert b"done\n" in output
+    assert b"failed\n" in output
+    assert shell.close_reason == "the device closed the connection (exit status 3)"
+
+
 def test_an_old_device_is_served_only_when_its_entry_allows_it() -> None:
     with Sshd(*LEGACY, host_key_type="rsa") as server:
         target = SshTarget(server.host, server.port, server.user, private_key=server.private_key)
-        with pytest.raises(DeviceUnreachable, match="may need the legacy algorithms, which its entry can allow"):
+        with pytest.raises(DeviceUnreachable, match="set the device's algorithms to legacy"):
             open_shell(target)
-        open_shell(replace(target, legacy_algorithms=True)).close()
+        open_shell(replace(target, algorithms="legacy")).close()
 
 
 # Reaching the device
@@ -157,10 +188,7 @@ def test_a_port_where_nobody_listens_is_told(key: SshTarget) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "another protocol"])
-def test_a_server_that_does_not_speak_ssh_is_given_up(
-    key: SshTarget, monkeypatch: pytest.MonkeyPatch, answer: bytes
-) -> None:
-    monkeypatch.setattr(ssh, "CONNECT_SECS", 1.0)
+def test_a_server_that_does_not_speak_ssh_is_given_up(key: SshTarget, answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -173,7 +201,7 @@ def test_a_server_that_does_not_speak_ssh_is_given_up(
 
         threading.Thread(target=serve, daemon=True).start()
         with pytest.raises(DeviceUnreachable, match=f"127.0.0.1:{port}"):
-            open_shell(replace(key, port=port))
+            open_shell(replace(key, port=port, patience_secs=1))
 
 
 # The shell
@@ -276,12 +304,28 @@ def test_a_lost_connection_is_told_in_words(server: Sshd, key: SshTarget) -> Non
     read_until(shell, b"$")
     server.drop_connections()
     read_to_the_end(shell)
-    assert shell.close_reason.startswith("the connection to the device was lost (")
-    assert any(letter.isalpha() for letter in shell.close_reason.partition("(")[2])
+    assert shell.close_reason.startswith("the connection to the device was lost: ")
+    assert any(letter.isalpha() for letter in shell.close_reason.partition(": ")[2])
     shell.close()
 
 
 # Leaving nothing behind
+
+
+def test_libssh_writes_into_no_counter_that_is_freed(key: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that nothing has closed says farewell when it is freed, which is after its counter."""
+    memory, when_freed = ctypes.create_string_buffer(ctypes.sizeof(Counter)), []
+
+    def counter() -> Counter:
+        made = Counter.from_buffer(memory)
+        weakref.finalize(made, lambda: when_freed.append(memory.raw))
+        return made
+
+    monkeypatch.setattr(libssh, "Counter", counter)
+    shell = open_shell(key)
+    del shell
+    gc.collect()
+    assert when_freed == [memory.raw]
 
 
 def test_closing_wakes_whoever_reads_and_frees_the_descriptor(key: SshTarget) -> None:
@@ -326,7 +370,7 @@ def _stall(device: socket.socket) -> None:
 
 def _open_or_give_up(target: SshTarget, left: greenlets.Event) -> Shell | None:
     try:
-        return ssh.open_shell(target, check_host_key=lambda found: None, is_abandoned=left.is_set)
+        return ssh.open_shell(target, Hooks(lambda found: None), Dialogue(left.is_set))
     except OpeningAbandoned:
         return None
 

@@ -5,7 +5,9 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -21,6 +23,7 @@ _STAY_SECS = 120
 # How long most users are away at most, and how many of those who may are away for longer.
 _AWAY_SECS, _LONG_AWAY_SHARE = 3, 0.3
 ENDED = 4001
+_SESSION_INFO = 0x08
 
 
 class Client(threading.Thread):
@@ -286,6 +289,20 @@ class Window(Client):
             self._part()
 
 
+class _View(Viewer):
+    """Its socket stays while the session changes owners. Each tells where it begins; `former` is what was before."""
+
+    def __init__(self, *given: Any, **query: str) -> None:
+        self.former: list[tuple[dict[str, Any], bytes, bytes]] = []
+        super().__init__(*given, **query)
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == _SESSION_INFO and self.info:
+            self.former.append((self.info, self.output, self.notices))
+            self.output = self.notices = b""
+        super()._take(kind, payload)
+
+
 class Watcher(Client):
     """Who was given a link: sees what there is from the moment of joining, until the session has ended."""
 
@@ -296,6 +313,17 @@ class Watcher(Client):
     def _live(self) -> None:
         if self._terminal is None:
             if not self.has_ended:
-                self._attach(None, lambda: Viewer(self._someone(), self._link, offset="0"))
+                self._attach(None, lambda: _View(self._someone(), self._link, offset="0"))
         elif self._terminal.close or self._hears_nothing():
             self._part()
+
+    def _part(self, *, is_last: bool = False, leaves: bool = False) -> None:
+        view = self._terminal
+        assert isinstance(view, _View)
+        super()._part(is_last=is_last, leaves=leaves)
+        last = self.connections.pop()
+        self.connections += [
+            replace(last, epoch=info["epoch"], offset=info["offset"], output=output, notices=notices, is_last=False)
+            for info, output, notices in view.former
+        ]
+        self.connections.append(last)

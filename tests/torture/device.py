@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import socket
+import struct
 import tempfile
 import threading
 import time
@@ -19,23 +21,27 @@ echo "began $EPOCHREALTIME $TERM $2" >&3
 # Into the diary first: what does not get through afterwards was printed all the same.
 say() { echo "printed $1" >&3; echo "$1" || exit; }
 say "shell $id"
-number=0 part=
-# One of a crowd only answers.
-[[ $TERM == crowd* ]] && pause=3600 || pause=0.2
+number=0 rest=
 while :; do
-    # The time may be up in the middle of a line.
-    IFS= read -r -t $pause line
-    ended=$? line=$part$line part=
-    if [ $ended = 0 ]; then
+    if [[ $TERM == crowd* ]]; then
+        # One of a crowd only answers.
+        IFS= read -r line || exit
+        text=$line$'\n'
+    else
+        # Up to a NUL, which never comes: the delimiter is lost when the time is up just after it was read.
+        IFS= read -r -d '' -t 0.2 text
+        ended=$?
+    fi
+    rest=$rest$text
+    while [[ $rest == *$'\n'* ]]; do
+        line=${rest%%$'\n'*} rest=${rest#*$'\n'}
         echo "read $line" >&3
         [ "$line" = bye ] && exit
         say "got $line"
-    elif [ $ended -gt 128 ]; then
-        part=$line
-        say "line $((++number))"
-    else
-        exit
-    fi
+    done
+    [[ $TERM == crowd* ]] && continue
+    [ $ended -gt 128 ] || exit
+    say "line $((++number))"
 done
 """
 _DIGITS = re.compile(r"\d+$")
@@ -101,6 +107,15 @@ class Owners(threading.Thread):
         seen = [(abs(began_at - at), name) for other, began_at, name in list(self._seen.values()) if other == port]
         return min(seen)[1] if seen else None
 
+    def holders(self, device_port: int) -> dict[str, list[str]]:
+        """Who holds connections to devices at this port now, by the device's address: a name for each connection."""
+        found: dict[str, list[str]] = {}
+        addresses = _addresses_by_inode(device_port)
+        for name, group in list(self._groups.items()):
+            for inode in _sockets(group) & addresses.keys():
+                found.setdefault(addresses[inode], []).append(name)
+        return found
+
     def stop(self) -> None:
         self._stopping.set()
         self.join()
@@ -108,8 +123,19 @@ class Owners(threading.Thread):
 
 def _ports_by_inode(device_port: int) -> dict[str, int]:
     """Local ports of the connections to the device, by the kernel's number of the socket (proc(5), /proc/net/tcp)."""
+    return {row[9]: int(row[1].split(":")[1], 16) for row in _connections(device_port)}
+
+
+def _addresses_by_inode(device_port: int) -> dict[str, str]:
+    """Addresses of devices that connections lead to, by the kernel's number of the socket."""
+    return {
+        row[9]: socket.inet_ntoa(struct.pack("=I", int(row[2].split(":")[0], 16))) for row in _connections(device_port)
+    }
+
+
+def _connections(device_port: int) -> list[list[str]]:
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {row[9]: int(row[1].split(":")[1], 16) for row in rows if row[2].endswith(f":{device_port:04X}")}
+    return [row for row in rows if row[2].endswith(f":{device_port:04X}")]
 
 
 def _sockets(group: int) -> set[str]:

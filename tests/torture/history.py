@@ -72,6 +72,22 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class CrowdMember:
+    """One of the standing crowd in the calm after everything. `session` is the one that it opened first.
+
+    `has_ended` is what that session's row says, `refusal` why its client does not come again. `holders` are the
+    instances that hold connections to its device, which no other session uses: an instance for each connection.
+    """
+
+    session: str
+    has_ended: bool = False
+    is_connected: bool = True
+    echoes: bool = True
+    refusal: str = ""
+    holders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Hold:
     """An instance's transaction that held rows of sessions for so long while PostgreSQL waited for its next word."""
 
@@ -103,14 +119,21 @@ class History:
     faults: tuple[Fault, ...] = ()
     told: tuple[Told, ...] = ()
     holds: tuple[Hold, ...] = ()
+    crowd: tuple[CrowdMember, ...] = ()
     left_behind: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     ttl_secs: float = 8
     detach_ttl_secs: float = 300
     _shells: dict[str, Shell] = field(init=False, repr=False)
+    _of_crowd: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shells", {shell.id: shell for shell in self.shells})
+        object.__setattr__(self, "_of_crowd", frozenset(each.session for each in self.crowd))
+
+    def is_of_crowd(self, session: str) -> bool:
+        """Whether it is a session of the standing crowd, whose devices keep no diaries."""
+        return session in self._of_crowd
 
     def shell(self, shell_id: str) -> Shell | None:
         return self._shells.get(shell_id)

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 
 from netstacks.store.chunks import verify
 from tests.torture.history import History, Place, Places, Recording, Shell
-from tests.torture.laws_of_ends import ends_were_due, nobody_was_forgotten, sessions_ended_by_their_users
+from tests.torture.laws_of_ends import (
+    ends_were_due,
+    nobody_was_forgotten,
+    sessions_ended_by_their_users,
+    the_crowd_was_kept_away,
+)
 from tests.torture.laws_of_owners import deaths_were_seen_at_once, nobody_was_locked_out, nothing_moved_without_a_cause
+from tests.torture.laws_of_the_crowd import the_crowd_is_whole
 
 # What a shell says first, on its terminal.
 _BANNER = re.compile(rb"shell (\S+)\r\n")
@@ -31,6 +37,8 @@ def judge(history: History) -> list[str]:
         *ends_were_due(history),
         *nobody_was_forgotten(history),
         *sessions_ended_by_their_users(history),
+        *the_crowd_is_whole(history.crowd),
+        *the_crowd_was_kept_away(history),
         *(f"{key} was left behind" for key in history.left_behind),
         *history.complaints,
     ]
@@ -153,6 +161,8 @@ def _recordings_hold(history: History, by_epoch: Places) -> Iterator[str]:
         for epoch, seq, sha256 in sorted(each.sighted):
             if stored[epoch, seq, sha256] != 1:
                 yield f"{each.session}: chunk {seq} of epoch {epoch} was stored once and is not there any more"
+        if history.is_of_crowd(each.session):
+            continue
         recorded = _recorded(each)
         for epoch, (_, output) in recorded.items():
             place = by_epoch.get((each.session, epoch))

@@ -51,6 +51,17 @@ def nobody_was_forgotten(history: History) -> Iterator[str]:
             yield f"{session}: lived on for {ended_at[session] - left_at:.1f} s after its user had left"
 
 
+def the_crowd_was_kept_away(history: History) -> Iterator[str]:
+    """Clients of the standing crowd come back all the time: only faults and what follows keep them from it."""
+    done = {shell.session for shell in history.shells if shell.said_bye}
+    for each in history.recordings:
+        if not history.is_of_crowd(each.session) or each.session in done or each.state != "ended":
+            continue
+        calm_secs = _calm_secs(history, _last_seen(history, each.session, each.ended_at), each.ended_at)
+        if calm_secs >= history.detach_ttl_secs:
+            yield f"{each.session}: ended, and its client could have come back in {calm_secs:.1f} s without a fault"
+
+
 def _is_overdue(history: History, left_at: float, at: float) -> bool:
     return at > left_at and _calm_secs(history, left_at, at) > history.detach_ttl_secs + _LOOK_SECS
 
@@ -69,6 +80,6 @@ def sessions_ended_by_their_users(history: History) -> Iterator[str]:
         if each.state != "ended" or not each.end_reason:
             yield f"{each.session}: is {each.state}, {each.end_reason!r}, at the end"
     content = {each.session for each in history.connections if each.is_last or each.leaves}
-    content |= {each.session for each in history.told}
+    content |= {each.session for each in (*history.told, *history.crowd)}
     for session in sorted({each.session for each in history.connections} - content):
         yield f"{session}: its user could not stay to the end"

@@ -101,6 +101,11 @@ def last_victim(seed: int, sessions: int) -> int:
     return Random(f"{seed}, the last").randrange(sessions)
 
 
+def has_standing_crowd(seed: int) -> bool:
+    """In half of the seeds of each store and each detach TTL."""
+    return seed // 4 % 2 == 1
+
+
 def detach_ttl_secs(seed: int) -> float:
     """How long sessions wait for their users: hardly longer than these are away, or longer than everything.
 

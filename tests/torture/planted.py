@@ -37,8 +37,10 @@ BUGS = {
     "claim without compare-and-set": [
         Edit(
             "netstacks/store/sql/sessions.sql",
-            "epoch = epoch + 1, state = 'active', detached_at = NULL\nWHERE id = %(id)s AND epoch = %(epoch)s AND",
-            "epoch = %(epoch)s + 1, state = 'active', detached_at = NULL\nWHERE id = %(id)s AND",
+            "epoch = epoch + 1, state = 'active', detached_at = NULL,\n    orphaned_at = NULL\n"
+            "WHERE id = %(id)s AND epoch = %(epoch)s AND",
+            "epoch = %(epoch)s + 1, state = 'active', detached_at = NULL,\n    orphaned_at = NULL\n"
+            "WHERE id = %(id)s AND",
         )
     ],
     # One late heartbeat is a death.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
-from tests.torture.history import Connection, Fault, History, Hold, Recording, Shell, Told
+from tests.torture.history import Connection, CrowdMember, Fault, History, Hold, Recording, Shell, Told
 from tests.torture.judge import judge
 
 FIRST = b"shell one\r\nline 1\r\ngot 1\r\n"
@@ -79,6 +79,25 @@ def come_back(at: float) -> tuple[Connection, ...]:
     return (*CONNECTIONS[:2], replace(CONNECTIONS[2], began_at=at, ended_at=at + 1))
 
 
+IN_CROWD = CrowdMember("i", holders=("c",))
+ENDED_IN_CROWD = replace(IN_CROWD, has_ended=True, is_connected=False, echoes=False, holders=())
+
+
+def crowd(member: CrowdMember, **changes: Any) -> History:
+    """Its session is ended in the calm, unless it has ended before by its user's absence since 110."""
+    seen = Connection("i", "i", (0, 0), 1, 0, b"", began_at=100, ended_at=110 if member.has_ended else 125)
+    shells = () if member.has_ended else (Shell("i", "i", 0, None, b"", said_bye=True),)
+    ended = Recording("i", "id", (ONE,), "ended", AWAY if member.has_ended else "exit", ended_at=125)
+    given = {
+        "shells": (*SHELLS, *shells),
+        "connections": (*CONNECTIONS, seen),
+        "recordings": (RECORDING, ended),
+        "detach_ttl_secs": 8,
+        "crowd": (member,),
+    }
+    return replace(GOOD, **{**given, **changes})
+
+
 @pytest.mark.parametrize(
     ("history", "violation"),
     [
@@ -128,6 +147,18 @@ def come_back(at: float) -> tuple[Connection, ...]:
         (ended_by_absence(139, told=(Told("s", 139, "there is no such session"),)), "said to have ended for another"),
         (ended_by_absence(160), "lived on for 30.0 s"),
         (replace(PATIENT, connections=come_back(159)), "came back after 41.0 s"),
+        (crowd(replace(IN_CROWD, is_connected=False)), "not connected to it in the calm"),
+        (crowd(replace(IN_CROWD, echoes=False)), "a key is not echoed"),
+        (crowd(replace(IN_CROWD, refusal="4002: no such device")), "refused for good"),
+        (crowd(replace(IN_CROWD, refusal="4001: it has ended")), "refused for good"),
+        (crowd(replace(ENDED_IN_CROWD, refusal="4003: superseded")), "refused for good"),
+        (crowd(replace(IN_CROWD, holders=("b", "c"))), "a session that is live"),
+        (crowd(replace(IN_CROWD, holders=())), "a session that is live"),
+        (crowd(replace(ENDED_IN_CROWD, holders=("b",))), "a session that is ended"),
+        (
+            crowd(ENDED_IN_CROWD, faults=()),
+            "could have come back in 15.0 s",
+        ),
         (replace(GOOD, left_behind=("netstacks:instance:ctrl-1",)), "left behind"),
         (replace(GOOD, complaints=("a is not itself again",)), "not itself"),
     ],
@@ -158,6 +189,9 @@ def test_a_planted_violation_is_found(history: History, violation: str) -> None:
         # What the device printed when nobody read it any more.
         ended_by_absence(138, shells=(SHELLS[0], replace(SHELLS[1], said_bye=False, printed=SECOND + b"line 2\r\n"))),
         ended_by_absence(160, faults=(KILLED, Fault("freeze", "b", 131, 140))),
+        crowd(IN_CROWD),
+        crowd(ENDED_IN_CROWD),
+        crowd(replace(ENDED_IN_CROWD, refusal=f"4001: it has ended: {AWAY}"), told=(Told("i", 125, AWAY),)),
         replace(PATIENT, connections=come_back(159), faults=(KILLED, Fault("lock sessions", "postgres", 126, 140))),
     ],
 )

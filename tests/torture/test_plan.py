@@ -20,6 +20,7 @@ from tests.torture.plan import (
     SHORT_DETACH_TTL_SECS,
     Action,
     detach_ttl_secs,
+    has_standing_crowd,
     of_instances,
     plan,
 )
@@ -52,6 +53,15 @@ def test_every_kind_of_fault_is_met_in_a_few_minutes() -> None:
 def test_half_of_the_seeds_of_each_store_have_sessions_that_hardly_wait() -> None:
     assert Counter((seed % 2, detach_ttl_secs(seed)) for seed in range(100)) == {
         (store, secs): 25 for store in (0, 1) for secs in (SHORT_DETACH_TTL_SECS, LONG_DETACH_TTL_SECS)
+    }
+
+
+def test_half_of_the_seeds_of_each_store_and_patience_have_a_standing_crowd() -> None:
+    assert Counter((seed % 2, detach_ttl_secs(seed), has_standing_crowd(seed)) for seed in range(80)) == {
+        (store, secs, has_crowd): 10
+        for store in (0, 1)
+        for secs in (SHORT_DETACH_TTL_SECS, LONG_DETACH_TTL_SECS)
+        for has_crowd in (False, True)
     }
 
 

@@ -1,7 +1,8 @@
 """Everything at once, by chance: three instances under a random enemy, judged by what was seen from outside.
 
 `make torture SECONDS=600 SEED=1` plays a seed again. What was done, with its time, and what was found is in
-`artefacts/torture-SEED.log`. TORTURE_CROWD is how many sessions end at once, where one crowd does.
+`artefacts/torture-SEED.log`. TORTURE_CROWD is how many sessions end at once, where one crowd does. Half of the seeds
+have a standing crowd besides: see `has_standing_crowd`.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bench.cheap_sshd import CheapSshd
 from netstacks.store import recordings, sessions
 from netstacks.store.pool import Database
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
@@ -30,8 +32,17 @@ from tests.torture.history import History, Recording, Shell
 from tests.torture.judge import judge
 from tests.torture.laws_of_owners import CONTACT_SECS
 from tests.torture.nemesis import CROWD_SECS, Nemesis
-from tests.torture.plan import INSTANCES, SHORT_DETACH_TTL_SECS, detach_ttl_secs, last_victim, of_instances, plan
+from tests.torture.plan import (
+    INSTANCES,
+    SHORT_DETACH_TTL_SECS,
+    detach_ttl_secs,
+    has_standing_crowd,
+    last_victim,
+    of_instances,
+    plan,
+)
 from tests.torture.sightings import Sightings
+from tests.torture.standing_crowd import SETTLE_SECS, StandingCrowd
 from tests.torture.stores import GuardedValkey, LoneValkey, Store
 
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "15"))
@@ -42,6 +53,8 @@ DETACH_TTL_SECS = detach_ttl_secs(SEED)
 REGISTERED = ("instances", "instance:*", "session:*", "owned:*")
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 _CALM_SECS, _END_SECS = 40, 30
+# For the standing crowd to be opened, to settle and to be judged.
+_CROWD_SECS = SETTLE_SECS + 90 if has_standing_crowd(SEED) else 0
 
 
 class Notes:
@@ -71,9 +84,24 @@ def sshd(device: Device) -> Iterator[Sshd]:
         yield server
 
 
-@pytest.mark.timeout(SECONDS + 300)
+@pytest.fixture
+def devices_of_crowd() -> Iterator[CheapSshd | None]:
+    """Those of the standing crowd, when this seed has one."""
+    if not has_standing_crowd(SEED):
+        yield None
+        return
+    with CheapSshd() as server:
+        yield server
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(SECONDS + 300 + _CROWD_SECS)
 def test_no_promise_is_broken_whatever_happens(
-    postgres: Postgres, sshd: Sshd, device: Device, capsys: pytest.CaptureFixture[str]
+    postgres: Postgres,
+    sshd: Sshd,
+    device: Device,
+    devices_of_crowd: CheapSshd | None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     note = Notes(SEED)
     with capsys.disabled():  # So that a run that was killed can be played again, too.
@@ -86,7 +114,7 @@ def test_no_promise_is_broken_whatever_happens(
     try:
         with store.cluster:
             try:
-                history = _torture(store, sshd, device, note)
+                history = _torture(store, sshd, device, devices_of_crowd, note)
             finally:
                 for name, controller in zip(INSTANCES, store.cluster.controllers, strict=True):
                     (ARTEFACTS / f"torture-{SEED}-{name}.log").write_text(controller.log())
@@ -105,12 +133,13 @@ def test_no_promise_is_broken_whatever_happens(
     assert not violations, f"seed {SEED}: {len(violations)} violations, the first: {violations[0]}"
 
 
-def _torture(store: Store, sshd: Sshd, device: Device, note: Notes) -> History:
+def _torture(store: Store, sshd: Sshd, device: Device, devices_of_crowd: CheapSshd | None, note: Notes) -> History:
     cluster = store.cluster
     owners, sightings = Owners(sshd.port), Sightings(cluster.database_url)
     lab = cluster.lab(sshd)
     labs = [Lab(lab.api.at(each), lab.device, lab.credential) for each in cluster.controllers]
     nemesis = Nemesis(store, labs, owners.watch)
+    crowd = _gather(devices_of_crowd, lab, cluster)
     # Those who are watched do not stay away for so long that there is nothing to be watched any more.
     typists = [
         Typist(n, labs, f"{SEED}/{n}", away_secs=3 if n < VIEWERS else min(DETACH_TTL_SECS, TTL_SECS) * 2)
@@ -126,6 +155,8 @@ def _torture(store: Store, sshd: Sshd, device: Device, note: Notes) -> History:
     complaints = _recover(cluster)
     if not complaints:
         _kill_in_the_calm(nemesis, typists, device, owners, note)
+    for each in crowd:
+        _dismiss(each, owners, cluster, note)
     for viewer in viewers:
         viewer.stop()
     for typist in typists:
@@ -134,28 +165,53 @@ def _torture(store: Store, sshd: Sshd, device: Device, note: Notes) -> History:
         typist.leave()
     with ThreadPoolExecutor(SESSIONS) as pool:
         list(pool.map(Typist.finish, typists))
-    named = {name: uuid.UUID(each) for who in (*typists, *nemesis.crowds) for name, each in who.session_ids.items()}
+    named = {
+        name: uuid.UUID(each) for who in (*typists, *nemesis.crowds, *crowd) for name, each in who.session_ids.items()
+    }
     with contextlib.suppress(AssertionError):  # The judge says which did not end.
         until(lambda: _all_ended(cluster.database_url, [*named.values()]), "the end of all sessions", _END_SECS)
+    for each in crowd:
+        each.stop()
     owners.stop()
     sightings.stop()
     with contextlib.suppress(AssertionError):  # The judge says what was left behind.
         running = sum(each.is_running for each in cluster.controllers)
         until(lambda: len(cluster.peer_addresses()) == running, "the reaping of the dead", 3 * TTL_SECS)
     _drain(cluster)
-    clients = [*typists, *viewers, *(window for typist in typists for window in typist.windows)]
+    clients = [*typists, *viewers, *crowd, *(window for typist in typists for window in typist.windows)]
     return History(
-        shells=tuple(device.shells(owners)),
+        shells=(*device.shells(owners), *(shell for each in crowd for shell in each.farewells)),
         connections=tuple(each for who in (*clients, *nemesis.crowds) for each in who.connections),
+        crowd=tuple(member for each in crowd for member in each.members),
         recordings=_recordings(cluster.database_url, named, sightings),
         faults=tuple(nemesis.faults),
-        told=tuple(each for typist in typists for each in typist.told),
+        told=tuple(each for who in (*typists, *crowd) for each in who.told),
         holds=sightings.holds,
         left_behind=tuple(key for kind in REGISTERED for key in cluster.keys(f"netstacks:{kind}")),
         complaints=(*complaints, *(f"{client.name}: {client.failure!r}" for client in clients if client.failure)),
         ttl_secs=TTL_SECS - HEARTBEAT_SECS,
         detach_ttl_secs=DETACH_TTL_SECS,
     )
+
+
+def _gather(devices: CheapSshd | None, lab: Lab, cluster: Cluster) -> list[StandingCrowd]:
+    """The standing crowd, opened; none without devices for it."""
+    if devices is None:
+        return []
+    crowd = StandingCrowd(lab.api, devices, [each.port for each in cluster.controllers])
+    crowd.open()
+    return [crowd]
+
+
+def _dismiss(crowd: StandingCrowd, owners: Owners, cluster: Cluster, note: Notes) -> None:
+    """Lets it settle, notes what it has come to, and ends its sessions."""
+    began_at = time.monotonic()
+    crowd.settle(owners, cluster.database_url)
+    ended = sum(each.has_ended for each in crowd.members)
+    note(f"standing crowd: {len(crowd.members)}, {ended} ended; settled in {time.monotonic() - began_at:.0f} s")
+    note(f"    its attempts in vain: {dict(crowd.tally.reasons)}")
+    if crowd.failure is None:
+        crowd.say_bye()
 
 
 def _recover(cluster: Cluster) -> list[str]:

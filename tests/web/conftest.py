@@ -13,7 +13,6 @@ needs (`services.recorder = ...`) before it asks for a client. `add_user` create
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -22,6 +21,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from netstacks.llm.directory import Defaults
+from netstacks.llm.service import Llm
+from netstacks.registry.memory import MemoryRegistry
 from netstacks.settings import Settings
 from netstacks.store import audit, users
 from netstacks.store.outbox import Outbox
@@ -91,16 +93,36 @@ def services(settings: Settings, database: Database) -> Services:
         tokens=Tokens(JWT_SECRET),
         licensing=Licensing(database, None),
         prompts=HostKeyPrompts(database),
-        hub=Hub(Outbox(database), detach_ttl_secs=60),
+        hub=Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10),
         recorder=nothing,
-        opener=cast(Any, SimpleNamespace(forget_refusals=lambda credential_id: None)),
+        opener=cast(Any, None),
         broker=nothing,
+        admission=nothing,
         agent=nothing,
         peer_tokens=nothing,
+        peers=nothing,
         share_tokens=ShareTokens(JWT_SECRET),
         outbox=Outbox(database),
         health=nothing,
         observer=nothing,
+        llm=_llm(database, vault),
+    )
+
+
+def _llm(database: Database, vault: Vault) -> Llm:
+    return Llm(
+        database=database,
+        vault=vault,
+        registry=MemoryRegistry(),
+        outbox=Outbox(database),
+        instance_id="here",
+        tell=lambda *_, **__: None,
+        defaults=Defaults(first_token_secs=2, total_secs=5),
+        breaker_failures=3,
+        breaker_cooldown_secs=30,
+        interval_secs=5,
+        user_concurrency=4,
+        user_daily_tokens=0,
     )
 
 

@@ -5,6 +5,10 @@ from uuid import uuid4
 
 import pytest
 
+from netstacks.store import devices
+from netstacks.store.pool import Database
+from netstacks.web import definitions
+from tests.rows import make_session
 from tests.web.conftest import Api
 
 ROOT = "/api/session-definitions"
@@ -105,3 +109,59 @@ def test_filing_is_a_users_own(admin: Api, operator: Api) -> None:
     assert operator.put(f"{ROOT}/{uuid4()}/folder", json={"folder_id": None}).status_code == 404
     operator.delete(f"{ROOT}/folders/{folder['id']}")
     assert operator.get(f"{ROOT}/assignments").json == [filed | {"folder_id": None}]
+
+
+def test_devices_are_listed_after_the_definitions_in_the_same_shape(
+    admin: Api, operator: Api, database: Database
+) -> None:
+    definition = add(admin, name="zebra", host="r9")
+    body = {"name": "r1", "host": "192.0.2.1", "device_type": "cisco_ios", "site": "Ulm", "description": "edge"}
+    device = admin.post("/api/devices", json=body).json
+    make_session(database, host="192.0.2.1")
+    answer = operator.get(ROOT).json
+    assert answer["total"] == 2
+    first, second = answer["items"]
+    assert first == definition
+    assert set(second) == set(definition)
+    assert second | {"org_id": 0, "created_at": 0, "updated_at": 0} == {
+        "id": f"device-{device['id']}",
+        "org_id": 0,
+        "name": "r1",
+        "host": "192.0.2.1",
+        "port": 22,
+        "description": "edge",
+        "credential_override_id": None,
+        "cli_flavor": "auto",
+        "tags": ["cisco_ios", "Ulm"],
+        "created_by": None,
+        "created_at": 0,
+        "updated_at": 0,
+        "active_connections": 1,
+    }
+    assert operator.get(f"{ROOT}/{second['id']}").json == second
+    assert operator.get(f"{ROOT}/device-{uuid4()}").status_code == 404
+
+
+def test_a_devices_entry_is_changed_as_a_device(admin: Api) -> None:
+    device = admin.post("/api/devices", json={"name": "r1", "host": "192.0.2.1"}).json
+    path = f"{ROOT}/device-{device['id']}"
+    for answer in (admin.put(path, json={"name": "x"}), admin.delete(path), admin.put(f"{path}/folder", json={})):
+        assert (answer.status_code, answer.json["error"]) == (
+            409,
+            "this stands for the device r1: change or delete it in the device list",
+        )
+    missing = admin.delete(f"{ROOT}/device-{uuid4()}")
+    assert (missing.status_code, missing.json["error"]) == (404, "there is no such device")
+    assert admin.get(f"/api/devices/{device['id']}").json == device
+
+
+def test_a_long_list_of_devices_is_cut_and_its_length_is_told(
+    admin: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "_MOST_DEVICES", 3)
+    with database.transaction() as tx:
+        for number in range(5):
+            devices.create(tx, name=f"r{number}", host=f"192.0.2.{number}")
+    answer = admin.get(ROOT).json
+    assert [each["name"] for each in answer["items"]] == ["r0", "r1", "r2"]
+    assert answer["total"] == 5

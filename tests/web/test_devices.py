@@ -1,5 +1,6 @@
 """The device list: in the shape that the web client can read, and edited only by those who may."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from netstacks.store import sessions
+from netstacks.store.encodings import normal_encoding
 from netstacks.store.pool import Database
 from tests.web.conftest import Api
 
@@ -21,6 +23,8 @@ FORM = {
     "manufacturer": "",
     "model": "",
 }
+# What the client's form knows nothing of.
+AS_IT_IS = {"algorithms": "antique", "encoding": "shift_jis", "lines": 5, "patience_secs": 90}
 
 
 def add_device(admin: Api, **values: Any) -> dict[str, Any]:
@@ -62,8 +66,53 @@ def test_browse_filters(admin: Api) -> None:
     assert admin.get("/api/devices/browse?search=&site=&limit=").json["total"] == 2
 
 
+def test_a_device_says_how_it_is_spoken_to(admin: Api, viewer: Api) -> None:
+    device = add_device(admin)
+    assert {name: device[name] for name in AS_IT_IS} == {
+        "algorithms": "modern",
+        "encoding": "utf-8",
+        "lines": None,
+        "patience_secs": None,
+    }
+    assert device["legacy_algorithms"] is False
+    path = f"/api/devices/{device['id']}"
+    edited = admin.put(path, json=AS_IT_IS | {"encoding": "SJIS"}).json
+    assert edited | {"updated_at": 0} == device | AS_IT_IS | {"legacy_algorithms": True, "updated_at": 0}
+    assert viewer.get("/api/devices/browse").json["items"] == [edited]
+    edited = admin.put(path, json={"lines": None, "patience_secs": None}).json
+    assert (edited["lines"], edited["patience_secs"], edited["algorithms"]) == (None, None, "antique")
+
+
+def test_an_older_script_allows_legacy_algorithms_and_takes_nothing_away(admin: Api) -> None:
+    device = add_device(admin, legacy_algorithms=True)
+    assert (device["algorithms"], device["legacy_algorithms"]) == ("antique", True)
+    path = f"/api/devices/{device['id']}"
+
+    def level_after(**values: Any) -> str:
+        level: str = admin.put(path, json=values).json["algorithms"]
+        return level
+
+    # Only `true` says something: `algorithms` alone takes a level away.
+    assert level_after(legacy_algorithms=False) == "antique"
+    assert level_after(algorithms="legacy", legacy_algorithms=True) == "legacy"
+    assert level_after(legacy_algorithms=True) == "legacy"
+    assert level_after(algorithms="modern", legacy_algorithms=True) == "modern"
+    assert level_after(legacy_algorithms=True) == "antique"
+    assert add_device(admin, algorithms="legacy", legacy_algorithms=True)["algorithms"] == "legacy"
+    assert add_device(admin, legacy_algorithms=False)["algorithms"] == "modern"
+
+
+def test_the_page_offers_common_encodings_in_their_stored_spelling(page: Api) -> None:
+    select = re.search(r'<select name="encoding">(.*?)</select>', page.get("/").text, re.DOTALL)
+    assert select
+    offered = re.findall(r'<option value="(.*?)">', select[1])
+    assert len(offered) == 12
+    assert [normal_encoding(value) for value in offered] == offered
+    assert offered[0] == "utf-8"
+
+
 def test_an_edit_with_an_empty_description_keeps_the_stored_one(admin: Api) -> None:
-    device = add_device(admin, description="in the cellar", legacy_algorithms=True)
+    device = add_device(admin, description="in the cellar", **AS_IT_IS)
     path = f"/api/devices/{device['id']}"
     edited = admin.put(path, json=FORM | {"name": "core-2", "site": "berlin"}).json
     assert edited | {"updated_at": 0} == device | {"name": "core-2", "site": "berlin", "updated_at": 0}
@@ -82,6 +131,19 @@ def test_an_edit_with_an_empty_description_keeps_the_stored_one(admin: Api) -> N
         ({"port": 0}, "port: must be greater than or equal to 1"),
         ({"port": 65536}, "port: must be less than or equal to 65535"),
         ({"port": "ssh"}, "port: "),
+        ({"algorithms": "ancient"}, "algorithms: must be 'modern', 'legacy' or 'antique'"),
+        ({"algorithms": None}, "algorithms: must be 'modern', 'legacy' or 'antique'"),
+        ({"legacy_algorithms": "perhaps"}, "legacy_algorithms: must be a valid boolean"),
+        ({"encoding": "utf-16"}, "encoding: 'utf-16' cannot be used for a terminal: it must be the name of"),
+        ({"encoding": "hex"}, "encoding: 'hex' cannot"),
+        ({"encoding": ""}, "encoding: '' cannot"),
+        ({"encoding": None}, "encoding: must be a valid string"),
+        ({"lines": 0}, "lines: must be greater than or equal to 1"),
+        ({"lines": 1001}, "lines: must be less than or equal to 1000"),
+        ({"lines": "many"}, "lines: must be a valid integer"),
+        ({"patience_secs": 4}, "patience_secs: must be greater than or equal to 5"),
+        ({"patience_secs": 601}, "patience_secs: must be less than or equal to 600"),
+        ({"patience_secs": 7.5}, "patience_secs: must be a valid integer"),
         ({"default_credential_id": "none"}, "default_credential_id: "),
         ({"default_credential_id": str(uuid4())}, "default_credential_id: must be a shared SSH credential"),
     ],
@@ -160,9 +222,13 @@ def test_an_unknown_device_is_404_in_json(admin: Api) -> None:
 
 def test_edits_are_audited_with_what_changed(admin: Api, audited: Callable[[str], list[dict[str, Any]]]) -> None:
     device_id = add_device(admin)["id"]
-    admin.put(f"/api/devices/{device_id}", json=FORM | {"host": "10.0.0.2"})
+    admin.put(f"/api/devices/{device_id}", json=FORM | {"host": "10.0.0.2", "algorithms": "legacy", "encoding": "GBK"})
     admin.delete(f"/api/devices/{device_id}")
     rows = audited("device.*")
     assert [row["event"] for row in rows] == ["device.created", "device.updated", "device.deleted"]
     assert {(row["actor"], row["resource"]) for row in rows} == {("admin", f"device:{device_id}")}
-    assert rows[1]["details"]["changes"] == {"host": ["10.0.0.1", "10.0.0.2"]}
+    assert rows[1]["details"]["changes"] == {
+        "host": ["10.0.0.1", "10.0.0.2"],
+        "algorithms": ["modern", "legacy"],
+        "encoding": ["utf-8", "gbk"],
+    }

@@ -33,7 +33,9 @@ ADMINISTRATORS = {
     "DELETE /api/session-definitions/<uuid:definition_id>",
     "DELETE /api/users/<uuid:user_id>",
     "DELETE /api/users/<uuid:user_id>/logins",
+    "DELETE /api/v1/llm/providers/<uuid:provider_id>",
     "GET /api/admin/license/status",
+    "GET /api/admin/sanitization/config",
     "GET /api/audit",
     "GET /api/audit/export",
     "GET /api/credentials",
@@ -42,6 +44,9 @@ ADMINISTRATORS = {
     "GET /api/users/<uuid:user_id>",
     "GET /api/v1/ha/status",
     "GET /api/v1/ha/stream",
+    "GET /api/v1/llm/providers",
+    "GET /api/v1/llm/providers/<uuid:provider_id>",
+    "GET /api/v1/llm/settings",
     "GET /audit",
     "GET /ha",
     "GET /users",
@@ -52,16 +57,32 @@ ADMINISTRATORS = {
     "POST /api/session-definitions",
     "POST /api/users",
     "POST /api/v1/ha/instances/<instance_id>/drain",
+    "POST /api/v1/llm/providers",
+    "POST /api/v1/llm/providers/<uuid:provider_id>/reset",
+    "POST /api/v1/llm/providers/<uuid:provider_id>/test",
+    "POST /api/v1/llm/providers/<uuid:provider_id>/trip",
+    "PUT /api/admin/sanitization/config",
     "PUT /api/credentials/<uuid:credential_id>",
     "PUT /api/devices/<uuid:device_id>",
     "PUT /api/session-definitions/<uuid:definition_id>",
     "PUT /api/users/<uuid:user_id>",
     "PUT /api/users/<uuid:user_id>/password",
+    "PUT /api/v1/llm/providers/<uuid:provider_id>",
+    "PUT /api/v1/llm/providers/order",
+    "PUT /api/v1/llm/settings",
 }
-# A viewer opens no terminals, and so needs no credentials.
+# A viewer opens no terminals, and so needs no credentials and runs no commands.
 REFUSED = {
     "operator": ADMINISTRATORS,
-    "viewer": ADMINISTRATORS | {"GET /credentials", "GET /terminals/<uuid:session_id>", "GET /terminals/new"},
+    "viewer": ADMINISTRATORS
+    | {
+        "GET /credentials",
+        "GET /jumpbox",
+        "GET /terminals/<uuid:session_id>",
+        "GET /terminals/new",
+        "POST /api/ai/ssh-execute",
+        "POST /api/devices/<device_id>/exec-command",
+    },
 }
 
 

@@ -1,5 +1,6 @@
 """HA status over HTTP: who may look, what is shown while Valkey is away, and which drains are refused."""
 
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import pytest
 from netstacks.cluster.model import Instance, Snapshot
 from netstacks.errors import RegistryUnavailable
 from netstacks.instance.observer import Observer
+from netstacks.peer.clocks import PeerClocks
 from netstacks.registry.base import RegistryStatus
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.web.context import Services
@@ -40,19 +42,30 @@ def registry() -> Registry:
 
 
 @pytest.fixture
+def peer_clocks() -> PeerClocks:
+    return PeerClocks()
+
+
+@pytest.fixture
 def drained() -> list[str]:
     return []
 
 
 @pytest.fixture
-def services(services: Services, registry: Registry, drained: list[str], monkeypatch: pytest.MonkeyPatch) -> Services:
+def services(
+    services: Services,
+    registry: Registry,
+    peer_clocks: PeerClocks,
+    drained: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Services:
     """Of the instance ctrl-a."""
     monkeypatch.setattr("netstacks.instance.observer.FRESH_SECS", 0)
     agent = SimpleNamespace(
         me=registry.instance("ctrl-a"), is_draining=False, on_drain=lambda: drained.append("ctrl-a")
     )
     services.agent = cast(Any, agent)
-    services.observer = Observer(registry)
+    services.observer = Observer(registry, peer_clocks)
     return services
 
 
@@ -91,6 +104,45 @@ def test_the_page_says_what_is_wrong_with_valkey(page: Api, registry: Registry) 
     assert "Valkey does not answer: connection refused" in text
     assert "What follows is as it was at" in text
     assert "ctrl-b" in text
+
+
+def clock_of_b(clocks: PeerClocks, ahead_secs: float) -> None:
+    clocks.note("ctrl-b", str(time.time() + ahead_secs), 0.0)
+
+
+def test_a_clock_that_differs_is_shown_with_what_to_do(admin: Api, page: Api, peer_clocks: PeerClocks) -> None:
+    def skews() -> dict[str, float | None]:
+        return {each["id"]: each["clock_skew_secs"] for each in admin.get("/api/v1/ha/status").json["instances"]}
+
+    assert skews() == {"ctrl-a": None, "ctrl-b": None}
+    clock_of_b(peer_clocks, 40)
+    assert skews() == {"ctrl-a": None, "ctrl-b": pytest.approx(40, abs=1)}
+    told = admin.get("/api/v1/ha/status").json["clocks"]
+    assert "ctrl-b on host-ctrl-b is 40 s ahead" in told["warning"]
+    assert told["tolerated_secs"] == 300
+    text = page.get("/ha").text
+    assert "ctrl-b on host-ctrl-b is 40 s ahead" in text
+    assert "Run a time service" in text
+
+
+def test_clocks_that_agree_well_enough_are_not_warned_of(admin: Api, page: Api, peer_clocks: PeerClocks) -> None:
+    clock_of_b(peer_clocks, -3)
+    assert admin.get("/api/v1/ha/status").json["clocks"]["warning"] is None
+    text = page.get("/ha").text
+    assert "Run a time service" not in text
+    assert "agrees" in text
+
+
+def test_the_instance_itself_is_named_when_it_differs_from_all_others(
+    admin: Api, registry: Registry, peer_clocks: PeerClocks
+) -> None:
+    registry.register(
+        Instance("ctrl-c", "host-ctrl-c", "127.0.0.1:1", 0.0, "1.2.3", "active", "fingerprint", pid=1, sessions=0)
+    )
+    clock_of_b(peer_clocks, 40)
+    peer_clocks.note("ctrl-c", str(time.time() + 40), 0.0)
+    told = admin.get("/api/v1/ha/status").json["clocks"]["warning"]
+    assert told.startswith("The clock of ctrl-a, which serves this page, differs from that of every other instance")
 
 
 def test_the_stream_is_the_status_as_events(admin: Api) -> None:
@@ -140,3 +192,13 @@ def replace_ttl(services: Services, ttl_secs: float) -> Any:
     return services.settings.model_copy(
         update={"ha_stale_instance_ttl_secs": ttl_secs, "ha_heartbeat_interval_secs": 0.0}
     )
+
+
+def test_the_page_tells_in_words_what_became_of_a_provider(page: Api, registry: Registry) -> None:
+    details = {"provider": "claude", "model": "sonnet", "reason": "answered 500"}
+    for circuit in ("open", "half-open", "closed"):
+        registry.record_event("breaker", "ctrl-a", circuit=circuit, **details)
+    text = page.get("/ha").text
+    assert "AI provider claude (sonnet) is left alone: answered 500" in text
+    assert "probes the AI provider claude (sonnet)" in text
+    assert "AI provider claude (sonnet) is asked again" in text

@@ -46,10 +46,11 @@ def door(**facts: object) -> Client:
 )
 def test_each_question_has_its_own_answer(facts: dict[str, object], live: int, health: int, ready: int) -> None:
     client = door(**facts)
-    assert client.get("/health").status_code == live
-    assert client.get("/api/v1/health/live").status_code == live
-    assert client.get("/api/v1/health").status_code == health
-    assert client.get("/api/v1/health/ready").status_code == ready
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert client.open("/health", method=method).status_code == live
+        assert client.open("/api/v1/health/live", method=method).status_code == live
+        assert client.open("/api/v1/health", method=method).status_code == health
+        assert client.open("/api/v1/health/ready", method=method).status_code == ready
 
 
 def test_health_is_json_that_nobody_keeps() -> None:
@@ -59,14 +60,26 @@ def test_health_is_json_that_nobody_keeps() -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_a_head_request_has_no_body() -> None:
-    answer = door(database=True).head("/api/v1/health")
+def test_health_says_how_busy_the_instance_is() -> None:
+    answer = door(cpu_share=0.25).get("/api/v1/health")
+    assert answer.json is not None
+    assert answer.json["load"] == 25
+
+
+def test_a_head_request_has_no_body_but_its_length() -> None:
+    client = door(database=True)
+    answer = client.head("/api/v1/health")
     assert (answer.status_code, answer.data) == (200, b"")
+    assert answer.headers["Content-Length"] == str(len(client.get("/api/v1/health").data))
+
+
+def test_options_names_the_methods() -> None:
+    assert door(database=True).options("/api/v1/health").headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_another_method_is_told_what_would_be_right() -> None:
     answer = door(database=True).post("/api/v1/health")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     assert answer.json is not None
     assert "GET" in answer.json["error"]
 

@@ -2,35 +2,39 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from netstacks import greenlets
-from netstacks.errors import OpeningAbandoned
-from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts
+from netstacks.errors import HostKeyRejected, OpeningAbandoned
+from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key
 from netstacks.web.context import Services
+from tests.controller import until
 from tests.web.conftest import Api
 
 ROOT = "/api/host-keys"
 BLOB = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)
 KEY = base64.b64encode(BLOB).decode()
 FINGERPRINT = "SHA256:" + base64.b64encode(hashlib.sha256(BLOB).digest()).decode().rstrip("=")
+FOUND = HostKey("ssh-ed25519", KEY)
 
+Ask = Callable[..., greenlets.Greenlet]
 Audited = Callable[[str], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def ask(services: Services) -> Iterator[Callable[..., greenlets.Greenlet]]:
-    """`ask(user_id)`: a connection of that user that waits for an answer; its value is the answer."""
+def ask(services: Services) -> Iterator[Ask]:
+    """`ask(user_id)`: a connection of that user that waits for an answer; its value is what was answered."""
     waiting: list[greenlets.Greenlet] = []
     left = greenlets.Event()
 
-    def ask(user_id: UUID, previous: HostKey | None = None) -> greenlets.Greenlet:
-        found = HostKey("ssh-ed25519", KEY)
-        question = (user_id, "r1", 22, found, previous, left.is_set)
+    def ask(user_id: UUID, previous: HostKey | None = None, changed_at: datetime | None = None) -> greenlets.Greenlet:
+        question = (user_id, "r1", 22, FOUND, previous, left.is_set, changed_at)
         waiting.append(greenlets.spawn("connection", _ask_until_left, services.prompts, question))
         greenlets.sleep(0)
         return waiting[-1]
@@ -42,7 +46,8 @@ def ask(services: Services) -> Iterator[Callable[..., greenlets.Greenlet]]:
 
 def _ask_until_left(prompts: HostKeyPrompts, question: tuple[Any, ...]) -> bool | None:
     try:
-        return prompts.ask(*question)
+        answered = prompts.ask(*question)
+        return answered and answered.approved
     except OpeningAbandoned:
         return None
 
@@ -52,7 +57,7 @@ def test_a_quiet_browser_is_told_of_no_prompts(viewer: Api, audited: Audited) ->
     assert audited("host_key.*") == []
 
 
-def test_a_prompt_has_what_the_client_shows(operator: Api, ask: Callable[..., greenlets.Greenlet]) -> None:
+def test_a_prompt_has_what_the_client_shows(operator: Api, ask: Ask) -> None:
     ask(operator.user_id)
     (prompt,) = operator.get(f"{ROOT}/prompts").json["prompts"]
     assert UUID(prompt.pop("id"))
@@ -66,7 +71,7 @@ def test_a_prompt_has_what_the_client_shows(operator: Api, ask: Callable[..., gr
     }
 
 
-def test_a_changed_key_says_so(operator: Api, ask: Callable[..., greenlets.Greenlet]) -> None:
+def test_a_changed_key_says_so(operator: Api, ask: Ask) -> None:
     ask(operator.user_id, HostKey("ssh-rsa", "b25l"))
     (prompt,) = operator.get(f"{ROOT}/prompts").json["prompts"]
     assert prompt["is_changed_key"] is True
@@ -75,7 +80,7 @@ def test_a_changed_key_says_so(operator: Api, ask: Callable[..., greenlets.Green
 
 @pytest.mark.parametrize(("verb", "past", "answer"), [("approve", "approved", True), ("reject", "rejected", False)])
 def test_the_answer_reaches_the_connection_and_the_audit_log(
-    operator: Api, ask: Callable[..., greenlets.Greenlet], audited: Audited, verb: str, past: str, answer: bool
+    operator: Api, ask: Ask, audited: Audited, verb: str, past: str, answer: bool
 ) -> None:
     connection = ask(operator.user_id)
     prompt_id = operator.get(f"{ROOT}/prompts").json["prompts"][0]["id"]
@@ -87,8 +92,67 @@ def test_the_answer_reaches_the_connection_and_the_audit_log(
     assert operator.get(f"{ROOT}/prompts").json == {"prompts": []}
 
 
+@pytest.fixture
+def rejected(operator: Api, ask: Ask) -> Api:
+    """The operator, who has just rejected the key of r1."""
+    connection = ask(operator.user_id)
+    prompt_id = operator.get(f"{ROOT}/prompts").json["prompts"][0]["id"]
+    assert operator.post(f"{ROOT}/prompts/{prompt_id}/reject").status_code == 204
+    assert connection.get(timeout=10) is False
+    return operator
+
+
+def is_asked(user: Api, connection: greenlets.Greenlet) -> bool:
+    """Whether that connection waits for its user; else it was rejected without a question."""
+    until(lambda: connection.ready() or user.get(f"{ROOT}/prompts").json["prompts"], "an answer or a question")
+    if not connection.ready():
+        return True
+    assert connection.value is False
+    return False
+
+
+def test_a_rejected_key_is_not_asked_about_again(rejected: Api, admin: Api, ask: Ask, audited: Audited) -> None:
+    assert not is_asked(rejected, ask(rejected.user_id))
+    # Also when another key was approved for that address before.
+    assert not is_asked(rejected, ask(rejected.user_id, HostKey("ssh-rsa", "b25l")))
+    assert rejected.get(f"{ROOT}/prompts").json == {"prompts": []}
+    assert len(audited("host_key.prompt_*")) == 1
+    assert is_asked(admin, ask(admin.user_id))
+
+
+def test_a_change_of_device_or_credential_asks_again(rejected: Api, ask: Ask) -> None:
+    now = datetime.now(UTC)
+    assert not is_asked(rejected, ask(rejected.user_id, changed_at=now - timedelta(minutes=1)))
+    assert is_asked(rejected, ask(rejected.user_id, changed_at=now + timedelta(minutes=1)))
+
+
+def test_a_forgotten_key_asks_again(rejected: Api, admin: Api, ask: Ask) -> None:
+    other = base64.b64encode(BLOB[:-1] + b"\1").decode()
+    assert admin.post(ROOT, json={"host": "r1", "public_key": other}).status_code == 201
+    assert not is_asked(rejected, ask(rejected.user_id))
+    assert admin.delete(f"{ROOT}/r1/22").status_code == 204
+    assert is_asked(rejected, ask(rejected.user_id))
+
+
+@pytest.mark.parametrize("stored", [None, HostKey("ssh-rsa", "b25l")])
+def test_a_rejection_says_since_when_and_until_when_it_holds(
+    rejected: Api, services: Services, stored: HostKey | None
+) -> None:
+    with pytest.raises(HostKeyRejected) as told:
+        check_host_key(services.prompts, rejected.user_id, "r1", 22, FOUND, stored)
+    times = re.search(
+        r"rejected at (\d\d:\d\d) UTC.* asked again after ten minutes \((\d\d:\d\d) UTC\),"
+        r" or when the device or the credential is changed\.$",
+        str(told.value),
+    )
+    assert times, told.value
+    since, until_then = (datetime.strptime(time, "%H:%M") for time in times.groups())
+    assert (until_then - since) % timedelta(days=1) == timedelta(minutes=10)
+    assert FINGERPRINT in str(told.value)
+
+
 def test_others_neither_see_nor_answer_a_prompt(
-    operator: Api, viewer: Api, admin: Api, ask: Callable[..., greenlets.Greenlet], audited: Audited
+    operator: Api, viewer: Api, admin: Api, ask: Ask, audited: Audited
 ) -> None:
     connection = ask(operator.user_id)
     prompt_id = operator.get(f"{ROOT}/prompts").json["prompts"][0]["id"]

@@ -161,13 +161,13 @@ def test_only_the_replay_may_compile_web_assembly(page: Api, session_of: Callabl
 def test_a_terminal_opens_for_its_own_user_only(
     services: Services, page: Api, browser: Callable[[str], FlaskClient], session_of: Callable[..., uuid.UUID]
 ) -> None:
-    services.hub = Hub(Outbox(services.database), detach_ttl_secs=60)
+    services.hub = Hub(Outbox(services.database), detach_ttl_secs=60, close_grace_secs=10)
     session_id = session_of(page.user_id)
     assert page.get(f"/terminals/{session_id}").status_code == 200
     assert browser("operator").get(f"/terminals/{session_id}").status_code == 404
 
 
-@pytest.mark.parametrize("device", ["", "nonsense", str(uuid.uuid4())])
+@pytest.mark.parametrize("device", ["", "nonsense", str(uuid.UUID(int=1))])
 def test_a_terminal_to_no_device_is_not_found(page: Api, device: str) -> None:
     answer = page.get("/terminals/new", query_string={"device": device})
     assert answer.status_code == 404

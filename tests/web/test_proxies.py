@@ -4,7 +4,7 @@ import pytest
 from flask import Flask, request
 from werkzeug.test import TestResponse
 
-from netstacks.web.proxies import TrustedProxies
+from netstacks.web.proxies import TrustedProxies, hosts
 
 TRUSTED = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32")
 
@@ -15,7 +15,8 @@ def ask(peer: str, **forwarded: str) -> TestResponse:
 
     @app.get("/")
     def show() -> list[str]:
-        return [request.remote_addr or "", request.scheme, request.host, request.environ["SERVER_PORT"]]
+        facts = [request.remote_addr or "", request.scheme, request.host, request.environ["SERVER_PORT"]]
+        return [*facts, *hosts(request.environ)]
 
     headers = {f"X-Forwarded-{name}": value for name, value in forwarded.items()}
     return app.test_client().get("/", headers=headers, environ_overrides={"REMOTE_ADDR": peer})
@@ -43,12 +44,39 @@ def test_the_client_is_the_last_address_that_is_no_trusted_proxy(peer: str, forw
 
 def test_scheme_and_host_of_a_stranger_do_not_count() -> None:
     answer = ask("198.51.100.9", For="203.0.113.5", Proto="https", Host="evil.example")
-    assert answer.json == ["198.51.100.9", "http", "localhost", "80"]
+    assert answer.json == ["198.51.100.9", "http", "localhost", "80", "localhost"]
 
 
 def test_a_trusted_proxy_tells_scheme_and_host_and_never_our_port() -> None:
     answer = ask("10.1.2.3", For="203.0.113.5", Proto="https", Host="netstacks.example:8443")
-    assert answer.json == ["203.0.113.5", "https", "netstacks.example:8443", "80"]
+    assert answer.json[:4] == ["203.0.113.5", "https", "netstacks.example:8443", "80"]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "scheme", "hosts"),
+    [
+        ({"Port": "8443"}, "http", ["localhost", "localhost:8443"]),
+        ({"Host": "a.example", "Port": "8443", "Proto": "https"}, "https", ["a.example", "a.example:8443"]),
+        ({"Host": "a.example:8443", "Port": "80"}, "http", ["a.example:8443"]),
+        ({"Host": "a.example:8443", "Port": "9443"}, "http", ["a.example:8443"]),
+        ({"Host": "a.example", "Port": "443", "Proto": "https"}, "https", ["a.example"]),
+        # The port of a proxy behind the one that ended TLS.
+        ({"Host": "a.example", "Port": "80", "Proto": "https"}, "https", ["a.example"]),
+        ({"Host": "[2001:db8::1]", "Port": "8443"}, "http", ["[2001:db8::1]", "[2001:db8::1]:8443"]),
+        ({"Host": "[2001:db8::1]:8443", "Port": "9443"}, "http", ["[2001:db8::1]:8443"]),
+        ({"Host": "a.example", "Port": "high"}, "http", ["a.example"]),
+        ({"Host": "a.example", "Port": ""}, "http", ["a.example"]),
+        ({"Host": "a.example", "Proto": "wss"}, "https", ["a.example"]),
+        ({"Host": "a.example", "Proto": "WS"}, "http", ["a.example"]),
+    ],
+)
+def test_a_port_is_a_possible_one_where_the_host_names_none(
+    forwarded: dict[str, str], scheme: str, hosts: list[str]
+) -> None:
+    told = ask("10.1.2.3", **forwarded).json
+    assert (told[1], told[2], told[4:]) == (scheme, hosts[0], hosts)
+    told = ask("198.51.100.9", **forwarded).json
+    assert (told[1], told[2], told[4:]) == ("http", "localhost", ["localhost"])
 
 
 @pytest.mark.parametrize("scheme", ["http, https, http", "https"])

@@ -5,6 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import requests
@@ -131,6 +132,34 @@ def test_handler_that_receives_nothing_holds_its_peer_back(server: WebSocketServ
     with pytest.raises(TimeoutError):
         peer.send(frame(BINARY, b"x" * MIB) * 128)
     requests.post(server.http("/go"), timeout=30)
+    peer.close()
+
+
+@pytest.mark.parametrize("fragments", [1, 5])
+def test_long_data_is_handed_on_in_pieces_and_never_held_whole(
+    server: WebSocketServer, name: str, fragments: int
+) -> None:
+    text = ("aé€😀\r" * (20 * MIB // 11)).encode()
+    cuts = [len(text) * part // fragments for part in range(fragments + 1)]
+    parts = [text[start:end] for start, end in pairwise(cuts)]
+    parts[0] = b"\x01" + parts[0]
+    with client(server, f"/swallow/{name}/{len(text)}") as peer:
+        peer.send(parts if fragments > 1 else parts[0])
+        [note] = notes(server, name, 1)
+    digest, largest, growth = note.split()
+    assert digest == hashlib.sha256(text).hexdigest()
+    assert int(largest) <= 65 * 1024
+    assert int(growth) < 2 * MIB
+
+
+def test_pings_between_the_pieces_are_answered(server: WebSocketServer, name: str) -> None:
+    peer = Peer(server.port, f"/swallow/{name}/{3 * MIB}")
+    peer.send(frame(BINARY, b"\x01" + b"a" * MIB, fin=False), frame(PING, b"1"))
+    assert peer.receive() == Received(PONG, b"1")
+    peer.send(frame(CONTINUATION, b"b" * MIB, fin=False), frame(PING, b"2"), frame(CONTINUATION, b"c" * MIB))
+    assert peer.receive() == Received(PONG, b"2")
+    wanted = hashlib.sha256(b"a" * MIB + b"b" * MIB + b"c" * MIB).hexdigest()
+    assert notes(server, name, 1)[0].startswith(wanted)
     peer.close()
 
 
@@ -265,6 +294,9 @@ def test_closed_connections_are_no_failures(server: WebSocketServer, name: str) 
     "frames",
     [
         [frame(BINARY, b"x" * (MIB + 1))],
+        [frame(TEXT, b"\x01" * (MIB + 1))],
+        [frame(BINARY, b"\x02" + b"x" * 2 * MIB)],
+        [frame(TEXT, b"\x01" * MIB, fin=False), frame(CONTINUATION, b"x")],
         [frame(BINARY, b"x" * MIB, fin=False), frame(CONTINUATION, b"x")],
     ],
 )

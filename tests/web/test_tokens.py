@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import jwt
 import pytest
+import structlog.testing
 
 from netstacks.web.tokens import ACCESS_TTL, Subject, Tokens, TokenType
 
@@ -79,3 +80,44 @@ def test_the_successor_of_a_refresh_token_id_can_be_told_only_with_the_secret(to
     first = tokens.new_token_id()
     assert tokens.next_token_id(first) == Tokens(SECRET).next_token_id(first) != first
     assert tokens.next_token_id(first) != Tokens(SECRET + "!").next_token_id(first)
+
+
+@pytest.mark.parametrize("token_type", [TokenType.ACCESS, TokenType.REFRESH, TokenType.PAGE])
+def test_a_token_is_good_by_the_clock_of_another_instance(tokens: Tokens, token_type: TokenType) -> None:
+    """The reader is ahead by less than is tolerated, and the token's time is nearly over."""
+    good = jwt.decode(tokens.issue(token_type, ALICE, "id-1"), SECRET, algorithms=["HS256"])
+    late = jwt.encode(good | {"exp": int(time.time()) - 290}, SECRET, algorithm="HS256")
+    assert tokens.read(token_type, late) is not None
+    too_late = jwt.encode(good | {"exp": int(time.time()) - 310}, SECRET, algorithm="HS256")
+    assert tokens.read(token_type, too_late) is None
+
+
+def test_a_refused_token_leaves_one_line_with_the_reason_and_without_the_token(tokens: Tokens) -> None:
+    wrong = {
+        "expired": jwt.encode({"exp": 1}, SECRET, algorithm="HS256"),
+        "Signature verification failed": Tokens(SECRET + "!").issue(TokenType.ACCESS, ALICE),
+        "a token for refresh": tokens.issue(TokenType.REFRESH, ALICE, "id-1"),
+    }
+    for reason, token in wrong.items():
+        with structlog.testing.capture_logs() as logged:
+            Tokens(SECRET).read(TokenType.ACCESS, token)
+        [line] = logged
+        assert (line["event"], line["type"]) == ("token.refused", "access")
+        assert reason in line["error"]
+        assert token not in str(line)
+    with structlog.testing.capture_logs() as logged:
+        tokens.read(TokenType.ACCESS, "")
+    assert logged == []
+
+
+def test_a_flood_of_bad_tokens_is_a_line_now_and_then_with_their_count(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(50):
+            tokens.read(TokenType.ACCESS, "a.b.c")
+        now += 10
+        tokens.read(TokenType.ACCESS, "a.b.c")
+    assert [line["count"] for line in logged] == [1, 50]

@@ -14,12 +14,19 @@ from tests.web.conftest import PASSWORD, Api
 AddUser = Callable[..., User]
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A server that a test may stop."""
-    server = Postgres().start()
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    server = Postgres()
     yield server
     server.destroy()
+
+
+@pytest.fixture
+def own_postgres(server: Postgres) -> Iterator[Postgres]:
+    """A server that a test may stop."""
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Flask, jsonify, request
@@ -136,6 +137,25 @@ def deaf(ws: WebSocket) -> None:
     """Receives nothing until `/go`."""
     GO.wait()
     ws.close(1000)
+
+
+@sock.route("/swallow/<name>/<int:size>")
+def swallow(ws: WebSocket, name: str, size: int) -> None:
+    """Takes Data of `size` bytes piece by piece, and slowly; notes what it was and how the memory grew."""
+    digest, largest, before = hashlib.sha256(), 0, _peak_bytes()
+    while size:
+        message = ws.receive()
+        assert isinstance(message, bytes)
+        assert message[0] == 1
+        largest = max(largest, len(message))
+        digest.update(message[1:])
+        size -= len(message) - 1
+        greenlets.sleep(0.001)
+    SAID.append(f"{name} {digest.hexdigest()} {largest} {_peak_bytes() - before}")
+
+
+def _peak_bytes() -> int:
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @sock.route("/progress/<name>")

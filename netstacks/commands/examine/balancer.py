@@ -2,8 +2,11 @@
 
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
+from netstacks import urls
 from netstacks.commands.examine.findings import Finding, Findings
+from netstacks.errors import InvalidInput
 
 _HTTP_SECS = 5.0
 # With its answer a route tells whether the Upgrade header has reached it: 401 that it has, 426 that it has not.
@@ -16,11 +19,24 @@ _UPGRADE = {
 
 
 def examine_balancer(url: str) -> Findings:
+    """Asks for health and for an upgrade at `url`, the origin by which its users reach it."""
     try:
-        status = _status(f"{url}/api/v1/health")
-    except OSError as error:
-        yield Finding("Load balancer", "error", f"{url} does not answer: {error}", "nobody gets in", "see that it runs")
+        origin = urls.Origin.parse(url)
+    except InvalidInput as error:
+        shown = urls.masked(url) if "@" in url else url
+        yield Finding("Load balancer", "error", f"{shown}: it {error}", "it is not asked", "correct its address")
         return
+    try:
+        yield from _examine(str(origin))
+    except (OSError, HTTPException) as error:
+        yield Finding(
+            "Load balancer", "error", f"{url} does not answer: {error}", "no user gets in", "see that it runs"
+        )
+
+
+def _examine(url: str) -> Findings:
+    """Raises OSError or HTTPException when it does not answer as HTTP does."""
+    status = _status(f"{url}/api/v1/health")
     if status == 200:
         yield Finding("Load balancer", "ok", f"{url}/api/v1/health is answered by an instance")
     else:
@@ -38,9 +54,7 @@ def examine_balancer(url: str) -> Findings:
 
 
 def _status(url: str, headers: dict[str, str] | None = None) -> int:
-    if not url.startswith(("http://", "https://")):
-        raise OSError("its address must begin with http:// or https://")
-    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 - checked above
+    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 - the origin's scheme is http or https
     try:
         with urllib.request.urlopen(request, timeout=_HTTP_SECS) as answer:  # noqa: S310
             return int(answer.status)

@@ -2,10 +2,13 @@
 
 import json
 import ssl
+import time
 from contextlib import closing
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
+from netstacks.cluster import clocks
 from netstacks.cluster.model import Snapshot
 from netstacks.cluster.overview import overview
 from netstacks.commands.examine.findings import Finding, Findings, Level
@@ -43,7 +46,7 @@ def examine_peers(snapshot: Snapshot, tls: ssl.SSLContext | None) -> Findings:
         at = f"at {instance.peer_address!r}"
         why = "terminals whose session it owns cannot be used by way of this host"
         try:
-            health = _health(instance.peer_address, tls)
+            health, clock_skew_secs = _health(instance.peer_address, tls)
         except (OSError, HTTPException, ValueError) as error:
             what, do = f"{instance.id} is not reached {at}: {error}", "open the port between instances"
             yield Finding("Peers", "error", what, why, f"{do}, or set HA_ADVERTISE_HOST there")
@@ -55,12 +58,18 @@ def examine_peers(snapshot: Snapshot, tls: ssl.SSLContext | None) -> Findings:
             )
             yield Finding("Peers", "error", what, why, do)
             continue
+        if clocks.is_alarming(clock_skew_secs):
+            told = clocks.in_words(round(clock_skew_secs))
+            what = f"the clock of {instance.id} on {instance.host} differs from this host's: it is {told}"
+            yield Finding("Peers", "warning", what, "times in logs and recordings do not fit together", clocks.ADVICE)
         if health.get("status") not in ("healthy", "degraded"):
             what = f"{instance.id} answers {at} and says {health.get('status')}: {health.get('reason')}"
             state: Level = "warning" if health.get("status") == "draining" else "error"
             yield Finding("Peers", state, what, "load balancers send it no users", "mend what it says")
             continue
         yield Finding("Peers", "ok", f"{instance.id} answers {at}")
+        if health.get("reason"):
+            yield Finding("Peers", "warning", f"{instance.id} is {health.get('status')}: {health['reason']}")
         seen = health.get("cluster", {}).get("healthy_instances")
         if seen != len(snapshot.instances):
             what = f"{instance.id} sees {seen} healthy instances of the {len(snapshot.instances)} that are registered"
@@ -68,8 +77,11 @@ def examine_peers(snapshot: Snapshot, tls: ssl.SSLContext | None) -> Findings:
             yield Finding("Peers", "warning", what, why, "look at its /api/v1/health, and again in a minute")
 
 
-def _health(address: str, tls: ssl.SSLContext | None) -> dict[str, Any]:
-    """Raises OSError, HTTPException or ValueError when there is none."""
+def _health(address: str, tls: ssl.SSLContext | None) -> tuple[dict[str, Any], float]:
+    """What an instance says, and by how many seconds its clock is ahead of this host's, to about a second.
+
+    Raises OSError, HTTPException or ValueError when there is none.
+    """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     connection = (
@@ -78,6 +90,12 @@ def _health(address: str, tls: ssl.SSLContext | None) -> dict[str, Any]:
         else HTTPConnection(host, int(port), timeout=_ANSWER_SECS)
     )
     with closing(connection):
+        connection.connect()
+        asked_at = time.time()
         connection.request("GET", "/api/v1/health")
-        body: dict[str, Any] = json.loads(connection.getresponse().read())
-    return body
+        answer = connection.getresponse()
+        middle = (asked_at + time.time()) / 2
+        body: dict[str, Any] = json.loads(answer.read())
+    # The header has whole seconds: half of one is the least error.
+    told_at = parsedate_to_datetime(answer.headers["Date"]).timestamp() + 0.5
+    return body, told_at - middle

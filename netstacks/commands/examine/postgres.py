@@ -1,33 +1,44 @@
 """PostgreSQL, the vault in it, and the licence."""
 
 import psycopg
+from psycopg.rows import dict_row
 
 from netstacks.commands.examine.findings import Finding, Findings
 from netstacks.settings import Settings
-from netstacks.store import schema
+from netstacks.store import checkup, faults, schema
+from netstacks.store.faults import Fault
 from netstacks.store.license import TIER_NAMES
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
 from netstacks.web.licensing import Licensing
 
 _DIAL_SECS = 2
+_WHY = "terminals that are open go on; no user can log in or open another"
 
 
 def examine_database(loaded: Settings, database: Database) -> Findings:
     try:
-        with psycopg.connect(loaded.database_url, connect_timeout=_DIAL_SECS) as connection:
+        with psycopg.connect(database.url, connect_timeout=_DIAL_SECS, row_factory=dict_row) as connection:
             version = connection.info.server_version // 10_000
+            fault = checkup.find(connection, try_space=True)
     except psycopg.OperationalError as error:
-        why = "terminals that are open go on; nobody can log in or open one"
-        yield Finding(
-            "PostgreSQL", "error", str(error).strip().splitlines()[0], why, "see that it runs; check DATABASE_URL"
-        )
+        fault = faults.of_statement(error) or faults.of_connecting(error)
+        what, do = str(error).strip().splitlines()[0], "see that it runs; check DATABASE_URL"
+        yield _finding(fault) if fault else Finding("PostgreSQL", "error", what, _WHY, do)
         return
     yield Finding("PostgreSQL", "ok", f"version {version} answers")
+    if fault:
+        yield _finding(fault)
+    else:
+        yield Finding("PostgreSQL", "ok", "it takes writes")
     schema.require(database)
     yield Finding("PostgreSQL", "ok", "its schema is that of this program")
     Vault(database, loaded.vault_master_key, loaded.vault_master_key_previous).unlock()
     yield Finding("PostgreSQL", "ok", "VAULT_MASTER_KEY opens its vault")
+
+
+def _finding(fault: Fault) -> Finding:
+    return Finding("PostgreSQL", "error", fault.what, _WHY, fault.do)
 
 
 def examine_license(loaded: Settings, database: Database) -> Findings:

@@ -1,12 +1,13 @@
 -- Says that an instance lives. One that is unknown (reaped, or the data is lost) stays so and has to register.
 -- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:server
--- ARGV: 1 instance id
+-- ARGV: 1 instance id, 2... field and value by turns of what its hash says of its load
 -- Reply: {its state or nil when unknown, run id of this server, 1 when nobody's heartbeat came to this run before else 0,
 --         seconds and microseconds of this server's clock}
 local time = redis.call('TIME')
 local state = redis.call('HGET', KEYS[2], 'state')
 if state then
   redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
+  redis.call('HSET', KEYS[2], unpack(ARGV, 2))
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local first = redis.call('GET', KEYS[3]) ~= run

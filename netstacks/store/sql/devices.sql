@@ -1,8 +1,12 @@
+-- `legacy_algorithms` is written for instances of the former version, which read and write it during a rolling upgrade.
+-- What they write is understood when a device is read (store/devices.py): no condition here may ask for `algorithms`.
+
 -- name: create
 INSERT INTO devices (id, name, host, port, device_type, manufacturer, model, site, description, source,
-                     legacy_algorithms, default_credential_id)
+                     algorithms, legacy_algorithms, encoding, lines, patience_secs, default_credential_id)
 VALUES (%(id)s, %(name)s, %(host)s, %(port)s, %(device_type)s, %(manufacturer)s, %(model)s, %(site)s,
-        %(description)s, %(source)s, %(legacy_algorithms)s, %(default_credential_id)s)
+        %(description)s, %(source)s, %(algorithms)s, %(algorithms)s <> 'modern', %(encoding)s, %(lines)s,
+        %(patience_secs)s, %(default_credential_id)s)
 RETURNING *
 
 -- name: find
@@ -18,7 +22,9 @@ SELECT * FROM devices WHERE id = %(id)s FOR UPDATE
 UPDATE devices
 SET name = %(name)s, host = %(host)s, port = %(port)s, device_type = %(device_type)s,
     manufacturer = %(manufacturer)s, model = %(model)s, site = %(site)s, description = %(description)s,
-    legacy_algorithms = %(legacy_algorithms)s, default_credential_id = %(default_credential_id)s, updated_at = now()
+    algorithms = %(algorithms)s, legacy_algorithms = (%(algorithms)s <> 'modern'), encoding = %(encoding)s,
+    lines = %(lines)s, patience_secs = %(patience_secs)s, default_credential_id = %(default_credential_id)s,
+    updated_at = now()
 WHERE id = %(id)s
 RETURNING *
 
@@ -34,7 +40,7 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s)
   AND (%(device_type)s::text IS NULL OR device_type = %(device_type)s)
   AND (%(site)s::text IS NULL OR site = %(site)s)
   AND (%(search)s::text IS NULL
-       OR strpos(lower(name), lower(%(search)s)) > 0 OR strpos(host, lower(%(search)s)) > 0)
+       OR strpos(lower(name), lower(%(search)s)) > 0 OR strpos(host, %(search_host)s) > 0)
 ORDER BY lower(name), id
 LIMIT %(limit)s OFFSET %(offset)s
 
@@ -44,4 +50,10 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s)
   AND (%(device_type)s::text IS NULL OR device_type = %(device_type)s)
   AND (%(site)s::text IS NULL OR site = %(site)s)
   AND (%(search)s::text IS NULL
-       OR strpos(lower(name), lower(%(search)s)) > 0 OR strpos(host, lower(%(search)s)) > 0)
+       OR strpos(lower(name), lower(%(search)s)) > 0 OR strpos(host, %(search_host)s) > 0)
+
+-- name: starting_with
+SELECT * FROM devices
+WHERE starts_with(lower(name), lower(%(text)s)) OR starts_with(host, %(host)s)
+ORDER BY (lower(name) = lower(%(text)s)) DESC, (host = %(host)s) DESC, lower(name), id
+LIMIT %(limit)s

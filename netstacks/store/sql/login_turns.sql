@@ -12,5 +12,9 @@ ON CONFLICT (host, port, turn) DO UPDATE SET holder = excluded.holder, until = e
 WHERE login_turns.until <= now()
 RETURNING turn
 
+-- name: renew
+UPDATE login_turns SET until = now() + make_interval(secs => %(lease_secs)s)
+WHERE host = %(host)s AND port = %(port)s AND holder = %(holder)s
+
 -- name: give_back
 DELETE FROM login_turns WHERE host = %(host)s AND port = %(port)s AND holder = %(holder)s

@@ -1,10 +1,25 @@
 -- name: purge
-DELETE FROM host_key_prompts WHERE created_at < now() - make_interval(secs => %(ttl_secs)s)
+-- An instance of the former version answers without a time.
+DELETE FROM host_key_prompts
+WHERE created_at < now() - make_interval(secs => %(ttl_secs)s)
+  AND (approved IS NOT FALSE OR coalesce(answered_at, created_at) < now() - make_interval(secs => %(rejected_secs)s))
 
 -- name: find_open
 SELECT * FROM host_key_prompts
 WHERE user_id IS NOT DISTINCT FROM %(user_id)s AND host = %(host)s AND port = %(port)s
   AND fingerprint = %(fingerprint)s AND approved IS NULL
+
+-- name: rejected
+SELECT * FROM host_key_prompts
+WHERE user_id IS NOT DISTINCT FROM %(user_id)s AND host = %(host)s AND port = %(port)s
+  AND fingerprint = %(fingerprint)s AND NOT approved
+  AND coalesce(answered_at, created_at) > now() - make_interval(secs => %(rejected_secs)s)
+  AND (%(since)s::timestamptz IS NULL OR coalesce(answered_at, created_at) > %(since)s)
+ORDER BY coalesce(answered_at, created_at) DESC
+LIMIT 1
+
+-- name: forget_rejections
+DELETE FROM host_key_prompts WHERE host = %(host)s AND port = %(port)s AND NOT approved
 
 -- name: open
 INSERT INTO host_key_prompts (id, user_id, host, port, fingerprint, previous_fingerprint)
@@ -20,7 +35,7 @@ ORDER BY created_at
 SELECT * FROM host_key_prompts WHERE id = %(id)s
 
 -- name: answer
-UPDATE host_key_prompts SET approved = %(approved)s
+UPDATE host_key_prompts SET approved = %(approved)s, answered_at = now()
 WHERE id = %(id)s AND approved IS NULL AND (user_id = %(user_id)s OR %(is_admin)s)
 RETURNING *
 

@@ -19,7 +19,7 @@ WITH owned AS (
     RETURNING s.id, s.epoch
 ), stored AS (
     INSERT INTO recording_chunks
-        (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
+        (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec)
     SELECT given.*
     FROM (
         SELECT unnest(%(session_id)b::uuid[]),
@@ -30,8 +30,9 @@ WITH owned AS (
                unnest(%(began_at)s::double precision[]),
                unnest(%(ended_at)s::double precision[]),
                unnest(%(events)b::bytea[]),
-               unnest(%(sha256)b::bytea[])
-    ) AS given (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
+               unnest(%(sha256)b::bytea[]),
+               unnest(%(codec)s::text[])
+    ) AS given (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec)
     JOIN owned ON owned.id = given.session_id AND owned.epoch = given.epoch
     ON CONFLICT (session_id, epoch, seq) DO NOTHING
     RETURNING 1
@@ -55,15 +56,15 @@ WITH noted AS (
     WHERE id = %(session_id)s
 )
 INSERT INTO recording_chunks
-    (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256)
+    (session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec)
 VALUES (%(session_id)s, %(epoch)s, %(seq)s, %(first_offset)s, %(end_offset)s, %(began_at)s, %(ended_at)s, %(events)s,
-        %(sha256)s)
+        %(sha256)s, %(codec)s)
 
 -- name: stored
 SELECT max(seq) AS seq FROM recording_chunks WHERE session_id = %(session_id)s AND epoch = %(epoch)s
 
 -- name: chunks
-SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256
+SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec
 FROM recording_chunks
 WHERE session_id = %(session_id)s AND (epoch, seq) > (%(epoch)s, %(seq)s)
   AND NOT EXISTS (SELECT FROM sessions WHERE id = %(session_id)s AND recording_discarded)
@@ -71,21 +72,21 @@ ORDER BY epoch, seq
 LIMIT %(limit)s
 
 -- name: last
-SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256
+SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec
 FROM recording_chunks
 WHERE session_id = %(session_id)s
 ORDER BY epoch DESC, seq DESC
 LIMIT 1
 
 -- name: covering
-SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256
+SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec
 FROM recording_chunks
 WHERE session_id = %(session_id)s AND end_offset > %(offset)s
 ORDER BY end_offset, epoch, seq
 LIMIT %(limit)s
 
 -- name: newest
-SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256
+SELECT session_id, epoch, seq, first_offset, end_offset, began_at, ended_at, events, sha256, codec
 FROM recording_chunks
 WHERE session_id = %(session_id)s AND end_offset > %(after)s
 ORDER BY epoch DESC, seq DESC
@@ -121,6 +122,7 @@ FOR UPDATE SKIP LOCKED
 UPDATE sessions
 SET recording_discarded = true, recording_bytes = 0, recording_began_at = NULL, recording_ended_at = NULL
 WHERE id = ANY(%(ids)s::uuid[]) AND state = 'ended'
+RETURNING id
 
 -- name: discarded
 SELECT id FROM sessions WHERE recording_discarded ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED

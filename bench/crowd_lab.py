@@ -1,0 +1,131 @@
+"""A fresh cluster with a thousand devices, and a crowd's way into it."""
+
+import os
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import psycopg
+
+from bench.cheap_sshd import CheapSshd
+from bench.crowd_watch import Watch
+from tests.acceptance.cluster import Cluster
+from tests.controller import Controller
+from tests.postgres import Postgres
+from tests.processes import children, cpu_secs, parent
+
+# Each has an address of its own, so that no limit per device decides.
+DEVICES = 1000
+DURABLE = ("-c", "fsync=on", "-c", "max_connections=200")
+# The defaults of the program, where tests have others.
+_SETTINGS = {
+    "HA_ADVERTISE_HOST": "127.0.0.1",
+    "HA_HEARTBEAT_INTERVAL_SECS": "5",
+    "HA_STALE_INSTANCE_TTL_SECS": "30",
+    "SESSION_DETACH_TTL_SECS": "300",
+    "DRAIN_TIMEOUT_SECS": "20",
+    "GUNICORN_CMD_ARGS": "",
+}
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """Processor seconds so far."""
+
+    instances: tuple[float, ...]
+    postgres: float
+    devices: float
+    clients: float
+
+
+class Lab:
+    """`instances` on a PostgreSQL that waits for its disk and a Valkey of their own, for the `with` block."""
+
+    def __init__(self, instances: int, settings: dict[str, str]) -> None:
+        self._instances = instances
+        self._settings = _SETTINGS | settings
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._resources:
+            self._sshd = self._resources.enter_context(CheapSshd())
+            postgres = Postgres(DURABLE).start()
+            self._resources.callback(postgres.destroy)
+            cluster = self._resources.enter_context(Cluster(postgres, self._instances, **self._settings))
+            self.controllers = cluster.controllers
+            self.pids = [each.worker_pids()[0] for each in self.controllers]
+            self._postgres_pid = postmaster_pid(cluster.database_url)
+            api = self.controllers[0].login()
+            self._credential = api.add_credential(self._sshd.user, self._sshd.password)
+            self._hosts = self._add_devices(cluster.database_url)
+            self._resources = self._resources.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
+
+    def _add_devices(self, database_url: str) -> list[tuple[uuid.UUID, str]]:
+        devices = [(uuid.uuid4(), f"127.{1 + number // 250}.1.{1 + number % 250}") for number in range(DEVICES)]
+        port, key = self._sshd.port, (self._sshd.host_key_type, self._sshd.host_key_base64)
+        with psycopg.connect(database_url) as db, db.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO devices (id, name, host, port) VALUES (%s, %s, %s, %s)",
+                [(id, host, host, port) for id, host in devices],
+            )
+            cursor.executemany(
+                "INSERT INTO host_keys (host, port, key_type, public_key, approved_by)"
+                " VALUES (%s, %s, %s, %s, 'bench')",
+                [(host, port, *key) for _, host in devices],
+            )
+        return devices
+
+    def query(self, number: int) -> dict[str, Any]:
+        """What our page asks for when it opens a terminal to the device of that number."""
+        id, host = self._hosts[number % DEVICES]
+        return {
+            "credential_id": self._credential["id"],
+            "term": "xterm-256color",
+            "cols": 80,
+            "rows": 24,
+            "host": host,
+            "port": self._sshd.port,
+            "session_id": f"device-{id}",
+        }
+
+    def watch(self, controller: Controller) -> Watch:
+        """A watch with a terminal on that instance."""
+        query = self.query(0) | {"epoch": 0, "offset": 0, "token": controller.login().token}
+        return Watch(controller.port, f"/ws/ssh?{urlencode(query)}")
+
+    def cpu_times(self) -> CpuTimes:
+        return CpuTimes(
+            tuple(map(_cpu_secs_so_far, self.pids)),
+            tree_cpu_secs(self._postgres_pid),
+            cpu_secs(self._sshd.pid),
+            time.process_time(),
+        )
+
+
+def postmaster_pid(database_url: str) -> int:
+    """Of the server on this machine that the URL leads to."""
+    with psycopg.connect(database_url) as db:
+        return parent(db.info.backend_pid)
+
+
+def tree_cpu_secs(pid: int) -> float:
+    """Of a process, its children and those of its children that have ended."""
+    of_living = sum(map(_cpu_secs_so_far, (pid, *children(pid))))
+    of_ended = map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15])
+    return of_living + sum(of_ended) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_secs_so_far(pid: int) -> float:
+    """0 for a process that has ended."""
+    try:
+        return cpu_secs(pid)
+    except OSError:
+        return 0.0

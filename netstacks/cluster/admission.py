@@ -1,0 +1,105 @@
+"""The order of the admission queue: pure rules, without I/O and without a clock."""
+
+import heapq
+import itertools
+from collections import Counter
+from enum import IntEnum
+from uuid import UUID
+
+# The tenth terminal of a user comes after the first nine of every user.
+_TERMINALS_OF_USER = 9
+
+
+class Standing(IntEnum):
+    """What a session was when it lost its owner; a new one ranks as one that a person looks at."""
+
+    IN_USE = 0
+    ATTACHED = 1
+    DETACHED = 2
+
+
+class Place:
+    """One in the queue. `since` is when its client first asked, in seconds since 1970, at whichever instance."""
+
+    __slots__ = ("is_waiting", "rank", "since", "standing", "token", "user_id")
+
+    def __init__(self, user_id: UUID, since: float, token: UUID | None, standing: Standing, rank: int) -> None:
+        self.user_id = user_id
+        self.since = since
+        self.token = token
+        self.standing = standing
+        self.rank = rank
+        """How many terminals of the same user come before this one."""
+        self.is_waiting = True
+
+    @property
+    def key(self) -> tuple[int, int, int, float]:
+        """What sorts the queue."""
+        return self.rank // _TERMINALS_OF_USER, self.standing, self.rank, self.since
+
+
+class Queue:
+    """A priority queue: sessions in use first, then attached, then detached; each user's first before any tenth."""
+
+    def __init__(self) -> None:
+        # Lazy deletion: an entry is valid when its place still waits and has the same key. Each waiting place has one
+        # valid entry.
+        self._heap: list[tuple[tuple[int, int, int, float], int, Place]] = []
+        self._numbers = itertools.count()
+        self._waiting = 0
+        self._waiting_of: Counter[UUID] = Counter()
+        self._of_user: Counter[UUID] = Counter()
+        """How many terminals each user has asked for since the queue was last empty."""
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def enter(self, user_id: UUID, since: float, token: UUID | None, former: Place | None = None) -> Place:
+        """A new one comes; what its session was is not known yet. One that had a place before has it again."""
+        if not self._waiting:
+            self._heap.clear()
+            self._of_user.clear()
+        if former is not None:
+            place = Place(user_id, min(since, former.since), token, former.standing, former.rank)
+        else:
+            place = Place(user_id, since, token, Standing.ATTACHED, self._of_user[user_id])
+            self._of_user[user_id] += 1
+        self._waiting += 1
+        self._waiting_of[user_id] += 1
+        self._push(place)
+        return place
+
+    def rank(self, place: Place, standing: Standing) -> None:
+        """It has become known what the session was."""
+        if place.is_waiting and place.standing is not standing:
+            place.standing = standing
+            self._push(place)
+
+    def leave(self, place: Place) -> None:
+        """Its client has gone, or its turn has come; does nothing the second time."""
+        if place.is_waiting:
+            place.is_waiting = False
+            self._waiting -= 1
+            self._waiting_of[place.user_id] -= 1
+            if not self._waiting_of[place.user_id]:
+                del self._waiting_of[place.user_id]
+
+    def waiting_of(self, user_id: UUID) -> int:
+        """How many places this user has."""
+        return self._waiting_of[user_id]
+
+    def first(self) -> Place | None:
+        """The place that is served next; None when the queue is empty."""
+        while self._heap:
+            key, _, place = self._heap[0]
+            if place.is_waiting and key == place.key:
+                return place
+            heapq.heappop(self._heap)
+        return None
+
+    def in_order(self) -> list[Place]:
+        """All that wait, the first one first."""
+        return [place for key, _, place in sorted(self._heap) if place.is_waiting and key == place.key]
+
+    def _push(self, place: Place) -> None:
+        heapq.heappush(self._heap, (place.key, next(self._numbers), place))

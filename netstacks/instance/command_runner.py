@@ -1,0 +1,144 @@
+"""Commands that a program runs on a device: in a session like any other, without a client, which ends with them."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from netstacks.errors import DeviceError, OpeningAbandoned
+from netstacks.instance.targets import Wish
+from netstacks.terminal.cli import BREAK_SECS, CommandLine
+from netstacks.terminal.session import Session
+from netstacks.terminal.unattended import UnattendedDialogue
+
+# Kept for interrupting the last command.
+_INTERRUPT_SECS = 2 * BREAK_SECS
+# Answers of devices to a command that they do not know, which are short.
+_MOST_REFUSAL_LINES = 8
+_MOST_CHARS = 200
+_REFUSAL = re.compile(
+    r"% ?(?:invalid|incomplete|ambiguous|unrecognized|unknown|bad)\b"
+    r"|(?:error: ?)?(?:syntax error|unknown command|invalid command|unrecognized command)\b"
+    r"|error: ?(?:incomplete|ambiguous|wrong parameter|too many parameters)\b"
+    r"|command (?:fail\b|parse error)"
+    r"|\S+: (?:\S+: )?command not found",
+    re.IGNORECASE,
+)
+_LEFT = "the client has left"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Commands for one device. Each may take `timeout_secs`; all of them, with the log-in, may take `total_secs`."""
+
+    commands: Sequence[str]
+    timeout_secs: float
+    total_secs: float
+    stop_on_error: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one command has printed, and why it does not count as a success, if it does not."""
+
+    command: str
+    output: str
+    error: str | None
+    secs: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """`error` is the first one. Commands that were not run, because of one, have no result."""
+
+    session_id: UUID | None
+    results: tuple[Result, ...]
+    error: str | None
+
+
+class CommandRunner:
+    """Opens a session as a terminal does, types, and ends the session.
+
+    The session's recording says what it was for. It has no person: a question of the device's ends the log-in.
+    """
+
+    def __init__(self, open_session: Callable[[Wish], Session], *, purpose: str) -> None:
+        self._open = open_session
+        self._purpose = purpose
+
+    def run(self, wish: Wish, batch: Batch, is_abandoned: Callable[[], bool]) -> Run:
+        """Stops soon after `is_abandoned` says that the caller has left.
+
+        Raises what Opener.open raises, but for a DeviceError, which is in the answer.
+        """
+        until = time.monotonic() + batch.total_secs
+        dialogue = UnattendedDialogue(lambda: is_abandoned() or time.monotonic() > until)
+        try:
+            session = self._open(replace(wish, dialogue=dialogue))
+        except OpeningAbandoned:
+            late = f"the log-in did not end within {batch.total_secs:.0f} s"
+            return Run(None, (), _LEFT if is_abandoned() else late)
+        except DeviceError as error:
+            return Run(None, (), str(error))
+        session.recording.note(f"opened for {self._purpose} of {wish.actor.name}")
+        try:
+            return self._run(session, wish, batch, until, is_abandoned)
+        finally:
+            session.end(f"{self._purpose} done")
+
+    def _run(self, session: Session, wish: Wish, batch: Batch, until: float, is_abandoned: Callable[[], bool]) -> Run:
+        def check() -> None:
+            if is_abandoned():
+                raise DeviceError(_LEFT)
+
+        results: list[Result] = []
+        # No yield between the check and the attachment.
+        if not session.is_live:
+            return Run(session.id, (), f"the session has ended: {session.end_reason}")
+        line = CommandLine(session, wish.actor.id, wish.actor.name, check)
+        error: str | None = None
+        try:
+            line.find_prompt(until)
+            for command in batch.commands:
+                result, is_usable = _run_one(line, command, batch, until)
+                results.append(result)
+                error = error or result.error
+                if not is_usable or (error and batch.stop_on_error):
+                    break
+        except DeviceError as failure:
+            error = error or str(failure)
+        return Run(session.id, tuple(results), error)
+
+
+def _run_one(line: CommandLine, command: str, batch: Batch, until: float) -> tuple[Result, bool]:
+    """Also says whether the device waits for another command."""
+    began_at = time.monotonic()
+    secs = min(batch.timeout_secs, until - began_at - _INTERRUPT_SECS)
+    if secs <= 0:
+        return Result(command, "", f"no time was left for it: there are {batch.total_secs:.0f} s in all", 0), False
+    try:
+        is_done = line.run(command, began_at + secs)
+        is_usable = is_done or line.interrupt()
+    except DeviceError as failure:
+        return Result(command, line.output(command), str(failure), time.monotonic() - began_at), False
+    output = line.output(command)
+    error = _refusal(output) if is_done else _timed_out(line, secs, is_usable=is_usable)
+    return Result(command, output, error, time.monotonic() - began_at), is_usable
+
+
+def _timed_out(line: CommandLine, secs: float, *, is_usable: bool) -> str:
+    if is_usable:
+        return f"it was interrupted after {secs:.0f} s"
+    return (
+        f"it did not end within {secs:.0f} s, nor at Ctrl-C: the device waits behind {line.last_line[-_MOST_CHARS:]!r}"
+    )
+
+
+def _refusal(output: str) -> str | None:
+    """What the device says when it does not know the command."""
+    lines = [line.strip() for line in output.splitlines()]
+    if len(lines) > _MOST_REFUSAL_LINES:
+        return None
+    said = next(filter(_REFUSAL.match, lines), None)
+    return f"the device did not accept the command: {said[:_MOST_CHARS]}" if said else None

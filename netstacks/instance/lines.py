@@ -1,0 +1,51 @@
+"""A device with few terminals: the sessions that no client is attached to make room for an engineer who needs one."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from netstacks.errors import ComeAgain, SessionGone
+from netstacks.instance.targets import Target
+from netstacks.store import devices, sessions
+from netstacks.store.pool import Database
+from netstacks.terminal.dialogue import Dialogue
+
+log = structlog.get_logger()
+
+# Ends a session, wherever it lives, unless a client has come back to it: (session id, reason).
+EndDetached = Callable[[UUID, str], None]
+
+
+class Lines:
+    """Frees lines of devices whose entry says how many they have."""
+
+    def __init__(self, database: Database, end_detached: EndDetached) -> None:
+        self._database = database
+        self._end_detached = end_detached
+
+    def make_room(self, target: Target, dialogue: Dialogue) -> None:
+        """Ends as many detached sessions as it takes, those first that have waited longest.
+
+        When every session is in use the device itself decides: it may have lines that the controller knows nothing of.
+        """
+        if target.lines is None or target.device_id is None:
+            return
+        with self._database.transaction() as tx:
+            waiting = sessions.waiting_on_device(tx, target.device_id)
+            live = devices.live_sessions(tx, target.device_id)
+        for row in waiting[: max(0, live + 1 - target.lines)]:
+            self._free(row, target, dialogue)
+
+    def _free(self, row: sessions.WaitingSession, target: Target, dialogue: Dialogue) -> None:
+        reason = f"{target.name} has {target.lines} lines, and a colleague needed this one while no client was attached"
+        try:
+            self._end_detached(row.id, reason)
+        except (ComeAgain, SessionGone) as error:
+            log.info("line.not_freed", session_id=str(row.id), device=target.name, error=str(error))
+            return
+        log.info("line.freed", session_id=str(row.id), device=target.name, username=row.username)
+        dialogue.say(
+            f"a session of {row.username}, which no client was attached to, was ended to free one of the"
+            f" {target.lines} lines"
+        )

@@ -1,0 +1,173 @@
+"""The administrator's list of providers as this instance knows it, each with a client that is kept."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Protocol, cast, get_args
+from uuid import UUID
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import NotFound, StoreUnavailable
+from netstacks.llm.conversation import ChatRequest, Piece, Usage
+from netstacks.llm.provider import Provider, ProviderType
+from netstacks.store import ai_switch, llm_providers
+from netstacks.store.ai_switch import AiSwitch
+from netstacks.store.llm_providers import KeyedProvider
+from netstacks.store.pool import Database
+from netstacks.store.vault import Vault
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The times, in seconds, of an entry that names none."""
+
+    first_token_secs: float
+    total_secs: float
+    connect_secs: float = 5.0
+
+
+class Client(Protocol):
+    """What the directory keeps for each provider."""
+
+    def stream(self, request: ChatRequest, model: str, *, total_secs: float) -> Generator[Piece]:
+        """The pieces of the answer; closing the generator cancels the call. Raises ProviderFailure."""
+
+    def canary(self, model: str) -> Usage:
+        """Asks for one token and tells what it cost. Raises ProviderFailure."""
+
+    def close(self) -> None:
+        """Keeps no connection any longer. Calls that are under way, or begin later, end as they would."""
+
+
+class Directory:
+    """Reads the list again when it has changed, at most `interval_secs` later; asking it takes no I/O.
+
+    While the database is away, what was read last holds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        defaults: Defaults,
+        make_client: Callable[[Provider], Client],
+        *,
+        interval_secs: float,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._defaults = defaults
+        self._make_client = make_client
+        self._switch = AiSwitch()
+        self._revision: int | None = None
+        self._providers: dict[UUID, Provider] = {}
+        """All that can be called, disabled ones too, in their order."""
+        self._problems: dict[UUID, str] = {}
+        self._clients: dict[tuple[UUID, int], Client] = {}
+        self._refresh = greenlets.SingleFlight("llm-directory-read", self._read)
+        self.periodic = greenlets.Periodic("llm-directory", self._look, interval_secs)
+
+    def start(self) -> None:
+        self.periodic.start()
+
+    def refresh(self) -> None:
+        """Reads what has changed. Raises StoreUnavailable."""
+        self._refresh()
+
+    def providers(self) -> list[Provider]:
+        """Those that may be called, in the administrator's order: enabled, with a key that is readable."""
+        return [provider for provider in self._providers.values() if provider.enabled]
+
+    def configured(self) -> list[Provider]:
+        """The same and the disabled ones, in order."""
+        return list(self._providers.values())
+
+    def provider(self, provider_id: UUID) -> Provider:
+        """An enabled or disabled one. Raises NotFound, also when its entry cannot be used."""
+        if provider_id not in self._providers:
+            raise NotFound("there is no such provider, or its entry cannot be used")
+        return self._providers[provider_id]
+
+    def problem(self, provider_id: UUID) -> str | None:
+        """Why an entry cannot be used, in words."""
+        return self._problems.get(provider_id)
+
+    def client(self, provider: Provider) -> Client:
+        """The one client of this revision of the entry: made when it is first asked for, closed after a change."""
+        key = (provider.id, provider.revision)
+        if key not in self._clients:
+            client = self._make_client(provider)
+            if not self._is_current(key):
+                # The caller began with a list that has been replaced since.
+                client.close()
+                return client
+            self._clients[key] = client
+        return self._clients[key]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether AI is switched on for any role."""
+        return self._switch.enabled
+
+    def may_use(self, role: str) -> bool:
+        """Whether AI is switched on for users of `role`."""
+        return self._switch.may_use(role)
+
+    def _look(self) -> None:
+        try:
+            self.refresh()
+        except StoreUnavailable as error:
+            log.debug("llm.directory_waits", error=str(error))
+
+    def _read(self) -> None:
+        with self._database.transaction() as tx:
+            self._switch = ai_switch.get(tx)
+            revision = llm_providers.newest_revision(tx)
+            # A key may become readable without a change of its entry.
+            if revision == self._revision and not self._problems:
+                return
+            entries = llm_providers.with_keys(tx, self._vault)
+        self._take(entries)
+        self._revision = revision
+
+    def _take(self, entries: list[KeyedProvider]) -> None:
+        problems = {each.entry.id: problem for each in entries if (problem := _problem(each))}
+        for each in entries:
+            if (problem := problems.get(each.entry.id)) and problem != self._problems.get(each.entry.id):
+                log.error("llm.provider_unusable", provider=each.entry.name, problem=problem)
+        self._problems = problems
+        self._providers = {each.entry.id: self._provider(each) for each in entries if each.entry.id not in problems}
+        for key in [key for key in self._clients if not self._is_current(key)]:
+            self._clients.pop(key).close()
+
+    def _is_current(self, key: tuple[UUID, int]) -> bool:
+        provider = self._providers.get(key[0])
+        return provider is not None and provider.revision == key[1]
+
+    def _provider(self, keyed: KeyedProvider) -> Provider:
+        entry = keyed.entry
+        return Provider(
+            id=entry.id,
+            revision=entry.revision,
+            name=entry.name,
+            type=cast(ProviderType, entry.type),
+            base_url=entry.base_url,
+            models=tuple(entry.models),
+            key=keyed.key,
+            position=entry.position,
+            enabled=entry.enabled,
+            connect_secs=entry.connect_secs or self._defaults.connect_secs,
+            first_token_secs=entry.first_token_secs or self._defaults.first_token_secs,
+            total_secs=entry.total_secs or self._defaults.total_secs,
+            max_concurrent=entry.max_concurrent,
+            daily_tokens=entry.daily_tokens,
+        )
+
+
+def _problem(keyed: KeyedProvider) -> str | None:
+    if keyed.entry.type not in get_args(ProviderType):
+        return f"this version of the controller does not know the type {keyed.entry.type}"
+    return keyed.problem

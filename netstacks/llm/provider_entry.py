@@ -1,0 +1,113 @@
+"""What an administrator may say of a provider, by the API or in the file of a first start, checked alike.
+
+Settings read this module before the process is patched by gevent: it imports nothing that talks to anything.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from netstacks import urls
+from netstacks.errors import InvalidInput
+from netstacks.llm.provider import DEFAULT_BASE_URLS, ProviderType
+
+MOST_CONCURRENT = 16
+"""How many calls of a provider may run at once on one instance, unless its entry says otherwise."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def _key(text: str) -> str:
+    # It becomes a header.
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("must be printable ASCII without spaces, as the provider has issued it")
+    return text
+
+
+def _base_url(text: str) -> str:
+    try:
+        return text and check_base_url(text)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
+def _different(models: list[str]) -> list[str]:
+    if len(set(models)) < len(models):
+        raise ValueError("must not name a model twice")
+    return models
+
+
+def check_base_url(text: str) -> str:
+    """The URL without the slash at its end; what the error says holds no secret. Raises InvalidInput.
+
+    It may well lead into the own network, to a model that runs there: only administrators may set it.
+    """
+    url = urls.parse(text, ("http", "https"), "https://llm.example.net/v1", ())
+    if url.username is not None:
+        raise InvalidInput("must not hold a user or a password: the key is a member of its own")
+    if "?" in text:
+        raise InvalidInput("must end with its path: a '?' and what follows it are no part of a base URL")
+    [*others, (host, _)] = url.hosts
+    if others or not host or "/" in host or "%" in host:
+        raise InvalidInput("must name one host, such as https://llm.example.net/v1")
+    return text.rstrip("/")
+
+
+def base_url_of(provider_type: ProviderType, base_url: str) -> str:
+    """The given one, or else that of the type. Raises InvalidInput when it has none."""
+    found = base_url or DEFAULT_BASE_URLS.get(provider_type)
+    if found is None:
+        raise InvalidInput(f"base_url: is missing, the type {provider_type} has none of its own")
+    return found
+
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
+]
+BaseUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), AfterValidator(_base_url)]
+Models = Annotated[
+    list[
+        Annotated[
+            str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
+        ]
+    ],
+    Field(min_length=1, max_length=50),
+    AfterValidator(_different),
+]
+Key = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4096), AfterValidator(_key)]
+# The load balancers wait 130 s for an answer.
+Seconds = Annotated[float, Field(ge=0.1, le=120, allow_inf_nan=False)]
+
+
+class ProviderFacts(BaseModel):
+    """The members that may change; `Provider` tells what they mean.
+
+    A time of None is the default of the settings, an empty base URL that of the type.
+    """
+
+    name: Name = ""
+    base_url: BaseUrl = ""
+    models: Models = Field(default_factory=list)
+    enabled: bool = True
+    connect_secs: Seconds | None = None
+    first_token_secs: Seconds | None = None
+    total_secs: Seconds | None = None
+    max_concurrent: int = Field(MOST_CONCURRENT, ge=0, le=10_000)
+    daily_tokens: int = Field(0, ge=0, le=10**15)
+
+
+class NewProvider(ProviderFacts):
+    """A provider to be added; the base URL may be absent where the type has one of its own."""
+
+    name: Name
+    type: ProviderType
+    models: Models
+    key: Key | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """All members but the key, as they are stored. Raises InvalidInput when there is no base URL."""
+        return {**self.model_dump(exclude={"key"}), "base_url": base_url_of(self.type, self.base_url)}

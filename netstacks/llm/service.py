@@ -1,0 +1,154 @@
+"""The language models of one instance: its parts, put together."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from netstacks.greenlets import Background
+from netstacks.llm.assistant import Assistant, Called
+from netstacks.llm.circuits import Circuits
+from netstacks.llm.conversation import Usage
+from netstacks.llm.directory import Client, Defaults, Directory
+from netstacks.llm.limits import Limits, TokensToday
+from netstacks.llm.orchestrator import Orchestrator
+from netstacks.llm.prober import Prober
+from netstacks.llm.provider import Provider
+from netstacks.llm.redaction import Redactor
+from netstacks.registry.base import Registry
+from netstacks.store import audit, llm_usage, sanitization
+from netstacks.store.audit import Actor
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database
+from netstacks.store.vault import Vault
+
+
+class Llm:
+    """`tell` records an event of the cluster, returns at once and never raises."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        registry: Registry,
+        outbox: Outbox,
+        instance_id: str,
+        tell: Callable[..., object],
+        defaults: Defaults,
+        breaker_failures: int,
+        breaker_cooldown_secs: float,
+        interval_secs: float,
+        user_concurrency: int,
+        user_daily_tokens: int,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._outbox = outbox
+        self.directory = Directory(database, vault, defaults, _client, interval_secs=interval_secs)
+        self.circuits = Circuits(
+            registry,
+            instance_id,
+            tell,
+            failures=breaker_failures,
+            cooldown_secs=breaker_cooldown_secs,
+            interval_secs=interval_secs,
+        )
+        limits = Limits(self._tokens_today, user_concurrency=user_concurrency, user_daily_tokens=user_daily_tokens)
+        self.orchestrator = Orchestrator(self.directory, self.circuits.circuit_for, limits)
+        self.assistant = Assistant(self.directory, self.orchestrator, self._redactor_for, self._account)
+        self._prober = Prober(self.circuits, self.directory.providers, self.canary, lambda: self.directory.is_on)
+
+    def start(self) -> None:
+        """Starts what runs in the background; to be called when the schema is there."""
+        self.directory.start()
+        self.circuits.start()
+        self._prober.start()
+
+    def background(self) -> Iterator[Background]:
+        yield from (self.directory.periodic, self.circuits.periodic, self._prober.periodic)
+
+    def canary(self, provider: Provider, model: str) -> None:
+        """Asks for one token, on the account of no user. Raises ProviderFailure."""
+        usage, failed = Usage(), True
+        try:
+            usage = self.directory.client(provider).canary(model)
+            failed = False
+        finally:
+            self._count(provider, None, usage, failed=failed)
+
+    def _tokens_today(self, user_id: UUID) -> TokensToday:
+        with self._database.transaction() as tx:
+            by_provider = llm_usage.today_by_provider(tx)
+            user = llm_usage.today_of_user(tx, user_id)
+        return TokensToday(user.tokens, {provider_id: each.tokens for provider_id, each in by_provider.items()})
+
+    def _redactor_for(self, user_id: UUID, session_id: UUID | None) -> Redactor:
+        with self._database.transaction() as tx:
+            return Redactor(sanitization.get(tx), sanitization.known_secrets(tx, self._vault, user_id, session_id))
+
+    def _count(self, provider: Provider, user_id: UUID | None, usage: Usage, *, failed: bool) -> None:
+        self._outbox.put(
+            llm_usage.add,
+            provider_id=provider.id,
+            user_id=user_id,
+            failed=failed,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+        )
+
+    def _account(self, called: Called) -> None:
+        """One row of the audit log for each call, without its content."""
+        attempt, asker, session_id = called.attempt, called.question.asker, called.question.session_id
+        self._count(attempt.provider, attempt.user_id, attempt.usage, failed=attempt.failure is not None)
+        self._outbox.put(
+            audit.append,
+            Actor(asker.name, asker.user_id, asker.address),
+            "ai.called",
+            f"session:{session_id}" if session_id else "ai",
+            purpose=called.question.purpose,
+            outcome=attempt.outcome,
+            provider=attempt.provider.name,
+            model=attempt.model,
+            input_tokens=attempt.usage.input_tokens,
+            output_tokens=attempt.usage.output_tokens,
+            redactions=called.redactions,
+        )
+
+    def state_of(self, provider_id: UUID) -> dict[str, Any]:
+        """What is known of a provider: the cluster's circuits of its models, and how the calls of this instance went.
+
+        Asking consumes no probe.
+        """
+        figures = self.orchestrator.statistics.of(provider_id)
+        return {
+            "circuits": [
+                self._circuit(provider, model)
+                for provider in self.directory.configured()
+                if provider.id == provider_id
+                for model in provider.models
+            ],
+            "requests": figures.requests,
+            "failures": figures.failures,
+            "p50_secs": figures.percentile(0.5),
+            "p95_secs": figures.percentile(0.95),
+        }
+
+    def _circuit(self, provider: Provider, model: str) -> dict[str, Any]:
+        breaker = self.circuits.circuit_for(provider, model)
+        circuit = breaker.state()
+        return {
+            "model": model,
+            "state": circuit.state,
+            "failures": circuit.failures,
+            "reason": circuit.reason,
+            "opened_at": circuit.opened_at or None,
+            "next_probe_at": circuit.open_until or None,
+            "retry_after_secs": round(breaker.retry_after_secs(), 1),
+        }
+
+
+def _client(provider: Provider) -> Client:
+    # An instance that asks no provider does without the HTTP client: 0.15 s of its start and some megabytes.
+    from netstacks.llm.client import ProviderClient
+
+    return ProviderClient(provider)

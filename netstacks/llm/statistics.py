@@ -1,0 +1,42 @@
+"""How the calls of this instance fared: what administrators see of each provider."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from uuid import UUID
+
+# The newest calls, of which the percentiles are.
+_KEPT = 200
+
+
+@dataclass
+class Figures:
+    """Of one provider since the instance's start. Durations are in seconds."""
+
+    requests: int = 0
+    failures: int = 0
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    def percentile(self, share: float) -> float | None:
+        """The duration that `share` (0 to 1) of the newest successful calls did not exceed; None without calls."""
+        ordered = sorted(self.durations)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+
+class Statistics:
+    """The figures of all providers, by their ids."""
+
+    def __init__(self) -> None:
+        self._figures: dict[UUID, Figures] = {}
+
+    def of(self, provider_id: UUID) -> Figures:
+        """The figures of one provider, empty ones for a provider that was never asked."""
+        return self._figures.setdefault(provider_id, Figures())
+
+    def add(self, provider_id: UUID, took_secs: float, *, failed: bool) -> None:
+        """Counts one call that has ended."""
+        figures = self.of(provider_id)
+        figures.requests += 1
+        if failed:
+            figures.failures += 1
+        else:
+            figures.durations.append(took_secs)

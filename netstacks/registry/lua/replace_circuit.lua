@@ -1,0 +1,18 @@
+-- Stores a circuit unless it has changed meanwhile. One that is not there, or is no hash, has version 0.
+-- KEYS: 1 netstacks:breaker:{name}, 2 netstacks:breakers
+-- ARGV: 1 name, 2 the version that is expected, 3 seconds after which it is forgotten,
+--       4... field and value by turns of the whole hash
+-- Reply: {seconds, microseconds, 1} when it was stored, else
+--        {seconds, microseconds, 0, field and value by turns of the present hash...}
+local time = redis.call('TIME')
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+  redis.call('DEL', KEYS[1])
+end
+local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
+if version ~= tonumber(ARGV[2]) then
+  return {time[1], time[2], 0, unpack(redis.call('HGETALL', KEYS[1]))}
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[1])
+return {time[1], time[2], 1}

@@ -1,0 +1,143 @@
+"""The check-up: whether PostgreSQL answers, and whether it does what is needed of it."""
+
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import dict_row
+
+from netstacks import greenlets
+from netstacks.errors import StoreBusy, StoreUnavailable
+from netstacks.store import faults
+from netstacks.store.faults import Fault
+from netstacks.store.pool import GET_CONNECTION_SECS, Database, WritingConnection, connect_options, hang_up
+from netstacks.store.queries import load
+
+_SQL = load("checkup")
+# So long one host may take to accept a new connection, and then to answer. DATABASE_URL may lead to many hosts.
+_DIAL_SECS = 2
+# A new connection that takes longer is seen at a later look.
+_WAIT_SECS = 2.0
+# Nothing changes or deletes what is there in the audit log.
+_APPEND_ONLY = "audit"
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """The fault that a new connection has found, None for none; nothing is known when it did not come about."""
+
+    is_known: bool
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How PostgreSQL fares: whether it `answers` within some seconds, and what is wrong with it, in words."""
+
+    answers: bool
+    problem: str | None
+
+
+class Checkup:
+    """Looks by a connection of the pool for as long as all is well.
+
+    A fault is looked at by a new connection, which reaches another server after a failover, has the newest settings,
+    and needs room. When it finds the fault gone, the pools connect anew as well.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._dialling: greenlets.Greenlet | None = None
+
+    def look(self) -> Condition:
+        """Looks now; returns within some seconds."""
+        contact = self._database.contact
+        wait_until = time.monotonic() + _WAIT_SECS
+        if contact.fault is not None and self._dialling is None:
+            self._dialling = greenlets.spawn("checkup-dial", self._dial, contact.fault)
+        answers, found = self._ask_pool()
+        fresh = self._fresh(max(0.0, wait_until - time.monotonic()))
+        if fresh is not None and fresh.is_known:
+            contact.note(fresh.fault)
+        else:
+            # Only a new connection proves that a fault is gone.
+            contact.note(found or contact.fault)
+        is_known = fresh is None or fresh.is_known
+        fault = contact.fault if answers or is_known else None
+        return Condition(answers, str(fault) if fault else None)
+
+    def _ask_pool(self) -> tuple[bool, Fault | None]:
+        """Whether PostgreSQL answers, and what a connection of the pool finds."""
+        try:
+            with self._database.transaction(timeout_secs=GET_CONNECTION_SECS) as tx:
+                found = find(tx)
+                if found is not None and found.kind == "read_only":
+                    tx.close()  # The pool makes another one, maybe to a server that takes writes.
+                return True, found
+        except StoreBusy:
+            return True, None
+        except StoreUnavailable:
+            return False, None
+
+    def _fresh(self, timeout_secs: float) -> _Finding | None:
+        """What the new connection finds, if it finds it in time; None when there is none."""
+        dialling = self._dialling
+        if dialling is None:
+            return None
+        dialling.join(timeout_secs)
+        if not dialling.ready():
+            return _Finding(is_known=False)
+        self._dialling = None
+        return dialling.value if dialling.successful() else _Finding(is_known=False)
+
+    def _dial(self, fault: Fault) -> _Finding:
+        """By a new connection, whose own time limits end it."""
+        options = connect_options(self._database.name) | {"connect_timeout": _DIAL_SECS}
+        try:
+            with WritingConnection.connect(
+                self._database.url, autocommit=True, row_factory=dict_row, **options
+            ) as connection:
+
+                def give_up() -> None:
+                    greenlets.spawn("checkup-hang-up", hang_up, connection)
+
+                with greenlets.Timer(_DIAL_SECS, give_up):
+                    return _Finding(True, find(connection, try_space=fault.kind == "full"))
+        except psycopg.Error as error:
+            found = faults.of_statement(error) or faults.of_connecting(error)
+            return _Finding(found is not None, found)
+
+
+def find(connection: psycopg.Connection[Any], *, try_space: bool = False) -> Fault | None:
+    """What this connection, whose rows are dicts, cannot do that is needed. Nothing is written.
+
+    `try_space` makes a table that is gone again with the transaction: it takes space on the disk, and no other test
+    tells whether there is some. Raises psycopg.Error.
+    """
+    row = connection.execute(_SQL["abilities"], {"tables": _tables(), "append_only": _APPEND_ONLY}).fetchone()
+    assert row is not None
+    if row["in_recovery"]:
+        return faults.read_only("it is a standby")
+    if row["read_only"]:
+        return faults.read_only("default_transaction_read_only is on")
+    if row["denied"]:
+        return faults.denied(f"its role {row['role']} may not read and change {', '.join(row['denied'])}")
+    if try_space:
+        # A role without temporary tables cannot try: the next write does.
+        with contextlib.suppress(errors.InsufficientPrivilege):
+            connection.execute(_SQL["take_space"])
+    return None
+
+
+@cache
+def _tables() -> list[str]:
+    """The tables of this program."""
+    folder = resources.files("netstacks.store") / "migrations"
+    texts = [each.read_text() for each in folder.iterdir() if each.name.endswith(".sql")]
+    return re.findall(r"^CREATE (?:UNLOGGED )?TABLE (\w+)", "\n".join(texts), re.MULTILINE)

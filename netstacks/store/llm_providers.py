@@ -1,0 +1,168 @@
+"""The administrator's list of providers of language models. Their keys lie in the vault and leave it for calls only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from netstacks.errors import Conflict, NetstacksError, NotFound
+from netstacks.store import audit, settings
+from netstacks.store.pool import Transaction
+from netstacks.store.queries import load, row_of
+from netstacks.store.vault import Vault
+
+_SQL = load("llm_providers")
+
+REVISION_SETTING = "llm.providers"
+"""The key of the setting that counts the changes of the list. It is there since the list was filled first."""
+
+_FIELD = "provider_key"
+
+
+@dataclass(frozen=True)
+class StoredProvider:
+    """One entry, without its key. Times are in seconds, None standing for the default of the settings.
+
+    Providers are tried in the order of `position`. 0 of `max_concurrent` or `daily_tokens` stands for no limit.
+    `revision` changes with every change of the entry and with every move of it.
+    """
+
+    id: UUID
+    name: str
+    type: str
+    base_url: str
+    models: list[str]
+    position: int
+    enabled: bool
+    connect_secs: float | None
+    first_token_secs: float | None
+    total_secs: float | None
+    max_concurrent: int
+    daily_tokens: int
+    revision: int
+    updated_at: datetime
+    updated_by: str
+    has_key: bool
+
+
+@dataclass(frozen=True, repr=False)
+class KeyedProvider:
+    """An entry with its key, which is None when it has none or when it cannot be read: `problem` says why, then."""
+
+    entry: StoredProvider
+    key: str | None = None
+    problem: str | None = None
+
+
+def create(tx: Transaction, vault: Vault, facts: Mapping[str, Any], *, key: str | None, by: str) -> StoredProvider:
+    """Adds a provider behind the others. `facts` are the members that an administrator decides.
+
+    Raises Conflict when the name is taken, VaultLocked.
+    """
+    revision = _next_revision(tx)
+    provider_id = uuid4()
+    _check_name(tx, provider_id, facts["name"])
+    tx.execute(_SQL["create"], {**facts, "id": provider_id, "revision": revision, "updated_by": by})
+    if key is not None:
+        vault.seal(tx, provider_id, _FIELD, key)
+    return find(tx, provider_id)
+
+
+def update(
+    tx: Transaction, vault: Vault, old: StoredProvider, changes: Mapping[str, Any], *, key: str | None, by: str
+) -> StoredProvider:
+    """Changes the members named in `changes` of an entry that is held; a key of None stays, an empty one is removed.
+
+    Raises Conflict when the name is taken, VaultLocked.
+    """
+    revision = _next_revision(tx)
+    new = replace(old, **changes)
+    _check_name(tx, old.id, new.name)
+    tx.execute(_SQL["update"], {**asdict(new), "revision": revision, "updated_by": by})
+    if key:
+        vault.seal(tx, old.id, _FIELD, key)
+    elif key is not None:
+        vault.remove(tx, old.id, _FIELD)
+    return find(tx, old.id)
+
+
+def delete(tx: Transaction, provider: StoredProvider) -> None:
+    """Removes a provider with its key. Its usage stays."""
+    _next_revision(tx)
+    tx.execute(_SQL["delete"], {"id": provider.id})
+
+
+def reorder(tx: Transaction, ids: Sequence[UUID], *, by: str) -> list[StoredProvider]:
+    """Has the providers tried in this order. Raises Conflict when `ids` are not those of the list, each once."""
+    revision = _next_revision(tx)
+    if sorted(ids) != sorted(provider.id for provider in every(tx)):
+        raise Conflict("the order must name every provider once, and the list may have changed: look at it again")
+    for position, provider_id in enumerate(ids, 1):
+        tx.execute(_SQL["move"], {"id": provider_id, "position": position, "revision": revision, "updated_by": by})
+    return every(tx)
+
+
+def fill(tx: Transaction, vault: Vault, entries: Sequence[tuple[Mapping[str, Any], str | None]]) -> int:
+    """Stores the list of a first start, facts and key of each, and returns how many; 0 when there was a list before.
+
+    What an administrator has deleted does not come back. Safe when several instances start together. Raises as `create`
+    does.
+    """
+    if not entries or tx.execute(_SQL["begin"], {"key": REVISION_SETTING}).fetchone() is None:
+        return 0
+    for facts, key in entries:
+        provider = create(tx, vault, facts, key=key, by=audit.SYSTEM.name)
+        audit.append(tx, audit.SYSTEM, "llm_provider.created", f"llm_provider:{provider.id}", name=provider.name)
+    return len(entries)
+
+
+def every(tx: Transaction) -> list[StoredProvider]:
+    """All of them in their order."""
+    with tx.cursor(row_factory=row_of(StoredProvider)) as cursor:
+        return cursor.execute(_SQL["every"]).fetchall()
+
+
+def newest_revision(tx: Transaction) -> int:
+    """The number of the newest change of the list, 0 before the first: as long as it stays, so does the list."""
+    return int(settings.get(tx, REVISION_SETTING) or 0)
+
+
+def find(tx: Transaction, provider_id: UUID) -> StoredProvider:
+    """Raises NotFound."""
+    with tx.cursor(row_factory=row_of(StoredProvider)) as cursor:
+        provider = cursor.execute(_SQL["find"], {"id": provider_id}).fetchone()
+    if provider is None:
+        raise NotFound("there is no such provider")
+    return provider
+
+
+def hold(tx: Transaction, provider_id: UUID) -> StoredProvider:
+    """The provider; others change nothing of the list until the transaction ends. Raises NotFound."""
+    tx.execute(_SQL["hold_list"], {"key": REVISION_SETTING})
+    return find(tx, provider_id)
+
+
+def with_keys(tx: Transaction, vault: Vault) -> list[KeyedProvider]:
+    """All of them in their order, opened for calls. A key that does not open is a problem of its own entry alone."""
+    return [_opened(tx, vault, entry) for entry in every(tx)]
+
+
+def _opened(tx: Transaction, vault: Vault, entry: StoredProvider) -> KeyedProvider:
+    if not entry.has_key:
+        return KeyedProvider(entry)
+    try:
+        return KeyedProvider(entry, key=vault.open(tx, entry.id, _FIELD))
+    except NetstacksError as error:
+        return KeyedProvider(entry, problem=f"the key is unreadable: {error}")
+
+
+def _next_revision(tx: Transaction) -> int:
+    row = tx.execute(_SQL["next_revision"], {"key": REVISION_SETTING}).fetchone()
+    assert row is not None
+    return int(row["revision"])
+
+
+def _check_name(tx: Transaction, provider_id: UUID, name: str) -> None:
+    if tx.execute(_SQL["namesake"], {"id": provider_id, "name": name}).fetchone() is not None:
+        raise Conflict(f"name: another provider is called {name!r} already")

@@ -1,0 +1,45 @@
+"""Text from elsewhere, made fit for a terminal: without anything that the terminal obeys, and measured in its cells."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from wcwidth import wcwidth
+
+_SPACE = re.compile(r"\r\n|[\t\r\n\u2028\u2029]")
+# Control characters of both kinds, and what changes the direction of the text around it.
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_GAP = "  "
+
+
+def plain(text: str) -> str:
+    """The text on one line, without control characters."""
+    return _OBEYED.sub("", _SPACE.sub(" ", text))
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal the text takes."""
+    return sum(max(0, wcwidth(character)) for character in text)
+
+
+def cut(text: str, width: int) -> str:
+    """As much of the text's beginning as fits into `width` cells."""
+    used = 0
+    for index, character in enumerate(text):
+        used += max(0, wcwidth(character))
+        if used > width:
+            return text[:index]
+    return text
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, widest: int = 40) -> list[str]:
+    """Lines of columns that are as wide as their longest text; a text of more than `widest` cells is cut."""
+    lines = [[_shortened(plain(text), widest) for text in row] for row in (headings, *rows)]
+    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
+    return [
+        _GAP.join(text + " " * (width - cells(text)) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if cells(text) <= width else cut(text, width - 1) + "…"

@@ -1,0 +1,94 @@
+"""Opening a shell on a device that has let its user in, and telling the user what the device does not give."""
+
+from typing import TYPE_CHECKING
+
+from ssh.channel import Channel
+from ssh.error_codes import SSH_AGAIN
+from ssh.exceptions import EOF, BaseSSHError
+
+from netstacks.errors import DeviceError, DeviceUnreachable
+
+if TYPE_CHECKING:
+    from netstacks.terminal.ssh import Connection, SshTarget
+
+# A device that has not answered a request for a terminal by then does not answer it at all.
+_TERMINAL_SECS = 20.0
+# Nor does one that has begun to print.
+_CONFIRMATION_SECS = 2.0
+
+
+def open_channel(connection: "Connection", target: "SshTarget") -> tuple[Channel, bool]:
+    """A channel with a shell, and whether the device has confirmed that.
+
+    The user is told what the device does not give. Raises DeviceError when it gives no shell, in its words.
+    """
+    channel = _new_channel(connection, target)
+    missing = _request_terminal(connection, target, channel)
+    if missing is not None:
+        connection.dialogue.say(missing)
+        if "answered" in missing:
+            # libssh sends nothing else on a channel while a request on it is open.
+            channel = _new_channel(connection, target)
+    return channel, _start_shell(connection, target, channel)
+
+
+def _new_channel(connection: "Connection", target: "SshTarget") -> Channel:
+    try:
+        channel = connection.session.channel_new()
+        with connection.step("the device to open a session"):
+            connection.drive(channel.open_session)
+    except BaseSSHError as error:
+        raise DeviceError(f"{target.address} refused to open a session: {connection.explain(error)}") from error
+    return channel
+
+
+def _request_terminal(connection: "Connection", target: "SshTarget", channel: Channel) -> str | None:
+    """What is missing when the device does not give a terminal; None when it does."""
+    consequence = "this session has no terminal type and no window size, and programs may not draw in it"
+    patience_secs = min(_TERMINAL_SECS, target.patience_secs)
+    try:
+        with connection.step("the device to give a terminal", patience_secs):
+            connection.drive(channel.request_pty_size, target.term, target.cols, target.rows)
+    except DeviceUnreachable:
+        return f"the device has not answered the request for a terminal for {patience_secs:.0f} s: {consequence}"
+    except BaseSSHError as error:
+        _raise_if_broken(connection, target, error)
+        return f"the device refused to give a terminal: {consequence}"
+    return None
+
+
+def _start_shell(connection: "Connection", target: "SshTarget", channel: Channel) -> bool:
+    """Whether the device has confirmed the shell. Some devices begin to print and never do."""
+    try:
+        with connection.step("the device to start a shell"):
+            is_confirmed = _is_confirmed(connection, channel)
+        if is_confirmed:
+            return True
+        with connection.step("the device to confirm the shell", _CONFIRMATION_SECS):
+            connection.drive(channel.request_shell)
+            return True
+    except DeviceUnreachable:
+        connection.dialogue.say(
+            "the device has not answered the request for a shell: what it prints is shown, and a change of the window's"
+            " size does not reach it"
+        )
+        return False
+    except EOF:
+        raise DeviceError(f"{target.address} closed the session instead of starting a shell") from None
+    except BaseSSHError as error:
+        _raise_if_broken(connection, target, error)
+        raise DeviceError(f"{target.address} refused to start a shell: {connection.explain(error)}") from error
+
+
+def _is_confirmed(connection: "Connection", channel: Channel) -> bool:
+    """True with the device's answer, false when it prints before."""
+    while connection.advance(channel.request_shell) == SSH_AGAIN:
+        if connection.advance(channel.poll) > 0:
+            return False
+        connection.wait_for_progress()
+    return True
+
+
+def _raise_if_broken(connection: "Connection", target: "SshTarget", error: BaseSSHError) -> None:
+    if connection.is_broken:
+        raise DeviceError(f"{target.address} ended the session: {connection.explain(error)}") from error

@@ -1,0 +1,21 @@
+"""The log-in of a program: what a device asks of a person ends it."""
+
+from typing import NoReturn
+
+from netstacks.errors import DeviceError
+from netstacks.terminal.dialogue import Dialogue
+from netstacks.terminal.plain_text import plain
+
+_MOST_CHARS = 200
+
+
+class UnattendedDialogue(Dialogue):
+    """Without clients and without a person."""
+
+    def ask(self, prompt: str, **_: object) -> NoReturn:
+        """Raises DeviceError."""
+        self.need_person(f"the device asks {plain(prompt).strip()[:_MOST_CHARS]!r}")
+
+    def need_person(self, why: str) -> NoReturn:
+        """Raises DeviceError."""
+        raise DeviceError(f"{why}, which needs a person: open a terminal to this device first")

@@ -1,0 +1,82 @@
+"""Finds what was asked for in the text of an answer: models add words around it, and count badly."""
+
+import json
+import re
+from bisect import bisect_right
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+_MOST_HIGHLIGHTS = 50
+_MOST_VALUES = 100
+# Where JSON could begin: each place that is tried costs as much as what follows it.
+_MOST_OPENINGS = 50
+
+
+class _Highlight(BaseModel):
+    text: Annotated[str, Field(pattern=r"^[^\n]{1,500}$")]
+    type: Literal["error", "warning", "security", "anomaly", "info"] = "info"
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class _Script(BaseModel):
+    script: str
+    explanation: str = ""
+
+
+_CODE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_HIGHLIGHT = TypeAdapter(_Highlight)
+
+
+def found_values(answer: str) -> list[Any]:
+    """The values of the first JSON array in an answer."""
+    values: list[Any] = _json_in(answer, "[", [])
+    return values[:_MOST_VALUES]
+
+
+def placed_highlights(output: str, values: list[Any]) -> list[dict[str, Any]]:
+    """The highlights whose words stand in `output`, each with its line and columns; others are dropped."""
+    found: list[dict[str, Any]] = []
+    line_starts = [0, *(match.end() for match in re.finditer("\n", output))]
+    for value in values:
+        try:
+            highlight = _HIGHLIGHT.validate_python(value)
+        except ValidationError:
+            continue
+        at = output.find(highlight.text)
+        while at >= 0 and len(found) < _MOST_HIGHLIGHTS:
+            line = bisect_right(line_starts, at) - 1
+            start = at - line_starts[line]
+            place = {"line": line, "start": start, "end": start + len(highlight.text)}
+            found.append({**place, **highlight.model_dump()})
+            # One place in each line.
+            end = line_starts[line + 1] if line + 1 < len(line_starts) else len(output)
+            at = output.find(highlight.text, end)
+    return found
+
+
+def found_script(answer: str) -> dict[str, str]:
+    """The script in an answer: in its JSON, else in its first block of code; else the whole answer is the script."""
+    try:
+        return _Script.model_validate(_json_in(answer, "{", None)).model_dump()
+    except ValidationError:
+        pass
+    if block := _CODE.search(answer):
+        return {"script": block[1], "explanation": (answer[: block.start()] + answer[block.end() :]).strip()}
+    return {"script": answer, "explanation": ""}
+
+
+def _json_in(text: str, opening: str, default: Any) -> Any:
+    """The first JSON value that begins with `opening`."""
+    decoder = json.JSONDecoder()
+    at = -1
+    for _ in range(_MOST_OPENINGS):
+        at = text.find(opening, at + 1)
+        if at < 0:
+            break
+        try:
+            return decoder.raw_decode(text, at)[0]
+        except (ValueError, RecursionError):
+            continue
+    return default

@@ -1,0 +1,85 @@
+"""What is kept from providers of language models, as administrators see and change it."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from flask import Blueprint
+from pydantic import BaseModel, Field, StringConstraints
+
+from netstacks.llm.redaction import Redactor
+from netstacks.store import audit, sanitization
+from netstacks.store.sanitization import CustomPattern, SanitizationConfig
+from netstacks.web import auth
+from netstacks.web.changes import changes
+from netstacks.web.context import services
+from netstacks.web.fields import Name
+from netstacks.web.inputs import parse
+
+blueprint = Blueprint("sanitization", __name__)
+
+
+class PatternInput(BaseModel):
+    name: Name
+    regex: str
+    replacement: str = Field(default="", max_length=200)
+
+
+class ConfigInput(BaseModel):
+    redact_ip_addresses: bool = False
+    redact_ipv6_addresses: bool = False
+    redact_mac_addresses: bool = False
+    redact_hostnames: bool = False
+    redact_usernames: bool = False
+    custom_patterns: list[PatternInput] = Field(default=[], max_length=50)
+    allowlist: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(default=[], max_length=500)
+
+    def config(self) -> SanitizationConfig:
+        """What is asked for. Raises InvalidInput for a pattern that is wrong or could take for ever."""
+        values = self.model_dump() | {
+            "custom_patterns": tuple(CustomPattern(**pattern.model_dump()) for pattern in self.custom_patterns),
+            "allowlist": tuple(self.allowlist),
+        }
+        config = SanitizationConfig(**values)
+        Redactor(config, ())
+        return config
+
+
+class TestInput(BaseModel):
+    text: str = Field(max_length=100_000)
+
+
+@blueprint.get("/api/admin/sanitization/config")
+@auth.requires("llm.manage")
+def get_config() -> dict[str, Any]:
+    """What is in force; credentials are kept back in any case."""
+    with services().database.transaction() as tx:
+        return asdict(sanitization.get(tx))
+
+
+@blueprint.put("/api/admin/sanitization/config")
+@auth.requires("llm.manage")
+def put_config() -> dict[str, Any]:
+    config = parse(ConfigInput).config()
+    with services().database.transaction() as tx:
+        changed = changes(sanitization.get(tx), config)
+        sanitization.put(tx, config)
+        audit.append(tx, auth.actor(), "ai.sanitization_changed", f"setting:{sanitization.SETTING}", **changed)
+    return asdict(config)
+
+
+@blueprint.post("/api/ai/sanitization/test")
+@auth.requires()
+def test() -> dict[str, Any]:
+    """Shows what would leave the building.
+
+    The vault's secrets are left out: the answer would tell whether a text that the user guesses is one of them.
+    """
+    text = parse(TestInput).text
+    with services().database.transaction() as tx:
+        config = sanitization.get(tx)
+    redactor = Redactor(config, ())
+    return {
+        "sanitized": redactor.redact(text),
+        "redaction_count": redactor.counts.total(),
+        "pattern_names": list(redactor.counts),
+    }

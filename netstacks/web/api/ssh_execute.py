@@ -1,0 +1,219 @@
+"""Commands that a model, or the test of a change, has run on a device (AI contract 3.5): read-only, as the caller.
+
+They go the way of a terminal: the vault, the host key, the device's turns and lines, the recording and the audit log.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+from uuid import UUID
+
+import flask
+from flask import Blueprint
+from pydantic import BaseModel, Field, StringConstraints
+
+from netstacks.errors import DeviceError, InvalidInput, NotFound
+from netstacks.instance import targets
+from netstacks.instance.command_runner import Batch, CommandRunner, Result, Run
+from netstacks.instance.targets import Target, Wish
+from netstacks.llm.failures import NotConfigured, TooManyCalls
+from netstacks.llm.limits import Slots
+from netstacks.llm.redaction import Redactor
+from netstacks.store import audit, credentials, definitions, devices, sanitization, sessions
+from netstacks.store.pool import Transaction
+from netstacks.web import auth
+from netstacks.web.api import read_only
+from netstacks.web.api.ai import refuse
+from netstacks.web.api.hang_up import has_hung_up
+from netstacks.web.context import services
+from netstacks.web.inputs import parse
+from netstacks.web.terminal import check_open
+
+blueprint = Blueprint("ssh_execute", __name__)
+for _error in (NotConfigured, TooManyCalls, InvalidInput):
+    blueprint.register_error_handler(_error, refuse)
+
+_MOST_COMMANDS = 10
+_RUNS_PER_USER = 2
+_RETRY_SECS = 5.0
+# The client gives up 15 s after what the commands may take, and after 600 s in any case.
+_SPARE_SECS = 13.0
+_LONGEST_SECS = 595.0
+# Devices break long lines at the window's edge, and stop after as many lines as it has.
+_COLS, _ROWS = 200, 50
+
+# Of this instance, by user.
+_runs = Slots()
+
+Command = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Seconds = Annotated[int, Field(ge=1, le=300)]
+
+
+class Execution(BaseModel):
+    """One command or several. `session_definition_id` may be a live session, a definition, or `device-UUID`."""
+
+    session_definition_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    command: Command | None = None
+    commands: Annotated[list[Command], Field(min_length=1, max_length=_MOST_COMMANDS)] | None = None
+    stop_on_error: bool = False
+    timeout_secs: Seconds = 30
+
+
+class SingleExecution(BaseModel):
+    command: Command
+    timeout_secs: Seconds = 30
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the commands go, and as whom."""
+
+    wish: Wish
+    target: Target
+
+
+@blueprint.post("/api/ai/ssh-execute")
+@auth.requires("sessions.connect")
+def ssh_execute() -> dict[str, Any]:
+    """A command that fails, or that may not be run, is an answer for the model: 200 with `success` false."""
+    if not services().llm.directory.may_use(auth.identity().role):
+        raise NotConfigured("AI is switched off for you on this controller. An administrator can switch it on.")
+    body = parse(Execution)
+    if (body.command is None) == (body.commands is None):
+        raise InvalidInput("command: send either command or commands")
+    commands = [body.command] if body.command is not None else body.commands or []
+    return _execute(
+        "ai",
+        "AI commands",
+        body.session_definition_id,
+        _batch(commands, body.timeout_secs, stop_on_error=body.stop_on_error),
+        is_list=body.commands is not None,
+    )
+
+
+@blueprint.post("/api/devices/<device_id>/exec-command")
+@auth.requires("sessions.connect")
+def exec_command(device_id: str) -> dict[str, Any]:
+    """For the tests of a change: without AI, and by the same rules."""
+    body = parse(SingleExecution)
+    name = device_id if device_id.startswith(targets.DEVICE_PREFIX) else f"{targets.DEVICE_PREFIX}{device_id}"
+    return _execute("device", "commands", name, _batch([body.command], body.timeout_secs), is_list=False)
+
+
+def _batch(commands: list[str], timeout_secs: int, *, stop_on_error: bool = False) -> Batch:
+    total_secs = min(len(commands) * timeout_secs + _SPARE_SECS, _LONGEST_SECS)
+    return Batch(commands, timeout_secs, total_secs, stop_on_error)
+
+
+def _execute(family: str, purpose: str, name: str, batch: Batch, *, is_list: bool) -> dict[str, Any]:
+    """The event in the audit log is of `family`."""
+    check_open(services())
+    try:
+        read_only.check(batch.commands)
+        with services().routing_database.transaction() as tx:
+            place = _find(tx, name)
+    except (InvalidInput, NotFound, DeviceError) as error:
+        _audit(f"{family}.commands_refused", f"target:{name[:100]}", batch, reason=str(error))
+        return {"success": False, "output": "", "error": str(error), "execution_time_ms": 0}
+    environ = flask.request.environ
+    with _slot(auth.identity().user_id):
+        runner = CommandRunner(services().opener.open, purpose=purpose)
+        run = runner.run(place.wish, batch, lambda: has_hung_up(environ))
+    if run.session_id:
+        resource = f"session:{run.session_id}"
+    else:
+        resource = f"device:{place.target.device_id}" if place.target.device_id else f"target:{name[:100]}"
+    # Without the error, which may quote the device.
+    _audit(f"{family}.commands_run", resource, batch, device=place.target.name, success=run.error is None)
+    return _as_json(run, is_list=is_list)
+
+
+@contextmanager
+def _slot(user_id: UUID) -> Iterator[None]:
+    if _runs.are_full(user_id, _RUNS_PER_USER):
+        raise TooManyCalls(
+            f"You have {_RUNS_PER_USER} runs of commands in progress. Wait for one of them to end.", _RETRY_SECS
+        )
+    with _runs.taken(user_id):
+        yield
+
+
+def _find(tx: Transaction, name: str) -> _Place:
+    """Raises InvalidInput or NotFound for what is not there or not the caller's, DeviceError without a free line."""
+    wish, credential_id = _wish(tx, name)
+    target = targets.resolve(tx, wish)
+    if target.lines is not None and target.device_id is not None:
+        # A terminal would end a colleague's session that waits for its client.
+        used = devices.live_sessions(tx, target.device_id)
+        if used >= target.lines:
+            raise DeviceError(f"{used} of the {target.lines} lines of {target.name} are in use: try again later")
+    usable = {each.id for each in credentials.usable(tx, auth.identity().user_id)}
+    default = credentials.default_for(tx, auth.identity().user_id)
+    candidates = (credential_id, target.default_credential_id, default.id if default else None)
+    chosen = next((each for each in candidates if each in usable), None)
+    if chosen is None:
+        raise NotFound(
+            f"there is no credential to log in to {target.name} with: choose your default one on the page Credentials"
+        )
+    return _Place(replace(wish, credential_id=chosen), target)
+
+
+def _wish(tx: Transaction, name: str) -> tuple[Wish, UUID | None]:
+    """What a terminal there would ask for, and the credential that was chosen for it, if one was."""
+    session_id = _uuid(name)
+    row = sessions.find(tx, session_id) if session_id else None
+    if row is not None:
+        if row.user_id != auth.identity().user_id:
+            raise NotFound("this session belongs to another user")
+        if row.state == "ended":
+            raise NotFound(f"this session has ended: {row.end_reason}")
+        if row.device_id is None:
+            return _terminal(None, row.host, row.port), row.credential_id
+        return _terminal(f"{targets.DEVICE_PREFIX}{row.device_id}"), row.credential_id
+    definition = definitions.find(tx, session_id) if session_id else None
+    return _terminal(name), definition.credential_override_id if definition else None
+
+
+def _terminal(target: str | None, host: str | None = None, port: int | None = None) -> Wish:
+    return Wish(auth.actor(), None, target, host, port, term="vt100", cols=_COLS, rows=_ROWS)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _audit(event: str, resource: str, batch: Batch, **details: Any) -> None:
+    """By the outbox: what was run is in the log, even if the database is away by now."""
+    redactor = Redactor(sanitization.SanitizationConfig(), ())
+    commands = redactor.redact_all(list(batch.commands))
+    services().outbox.put(audit.append, auth.actor(), event, resource, commands=commands, **details)
+
+
+def _as_json(run: Run, *, is_list: bool) -> dict[str, Any]:
+    results = [_result_as_json(each) for each in run.results]
+    if is_list:
+        heads = (f"=== [{number}] {each.command} ===" for number, each in enumerate(run.results, 1))
+        output = "\n\n".join(f"{head}\n{each.output}" for head, each in zip(heads, run.results, strict=True))
+    else:
+        output = "".join(each.output for each in run.results)
+    return {
+        "success": run.error is None,
+        "output": output,
+        "error": run.error,
+        "execution_time_ms": sum(each["execution_time_ms"] for each in results),
+        **({"results": results} if is_list else {}),
+    }
+
+
+def _result_as_json(result: Result) -> dict[str, Any]:
+    return {
+        "command": result.command,
+        "success": result.error is None,
+        "output": result.output,
+        "error": result.error,
+        "execution_time_ms": round(result.secs * 1000),
+    }

@@ -1,0 +1,109 @@
+"""`/api/sessions/<id>/summary`: what was done in a session, written by a language model, kept with the recording."""
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify
+
+from netstacks.errors import NotFound
+from netstacks.llm.assistant import Question
+from netstacks.llm.conversation import ChatRequest, Finished, Message, Text, TextDelta
+from netstacks.llm.failures import AllResting, CallCancelled, NoAnswer, NotConfigured, TooManyCalls
+from netstacks.llm.outcomes import Answering, Hint, Seam
+from netstacks.store import audit, session_summaries
+from netstacks.store.audit import Actor
+from netstacks.store.pool import Database
+from netstacks.store.session_summaries import SessionSummary
+from netstacks.terminal.excerpt import Excerpt, excerpt
+from netstacks.web import auth, recordings
+from netstacks.web.api import ai, prompts
+from netstacks.web.context import services
+
+blueprint = Blueprint("summaries", __name__)
+
+# Some 35,000 tokens, which most models can take.
+_MOST_BYTES = 128 * 1024
+
+for _error in (NotConfigured, AllResting, TooManyCalls, NoAnswer, CallCancelled):
+    blueprint.register_error_handler(_error, ai.refuse)
+
+
+def as_json(summary: SessionSummary, recording: dict[str, Any]) -> dict[str, Any]:
+    """The summary as clients see it. `is_whole`: it covers all that the session's recording has or will have."""
+    return {
+        "session_id": str(summary.session_id),
+        "text": summary.text,
+        "provider": summary.provider,
+        "model": summary.model,
+        "created_at": summary.created_at.isoformat(),
+        "created_by": summary.created_by,
+        "covered_bytes": summary.covered_bytes,
+        "is_whole": recording["state"] == "ended" and summary.covered_bytes >= recording["bytes"],
+    }
+
+
+@blueprint.get("/api/sessions/<uuid:session_id>/summary")
+@auth.requires("recordings.view")
+def show(session_id: UUID) -> Response:
+    with services().database.transaction() as tx:
+        recording = recordings.find(tx, session_id)
+        summary = session_summaries.get(tx, session_id)
+    if summary is None:
+        raise NotFound("this session has no summary")
+    return jsonify(as_json(summary, recording))
+
+
+@blueprint.post("/api/sessions/<uuid:session_id>/summary")
+@auth.requires("recordings.view")
+def summarise(session_id: UUID) -> Response:
+    """Server-sent events, like the assistant's answers. The summary is kept when it is whole, before `done` is told."""
+    database = services().database
+    with database.transaction() as tx:
+        recordings.find(tx, session_id)
+    services().recorder.flush(1.0)
+    began_at = datetime.now(UTC)
+    shown = excerpt(database, session_id, _MOST_BYTES)
+    if not shown.beginning.strip():
+        raise NotFound("there is nothing in the recording of this session that could be summarised")
+    question = Question(_request(shown), ai.asker(), "summary", session_id, is_kept=True)
+    told = services().llm.assistant.stream(question, Hint(), total_secs=ai.STREAM_SECS)
+    actor = auth.actor()
+    empty = SessionSummary(session_id, "", "", "", began_at, actor.name, shown.recorded_bytes)
+    return ai.as_events(_keeping(told, empty, database, actor))
+
+
+def _request(shown: Excerpt) -> ChatRequest:
+    """The parts are texts of their own, so that a key that is cut is known by its other end."""
+    texts = [Text(shown.beginning, is_device_output=True)]
+    if shown.left_out_bytes:
+        texts.append(Text(f"[{shown.left_out_bytes} bytes left out]"))
+    if shown.end:
+        texts.append(Text(shown.end, is_device_output=True))
+    return ChatRequest((Message("user", tuple(texts)),), system=prompts.SUMMARY)
+
+
+def _keeping(told: ai.Told, summary: SessionSummary, database: Database, actor: Actor) -> ai.Told:
+    """Passes on what is told, and keeps the text of an answer that is whole."""
+    with closing(told):
+        for piece in told:
+            match piece:
+                case Answering(provider, model):
+                    summary = replace(summary, provider=provider.name, model=model)
+                case Seam(provider=provider, model=model):
+                    providers, models = f"{summary.provider}, {provider.name}", f"{summary.model}, {model}"
+                    summary = replace(summary, provider=providers, model=models)
+                case TextDelta(text):
+                    summary = replace(summary, text=summary.text + text)
+                case Finished("end_turn"):
+                    _keep(database, summary, actor)
+            yield piece
+
+
+def _keep(database: Database, summary: SessionSummary, actor: Actor) -> None:
+    details = {name: getattr(summary, name) for name in ("provider", "model", "covered_bytes")}
+    with database.transaction() as tx:
+        session_summaries.put(tx, summary)
+        audit.append(tx, actor, "recording.summarised", f"session:{summary.session_id}", **details)

@@ -1,0 +1,60 @@
+"""Who may use the jump box, and for how long."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from werkzeug.exceptions import Forbidden
+
+from netstacks import errors
+from netstacks.errors import ComeAgain, SessionGone
+from netstacks.terminal.resume import Resume
+from netstacks.terminal.session import Session
+from netstacks.web import auth, permissions
+from netstacks.web.context import Services, services
+from netstacks.web.login_states import LoginStates
+from netstacks.web.session_client import RESTARTING, Call
+from netstacks.web.terminal import open_another, parse_size
+from netstacks.web.tokens import Subject
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A connection that may use the jump box, as long as its log-in holds."""
+
+    call: Call
+    subject: Subject
+    logins: LoginStates
+    parts: Services
+
+    def check(self) -> None:
+        """Raises Forbidden when the log-in has ended or may not open terminals any more, ComeAgain in a drain.
+
+        Raises StoreBusy when that cannot be told now.
+        """
+        if self.parts.agent.is_draining:
+            raise ComeAgain(RESTARTING)
+        role = self.logins.role(self.subject)
+        if role is None:
+            raise errors.Forbidden("your log-in has ended: log in again")
+        if not permissions.of_role(role) & {"sessions.connect", "*"}:
+            raise errors.Forbidden("your role may not open terminals any more: an administrator can change that")
+
+    def role(self) -> str | None:
+        return self.logins.last_known_role(self.subject)
+
+
+def authorise() -> Visit:
+    """Everything that is decided before the upgrade; the checks are those of `/ws/ssh`."""
+    auth.check_origin()
+    who = auth.identity()
+    if not who.may("sessions.connect"):
+        raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
+    parts = services()
+    resume = Resume(None, None, tail=False)
+    call = Call(auth.actor(), parse_size(), resume, _no_session, partial(open_another, parts, who.login_id))
+    subject = Subject(who.user_id, who.username, who.role, who.login_id)
+    return Visit(call, subject, auth.login_states(), parts)
+
+
+def _no_session() -> Session:
+    raise SessionGone("no device is connected")

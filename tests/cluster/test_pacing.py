@@ -1,0 +1,59 @@
+"""How fast terminals are opened."""
+
+from netstacks.cluster.pacing import LAG_SECS, Pace, Strain
+
+CALM, SLOW_LOOP = Strain(0.0, 0), Strain(LAG_SECS * 2, 0)
+BUSY_DATABASE = Strain(0.0, 100)
+
+
+def taken(pace: Pace, secs: float) -> int:
+    """How many are let in from now on, by somebody who asks every hundredth of a second."""
+    return sum(pace.take(step / 100) for step in range(round(secs * 100)))
+
+
+def test_what_comes_singly_is_let_in_at_once() -> None:
+    pace = Pace(0.0)
+    assert all(pace.take(float(at)) for at in range(1, 100))
+
+
+def test_a_crowd_is_let_in_at_the_pace() -> None:
+    pace = Pace(0.0)
+    burst = taken(Pace(0.0), 0.01)
+    assert taken(pace, 10) <= 10 * pace.per_sec + 20
+    assert taken(Pace(0.0), 10) >= 10 * pace.per_sec
+    assert burst == 1
+
+
+def test_a_long_rest_does_not_let_a_crowd_in_at_once() -> None:
+    pace = Pace(0.0)
+    assert sum(pace.take(1000.0) for _ in range(1000)) <= pace.per_sec
+
+
+def test_the_pace_rises_while_nothing_suffers_and_there_is_demand() -> None:
+    pace = Pace(0.0)
+    start = pace.per_sec
+    pace.adapt(CALM, is_wanted=False)
+    assert pace.per_sec == start
+    pace.adapt(CALM, is_wanted=True)
+    assert pace.per_sec > start
+
+
+def test_the_pace_falls_when_the_loop_or_the_database_suffers_and_never_to_nothing() -> None:
+    for strain in (SLOW_LOOP, BUSY_DATABASE):
+        pace = Pace(0.0)
+        start = pace.per_sec
+        pace.adapt(strain, is_wanted=True)
+        assert pace.per_sec < start
+        for _ in range(1000):
+            pace.adapt(strain, is_wanted=True)
+        assert pace.per_sec > 0
+        assert taken(pace, 60) > 0
+
+
+def test_it_finds_what_can_be_borne() -> None:
+    """Of an instance whose loop suffers beyond 60 a second."""
+    pace, tried = Pace(0.0), []
+    for _ in range(400):
+        pace.adapt(SLOW_LOOP if pace.per_sec > 60 else CALM, is_wanted=True)
+        tried.append(pace.per_sec)
+    assert 45 < sum(tried[100:]) / len(tried[100:]) < 62

@@ -1,0 +1,93 @@
+"""The clock watch asks all living peers and tells of changes once."""
+
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog.testing
+
+from netstacks.cluster.model import Peer, Snapshot
+from netstacks.errors import PeerFailed
+from netstacks.instance.clock_watch import ClockWatch
+from netstacks.peer.client import NoAnswer, Reply
+from netstacks.peer.clocks import PeerClocks
+from netstacks.registry.memory import MemoryRegistry
+from tests.cluster.facts import instance
+
+
+class Peers:
+    """Peers whose clocks are ahead by `ahead_secs`; those without one there do not answer."""
+
+    def __init__(self) -> None:
+        self.clocks = PeerClocks()
+        self.ahead_secs: dict[str, float] = {}
+        self.refuses = False
+
+    def call(self, peer: Peer, path: str, **claims: Any) -> Reply | NoAnswer:
+        if peer.id not in self.ahead_secs:
+            return NoAnswer("timed_out")
+        self.clocks.note(peer.id, str(time.time() + self.ahead_secs[peer.id]), 0.0)
+        if self.refuses:
+            raise PeerFailed("403")
+        return Reply(None)
+
+
+@pytest.fixture
+def peers() -> Peers:
+    return Peers()
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    return MemoryRegistry()
+
+
+@pytest.fixture
+def agent() -> SimpleNamespace:
+    there = {name: instance(name) for name in ("ctrl-a", "ctrl-b", "ctrl-c")}
+    return SimpleNamespace(me=there["ctrl-a"], snapshot=Snapshot(0.0, there))
+
+
+@pytest.fixture
+def watch(agent: SimpleNamespace, peers: Peers, registry: MemoryRegistry) -> ClockWatch:
+    return ClockWatch(cast(Any, agent), cast(Any, peers), registry, ttl_secs=30)
+
+
+def look(watch: ClockWatch) -> list[tuple[str, str]]:
+    """What was logged at one look."""
+    with structlog.testing.capture_logs() as logged:
+        watch.look()
+    return [(each["event"], each["peer"]) for each in logged]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_change_is_told_once(watch: ClockWatch, peers: Peers, registry: MemoryRegistry, refuses: bool) -> None:
+    peers.refuses = refuses
+    peers.ahead_secs = {"ctrl-b": 40.0, "ctrl-c": 0.0}
+    assert look(watch) == [("clock.differs", "ctrl-b")]
+    assert look(watch) == []
+    peers.ahead_secs["ctrl-b"] = 60.0
+    assert look(watch) == [("clock.differs", "ctrl-b")]
+    peers.ahead_secs["ctrl-b"] = 0.0
+    assert look(watch) == [("clock.agrees", "ctrl-b")]
+    assert look(watch) == []
+    told = [(each.kind, each.instance_id, each.details) for each in registry.events()]
+    assert told == [
+        ("clock", "ctrl-b", {"clock": "right again", "seen_by": "ctrl-a"}),
+        ("clock", "ctrl-b", {"clock": "60 s ahead", "seen_by": "ctrl-a"}),
+        ("clock", "ctrl-b", {"clock": "40 s ahead", "seen_by": "ctrl-a"}),
+    ]
+
+
+def test_one_that_does_not_answer_keeps_what_was_measured_until_it_has_left(
+    watch: ClockWatch, peers: Peers, agent: SimpleNamespace
+) -> None:
+    peers.ahead_secs = {"ctrl-b": 40.0}
+    look(watch)
+    peers.ahead_secs = {}
+    assert look(watch) == []
+    assert list(peers.clocks.skews) == ["ctrl-b"]
+    agent.snapshot = Snapshot(0.0, {"ctrl-a": agent.me})
+    assert look(watch) == []
+    assert peers.clocks.skews == {}

@@ -1,0 +1,300 @@
+"""What PostgreSQL does not do though it answers is found out, named, told to users, and seen to be over by itself."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import structlog.testing
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from netstacks import greenlets
+from netstacks.errors import StoreDenied, StoreUnavailable
+from netstacks.store import checkup as module
+from netstacks.store import contact, failed_logins, faults
+from netstacks.store.checkup import Checkup, Condition
+from netstacks.store.contact import Contact
+from netstacks.store.failed_logins import Attempt
+from netstacks.store.pool import Database, WritingConnection, for_writing
+from netstacks.store.schema import migrate
+from netstacks.store.witness import Witness
+from tests.controller import until
+from tests.postgres import Postgres
+
+WELL = Condition(True, None)
+
+
+@pytest.fixture
+def checkup(database: Database) -> Checkup:
+    return Checkup(database)
+
+
+def change(url: str, statement: str) -> None:
+    """As an administrator, in the database of that URL."""
+    with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(sql.SQL(statement).format(database=sql.Identifier(urlsplit(url).path[1:])))  # type: ignore[arg-type]
+
+
+def write(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO settings (key, value) VALUES (gen_random_uuid()::text, '1')")
+
+
+def problem(checkup: Checkup) -> str:
+    """What is wrong, once it was found."""
+    return str(until(lambda: checkup.look().problem, "a problem"))
+
+
+def is_well(checkup: Checkup, database: Database) -> bool:
+    """Whether nothing is found, and a write succeeds indeed."""
+    if checkup.look() != WELL:
+        return False
+    try:
+        write(database)
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def test_a_database_that_was_set_read_only_is_named_and_recovers(
+    database: Database, checkup: Checkup, database_url: str
+) -> None:
+    others = database.reserve(2)
+    others.open()
+    until(lambda: is_well(checkup, others), "a well database")
+    change(database_url, "ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with structlog.testing.capture_logs() as logged:
+        assert problem(checkup).startswith("PostgreSQL is read-only: default_transaction_read_only is on")
+        assert checkup.look().answers
+        # Connections that are made now are read-only for as long as they last.
+        for each in (database, others):
+            each._pool.drain()
+            with pytest.raises(StoreUnavailable, match="nothing can be saved at the moment: PostgreSQL is read-only"):
+                write(each)
+        change(database_url, "ALTER DATABASE {database} RESET default_transaction_read_only")
+        until(lambda: is_well(checkup, database), "writes")
+        write(others)
+    assert [each["event"] for each in logged] == ["database.fault", "database.mended"]
+    others.close()
+
+
+def test_a_write_that_fails_is_enough_to_know(database: Database, checkup: Checkup, database_url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="PostgreSQL is read-only"), database.transaction() as tx:
+        tx.execute("SET TRANSACTION READ ONLY; INSERT INTO settings (key, value) VALUES ('x', '1')")
+    assert database.contact.fault is not None
+    # A new connection finds that it takes writes.
+    assert checkup.look() == WELL
+    write(database)
+
+
+def test_hosts_that_are_silent_do_not_hold_up_the_look(
+    database: Database, checkup: Checkup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(lambda: is_well(checkup, database), "a well database")
+    fault = faults.read_only("it is a standby")
+    database.contact.note(fault)
+    dials, gate = [], greenlets.Event()
+
+    def silent(url: str, **options: object) -> psycopg.Connection[DictRow]:
+        dials.append(url)
+        gate.wait()
+        return psycopg.Connection.connect(url, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_WAIT_SECS", 0.05)
+    monkeypatch.setattr(WritingConnection, "connect", silent)
+    for _ in range(2):
+        assert checkup.look() == Condition(True, str(fault))
+    assert len(dials) == 1
+    gate.set()
+    until(lambda: checkup.look() == WELL, "what the new connection found")
+    assert len(dials) == 1
+
+
+@pytest.mark.parametrize("found_by", ["write", "look"])
+def test_one_connection_that_stayed_read_only_is_replaced_by_itself(
+    database: Database, database_url: str, found_by: str
+) -> None:
+    one = Database(database_url, max_size=1)
+    one.open()
+    checkup = Checkup(one)
+    until(lambda: is_well(checkup, one), "a well database")
+    one.contact.note(faults.read_only("it is a standby"))
+    one.contact.note(None)
+    until(one.ping, "the connection")
+    with one.transaction() as tx:
+        tx.execute("SET default_transaction_read_only = on")
+    if found_by == "look":
+        assert checkup.look().problem
+    else:
+        with pytest.raises(StoreUnavailable):
+            write(one)
+    until(lambda: is_well(checkup, one), "writes")
+    assert one.contact.renewals == 1
+    one.close()
+
+
+def test_a_role_without_rights_is_named_and_recovers(database: Database, database_url: str) -> None:
+    change(database_url, "CREATE ROLE limited LOGIN")
+    change(database_url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited")
+    change(database_url, "REVOKE UPDATE ON audit FROM limited")
+    limited = Database(database_url.replace("postgres@", "limited@"))
+    limited.open()
+    checkup = Checkup(limited)
+    until(lambda: is_well(checkup, limited), "a well database")
+    change(database_url, "REVOKE INSERT ON settings FROM limited")
+    change(database_url, "REVOKE DELETE ON devices FROM limited")
+    assert "its role limited may not read and change devices, settings" in problem(checkup)
+    with pytest.raises(StoreDenied, match="permission denied for table settings"):
+        write(limited)
+    change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO limited")
+    until(lambda: is_well(checkup, limited), "writes")
+    limited.close()
+
+
+def test_a_limit_of_connections_is_named_and_recovers(database: Database, database_url: str) -> None:
+    change(database_url, "CREATE ROLE crowded LOGIN CONNECTION LIMIT 2")
+    change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded")
+    crowded = Database(database_url.replace("postgres@", "crowded@"))
+    crowded.open()
+    checkup = Checkup(crowded)
+    until(lambda: is_well(checkup, crowded), "a well database")
+    with crowded.transaction(), crowded.transaction():
+        with pytest.raises(StoreUnavailable), crowded.transaction():
+            pass
+        assert "PostgreSQL takes no more connections: too many connections for role" in problem(checkup)
+    assert checkup.look().answers
+    change(database_url, "ALTER ROLE crowded CONNECTION LIMIT 20")
+    until(lambda: is_well(checkup, crowded), "writes")
+    crowded.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    server = Postgres().start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def small_disk(server: Postgres) -> Iterator[Path]:
+    """A place of 16 MB for tables."""
+    folder = server.folder("small-disk")
+    command = ["mount", "-t", "tmpfs", "-o", f"size=16m,uid={folder.stat().st_uid}", "tmpfs", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs to mount a file system")
+    yield folder
+    server.kill()
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_named_and_recovers(server: Postgres, small_disk: Path) -> None:
+    url = server.create_database()
+    change(server.url("postgres"), f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+    change(server.url("postgres"), f"ALTER DATABASE {urlsplit(url).path[1:]} SET TABLESPACE small")
+    database = Database(url)
+    database.open()
+    migrate(database)
+    checkup = Checkup(database)
+    until(lambda: is_well(checkup, database), "a well database")
+    with pytest.raises(StoreUnavailable, match="nothing can be saved at the moment: PostgreSQL has no disk space left"):
+        _fill(database)
+    for _ in range(3):
+        assert problem(checkup).startswith("PostgreSQL has no disk space left: ")
+    with database.transaction() as tx:
+        tx.execute("DROP TABLE filling")
+    until(lambda: is_well(checkup, database), "writes")
+    database.close()
+
+
+def _fill(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute("CREATE TABLE filling (bytes text STORAGE PLAIN)")
+    while True:
+        with database.transaction() as tx:
+            tx.execute("INSERT INTO filling SELECT repeat('x', 4000) FROM generate_series(1, 50)")
+
+
+def test_after_a_failover_pools_and_witness_are_on_the_server_that_takes_writes(server: Postgres) -> None:
+    url = server.create_database()
+    migrate(_opened(url))
+    standby = server.standby().start()
+    try:
+        both = url.replace(f":{server.port}/", f":{server.port},127.0.0.1:{standby.port}/")
+        database = _opened(both)
+        checkup, witness = Checkup(database), Witness(database.url, database, "ctrl-test")
+        until(lambda: is_well(checkup, database), "a well database")
+        witness.look_after()
+        assert witness.of("ctrl-test") == "held"
+
+        alone = _opened(standby.url(urlsplit(url).path[1:]))
+        attempt = Attempt("ana", "192.0.2.1")
+        for touch in (failed_logins.reserve, failed_logins.forgive):
+            # The table is unlogged: a standby has none.
+            with pytest.raises(StoreUnavailable, match="PostgreSQL is read-only"), alone.transaction() as tx:
+                touch(tx, attempt)
+        assert problem(Checkup(alone)).startswith("PostgreSQL is read-only: it is a standby")
+        standby.promote()
+        until(lambda: is_well(Checkup(alone), alone), "writes after a promotion")
+
+        # The former primary goes on, demoted: connections to it stay.
+        change(server.url("postgres"), "ALTER SYSTEM SET default_transaction_read_only = on")
+        change(server.url("postgres"), "SELECT pg_reload_conf()")
+        until(lambda: is_well(checkup, database) and _port(database) == standby.port, "writes at the new primary")
+        witness.look_after()
+        assert witness.is_held
+        assert witness.of("ctrl-test") == "held"
+        database.close()
+        alone.close()
+    finally:
+        standby.destroy()
+
+
+def _opened(url: str) -> Database:
+    database = Database(url)
+    database.open()
+    return database
+
+
+def _port(database: Database) -> int:
+    with database.transaction() as tx:
+        return tx.info.port
+
+
+def test_of_the_servers_of_one_name_the_one_that_takes_writes_is_taken_or_else_another(server: Postgres) -> None:
+    standby = server.standby().start()
+    try:
+        # To libpq, a name with two addresses is this.
+        url = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{server.port}/postgres"
+        with WritingConnection.connect(url) as connection:
+            assert connection.info.port == server.port
+        server.stop()
+        with WritingConnection.connect(url) as connection:
+            assert connection.info.port == standby.port
+        with pytest.raises(psycopg.OperationalError, match="read-only"):
+            WritingConnection.connect(for_writing(url))
+    finally:
+        standby.destroy()
+
+
+def test_connections_are_not_replaced_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Contact()
+    for _ in range(3):
+        seen.note(faults.read_only("it is a standby"))
+        seen.note(None)
+    assert seen.renewals == 1
+    monkeypatch.setattr(contact, "_RENEW_AFTER_SECS", 0.0)
+    seen.note(faults.read_only("it is a standby"))
+    seen.note(None)
+    assert seen.renewals == 2
+
+
+@pytest.mark.parametrize(("url", "goes_where"), [
+    ("postgres://u:p@one:1/x", None),
+    ("postgres://u:p@one:1,two:2/x", "read-write"),
+    ("postgres://u:p@one:1,two:2/x?target_session_attrs=any", "any"),
+])  # fmt: skip
+def test_of_several_servers_the_one_that_takes_writes_is_meant(url: str, goes_where: str | None) -> None:
+    assert psycopg.conninfo.conninfo_to_dict(for_writing(url)).get("target_session_attrs") == goes_where

@@ -1,0 +1,76 @@
+"""What an instance knows of log-ins: a crowd of requests asks PostgreSQL once, and no answer outlives a revocation."""
+
+import uuid
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.store import logins
+from netstacks.store.pool import Database
+from netstacks.web.login_states import LoginStates
+from netstacks.web.tokens import Subject
+
+SUBJECT = Subject(uuid.uuid4(), "ana", "operator", uuid.uuid4())
+
+
+class Answers:
+    """PostgreSQL, which answers when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.role: str | None = "operator"
+        self.asked = 0
+        self.may_answer = greenlets.Event()
+        monkeypatch.setattr(logins, "role", self._role)
+
+    def _role(self, tx: object, login_id: uuid.UUID) -> str | None:
+        self.asked += 1
+        role = self.role
+        self.may_answer.wait(20)
+        return role
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    return Answers(monkeypatch)
+
+
+def test_many_requests_of_one_log_in_ask_once(database: Database, answers: Answers) -> None:
+    states = LoginStates(database)
+    asking = [greenlets.spawn("request", states.role, SUBJECT) for _ in range(50)]
+    greenlets.sleep(0)
+    answers.may_answer.set()
+    greenlets.joinall(asking, raise_error=True)
+    assert [each.value for each in asking] == ["operator"] * 50
+    assert answers.asked == 1
+
+
+def test_an_answer_from_before_a_revocation_is_neither_shared_nor_kept(database: Database, answers: Answers) -> None:
+    states = LoginStates(database)
+    before = greenlets.spawn("request", states.role, SUBJECT)
+    greenlets.sleep(0)
+    answers.role = None
+    states.forget()
+    after = greenlets.spawn("request", states.role, SUBJECT)
+    greenlets.sleep(0)
+    answers.may_answer.set()
+    greenlets.joinall([before, after], raise_error=True)
+    assert (before.value, after.value) == ("operator", None)
+    assert states.role(SUBJECT) is None
+
+
+def test_an_error_reaches_all_that_wait_and_the_next_request_asks_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, answers: Answers
+) -> None:
+    states = LoginStates(database)
+    broken = ValueError("a fault of this test")
+
+    def fail(tx: object, login_id: uuid.UUID) -> str:
+        greenlets.sleep(0)
+        raise broken
+
+    monkeypatch.setattr(logins, "role", fail)
+    asking = [greenlets.spawn("request", states.role, SUBJECT) for _ in range(3)]
+    greenlets.joinall(asking)
+    assert [each.exception for each in asking] == [broken] * 3
+    monkeypatch.setattr(logins, "role", lambda tx, login_id: "viewer")
+    assert states.role(SUBJECT) == "viewer"
