@@ -1,6 +1,7 @@
 """A real PostgreSQL server for tests: started, stopped, killed, frozen and thawed at will."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -30,7 +31,7 @@ class Postgres:
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
-            ensure_user_exists(self._user)
+            _make_user(self._user)
             shutil.chown(self._folder, self._user)
         if primary:
             source = primary.url("postgres")
@@ -141,6 +142,13 @@ class Postgres:
             self.thaw()
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _make_user(name: str) -> None:
+    """Makes the account unless it is there; pytest-xdist's workers, which start together, one after another."""
+    with (Path(tempfile.gettempdir()) / "netstacks-tests-user.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ensure_user_exists(name)
 
 
 def _name(url: str) -> str:
