@@ -16,7 +16,7 @@ cluster: .venv/.installed
 # In the order of their names: the files that take longest, those of tests/acceptance, come first. 5 is what pytest ends
 # with when PYTEST_ARGS names no test of a part.
 test: .venv/.installed
-	$(BIN)/python -m pytest -n 3 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST_ARGS) || test $$? = 5
+	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST_ARGS) || test $$? = 5
 	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || test $$? = 5
 
 # A random enemy against three instances for SECONDS; SEED plays one again. What it did is in artefacts/.

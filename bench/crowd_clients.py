@@ -1,6 +1,7 @@
 """Clients by the thousand that come back as our page does, and what they meet on their way."""
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -51,9 +52,9 @@ class Client:
     says. Any other client is blind to both, as the Terminal client is: it knows that the handshake has failed.
     """
 
-    def __init__(self, crowd: "Crowd", query: dict[str, str | int], *, is_page: bool) -> None:
+    def __init__(self, crowd: "Crowd", query: dict[str, str | int], access_token: str, *, is_page: bool) -> None:
         self._crowd = crowd
-        self._query = urlencode(query)
+        self._query = urlencode({**query, "token": access_token})
         self._is_page = is_page
         self._attempts = 0
         self._ticket = ""
@@ -110,7 +111,7 @@ class Client:
         return socket
 
     def _request(self) -> bytes:
-        query = f"{self._query}&token={self._crowd.access_token}"
+        query = self._query
         if self._is_page:
             query += f"&epoch={self.place.epoch}&offset={self.place.offset}"
         if self.place.token:
@@ -134,14 +135,14 @@ class Client:
 
 
 class Crowd:
-    """Clients that connect to `ports`, each attempt to any of them, with one user's access token.
+    """Clients that connect to `ports`, each attempt to any of them, with the access tokens of several users.
 
     The end of its `async with` block cuts their connections; the failure of a client's task ends the block.
     """
 
-    def __init__(self, ports: Sequence[int], access_token: str) -> None:
+    def __init__(self, ports: Sequence[int], access_tokens: Sequence[str]) -> None:
         self.ports = ports
-        self.access_token = access_token
+        self._access_tokens = access_tokens
         self.tally = Tally()
         self.clients: list[Client] = []
         self._group = asyncio.TaskGroup()
@@ -158,7 +159,8 @@ class Crowd:
 
     async def open(self, queries: Sequence[dict[str, str | int]], *, pages: float, at_once: int) -> None:
         """Opens a terminal for each query, `at_once` at a time; `pages` is the share of clients that are pages."""
-        waiting = iter([Client(self, query, is_page=random.random() < pages) for query in queries])
+        tokens = itertools.cycle(self._access_tokens)
+        waiting = iter([Client(self, query, next(tokens), is_page=random.random() < pages) for query in queries])
 
         async def open_in_turn() -> None:
             for client in waiting:

@@ -1,5 +1,6 @@
 """A fresh cluster with a thousand devices, and a crowd's way into it."""
 
+import math
 import os
 import time
 import uuid
@@ -20,6 +21,7 @@ from tests.processes import children, cpu_secs, parent
 
 # Each has an address of its own, so that no limit per device decides.
 DEVICES = 1000
+_SESSIONS_OF_USER = 100
 DURABLE = ("-c", "fsync=on", "-c", "max_connections=200")
 # The defaults of the program, where tests have others.
 _SETTINGS = {
@@ -59,8 +61,8 @@ class Lab:
             self.controllers = cluster.controllers
             self.pids = [each.worker_pids()[0] for each in self.controllers]
             self._postgres_pid = postmaster_pid(cluster.database_url)
-            api = self.controllers[0].login()
-            self._credential = api.add_credential(self._sshd.user, self._sshd.password)
+            self._api = self.controllers[0].login()
+            self._credential = self._api.add_credential(self._sshd.user, self._sshd.password, is_shared=True)
             self._hosts = self._add_devices(cluster.database_url)
             self._resources = self._resources.pop_all()
         return self
@@ -82,6 +84,17 @@ class Lab:
                 [(host, port, *key) for _, host in devices],
             )
         return devices
+
+    def access_tokens(self, sessions: int) -> list[str]:
+        """Of new users, each of whom has a hundred of the terminals at most: so no limit per user decides."""
+        tokens = []
+        for number in range(math.ceil(sessions / _SESSIONS_OF_USER)):
+            name, password = f"engineer-{number}", f"the password of engineer {number}"
+            self._api.post("/api/users", {"username": name, "password": password, "role": "operator"})
+            # The client of an administrator takes no seat of the licence.
+            login = {"username": name, "password": password, "client_type": "admin_ui"}
+            tokens.append(self._api.post("/api/auth/login", login)["access_token"])
+        return tokens
 
     def query(self, number: int) -> dict[str, Any]:
         """What our page asks for when it opens a terminal to the device of that number."""

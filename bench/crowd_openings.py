@@ -26,7 +26,7 @@ async def _measure(sessions: int, at_once: int, lab: Lab) -> Figures:
     figures = Figures(f"open {sessions}")
     instance, pid = lab.controllers[0], lab.pids[0]
     queries = [lab.query(number) for number in range(1, _WARM_UP_SESSIONS + sessions + 1)]
-    async with Crowd([instance.port], instance.login().token) as crowd:
+    async with Crowd([instance.port], lab.access_tokens(sessions)) as crowd:
         await crowd.open(queries[:_WARM_UP_SESSIONS], pages=1, at_once=at_once)
         with lab.watch(instance) as watch:
             rss_before, began_at = rss_bytes(pid), time.monotonic()

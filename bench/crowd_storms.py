@@ -54,13 +54,12 @@ class _Run:
 
     async def measure(self, *, is_drain: bool) -> Figures:
         storm, lab, owner, figures = self._storm, self._lab, self._owner, self._figures
-        async with Crowd([owner.port], owner.login().token) as crowd:
+        async with Crowd([owner.port], lab.access_tokens(storm.sessions)) as crowd:
             crowd.start_pings()
             async with progress(lambda: f"{self._name}: {len(crowd.connected_since(0))} opened"):
                 queries = [lab.query(number) for number in range(1, storm.sessions + 1)]
                 await crowd.open(queries, pages=storm.pages, at_once=storm.at_once)
             crowd.ports = [each.port for each in self._standbys]
-            crowd.access_token = self._standbys[0].login().token
             crowd.tally = Tally()
             self._watch.take()
             cpu_before, began_at = lab.cpu_times(), time.monotonic()

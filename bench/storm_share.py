@@ -112,7 +112,7 @@ class Share:
     def _take_over(self, number: int) -> bool:
         user, token = number % self._users, id_of("token", number)
         with self._routing.transaction(timeout_secs=ASK_SECS) as tx:
-            logins.role(tx, id_of("login", user))
+            logins.role(tx, id_of("login", user), max_days=30)
         row = self._look_up(token)
         if row.owner not in self._dead:
             # It was dialled, and refused: the witness is read, and then the row once more.

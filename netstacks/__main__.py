@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from netstacks import __version__, logs, settings
+from netstacks import __version__, bundled, logs, settings
 from netstacks.commands.doctor import doctor_command
 from netstacks.commands.ha import ha_group
 from netstacks.commands.license import license_group
@@ -15,8 +15,24 @@ from netstacks.commands.vault import vault_group
 from netstacks.errors import NetstacksError
 
 
+def _print_versions(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if not is_asked or context.resilient_parsing:
+        return
+    click.echo(f"netstacks, version {__version__}")
+    for each in bundled.components():
+        click.echo(f"  {each.package}: {', '.join(each.libraries)}  ({each.purpose})")
+    context.exit()
+
+
 @click.group()
-@click.version_option(__version__, prog_name="netstacks")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Prints the version, and those of the C libraries that come with it.",
+)
 def main() -> None:
     """NetStacks Controller: terminals to network devices. The server is `gunicorn -c gunicorn.conf.py`."""
 

@@ -17,8 +17,16 @@ class Conflict(NetstacksError):
     """The thing exists already, is still in use, or has changed meanwhile."""
 
 
+class LimitReached(Conflict):
+    """A user or a device has as much as it may have; the text says how much, and what to do."""
+
+
 class Forbidden(NetstacksError):
     """The user is known and may not do this."""
+
+
+class AccessWithdrawn(Forbidden):
+    """The user was deactivated or deleted, has lost the role, or the log-in was revoked."""
 
 
 class StoreUnavailable(NetstacksError):
@@ -71,6 +79,10 @@ class OpeningAbandoned(DeviceError):
 
 class HostKeyRejected(DeviceError):
     """The device's host key is unknown or changed, and nobody approved it."""
+
+
+class MalformedClaims(NetstacksError):
+    """What a peer has signed is not what this version asks for; the text names the first wrong member."""
 
 
 class SessionGone(NetstacksError):

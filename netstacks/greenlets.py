@@ -58,8 +58,8 @@ _LOOKUP_THREADS = 20
 # How long the loop may stand still for work that can be interrupted. The longest that counts: a wall clock that is set
 # looks like such work.
 _TURN_SECS = 0.002
-# Of a crowd that connects, so many are let in before others have their turn at the loop; gevent takes a hundred.
-_ACCEPTED_AT_ONCE = 4
+# Of a crowd that connects, so many are accepted before others have their turn at the loop; gevent takes a hundred.
+_ACCEPTED_AT_ONCE = 32
 _LONGEST_TURN_SECS = 0.05
 
 Result = TypeVar("Result")

@@ -24,6 +24,8 @@ from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
 from netstacks.instance.clock_watch import ClockWatch
 from netstacks.instance.dialer import Dialer
+from netstacks.instance.disk_watch import DiskWatch
+from netstacks.instance.failed_login_summary import FailedLoginSummary
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.identity import secrets_fingerprint
 from netstacks.instance.lines import Lines
@@ -34,9 +36,12 @@ from netstacks.instance.monitor import HealthMonitor
 from netstacks.instance.observer import Observer
 from netstacks.instance.opener import Opener
 from netstacks.instance.reconciler import Reconciler
+from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.relay_watch import RelayWatch
 from netstacks.instance.retention import Retention
+from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.startup import Startup
+from netstacks.instance.withdrawals import Withdrawals
 from netstacks.llm import provider_file
 from netstacks.llm.directory import Defaults
 from netstacks.llm.service import Llm
@@ -61,8 +66,10 @@ from netstacks.store.witness import Witness
 from netstacks.terminal.hostkeys import HostKeyPrompts
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
+from netstacks.web import session_client
 from netstacks.web.context import Services
 from netstacks.web.licensing import Licensing
+from netstacks.web.login_states import LoginStates
 from netstacks.web.share_tokens import ShareTokens
 from netstacks.web.tokens import Tokens
 from netstacks.web.waiting_room import WaitingRoom
@@ -111,6 +118,7 @@ class Node:
             may_compress=lambda: versions.all_have(self._agent.snapshot, versions.READS_COMPRESSED),
         )
         self._spool = Spool(settings.spool_dir)
+        self._disk_watch = DiskWatch(settings.spool_dir, settings.disk_free_min_bytes)
         self._witness = Witness(self._database.url, self._routing_database, instance_id, ttl_secs)
         self._loop = LoopWatch(_STOOD_STILL_SECS)
         self._load_meter = LoadMeter()
@@ -123,6 +131,7 @@ class Node:
         self._holdings = Holdings(self._hub, self._recorder)
         self._startup = Startup(self._database, self._vault, prepare=self._prepare, on_ready=self._begin)
         self._retention = Retention(self._database, settings.recording_retention_days)
+        self._failed_login_summary = FailedLoginSummary(self._database)
         self._admission = Admission(self._routing_database)
         self._agent = Agent(
             self._me(settings, instance_id),
@@ -146,6 +155,13 @@ class Node:
             user_concurrency=settings.llm_user_concurrency,
             user_daily_tokens=settings.llm_user_daily_tokens,
         )
+        self._recording_quota = RecordingQuota(
+            self._vital_database,
+            self._outbox,
+            session_bytes=settings.recording_session_max_bytes,
+            user_daily_bytes=settings.recording_user_daily_bytes,
+            ends_session=settings.recording_limit_action == "end",
+        )
         prompts = HostKeyPrompts(self._database)
         opener = Opener(
             agent=self._agent,
@@ -155,12 +171,28 @@ class Node:
             holdings=self._holdings,
             recorder=self._recorder,
             loop=self._loop,
+            limits=SessionLimits(
+                self._outbox,
+                of_user=settings.user_sessions_max,
+                of_device=settings.device_sessions_max,
+                openings_of_user=settings.user_openings_max,
+            ),
+            recording_quota=self._recording_quota,
             log_bytes=settings.session_log_bytes,
         )
         self._hub.on_gone = opener.forget
         peer_tokens = PeerTokens(settings.jwt_secret)
         self.peer_tls = PeerTls.of(settings.ha_peer_tls_cert, settings.ha_peer_tls_key, settings.ha_peer_tls_ca)
         peers = PeerClient(peer_tokens, self.peer_tls.for_dialling() if self.peer_tls else None)
+        login_states = LoginStates(self._routing_database, max_days=settings.login_max_days)
+        withdrawals = Withdrawals(
+            agent=self._agent,
+            peers=peers,
+            holdings=self._holdings,
+            database=self._routing_database,
+            forget=login_states.forget,
+            close=session_client.close_withdrawn,
+        )
         self._reconciler = Reconciler(
             agent=self._agent,
             registry=self._registry,
@@ -187,6 +219,8 @@ class Node:
             routing_database=self._routing_database,
             vault=self._vault,
             tokens=Tokens(settings.jwt_secret),
+            login_states=login_states,
+            withdrawals=withdrawals,
             licensing=licensing,
             prompts=prompts,
             hub=self._hub,
@@ -269,6 +303,7 @@ class Node:
         self._recorder.start()
         self._outbox.start()
         self._spool.prepare()
+        self._disk_watch.start()
         self._startup.start()
         self._agent.start()
         self._admission.start()
@@ -297,7 +332,10 @@ class Node:
     def _begin(self) -> None:
         """This instance is ready for work."""
         self._reconciler.start()
+        self.services.withdrawals.start()
         self._retention.start()
+        self._recording_quota.start()
+        self._failed_login_summary.start()
         self._vault_check.start()
         self._llm.start()
         self.services.health.wake()
@@ -397,6 +435,7 @@ class Node:
             taken_at=now,
             database=database.answers,
             database_problem=database.problem,
+            disk_problem=self._disk_watch.problem,
             valkey=registry.get().connection,
             cluster=liveness.summarize(self._agent.snapshot, self._settings.ha_stale_instance_ttl_secs),
             local_sessions=len(self._hub),

@@ -21,7 +21,7 @@ from netstacks import urls
 from netstacks.errors import InvalidInput
 from netstacks.llm import provider_file
 from netstacks.registry import addresses
-from netstacks.store import database_url
+from netstacks.store import database_url, password_rules
 
 SECRETS = frozenset(
     {
@@ -105,6 +105,7 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _List = Annotated[tuple[str, ...], BeforeValidator(_split)]
+_Amount = Annotated[int, Field(ge=0, lt=2**63)]
 _MasterKey = Annotated[str, AfterValidator(_master_key)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -117,6 +118,7 @@ class Settings(BaseModel):
 
     port: _Port = 8080
     agent_check_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    address_connections_max: Annotated[int, Field(ge=1)] = 2000
     database_url: Annotated[str, _understood(database_url.parse)]
     vault_master_key: _MasterKey
     vault_master_key_previous: _MasterKey | None = None
@@ -138,9 +140,18 @@ class Settings(BaseModel):
     session_close_grace_secs: Annotated[_Seconds, Field(ge=1)] = 10
     session_log_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 262144
     bootstrap_admin_username: Annotated[str, Field(min_length=1)] = "admin"
-    bootstrap_admin_password: Annotated[str, Field(min_length=8)] | None = None
+    bootstrap_admin_password: str | None = None
+    login_max_days: Annotated[int, Field(ge=1, le=3650)] = 30
     spool_dir: Path = Path("var/spool")
     recording_retention_days: Annotated[int, Field(ge=0)] = 0
+    recording_session_max_bytes: _Amount = 1024 * 1024 * 1024
+    recording_user_daily_bytes: _Amount = 10 * 1024 * 1024 * 1024
+    recording_limit_action: Literal["end", "unrecorded"] = "end"
+    user_sessions_max: _Amount = 500
+    user_openings_max: Annotated[int, Field(ge=1, le=1000)] = 24
+    device_sessions_max: _Amount = 0
+    audit_failed_logins_per_hour: Annotated[int, Field(ge=1, lt=2**31)] = 1000
+    disk_free_min_bytes: _Amount = 500 * 1024 * 1024
     license_key: str | None = None
     trusted_proxies: Annotated[_List, AfterValidator(_networks)] = ()
     allowed_origins: Annotated[_List, AfterValidator(_origins)] = ()
@@ -178,8 +189,16 @@ class Settings(BaseModel):
             yield "HA_PEER_TLS_CERT and HA_PEER_TLS_KEY: must both be set, or neither"
         if self.terminal_web_dir is not None and not (self.terminal_web_dir / "index.html").is_file():
             yield f"TERMINAL_WEB_DIR={str(self.terminal_web_dir)!r}: must be a folder with an index.html in it"
+        if problem := self._bootstrap_problem():
+            yield f"BOOTSTRAP_ADMIN_PASSWORD='***': {problem}"
         if self.llm_providers_file is not None:
             yield from _providers_problems(self.llm_providers_file)
+
+    def _bootstrap_problem(self) -> str | None:
+        if self.bootstrap_admin_password is None:
+            return None
+        names = [self.bootstrap_admin_username]
+        return password_rules.form_problem(self.bootstrap_admin_password, role="admin", names=names)
 
 
 def _providers_problems(path: Path) -> Iterator[str]:

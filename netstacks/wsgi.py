@@ -12,7 +12,7 @@ from netstacks.instance.identity import new_instance_id
 from netstacks.peer import relays
 from netstacks.peer.tls import wrapping
 from netstacks.services import Node
-from netstacks.web import session_client, sockets
+from netstacks.web import public_listener, session_client, sockets
 from netstacks.web.app import create_app
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ def start(worker: Any) -> None:
     peer_port = getattr(worker, "peer_port", None)
     if peer_port is not None and _node.peer_tls is not None:
         worker.handle = wrapping(worker.handle, peer_port, _node.peer_tls.for_listening())
+    public_listener.guard(worker, _settings.address_connections_max, _settings.trusted_proxies)
     _node.start(peer_port)
     log.info("instance.started", pid=os.getpid())
     draining = greenlets.Event()

@@ -32,6 +32,14 @@ def make_session(database: Database, **facts: Any) -> UUID:
         return sessions.create(tx, **(default | facts)).id
 
 
+def make_user(database: Database, user_id: UUID, username: str = "ana", role: str = "operator") -> None:
+    """A user who may open terminals, and has no password that fits."""
+    with database.transaction() as tx:
+        tx.execute(
+            "INSERT INTO users (id, username, role, password_hash) VALUES (%s, %s, %s, '-')", (user_id, username, role)
+        )
+
+
 def record(database: Database, session_id: UUID, *events: tuple[EventKind, bytes]) -> None:
     """The only chunk of a session's recording at epoch 1."""
     chunk = make_chunk(b"", session_id, 1, 0, 0, [Event(1000.0 + at, *event) for at, event in enumerate(events)])

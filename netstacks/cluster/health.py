@@ -43,6 +43,8 @@ class Facts:
     """What is wrong with the database's schema, in words."""
     database_problem: str | None = None
     """What PostgreSQL does not do though it answers, or why it does not, in words."""
+    disk_problem: str | None = None
+    """That the disk of the spool has too little room, in words."""
     witness_held: bool = True
     """Whether this instance holds its lock in PostgreSQL, by which others see that it lives."""
     died: tuple[str, ...] = ()
@@ -127,6 +129,8 @@ def _down(facts: Facts) -> dict[str, str]:
         down["database"] = facts.database_problem or "PostgreSQL is not reachable"
     elif not facts.witness_held:
         down["witness"] = "this instance does not hold its lock in PostgreSQL: others cannot see that it lives"
+    if facts.disk_problem:
+        down["disk"] = facts.disk_problem
     return down
 
 

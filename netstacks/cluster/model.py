@@ -69,10 +69,14 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The registered instances by id, as the registry had them at `taken_at` of its clock."""
+    """The registered instances by id, as the registry had them at `taken_at` of its clock.
+
+    `unreadable` are those whose record cannot be read, by id, and what is wrong with it: they may live.
+    """
 
     taken_at: float
     instances: Mapping[str, Instance]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

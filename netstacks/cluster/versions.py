@@ -11,8 +11,11 @@ READS_COMPRESSED = "0.2.0"
 def all_have(snapshot: Snapshot, since: str) -> bool:
     """Whether every registered instance, stale ones included, is of version `since` or a newer one.
 
-    False while none is known: instances that the registry has not shown yet may be of any version.
+    False while none is known: instances that the registry has not shown yet may be of any version. So may one whose
+    record cannot be read.
     """
+    if snapshot.unreadable:
+        return False
     versions = [each.version for each in snapshot.instances.values()]
     return bool(versions) and all(_parts(version) >= _parts(since) for version in versions)
 

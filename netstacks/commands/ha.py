@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +40,7 @@ def status_command(as_json: bool) -> None:
     """Prints every instance with its state; exit code 1 when one of them is not well."""
     loaded, registry = _opened()
     snapshot = registry.snapshot()
+    unreadable = _tell_unreadable(registry)
     lines = overview(snapshot, loaded.ha_heartbeat_interval_secs, loaded.ha_stale_instance_ttl_secs)
     healthy = sum(one.condition == "healthy" for one in lines)
     total = sum(one.instance.sessions for one in lines)
@@ -49,6 +50,7 @@ def status_command(as_json: bool) -> None:
             {
                 "totals": {"registered_instances": len(lines), "healthy_instances": healthy, "total_sessions": total},
                 "valkey": dict(status.details),
+                "unreadable": dict(unreadable),
                 "instances": [asdict(one) for one in lines],
             }
         )
@@ -71,7 +73,7 @@ def status_command(as_json: bool) -> None:
                 for one in lines
             ],
         )
-    if not lines or any(one.condition != "healthy" for one in lines):
+    if unreadable or not lines or any(one.condition != "healthy" for one in lines):
         raise SystemExit(1)
 
 
@@ -83,6 +85,7 @@ def sessions_command(instance_id: str | None, as_json: bool) -> None:
     _, registry = _opened()
     owners = [instance_id] if instance_id else sorted(registry.snapshot().instances)
     found = [record for owner in owners for record in registry.sessions_of(owner)]
+    _tell_unreadable(registry)
     if as_json:
         _print_json([asdict(record) for record in found])
         return
@@ -127,6 +130,7 @@ def events_command(limit: int, as_json: bool) -> None:
     """Prints what happened lately, the newest first."""
     _, registry = _opened()
     found = registry.events(limit)
+    _tell_unreadable(registry)
     if as_json:
         _print_json([asdict(event) for event in found])
         return
@@ -142,6 +146,14 @@ def events_command(limit: int, as_json: bool) -> None:
             for event in found
         ],
     )
+
+
+def _tell_unreadable(registry: Registry) -> Mapping[str, str]:
+    """Says on stderr what is left out of the output, and returns it."""
+    found = registry.unreadable()
+    for key, problem in found.items():
+        click.echo(f"{key} cannot be read and is left out: {problem}", err=True)
+    return found
 
 
 def _clock(at: float) -> str:

@@ -4,7 +4,7 @@ import click
 
 from netstacks.commands import database
 from netstacks.errors import NotFound
-from netstacks.store import audit, logins, users
+from netstacks.store import access, audit, logins, password_rules, sessions, users
 from netstacks.store.passwords import hash_password
 
 _password = click.option(
@@ -24,9 +24,12 @@ def users_group() -> None:
 @_password
 def create_command(username: str, role: users.Role, email: str | None, password: str) -> None:
     """Adds a user; asks for the password."""
-    password_hash = hash_password(password)
+    password_rules.check(password, role=role, names=(username, email))
+    password_hash, is_long = hash_password(password), password_rules.is_long(password)
     with database.opened() as opened, opened.transaction() as tx:
-        user = users.create(tx, username=username, password_hash=password_hash, role=role, email=email)
+        user = users.create(
+            tx, username=username, password_hash=password_hash, role=role, email=email, is_password_long=is_long
+        )
         audit.append(tx, audit.SYSTEM, "user.created", f"user:{user.id}", username=username, role=role)
     click.echo(f"created {username} ({role})")
 
@@ -35,16 +38,25 @@ def create_command(username: str, role: users.Role, email: str | None, password:
 @click.argument("username")
 @_password
 def passwd_command(username: str, password: str) -> None:
-    """Sets a user's password and ends all log-ins of theirs."""
-    password_hash = hash_password(password)
-    with database.opened() as opened, opened.transaction() as tx:
-        found = users.by_login_name(tx, username)
+    """Sets a user's password and ends all log-ins and sessions of theirs."""
+    with database.opened() as opened:
+        with opened.transaction() as tx:
+            found = users.by_login_name(tx, username)
         if found is None:
             raise NotFound(f"there is no user {username}")
         user, _ = found
-        users.set_password(tx, user.id, password_hash)
-        logins.revoke_all(tx, user.id)
-        audit.append(tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, changed="password")
+        password_rules.check(password, role=user.role, names=(user.username, user.email, user.display_name))
+        password_hash, is_long = hash_password(password), password_rules.is_long(password)
+        with opened.transaction() as tx:
+            access.lock_administration(tx)
+            access.hold(tx, user.id)
+            users.set_password(tx, user.id, password_hash, is_long=is_long)
+            logins.revoke_all(tx, user.id)
+            # The instances that own them find out within seconds.
+            sessions.end_all_of(tx, user.id, access.WITHDRAWN)
+            audit.append(
+                tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, changed="password"
+            )
     click.echo(f"changed the password of {user.username}")
 
 

@@ -37,7 +37,17 @@ def rotate_command() -> None:
     """
     with database.opened() as opened:
         vault = _vault(opened)
-        resealed = vault.rotate(audit.SYSTEM, progress=lambda done: click.echo(f"{done} secrets are sealed anew ..."))
+        unreadable: list[str] = []
+        resealed = vault.rotate(
+            audit.SYSTEM,
+            progress=lambda done: click.echo(f"{done} secrets are sealed anew ..."),
+            unreadable=unreadable.append,
+        )
+    if unreadable:
+        for problem in unreadable:
+            click.echo(problem, err=True)
+        click.echo(f"sealed {resealed} secrets anew; {len(unreadable)} could not be read and stay as they were")
+        raise SystemExit(1)
     click.echo(f"sealed {resealed} secrets anew; all are sealed with the key {vault.key_ids[0]} now")
 
 

@@ -143,6 +143,9 @@ class Agent:
         now = self._clock()
         self.snapshot = self._registry.snapshot()
         self._contact.mind_clock(now, self.snapshot.taken_at)
+        if self.me.id in self.snapshot.unreadable:
+            # Others cannot find this instance, and its heartbeats repair only a part of its record.
+            self._registry.register(self.me)
 
     def _compare_secrets(self) -> None:
         """An instance with other secrets than the cluster takes no sessions. Once accepted, it stays accepted."""

@@ -8,19 +8,21 @@ from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.routing import Dial
-from netstacks.errors import ComeAgain, NetstacksError, RegistryUnavailable, StoreUnavailable
+from netstacks.errors import ComeAgain, NetstacksError, OpeningAbandoned, RegistryUnavailable, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
-from netstacks.instance.opener import Opener, Prepared
+from netstacks.instance.opener import PERMISSION, Opener, Prepared
 from netstacks.instance.openings import Opening, Openings
 from netstacks.registry.base import Registry
-from netstacks.store import audit, recordings, sessions
+from netstacks.store import access, audit, recordings, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.spool import Spool
 from netstacks.store.witness import end_connections
+from netstacks.terminal.dialogue import Dialogue
+from netstacks.terminal.session import Session
 
 log = structlog.get_logger()
 
@@ -61,7 +63,7 @@ class Claims:
     def claim(self, found: Found, token: UUID, actor: Actor) -> Opening | None:
         """Takes the session over and begins to log in to its device; None when somebody else was faster.
 
-        What its last owner left in the spool is stored first, while the epoch still allows it.
+        What its last owner left in the spool is stored first, while the epoch still allows it. Raises AccessWithdrawn.
         """
         row = found.row
         assert row is not None
@@ -69,7 +71,7 @@ class Claims:
         # before the row says so, because a peer that asks in between must not take the claim for lost.
         if row.id in self._openings:
             return self._openings[row.id]
-        opening = self._openings[row.id] = Opening(row.id, row.epoch + 1)
+        opening = self._openings[row.id] = Opening(row.id, row.epoch + 1, actor)
         claimed = None
         try:
             if not self._spool.restore(self._database, row.id):
@@ -88,6 +90,7 @@ class Claims:
         me = self._agent.me
         self._end_connections(found)
         with self._database.transaction() as tx:
+            access.confirm(tx, actor, PERMISSION)
             claimed = sessions.claim(tx, row, owner=me.id, owner_address=me.peer_address or None)
             if claimed is None:
                 return None
@@ -122,7 +125,7 @@ class Claims:
             self._announce(row, dial)
             if isinstance(claimed.prepared, NetstacksError):
                 raise claimed.prepared
-            opening.succeed(self._opener.reopen(row, claimed.prepared, token, actor, opening.dialogue))
+            opening.succeed(self._reopen(claimed.prepared, row, token, actor, opening.dialogue))
         except Exception as error:
             log.warning("session.not_reopened", session_id=str(row.id), device=row.device_name, error=str(error))
             # By the outbox: the row must not go on naming an owner that holds nothing, even if the database is away.
@@ -130,6 +133,14 @@ class Claims:
             opening.fail(error)
         finally:
             del self._openings[row.id]
+
+    def _reopen(self, prepared: Prepared, row: SessionRow, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
+        try:
+            return self._opener.reopen(row, prepared, token, actor, dialogue)
+        except OpeningAbandoned:
+            # What is in the middle of a wait knows only that the opening is given up.
+            dialogue.check_stopped()
+            raise
 
     def _announce(self, row: SessionRow, dial: Dial | None) -> None:
         self._agent.record_event("claimed", self._agent.me.id, session=str(row.id), device=row.device_name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from netstacks.errors import DeviceError, OpeningAbandoned
+from netstacks.errors import DeviceError, LimitReached, OpeningAbandoned
 from netstacks.instance.targets import Wish
 from netstacks.terminal.cli import BREAK_SECS, CommandLine
 from netstacks.terminal.session import Session
@@ -70,7 +70,7 @@ class CommandRunner:
     def run(self, wish: Wish, batch: Batch, is_abandoned: Callable[[], bool]) -> Run:
         """Stops soon after `is_abandoned` says that the caller has left.
 
-        Raises what Opener.open raises, but for a DeviceError, which is in the answer.
+        Raises what Opener.open raises, but for DeviceError and LimitReached, which are in the answer.
         """
         until = time.monotonic() + batch.total_secs
         dialogue = UnattendedDialogue(lambda: is_abandoned() or time.monotonic() > until)
@@ -79,7 +79,7 @@ class CommandRunner:
         except OpeningAbandoned:
             late = f"the log-in did not end within {batch.total_secs:.0f} s"
             return Run(None, (), _LEFT if is_abandoned() else late)
-        except DeviceError as error:
+        except (DeviceError, LimitReached) as error:
             return Run(None, (), str(error))
         session.recording.note(f"opened for {self._purpose} of {wish.actor.name}")
         try:
@@ -96,7 +96,7 @@ class CommandRunner:
         # No yield between the check and the attachment.
         if not session.is_live:
             return Run(session.id, (), f"the session has ended: {session.end_reason}")
-        line = CommandLine(session, wish.actor.id, wish.actor.name, check)
+        line = CommandLine(session, wish.actor.id, wish.actor.name, check, login_id=wish.actor.login_id)
         error: str | None = None
         try:
             line.find_prompt(until)

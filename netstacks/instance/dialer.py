@@ -2,22 +2,27 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
-from netstacks.errors import NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
+from netstacks import permissions
+from netstacks.errors import AccessWithdrawn, NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
 from netstacks.instance.login_trials import Trial
 from netstacks.instance.login_turns import LoginTurns, Turn
 from netstacks.instance.targets import Target
-from netstacks.store import audit, credentials, hostkeys, users
+from netstacks.store import access, audit, credentials, hostkeys
 from netstacks.store.audit import Actor
-from netstacks.store.credentials import LoginSecret, Secrets
+from netstacks.store.credentials import Credential, LoginSecret, Secrets
+from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.login_trials import Place
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
-from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key
+from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key, needs_administrator
 from netstacks.terminal.ssh import PATIENCE_SECS, Hooks, SshTarget, open_shell
 from netstacks.terminal.transport import Transport
+
+_REPLACES_KEYS = "hostkeys.manage"
 
 
 class Dialer:
@@ -64,16 +69,16 @@ class Dialer:
         )
         version = f"{secret.changed_at.isoformat()} {target.changed_at.isoformat()}"
         trial = Trial(self._database, Place(credential_id, target.host, target.port, version), dialogue)
-        known: list[HostKey | None] = []
+        known: list[StoredHostKey | None] = []
 
         def read(tx: Transaction) -> None:
             trial.read(tx)
-            known.append(_host_key(tx, target))
+            known.append(hostkeys.find(tx, target.host, target.port))
 
         with self._turns.turn(target.host, target.port, dialogue, read) as turn, trial.outcome():
 
             def check(found: HostKey) -> None:
-                if found != known[0]:
+                if not found.is_stored_as(known[0]):
                     self._check_host_key(turn, actor, target, secret, found, dialogue)
 
             @contextlib.contextmanager
@@ -102,45 +107,42 @@ class Dialer:
     def _check_host_key(
         self, turn: Turn, actor: Actor, target: Target, secret: LoginSecret, found: HostKey, dialogue: Dialogue
     ) -> None:
-        # It may have been approved a moment ago, for another terminal.
-        with self._database.transaction() as tx:
-            stored = _host_key(tx, target)
-        if stored == found:
-            return
-        what = "is new" if stored is None else "has changed"
-        dialogue.need_person(f"the host key of {target.name} {what}")
-        with turn.paused():
-            dialogue.progress(f"the device's host key {what}: waiting for your decision")
-            check_host_key(
-                self._prompts,
-                actor.id,
-                target.host,
-                target.port,
-                found,
-                stored,
-                lambda: dialogue.is_given_up,
-                max(target.changed_at, secret.changed_at),
-            )
-            # Before the turn is taken again, which may fail: nobody is asked twice.
+        is_settled = False
+        while not is_settled:
+            # It may have been approved a moment ago, for another terminal.
             with self._database.transaction() as tx:
-                hostkeys.remember(tx, target.host, target.port, found.key_type, found.public_key, actor.name)
-                audit.append(
-                    tx,
-                    actor,
-                    "host_key.approved",
-                    f"host:{target.host}:{target.port}",
-                    fingerprint=found.fingerprint,
-                    changed=stored is not None,
+                stored = hostkeys.find(tx, target.host, target.port)
+                role = access.role_of(tx, actor)
+            if found.is_stored_as(stored):
+                return
+            if stored is not None and not (role and permissions.grants(role, _REPLACES_KEYS)):
+                raise needs_administrator(found, stored)
+            what = "is new" if stored is None else "has changed"
+            dialogue.need_person(f"the host key of {target.name} {what}")
+            with turn.paused():
+                dialogue.progress(f"the device's host key {what}: waiting for your decision")
+                answered = check_host_key(
+                    self._prompts,
+                    actor.id,
+                    target.host,
+                    target.port,
+                    found,
+                    stored,
+                    lambda: dialogue.is_given_up,
+                    max(target.changed_at, secret.changed_at),
                 )
+                # Before the turn is taken again, which may fail: nobody is asked twice.
+                with self._database.transaction() as tx:
+                    is_settled = _approve(tx, actor, target, found, stored, answered.answered_by or actor.name)
 
     def _offer_to_store(self, actor: Actor, credential_id: UUID, password: str, dialogue: Dialogue) -> None:
         assert actor.id is not None
         with self._database.transaction() as tx:
             credential = credentials.find(tx, credential_id)
-            user = users.get(tx, actor.id)
+            may_store = _may_store(tx, actor, credential)
         if credential is None or credential.credential_type != "ssh_password":
             return
-        if credential.owner_id != actor.id and user.role != "admin":
+        if not may_store:
             dialogue.say(
                 f"the shared credential {credential.name} still holds the old password: tell an administrator that it"
                 " has changed"
@@ -153,12 +155,30 @@ class Dialer:
             dialogue.say(f"the credential {credential.name} still holds the old password")
             return
         with self._database.transaction() as tx:
+            if not _may_store(tx, actor, credential):
+                raise AccessWithdrawn(access.WITHDRAWN)
             held = credentials.hold(tx, credential_id, credential.owner_id)
             credentials.update(tx, self._vault, held, {}, Secrets(secret=password))
             audit.append(tx, actor, "credential.updated", f"credential:{credential_id}", secrets=["secret"])
         dialogue.say(f"the new password is stored in the credential {credential.name}")
 
 
-def _host_key(tx: Transaction, target: Target) -> HostKey | None:
-    row = hostkeys.find(tx, target.host, target.port)
-    return HostKey(row.key_type, row.public_key) if row else None
+def _may_store(tx: Transaction, actor: Actor, credential: Credential | None) -> bool:
+    """Whether the actor may change the credential until the transaction ends."""
+    role = access.role_of(tx, actor)
+    is_own = credential is not None and credential.owner_id == actor.id
+    return role is not None and (is_own or permissions.grants(role, "credentials.manage"))
+
+
+def _approve(
+    tx: Transaction, actor: Actor, target: Target, found: HostKey, former: StoredHostKey | None, approved_by: str
+) -> bool:
+    """False when `former` is not what is stored any more: the question was another one than it is now."""
+    place = (target.host, target.port)
+    if hostkeys.approve(tx, *place, found.key_type, found.public_key, approved_by, former) is None:
+        return False
+    facts: dict[str, Any] = {"fingerprint": found.fingerprint, "approved_by": approved_by, "changed": bool(former)}
+    if former is not None:
+        facts["previous_fingerprint"] = former.fingerprint
+    audit.append(tx, actor, "host_key.approved", f"host:{target.host}:{target.port}", **facts)
+    return True

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from netstacks.instance.openings import Openings
+from netstacks.store.audit import Actor
+from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
 
@@ -17,6 +19,17 @@ class Holdings:
         self.openings: Openings = {}
         self._recorder = recorder
         self._creating: set[UUID] = set()
+        self.dialled: dict[Dialogue, Actor] = {}
+        """For whom devices are being logged in to now."""
+
+    @contextmanager
+    def dialling(self, actor: Actor, dialogue: Dialogue) -> Iterator[None]:
+        """Around a log-in to a device, until the session is in the hub: a withdrawal of access stops it."""
+        self.dialled[dialogue] = actor
+        try:
+            yield
+        finally:
+            del self.dialled[dialogue]
 
     @contextmanager
     def creating(self, session_id: UUID) -> Iterator[None]:

@@ -1,8 +1,11 @@
 """Who this instance is, and whether it holds the secrets that its cluster holds."""
 
 import hmac
+import re
 import secrets
 from collections.abc import Iterable
+
+_PAIR = re.compile(r"vault:\S+ jwt:\S+")
 
 
 def new_instance_id(prefix: str = "ctrl") -> str:
@@ -33,7 +36,8 @@ def differing_secrets(mine: str, accepted: Iterable[str]) -> tuple[str, ...]:
     can be said about JWT_SECRET.
     """
     own = set(mine.split(", "))
-    known = {pair for fingerprint in accepted for pair in fingerprint.split(", ")}
+    # What is no fingerprint says nothing.
+    known = {pair for fingerprint in accepted for pair in fingerprint.split(", ") if _PAIR.fullmatch(pair)}
     if not known or own & known:
         return ()
     return ("JWT_SECRET",) if _vaults(own) & _vaults(known) else ("VAULT_MASTER_KEY",)

@@ -4,10 +4,12 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
+import structlog
 from cachetools import TTLCache
+from pydantic import TypeAdapter, ValidationError
 
 from netstacks import greenlets
 from netstacks.cluster.model import Instance, Peer, SessionRecord
@@ -23,6 +25,10 @@ from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.session import Session
 
+log = structlog.get_logger()
+
+# What a peer answers that holds the session: where it is, and whose.
+_ANSWER = TypeAdapter(tuple[SessionRecord, UUID])
 # A database that takes longer does not keep a live session from its user.
 ROW_SECS = 3.0
 FIND_PATH = "/peer/sessions/find"
@@ -60,10 +66,6 @@ class Key:
 
     def claims(self) -> dict[str, str | None]:
         return {name: str(value) if value else None for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, claims: Any) -> "Key":
-        return cls(**{name: UUID(claims[name]) if claims[name] else None for name in ("session_id", "token")})
 
 
 @dataclass(frozen=True)
@@ -186,5 +188,13 @@ class Lookup:
         with contextlib.suppress(PeerFailed):
             match self._peers.call(Peer(instance.id, instance.peer_address), FIND_PATH, **key.claims()):
                 case Reply({"record": record, "user_id": user_id}):
-                    return SessionRecord(**{**record, "id": UUID(record["id"])}), UUID(user_id)
+                    return _held(instance, record, user_id)
+        return None
+
+
+def _held(peer: Instance, record: object, user_id: object) -> tuple[SessionRecord, UUID] | None:
+    try:
+        return _ANSWER.validate_python((record, user_id))
+    except ValidationError as error:
+        log.warning("peer.not_understood", peer=peer.id, path=FIND_PATH, problems=error.error_count())
         return None

@@ -26,6 +26,8 @@ class View:
     registry: RegistryStatus
     seen_at: float | None
     """When the registry last answered, by this host's clock; None before it ever did."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """The registry's records that could not be read: what is wrong with each, by its key."""
     clock_skews: Mapping[str, float] = field(default_factory=dict)
     """How far the clocks of other instances are ahead of this host's, in seconds, by instance id."""
 
@@ -49,9 +51,9 @@ class Observer:
             if self._looking is None or self._looking.ready():
                 self._looking = greenlets.spawn("observer", self._look)
             self._looking.join(PATIENCE_SECS)
-            if not self._looking.ready():
-                silent = RegistryStatus("disconnected", error="Valkey: no answer yet")
-                return replace(self._view, registry=silent)
+            if not self._looking.successful():
+                why = "its answer was not understood, see the log" if self._looking.ready() else "no answer yet"
+                return replace(self._view, registry=RegistryStatus("disconnected", error=f"Valkey: {why}"))
         return self._view
 
     def drain(self, instance_id: str, by: str) -> None:
@@ -64,7 +66,8 @@ class Observer:
     def _look(self) -> None:
         status = self._registry.status()
         try:
-            self._view = View(self._registry.snapshot(), tuple(self._registry.events()), status, time.time())
+            snapshot, events = self._registry.snapshot(), tuple(self._registry.events())
+            self._view = View(snapshot, events, status, time.time(), self._registry.unreadable())
         except RegistryUnavailable as error:
             self._view = replace(self._view, registry=RegistryStatus("disconnected", error=status.error or str(error)))
         self._looked_at = time.monotonic()

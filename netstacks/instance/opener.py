@@ -8,14 +8,16 @@ from uuid import UUID
 
 import structlog
 
-from netstacks.errors import ComeAgain, DeviceError, OpeningAbandoned, StoreUnavailable
+from netstacks.errors import AccessWithdrawn, ComeAgain, DeviceError, OpeningAbandoned, StoreUnavailable
 from netstacks.instance import targets
 from netstacks.instance.agent import Agent
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
+from netstacks.instance.recording_quota import RecordingQuota
+from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import Target, Wish
-from netstacks.store import audit, recordings, sessions
+from netstacks.store import access, audit, recordings, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
 from netstacks.store.pool import Database, Transaction
@@ -30,6 +32,8 @@ from netstacks.terminal.session import Session, SessionFacts
 from netstacks.terminal.transport import Transport
 
 log = structlog.get_logger()
+
+PERMISSION = "sessions.connect"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Opener:
         holdings: Holdings,
         recorder: Recorder,
         loop: LoopWatch,
+        limits: SessionLimits,
+        recording_quota: RecordingQuota,
         log_bytes: int,
     ) -> None:
         self._agent = agent
@@ -67,6 +73,8 @@ class Opener:
         self._hub = holdings.hub
         self._recorder = recorder
         self._loop = loop
+        self._limits = limits
+        self._recording_quota = recording_quota
         self._log_bytes = log_bytes
         self.make_room: Callable[[Target, Dialogue], None] = lambda target, dialogue: None
         """Called before a device is dialled for a new session: frees one of its lines if it has too few."""
@@ -74,23 +82,37 @@ class Opener:
     def open(self, wish: Wish) -> Session:
         """A new session: the device is logged in to first, then the session exists.
 
-        Raises InvalidInput or NotFound for a wish that leads nowhere, DeviceError, VaultLocked, StoreUnavailable.
+        Raises InvalidInput or NotFound for a wish that leads nowhere, DeviceError, VaultLocked, StoreUnavailable,
+        LimitReached and AccessWithdrawn.
         """
+        with self._holdings.dialling(wish.actor, wish.dialogue):
+            try:
+                return self._open(wish)
+            except OpeningAbandoned:
+                # What is in the middle of a wait knows only that the opening is given up.
+                wish.dialogue.check_stopped()
+                raise
+
+    def _open(self, wish: Wish) -> Session:
         with self._database.transaction() as tx:
+            access.confirm(tx, wish.actor, PERMISSION)
             target = targets.resolve(tx, wish)
             credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
+            self._limits.check(tx, wish.actor, target)
+            self._recording_quota.check(tx, wish.actor)
         try:
-            transport = self._dialer.dial(
-                wish.actor,
-                target,
-                credential_id,
-                secret,
-                wish.dialogue,
-                term=wish.term,
-                cols=wish.cols,
-                rows=wish.rows,
-                make_room=lambda: self.make_room(target, wish.dialogue),
-            )
+            with self._limits.place(wish.actor, wish.dialogue):
+                transport = self._dialer.dial(
+                    wish.actor,
+                    target,
+                    credential_id,
+                    secret,
+                    wish.dialogue,
+                    term=wish.term,
+                    cols=wish.cols,
+                    rows=wish.rows,
+                    make_room=lambda: self.make_room(target, wish.dialogue),
+                )
         except OpeningAbandoned:
             raise
         except DeviceError as error:
@@ -109,7 +131,7 @@ class Opener:
             row = self._create(wish, target, credential_id, token)
             try:
                 session = self._adopt(row, token, target, transport, output, wish.dialogue, previous_sha256=b"")
-            except ComeAgain as error:
+            except (AccessWithdrawn, ComeAgain) as error:
                 with self._database.transaction() as tx:
                     sessions.end(tx, row.id, row.epoch, str(error))
                 raise
@@ -120,6 +142,9 @@ class Opener:
         self._hub.check_open()
         assert wish.actor.id is not None
         with self._database.transaction() as tx:
+            # Access may have been withdrawn while the device was logged in to.
+            access.confirm(tx, wish.actor, PERMISSION)
+            self._limits.take(tx, wish.actor, target)
             row = sessions.create(
                 tx,
                 session_id=wish.session_id,
@@ -203,7 +228,12 @@ class Opener:
         *,
         previous_sha256: bytes,
     ) -> Session:
-        """Makes this instance the owner's side of a session that PostgreSQL says is ours."""
+        """Makes this instance the owner's side of a session that PostgreSQL says is ours.
+
+        Raises ComeAgain in a drain, and what the opening was stopped with.
+        """
+        # No yield from here to the hub: a withdrawal of access stops what is being opened, and ends what is in the hub.
+        dialogue.check_stopped()
         recording = Recording(
             self._recorder,
             row.id,
@@ -213,6 +243,8 @@ class Opener:
             on_room=lambda: session.room_changed(),
             on_fenced=lambda: session.fence(),
             on_owned=lambda: session.ownership_confirmed(),
+            on_limit=lambda reason: self._recording_quota.reached(session, reason),
+            allowance=self._recording_quota.allowance(row),
         )
         facts = SessionFacts(
             id=row.id,

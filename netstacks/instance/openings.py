@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from netstacks import greenlets
+from netstacks.store.audit import Actor
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.session import Session
 
@@ -13,9 +14,10 @@ class Opening:
     Its user takes part in the log-in through `dialogue`.
     """
 
-    def __init__(self, session_id: UUID, epoch: int) -> None:
+    def __init__(self, session_id: UUID, epoch: int, actor: Actor) -> None:
         self.session_id = session_id
         self.epoch = epoch
+        self.actor = actor
         self.dialogue = Dialogue()
         self._result: greenlets.AsyncResult[Session] = greenlets.AsyncResult()
 

@@ -10,6 +10,7 @@ from netstacks.store.addresses import normal_host, shown_address
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
 from netstacks.store.devices import Algorithms
+from netstacks.store.encodings import normal_encoding
 from netstacks.store.pool import Transaction
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
@@ -106,7 +107,7 @@ def _of_device(device: devices.Device) -> Target:
         host=device.host,
         port=device.port,
         algorithms=device.algorithms,
-        encoding=device.encoding,
+        encoding=normal_encoding(device.encoding),
         lines=device.lines,
         patience_secs=device.patience_secs,
         default_credential_id=device.default_credential_id,
@@ -115,8 +116,12 @@ def _of_device(device: devices.Device) -> Target:
 
 
 def secret_for(tx: Transaction, vault: Vault, wish: Wish, target: Target) -> tuple[UUID, LoginSecret]:
-    """The credential to log in with, opened. Raises NotFound for one that is not the user's, VaultLocked."""
+    """The credential to log in with, opened.
+
+    Raises NotFound for one that is not the user's, InvalidInput for one that is for another address, VaultLocked.
+    """
     credential_id = wish.credential_id or target.default_credential_id
     if credential_id is None or wish.actor.id is None:
         raise InvalidInput("no credential was chosen and the device has no default one")
-    return credential_id, credentials.for_login(tx, vault, credential_id, wish.actor.id)
+    secret = credentials.for_login(tx, vault, credential_id, wish.actor.id, host=target.host, port=target.port)
+    return credential_id, secret

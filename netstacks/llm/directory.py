@@ -1,5 +1,6 @@
 """The administrator's list of providers as this instance knows it, each with a client that is kept."""
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol, cast, get_args
@@ -8,9 +9,10 @@ from uuid import UUID
 import structlog
 
 from netstacks import greenlets
-from netstacks.errors import NotFound, StoreUnavailable
+from netstacks.errors import InvalidInput, NotFound, StoreUnavailable
 from netstacks.llm.conversation import ChatRequest, Piece, Usage
 from netstacks.llm.provider import Provider, ProviderType
+from netstacks.llm.provider_entry import check_base_url
 from netstacks.store import ai_switch, llm_providers
 from netstacks.store.ai_switch import AiSwitch
 from netstacks.store.llm_providers import KeyedProvider
@@ -170,4 +172,13 @@ class Directory:
 def _problem(keyed: KeyedProvider) -> str | None:
     if keyed.entry.type not in get_args(ProviderType):
         return f"this version of the controller does not know the type {keyed.entry.type}"
+    entry = keyed.entry
+    try:
+        check_base_url(entry.base_url)
+    except InvalidInput as error:
+        return f"its base_url {error}"
+    if not all(isinstance(model, str) and model for model in entry.models):
+        return "its models are not all names"
+    if not all(math.isfinite(secs or 0) for secs in (entry.connect_secs, entry.first_token_secs, entry.total_secs)):
+        return "its times are not all numbers of seconds"
     return keyed.problem

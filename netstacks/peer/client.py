@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
-from http.client import parse_headers
+from http.client import HTTPException, parse_headers
 from io import BytesIO
 from typing import Any
 
@@ -104,7 +104,7 @@ class PeerClient:
             try:
                 with greenlets.deadline(ANSWER_SECS, TimeoutError()):
                     body = _read_body(found)
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 return NoAnswer("timed_out")
         if found.status == 409:
             return NoAnswer("denied")
@@ -122,7 +122,8 @@ class PeerClient:
             sock = self._connect(peer.address)
         except ConnectionRefusedError:
             return NoAnswer("refused")
-        except OSError as error:
+        # The errors of what is no address, too.
+        except (OSError, ValueError, OverflowError) as error:
             log.info("peer.unreachable", peer=peer.id, error=type(error).__name__)
             return NoAnswer("timed_out")
         try:
@@ -131,7 +132,7 @@ class PeerClient:
                 sock.sendall(request.encode())
                 answer = _read_answer(sock)
                 took_secs = time.monotonic() - sent_at
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             sock.close()
             log.info("peer.silent", peer=peer.id, error=type(error).__name__)
             return NoAnswer("timed_out")

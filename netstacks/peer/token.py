@@ -5,14 +5,14 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from uuid import UUID
 
 import jwt
 from cachetools import TTLCache
 
 from netstacks.cluster.clocks import ADVICE, TOLERATED_SECS
-from netstacks.errors import Forbidden
+from netstacks.errors import Forbidden, MalformedClaims
 
 # By the clock of the instance that issues it: a token is used within a dial.
 TTL_SECS = 15
@@ -42,11 +42,6 @@ class Visitor:
     def claims(self) -> dict[str, Any]:
         return asdict(self) | {"user_id": str(self.user_id) if self.user_id else None}
 
-    @classmethod
-    def of(cls, claims: Claims) -> Self:
-        user_id = claims["user_id"]
-        return cls(**{**claims, "user_id": UUID(user_id) if user_id else None})
-
 
 class PeerTokens:
     """Issues and verifies tokens; every instance with the same `JWT_SECRET` accepts them, users' tokens it never is.
@@ -66,7 +61,10 @@ class PeerTokens:
         return jwt.encode({**body, "claims": dict(claims)}, self._key, algorithm="HS256")
 
     def read(self, audience: str, path: str, token: str) -> Claims:
-        """What a valid token for this instance and path says, the first time; raises Forbidden with the reason."""
+        """What a valid token for this instance and path says, the first time; raises Forbidden with the reason.
+
+        Raises MalformedClaims when it is valid and says nothing.
+        """
         try:
             body = jwt.decode(
                 token,
@@ -88,12 +86,17 @@ class PeerTokens:
             if token_id in self._used:
                 raise Forbidden("the peer token was used before")
             self._used[token_id] = True
-        claims: Claims = body["claims"]
+        claims = body.get("claims")
+        if not isinstance(claims, dict):
+            raise MalformedClaims("what the peer says is malformed: claims: must be a JSON object")
         return claims
 
 
 def _age(token: str) -> str:
     """How old a token with a good signature is, by the clocks of both hosts."""
-    ends_at: float = jwt.decode(token, options={"verify_signature": False})["exp"]
-    age_secs = time.time() - (ends_at - TTL_SECS)
+    try:
+        ends_at = int(jwt.decode(token, options={"verify_signature": False})["exp"])
+        age_secs = time.time() - (ends_at - TTL_SECS)
+    except (TypeError, ValueError, OverflowError):
+        return "of no time"
     return f"{age_secs:.0f} s old" if age_secs >= 0 else f"of a clock that is {-age_secs:.0f} s ahead"

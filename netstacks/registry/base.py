@@ -43,6 +43,8 @@ class Registry(Protocol):
 
     And RegistryBusy when this instance asks too much of it at once.
     Only in a registry that `is_shared` does the absence of an instance say anything about it.
+
+    A record that cannot be read is left out of what is returned, and is named by `unreadable`.
     """
 
     is_shared: bool
@@ -81,7 +83,7 @@ class Registry(Protocol):
         """All sessions of one instance."""
 
     def instance(self, instance_id: str) -> Instance | None:
-        """One registered instance."""
+        """One registered instance. Raises RegistryUnavailable, too, when its record cannot be read: it may live."""
 
     def snapshot(self) -> Snapshot:
         """All registered instances at one moment; the cost does not grow with the sessions."""
@@ -99,7 +101,7 @@ class Registry(Protocol):
         """The newest events, newest first."""
 
     def circuits(self) -> tuple[float, dict[str, Circuit]]:
-        """The moment by the registry's clock, and all circuits by name. One that cannot be read is left out."""
+        """The moment by the registry's clock, and all circuits by name."""
 
     def replace_circuit(self, name: str, circuit: Circuit, expected_version: int) -> tuple[float, Circuit | None]:
         """Stores the circuit if the present one has the expected version; one that is not there has version 0.
@@ -112,6 +114,9 @@ class Registry(Protocol):
 
     def now(self) -> float:
         """The registry's clock, in seconds since 1970: instances may disagree on the time."""
+
+    def unreadable(self) -> Mapping[str, str]:
+        """The records that readers have left out within the last minute: what is wrong with each, by its key."""
 
     def status(self) -> RegistryStatus:
         """Asks how the registry fares; never raises."""

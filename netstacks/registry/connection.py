@@ -71,6 +71,8 @@ def _client(**options: Any) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         decode_responses=True,
+        # One text that is no UTF-8 must not keep the rest of an answer from being read.
+        encoding_errors="replace",
         **options,
     )
     return Redis(connection_pool=pool)

@@ -1,6 +1,12 @@
-"""How instances, sessions and events are written to Valkey's hashes and stream, and read back."""
+"""How instances, sessions and events are written to Valkey's hashes and stream, and read back.
 
-from collections.abc import Iterable
+A reader raises ValueError for what is no such record, and says what is wrong with it: other programs, and other
+versions of this one, write there too.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -8,8 +14,17 @@ from uuid import UUID
 from netstacks.cluster.circuits import Circuit, CircuitState
 from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, Load, SessionRecord, SessionState
 
+Stored = Mapping[str, str]
+
 # Part of the key, or kept by the server itself.
 _NOT_STORED = ("id", "sessions", "last_heartbeat_at")
+# The last second of the year 9999: later ones are no dates.
+LATEST = 253_402_300_799.0
+# Of counts, process ids and windows: what every integer of the program and of PostgreSQL can be.
+_MOST = 2**31 - 1
+# Of the versions of circuits, which are seconds since 1970: Lua counts exactly so far.
+_MOST_EXACT = 2**53 - 1
+_ADDRESS = re.compile(r"(\[[^\s\[\]]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
 
 
 def to_hash(record: Instance | Load | SessionRecord | Circuit) -> list[Any]:
@@ -18,67 +33,121 @@ def to_hash(record: Instance | Load | SessionRecord | Circuit) -> list[Any]:
 
 
 def from_hash(reply: Iterable[str]) -> dict[str, str]:
-    """What a script returns of an HGETALL: field and value by turns."""
+    """What a script returns of an HGETALL: field and value by turns. A word, the type of what is no hash, is wrong."""
+    if isinstance(reply, str):
+        raise ValueError(f"it is a {reply}, not a hash")
     turns = iter(reply)
     return dict(zip(turns, turns, strict=True))
 
 
-def instance(instance_id: str, last_heartbeat_at: float, stored: dict[str, str]) -> Instance:
+def instance(instance_id: str, last_heartbeat_at: float, stored: Stored) -> Instance:
+    if not 0 <= last_heartbeat_at <= LATEST:
+        raise ValueError("the time of its last heartbeat is no time")
     return Instance(
         id=instance_id,
-        host=stored["host"],
-        peer_address=stored["peer_address"],
-        started_at=float(stored["started_at"]),
-        version=stored["version"],
-        state=cast(InstanceState, stored["state"]),
-        secrets_fingerprint=stored["secrets_fingerprint"],
-        pid=int(stored["pid"]),
+        host=_text(stored, "host"),
+        peer_address=_address(stored, "peer_address"),
+        started_at=_time(stored, "started_at"),
+        version=_text(stored, "version"),
+        state=cast(InstanceState, _one_of(stored, "state", get_args(InstanceState))),
+        secrets_fingerprint=_text(stored, "secrets_fingerprint"),
+        pid=_integer(stored, "pid"),
         # One of the former version tells neither.
-        opens_per_sec=float(stored.get("opens_per_sec", 0)),
-        waiting=int(stored.get("waiting", 0)),
-        sessions=int(stored["sessions"]),
+        opens_per_sec=_number(stored, "opens_per_sec", _MOST) if "opens_per_sec" in stored else 0.0,
+        waiting=_integer(stored, "waiting") if "waiting" in stored else 0,
+        sessions=_integer(stored, "sessions"),
         last_heartbeat_at=last_heartbeat_at,
     )
 
 
-def session(session_id: UUID, stored: dict[str, str]) -> SessionRecord:
+def session(session_id: UUID, stored: Stored) -> SessionRecord:
     return SessionRecord(
         id=session_id,
-        owner=stored["owner"],
-        epoch=int(stored["epoch"]),
-        device=stored["device"],
-        user=stored["user"],
-        started_at=float(stored["started_at"]),
-        state=cast(SessionState, stored["state"]),
-        cols=int(stored["cols"]),
-        rows=int(stored["rows"]),
+        owner=_text(stored, "owner"),
+        epoch=_integer(stored, "epoch"),
+        device=_text(stored, "device"),
+        user=_text(stored, "user"),
+        started_at=_time(stored, "started_at"),
+        state=cast(SessionState, _one_of(stored, "state", get_args(SessionState))),
+        cols=_integer(stored, "cols"),
+        rows=_integer(stored, "rows"),
     )
 
 
-def circuit(stored: dict[str, str]) -> Circuit:
-    """Raises KeyError or ValueError for what is no circuit."""
-    if stored["state"] not in get_args(CircuitState):
-        raise ValueError("a circuit has no such state")
+def circuit(stored: Stored) -> Circuit:
     return Circuit(
-        state=cast(CircuitState, stored["state"]),
-        failures=int(stored["failures"]),
-        opened_at=float(stored["opened_at"]),
-        open_until=float(stored["open_until"]),
-        reason=stored["reason"],
-        probe=stored["probe"],
-        probe_until=float(stored["probe_until"]),
-        version=int(stored["version"]),
-        changed_at=float(stored["changed_at"]),
+        state=cast(CircuitState, _one_of(stored, "state", get_args(CircuitState))),
+        failures=_integer(stored, "failures"),
+        opened_at=_time(stored, "opened_at"),
+        open_until=_time(stored, "open_until"),
+        reason=_text(stored, "reason"),
+        probe=_text(stored, "probe"),
+        probe_until=_time(stored, "probe_until"),
+        version=_integer(stored, "version", _MOST_EXACT),
+        changed_at=_time(stored, "changed_at"),
     )
 
 
-def event(stream_id: str, entry: dict[str, str]) -> Event:
-    """The stream's ids begin with the server's time in milliseconds."""
+def event(stream_id: str, entry: Stored) -> Event:
+    """The stream's ids begin with the server's time in milliseconds. One that was made up counts as very late.
+
+    A kind that is not known is shown as it is: a newer version has more of them.
+    """
     details = dict(entry)
-    kind, instance_id = cast(EventKind, details.pop("kind")), details.pop("instance_id")
-    return Event(int(stream_id.partition("-")[0]) / 1000, kind, instance_id, details)
+    kind, instance_id = cast(EventKind, _text(details, "kind")), _text(details, "instance_id")
+    del details["kind"], details["instance_id"]
+    return Event(min(int(stream_id.partition("-")[0]) / 1000, LATEST), kind, instance_id, details)
 
 
 def time(secs: int | str, microsecs: int | str) -> float:
     """The reply of TIME as seconds since 1970."""
     return int(secs) + int(microsecs) / 1_000_000
+
+
+def _text(stored: Stored, name: str) -> str:
+    text = stored.get(name)
+    if text is None:
+        raise ValueError(f"it has no {name}")
+    return text
+
+
+def _one_of(stored: Stored, name: str, words: Iterable[str]) -> str:
+    text = _text(stored, name)
+    if text not in words:
+        raise _wrong(name, text, f"one of {', '.join(words)}")
+    return text
+
+
+def _address(stored: Stored, name: str) -> str:
+    """`host:port`, or nothing where there is no private listener."""
+    text = _text(stored, name)
+    found = _ADDRESS.fullmatch(text)
+    if text and not (found and int(found[2]) < 65536):
+        raise _wrong(name, text, "host:port")
+    return text
+
+
+def _integer(stored: Stored, name: str, most: int = _MOST) -> int:
+    text = _text(stored, name)
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most):
+        raise _wrong(name, text, f"a whole number up to {most}")
+    return int(text)
+
+
+def _time(stored: Stored, name: str) -> float:
+    return _number(stored, name, LATEST)
+
+
+def _number(stored: Stored, name: str, most: float) -> float:
+    text = _text(stored, name)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= most:
+        raise _wrong(name, text, f"a number up to {most:.0f}")
+    return number
+
+
+def _wrong(name: str, text: str, right: str) -> ValueError:
+    return ValueError(f"its {name} is {text[:40]!r}, not {right}")

@@ -132,6 +132,9 @@ class MemoryRegistry:
     def now(self) -> float:
         return self._clock()
 
+    def unreadable(self) -> Mapping[str, str]:
+        return {}
+
     def status(self) -> RegistryStatus:
         return RegistryStatus("disabled", error=self._why)
 

@@ -89,11 +89,10 @@ class Sentinels:
                     quorum_problem = ""
                 except ResponseError as error:
                     quorum_problem = str(error)
-        except RedisError as error:
+            primary, others = (state["ip"], int(state["port"])), int(state["num-other-sentinels"])
+        except (RedisError, KeyError, ValueError) as error:
             raise RegistryUnavailable(self._problem(endpoint, error)) from error
-        return Report(
-            (state["ip"], int(state["port"])), state["num-other-sentinels"] + 1, quorum_problem, tuple(replicas)
-        )
+        return Report(primary, others + 1, quorum_problem, tuple(replicas))
 
     def _newest_answers(self) -> list[_Answer]:
         """Of all who want to know at the same time, one asks."""
@@ -126,11 +125,13 @@ class Sentinels:
             with closing(_client(endpoint)) as client:
                 state = cast(dict[str, Any], client.sentinel_master(self.master_name))
             return _Answer((state["ip"], int(state["port"])), int(state["config-epoch"]))
-        except RedisError as error:
+        except (RedisError, KeyError, ValueError) as error:
             return _Answer(None, problem=self._problem(endpoint, error))
 
-    def _problem(self, endpoint: Endpoint, error: RedisError) -> str:
+    def _problem(self, endpoint: Endpoint, error: Exception) -> str:
         match error:
+            case KeyError() | ValueError():
+                return f"what Sentinel {endpoint} answers is not understood: {error}"
             case AuthenticationError() | NoPermissionError():
                 return (
                     f"Sentinel {endpoint} refuses the password: VALKEY_SENTINEL_URL must have the Sentinels' own"

@@ -4,15 +4,15 @@ Made for one primary, with or without replicas: scripts derive some keys from wh
 Cluster would not allow. Do not kill a greenlet in here nor put it under a deadline: every command has its own.
 """
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import resources
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from netstacks.cluster.circuits import MAX_OPEN_SECS, Circuit
 from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
@@ -21,6 +21,8 @@ from netstacks.greenlets import Background
 from netstacks.registry import addresses, hashes, keys
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
 from netstacks.registry.connection import RESERVED_CONNECTIONS, beside, connect, connect_through
+from netstacks.registry.damage import Damage
+from netstacks.registry.figures import describe
 from netstacks.registry.patience import Patience
 from netstacks.registry.sentinel import Sentinels
 
@@ -43,6 +45,7 @@ _SCRIPTS = (
     "snapshot",
     "circuits",
     "replace_circuit",
+    "record_event",
 )
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -71,19 +74,23 @@ class ValkeyRegistry:
 
     is_shared = True
 
-    def __init__(self, client: Redis, sentinels: Sentinels | None = None) -> None:
+    def __init__(self, client: Redis, sentinels: Sentinels | None = None, damage: Damage | None = None) -> None:
         self._client = client
         self._sentinels = sentinels
+        self._damage = damage or Damage()
         # A pool that is used up does not make health say that Valkey is away.
         self._status_client = beside(client, _STATUS_CONNECTIONS)
         self.patience = Patience()
         # Of its own: what hung before a heartbeat is no answer to it.
         self._heartbeat_patience = Patience()
         folder = resources.files("netstacks.registry") / "lua"
-        self._scripts = {name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS}
+        shared = (folder / "shared.lua").read_text()
+        self._scripts = {
+            name: client.register_script(shared + (folder / f"{name}.lua").read_text()) for name in _SCRIPTS
+        }
 
     def reserved(self) -> "ValkeyRegistry":
-        return ValkeyRegistry(beside(self._client, RESERVED_CONNECTIONS), self._sentinels)
+        return ValkeyRegistry(beside(self._client, RESERVED_CONNECTIONS), self._sentinels, self._damage)
 
     def follow(self) -> None:
         """Hears of failovers as soon as a Sentinel announces them; to be called after the fork."""
@@ -146,37 +153,60 @@ class ValkeyRegistry:
 
     @_patiently
     def session(self, session_id: UUID) -> SessionRecord | None:
-        stored = self._client.hgetall(keys.session(session_id))
-        return hashes.session(session_id, cast(dict[str, str], stored)) if stored else None
+        with self._damage.noted(keys.session(session_id)):
+            stored = self._client.hgetall(keys.session(session_id))
+            return hashes.session(session_id, cast(dict[str, str], stored)) if stored else None
+        return None
 
     @_patiently
     def sessions_of(self, instance_id: str) -> list[SessionRecord]:
-        ids = [UUID(each) for each in cast(set[str], self._client.smembers(keys.owned(instance_id)))]
+        ids = self._owned(instance_id)
         found: list[SessionRecord] = []
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
             pipeline = self._client.pipeline(transaction=False)
             for session_id in batch:
                 pipeline.hgetall(keys.session(session_id))
-            stored = zip(batch, pipeline.execute(), strict=True)
-            found += [hashes.session(session_id, each) for session_id, each in stored if each]
+            for session_id, stored in zip(batch, pipeline.execute(raise_on_error=False), strict=True):
+                with self._damage.noted(keys.session(session_id)):
+                    if isinstance(stored, ResponseError):
+                        raise stored
+                    if stored:
+                        found.append(hashes.session(session_id, stored))
         return found
+
+    def _owned(self, instance_id: str) -> list[UUID]:
+        key, ids = keys.owned(instance_id), list[UUID]()
+        with self._damage.noted(key):
+            for member in cast(set[str], self._client.smembers(key)):
+                with self._damage.noted(f"{key} {member}"):
+                    ids.append(UUID(member))
+        return ids
 
     @_patiently
     def instance(self, instance_id: str) -> Instance | None:
-        pipeline = self._client.pipeline(transaction=True)
-        pipeline.hgetall(keys.instance(instance_id))
-        pipeline.zscore(keys.INSTANCES, instance_id)
-        stored, heartbeat_at = pipeline.execute()
-        return hashes.instance(instance_id, heartbeat_at, stored) if stored and heartbeat_at is not None else None
+        key = keys.instance(instance_id)
+        with self._damage.noted(key):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hgetall(key)
+            pipeline.zscore(keys.INSTANCES, instance_id)
+            stored, heartbeat_at = pipeline.execute()
+            is_known = stored and heartbeat_at is not None
+            return hashes.instance(instance_id, heartbeat_at, stored) if is_known else None
+        raise RegistryUnavailable(f"what it has of instance {instance_id} cannot be read")
 
     @_patiently
     def snapshot(self) -> Snapshot:
         secs, microsecs, *found = json.loads(self._run("snapshot", [keys.INSTANCES]))
-        instances = {
-            id: hashes.instance(id, float(heartbeat_at), hashes.from_hash(stored)) for id, heartbeat_at, stored in found
-        }
-        return Snapshot(hashes.time(secs, microsecs), instances)
+        instances: dict[str, Instance] = {}
+        unreadable: dict[str, str] = {}
+        for id, heartbeat_at, stored in found:
+            try:
+                instances[id] = hashes.instance(id, float(heartbeat_at), hashes.from_hash(stored))
+            except ValueError as error:
+                unreadable[id] = str(error)
+                self._damage.note(keys.instance(id), str(error))
+        return Snapshot(hashes.time(secs, microsecs), instances, unreadable)
 
     @_patiently
     def reap(self, ttl_secs: float) -> list[str]:
@@ -193,18 +223,23 @@ class ValkeyRegistry:
     @_patiently
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
         entry = {**details, "kind": kind, "instance_id": instance_id}
-        self._client.xadd(keys.EVENTS, cast(Any, entry), maxlen=MAX_EVENTS, approximate=True)
+        self._run("record_event", [keys.EVENTS], MAX_EVENTS, *(part for item in entry.items() for part in item))
 
     @_patiently
     def events(self, limit: int = 50) -> list[Event]:
-        return [hashes.event(id, entry) for id, entry in cast(Any, self._client.xrevrange(keys.EVENTS, count=limit))]
+        found: list[Event] = []
+        with self._damage.noted(keys.EVENTS):
+            for id, entry in cast(Any, self._client.xrevrange(keys.EVENTS, count=limit)):
+                with self._damage.noted(f"{keys.EVENTS} {id}"):
+                    found.append(hashes.event(id, entry))
+        return found
 
     @_patiently
     def circuits(self) -> tuple[float, dict[str, Circuit]]:
         secs, microsecs, *found = json.loads(self._run("circuits", [keys.BREAKERS]))
         circuits: dict[str, Circuit] = {}
         for name, stored in found:
-            with contextlib.suppress(KeyError, ValueError):
+            with self._damage.noted(keys.breaker(name)):
                 circuits[name] = hashes.circuit(hashes.from_hash(stored))
         return hashes.time(secs, microsecs), circuits
 
@@ -218,7 +253,7 @@ class ValkeyRegistry:
             return now, None
         try:
             return now, hashes.circuit(hashes.from_hash(present)) if present else Circuit()
-        except (KeyError, ValueError):
+        except ValueError:
             # Nothing of ours: the caller may replace it.
             self._drop_circuit(name)
             return now, Circuit()
@@ -237,38 +272,19 @@ class ValkeyRegistry:
     def now(self) -> float:
         return hashes.time(*self._client.time())
 
+    def unreadable(self) -> Mapping[str, str]:
+        return self._damage.problems
+
     def status(self) -> RegistryStatus:
         try:
             with self.patience.ask():
                 info = self._status_client.info()
         except RegistryUnavailable as error:
             return RegistryStatus("disconnected", self._way(), error=str(error))
-        return RegistryStatus("connected", self._way() | _describe(info))
+        return RegistryStatus("connected", self._way() | describe(info))
 
     def _way(self) -> dict[str, str]:
         if self._sentinels is None:
             return {"mode": "plain"}
         address = ":".join(map(str, self._sentinels.primary or ())) or "not known"
         return {"mode": "sentinel", "sentinel master": self._sentinels.master_name, "address": address}
-
-
-def _describe(info: dict[str, Any]) -> dict[str, str]:
-    """What operators want to know of INFO."""
-    limit = info.get("maxmemory_human", "0B")
-    details = {
-        "version": str(info.get("valkey_version") or info["redis_version"]),
-        "role": {"master": "primary", "slave": "replica"}.get(info["role"], str(info["role"])),
-        "memory": f"{info['used_memory_human']} of {limit if limit != '0B' else 'unlimited'}",
-        "clients": str(info["connected_clients"]),
-        "persistence": "append-only file" if info.get("aof_enabled") else "none: a restart comes back empty",
-        "replicas": ", ".join(_replicas(info)) or "none",
-    }
-    if "master_host" in info:
-        details["primary"] = f"{info['master_host']}:{info['master_port']}, link {info['master_link_status']}"
-    return details
-
-
-def _replicas(info: dict[str, Any]) -> Iterator[str]:
-    for number in range(int(info.get("connected_slaves", 0))):
-        replica = info[f"slave{number}"]
-        yield f"{replica['ip']}:{replica['port']} ({replica['state']}, {replica.get('lag', '?')} s behind)"

@@ -21,9 +21,16 @@ class AiSwitch:
 
 
 def get(tx: Transaction) -> AiSwitch:
-    """As it was set last; on for everybody when it never was."""
-    value = settings.get(tx, SETTING) or {}
-    return AiSwitch(value.get("enabled", True), value.get("disabled_roles", []))
+    """As it was set last; on for everybody when it never was, off for everybody when that cannot be read."""
+    stored = settings.get(tx, SETTING)
+    if stored is None:
+        return AiSwitch()
+    if isinstance(stored, dict):
+        enabled, roles = stored.get("enabled", True), stored.get("disabled_roles", [])
+        if isinstance(enabled, bool) and isinstance(roles, list) and all(isinstance(role, str) for role in roles):
+            return AiSwitch(enabled, roles)
+    settings.note_unreadable(SETTING, "AI is off for everybody")
+    return AiSwitch(enabled=False)
 
 
 def put(tx: Transaction, switch: AiSwitch) -> None:

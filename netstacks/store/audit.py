@@ -21,6 +21,8 @@ class Actor:
     name: str
     id: UUID | None = None
     address: str | None = None
+    login_id: UUID | None = None
+    """The log-in by which a user acts. A peer of the former version names none."""
 
 
 SYSTEM = Actor("system")
@@ -73,10 +75,16 @@ def page(
         for number in range(len(events))
     ]
     merged = sql.SQL(_SQL["merged"]).format(rows=sql.SQL("\nUNION ALL\n").join(rows), **marks)
-    return tx.execute(merged, values).fetchall()
+    return [_readable(row) for row in tx.execute(merged, values)]
 
 
-def _end(tx: Transaction, until: datetime | None, before: int | None) -> tuple[datetime | None, int]:
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    """Details that are no JSON object are shown under one name: no row of the log may be left out."""
+    details = row["details"]
+    return row if isinstance(details, dict) else row | {"details": {"unreadable": details}}
+
+
+def _end(tx: Transaction, until: datetime | None, before: int | None) -> tuple[datetime | str | None, int]:
     """The place in the log, a time and an id, before which the wanted rows are; no time means after all of them.
 
     One place, and not two: an index is entered at one of two limits, and read from there to the other.
@@ -84,7 +92,8 @@ def _end(tx: Transaction, until: datetime | None, before: int | None) -> tuple[d
     row = tx.execute(_SQL["time_of"], {"id": before}).fetchone() if before is not None else None
     if before is None or row is None or (until is not None and until <= row["at"]):
         return until, 0
-    return row["at"], before
+    # Exactly, though it may be no date.
+    return row["exact_at"], before
 
 
 def _events(tx: Transaction, conditions: list[sql.SQL], wanted: str, values: dict[str, Any]) -> list[str]:

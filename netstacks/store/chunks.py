@@ -22,8 +22,12 @@ class EventKind(Enum):
     NOTE = b"n"
 
 
+# The year 9999, in seconds since 1970, and a century in microseconds: a clock may have been set while a chunk was open.
+_LATEST = 253_402_300_799.0
+_LONGEST_MICROS = 100 * 365 * 86400 * 10**6
 # Kind, microseconds since the chunk began, length; the payload follows.
 _HEAD = struct.Struct(">cQI")
+EVENT_HEAD_BYTES = _HEAD.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Chunk:
         return b"".join(event.payload for event in self._events() if event.kind is EventKind.OUTPUT)
 
     def _events(self) -> Iterator[Event]:
+        if not 0 <= self.began_at <= _LATEST:
+            raise ChunkDamaged(self, "is damaged: it began at no time")
         events = self.plain().events
         position = 0
         while position < len(events):
@@ -94,6 +100,10 @@ class Chunk:
             except (struct.error, ValueError) as error:
                 raise ChunkDamaged(self, f"is damaged: {error}") from error
             position += _HEAD.size
+            if position + size > len(events):
+                raise ChunkDamaged(self, "is damaged: it ends within an event")
+            if micros > _LONGEST_MICROS:
+                raise ChunkDamaged(self, "is damaged: an event has no time")
             yield Event(self.began_at + micros / 1e6, kind, events[position : position + size])
             position += size
 
@@ -197,6 +207,10 @@ def _problem(previous: Chunk | None, chunk: Chunk) -> str | None:
         return f"it {error.problem}"
     if digest(previous_sha256, *place, chunk.events) != chunk.sha256:
         return "its SHA-256 does not match: this chunk or its predecessor was altered"
-    if len(chunk.output()) != chunk.end_offset - chunk.first_offset:
+    try:
+        output_bytes = len(chunk.output())
+    except ChunkDamaged as error:
+        return f"it {error.problem}"
+    if output_bytes != chunk.end_offset - chunk.first_offset:
         return "its output is shorter or longer than its offsets say"
     return None

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import user_settings
-from netstacks.store.addresses import normal_host
+from netstacks.store.addresses import normal_host, shown_address, shown_host
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 from netstacks.store.ssh_keys import opened_private_key
@@ -23,7 +23,11 @@ DEFAULT_SETTING = "terminal.default_credential"
 
 @dataclass(frozen=True)
 class Credential:
-    """A credential without its secrets. A shared one has no owner."""
+    """A credential without its secrets. A shared one has no owner.
+
+    With a host it is for that address only: for any port there, or for `port` alone. A port without a host limits
+    nothing.
+    """
 
     id: UUID
     name: str
@@ -41,6 +45,17 @@ class Credential:
     def is_usable_by(self, user_id: UUID) -> bool:
         """Whether the user may log in to devices with it: their own, and shared ones."""
         return self.credential_type in SSH_TYPES and self.owner_id in (None, user_id)
+
+    def is_for(self, host: str, port: int) -> bool:
+        """Whether it may be sent to that address. Both hosts are in the one spelling of `normal_host`."""
+        return self.host is None or (self.host == host and self.port in (None, port))
+
+    @property
+    def shown_place(self) -> str:
+        """The only address that it is for, as people read it; empty when it is for any."""
+        if self.host is None:
+            return ""
+        return shown_address(self.host, self.port) if self.port else shown_host(self.host)
 
 
 @dataclass(frozen=True, repr=False)
@@ -182,11 +197,23 @@ def default_for(tx: Transaction, user_id: UUID) -> Credential | None:
     return next(iter(wished or only), None)
 
 
-def for_login(tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID) -> LoginSecret:
-    """Opens a credential for a log-in to a device. Raises NotFound unless the user may use it, VaultLocked."""
+def for_login(
+    tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID, *, host: str, port: int
+) -> LoginSecret:
+    """Opens a credential for a log-in to the device at that address.
+
+    Raises NotFound unless the user may use it, InvalidInput when it is for another address, VaultLocked.
+    """
     credential = find(tx, credential_id)
     if credential is None or not credential.is_usable_by(user_id) or credential.username is None:
         raise NotFound("there is no such SSH credential, or it belongs to somebody else: choose another one")
+    # No other way leads from the vault to a device.
+    if not credential.is_for(host, port):
+        raise InvalidInput(
+            f"the credential {credential.name} is only for {credential.shown_place}, and the device is at"
+            f" {shown_address(host, port)}: choose another credential, or change the address of this one on the page"
+            " Credentials"
+        )
     secret = vault.open(tx, credential_id, "secret")
     if credential.credential_type == "ssh_key":
         return LoginSecret(credential.username, credential.updated_at, private_key=secret)

@@ -1,13 +1,17 @@
-"""Wrong passwords of late, counted for all instances together: guessing one user's from one address becomes slow.
+"""Wrong passwords of late, counted for all instances together: guessing becomes slow, by whatever number of addresses.
 
-Guesses never keep other users out: a user waits only at the address that the guesses come from. Names that no user has
-count like the others.
+One user's passwords from one address, one user's from anywhere, and any user's from one address: each has attempts
+without a wait, and then a wait that grows. The two latter hold up strangers only. Where a user has logged in before,
+only what is guessed for that user there counts, so that guesses keep no user out. Names that no user has count like the
+others.
 """
 
 import hashlib
 import ipaddress
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
@@ -18,10 +22,10 @@ _SQL = load("failed_logins")
 FREE_ATTEMPTS = 10
 FIRST_WAIT_SECS = 10
 LONGEST_WAIT_SECS = 300
-# A user guessed at from many addresses, or an address that guesses many users, gets fewer without a wait.
-FEWER_ATTEMPTS = 3
+# So many at a user, and from an address, cost strangers no wait. Theirs grows less far: they share it.
 MOST_OF_ACCOUNT = 100
 MOST_OF_ADDRESS = 100
+LONGEST_SHARED_WAIT_SECS = 60
 # Attempts this far apart have nothing to do with each other.
 WINDOW_SECS = 900
 # However many names are guessed, there are no more rows than these, and those of one sweep.
@@ -31,14 +35,20 @@ _SWEEP_STEP = 10_000
 
 @dataclass(frozen=True)
 class Attempt:
-    """A log-in that is being tried: `account` is a user's id, or a name that no user has."""
+    """A log-in that is being tried: `account` is a user's id, or a name that no user has.
+
+    `device` is one at which this user has logged in before. `is_known` says that, or that the user has logged in from
+    this address.
+    """
 
     account: str
     address: str
+    device: str | None = None
+    is_known: bool = False
 
     @property
     def pair_key(self) -> bytes:
-        return _key("pair", self.account, self.address)
+        return _key("pair", self.account, f"device {self.device}" if self.device else self.address)
 
     @property
     def account_key(self) -> bytes:
@@ -51,10 +61,29 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Throttle:
-    """After how many seconds the attempt may be made, 0 for now; and whether its address has guessed too much."""
+    """After how many seconds the attempt may be made, 0 for now.
+
+    `shared_secs` is the wait of strangers, None where not too much was guessed. `is_for_all` says whether a failure
+    counts for them, too: one by a user who is let through during their wait must not prolong it.
+    """
 
     wait_secs: int
-    is_of_address: bool
+    shared_secs: int | None
+    is_for_all: bool
+
+
+class _Limit(NamedTuple):
+    """Limits of one group are kept together: all of them are open, or the attempt begins no wait of any of them."""
+
+    key: bytes
+    free: int
+    longest_secs: int
+    is_sliding: bool
+    """Whether the count goes on until nothing has failed for a window; else it ends with the window that it began."""
+    group: int
+
+
+_OWN, _SHARED = 0, 1
 
 
 def network(address: str | None) -> str:
@@ -68,32 +97,47 @@ def network(address: str | None) -> str:
     return str(ip)
 
 
-def free_attempts(account_failures: int, address_failures: int) -> int:
-    """How many attempts of one user from one address cost no wait, by the failures of that user and that address."""
-    is_many = account_failures >= MOST_OF_ACCOUNT or address_failures >= MOST_OF_ADDRESS
-    return FEWER_ATTEMPTS if is_many else FREE_ATTEMPTS
-
-
 def reserve(tx: Transaction, attempt: Attempt) -> Throttle:
     """Asks whether the password of an attempt may be looked at. Only failures count, see `note`.
 
     Between two waits one attempt is let through, however many ask at the same moment and at whatever instance.
     """
-    keys = [attempt.account_key, attempt.address_key]
-    rows = tx.execute(_SQL["count"], {"keys": keys, "window_secs": WINDOW_SECS}).fetchall()
-    failures = {row["key"]: row["failures"] for row in rows}
-    values = {
-        "key": attempt.pair_key,
-        "free": free_attempts(*(failures.get(key, 0) for key in keys)),
-        "window_secs": WINDOW_SECS,
-        "first_secs": FIRST_WAIT_SECS,
-        "longest_secs": LONGEST_WAIT_SECS,
-    }
-    is_of_address = failures.get(attempt.address_key, 0) >= MOST_OF_ADDRESS
-    if tx.execute(_SQL["reserve"], values).fetchone() is not None:
-        return Throttle(0, is_of_address)
-    row = tx.execute(_SQL["wait_secs"], values).fetchone()
-    return Throttle(max(1, math.ceil(row["secs"])) if row else 0, is_of_address)
+    limits = _limits(attempt)
+    reached = {row["key"]: float(row["secs"]) for row in tx.execute(_SQL["reached"], _values(limits)).fetchall()}
+    waits = _longest((each.group, reached[each.key]) for each in limits if each.key in reached)
+    shared = [reached[each.key] for each in limits[1:] if each.key in reached]
+    if waits and waits.get(_OWN, 0) <= 0:
+        rows = tx.execute(_SQL["reserve"], _values([each for each in limits if each.key in reached])).fetchall()
+        waits = _longest((row["group"], float(row["secs"])) for row in rows)
+    return Throttle(
+        _whole(waits.get(_OWN, 0)), _whole(max(shared)) if shared else None, is_for_all=waits.get(_SHARED, 0) <= 0
+    )
+
+
+def _limits(attempt: Attempt) -> list[_Limit]:
+    shared = _SHARED if attempt.is_known else _OWN
+    return [
+        _Limit(attempt.pair_key, FREE_ATTEMPTS, LONGEST_WAIT_SECS, True, _OWN),
+        _Limit(attempt.account_key, MOST_OF_ACCOUNT, LONGEST_SHARED_WAIT_SECS, True, shared),
+        # An office makes a mistake now and then all day.
+        _Limit(attempt.address_key, MOST_OF_ADDRESS, LONGEST_SHARED_WAIT_SECS, False, shared),
+    ]
+
+
+def _longest(waits: Iterable[tuple[int, float]]) -> dict[int, float]:
+    longest: dict[int, float] = {}
+    for group, secs in waits:
+        longest[group] = max(secs, longest.get(group, secs))
+    return longest
+
+
+def _values(limits: Collection[_Limit]) -> dict[str, object]:
+    columns = {name: [getattr(each, name) for each in limits] for name in _Limit._fields}
+    return {**columns, "first_secs": FIRST_WAIT_SECS, "window_secs": WINDOW_SECS}
+
+
+def _whole(secs: float) -> int:
+    return max(0, math.ceil(secs))
 
 
 def note(tx: Transaction, attempt: Attempt) -> bool:
@@ -101,11 +145,11 @@ def note(tx: Transaction, attempt: Attempt) -> bool:
 
     To be called late in a transaction: everybody at the address waits for its rows.
     """
-    note_pair(tx, attempt)
+    statements = {attempt.pair_key: "note_pair", attempt.account_key: "note_pair", attempt.address_key: "note"}
     failures = {}
     # In one order everywhere: two that wait for each other's rows would be a deadlock.
-    for key in sorted((attempt.account_key, attempt.address_key)):
-        row = tx.execute(_SQL["note"], {"key": key, "window_secs": WINDOW_SECS}).fetchone()
+    for key, statement in sorted(statements.items()):
+        row = tx.execute(_SQL[statement], {"key": key, "window_secs": WINDOW_SECS}).fetchone()
         failures[key] = row["failures"] if row else 0
     return failures[attempt.address_key] == MOST_OF_ADDRESS
 

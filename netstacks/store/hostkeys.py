@@ -28,9 +28,16 @@ class StoredHostKey:
 
     @property
     def fingerprint(self) -> str:
-        """As OpenSSH shows it: `SHA256:` and base64 without padding."""
-        digest = hashlib.sha256(base64.b64decode(self.public_key)).digest()
-        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        return fingerprint_of(self.public_key)
+
+
+def fingerprint_of(public_key: str) -> str:
+    """As OpenSSH shows it: `SHA256:` and base64 without padding. What is stored and is no key has none."""
+    try:
+        blob = base64.b64decode(public_key, validate=True)
+    except ValueError:
+        return "unreadable"
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def parse_public_key(text: str) -> tuple[str, str]:
@@ -70,6 +77,26 @@ def remember(tx: Transaction, host: str, port: int, key_type: str, public_key: s
     )
     assert key is not None
     return key
+
+
+def approve(
+    tx: Transaction,
+    host: str,
+    port: int,
+    key_type: str,
+    public_key: str,
+    approved_by: str,
+    former: StoredHostKey | None,
+) -> StoredHostKey | None:
+    """Stores the key in place of `former`; None when what is stored is not that any more.
+
+    The approval of a first key must not replace one that was approved meanwhile.
+    """
+    place = {"host": normal_host(host), "port": port, "approved_by": approved_by}
+    key = {"key_type": key_type, "public_key": public_key}
+    if former is None:
+        return _one(tx, "approve_first", **place, **key)
+    return _one(tx, "approve_changed", **place, **key, former_type=former.key_type, former_key=former.public_key)
 
 
 def forget(tx: Transaction, host: str, port: int) -> StoredHostKey:

@@ -27,6 +27,7 @@ GRACE = timedelta(days=14)
 # Warnings begin this long before the end.
 NOTICE = timedelta(days=30)
 EVALUATION_SEATS = 10
+_MOST_SEATS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Grant:
     seats: int
     warning_level: Literal["none", "warning", "critical"]
     license: License | None = None
+    problem: str | None = None
+    """Why a licence that is stored is not in force."""
 
 
 def judge(license: License | None, now: datetime) -> Grant:
@@ -58,14 +61,17 @@ def judge(license: License | None, now: datetime) -> Grant:
     if now < license.expires_at:
         warning: Literal["none", "warning"] = "warning" if license.expires_at - now < NOTICE else "none"
         return Grant("active", license.tier, license.seats, warning, license)
-    if now < license.expires_at + GRACE:
+    # Not the sum of the two, which may be later than any date.
+    if now - license.expires_at < GRACE:
         return Grant("grace", license.tier, license.seats, "critical", license)
     return Grant("expired", "standalone", license.seats, "critical", license)
 
 
-def read(key: str, public_key: str = PUBLIC_KEY) -> License:
+def read(key: object, public_key: str = PUBLIC_KEY) -> License:
     """What a licence key says, expired or not; raises InvalidInput when it is none, or not signed by us."""
     try:
+        if not isinstance(key, str):
+            raise ValueError("a licence key is text")
         claims = jwt.decode(
             "".join(key.split()),
             public_key,
@@ -74,6 +80,8 @@ def read(key: str, public_key: str = PUBLIC_KEY) -> License:
         )
         if claims["tier"] not in get_args(Tier):
             raise InvalidInput(f"the licence is for the tier {claims['tier']}, which this version does not know")
+        if not 0 <= int(claims["seats"]) <= _MOST_SEATS:
+            raise InvalidInput(f"the licence is for {claims['seats']} seats: at most {_MOST_SEATS} are known")
         return License(
             customer=str(claims["customer"]),
             tier=claims["tier"],
@@ -83,7 +91,7 @@ def read(key: str, public_key: str = PUBLIC_KEY) -> License:
         )
     except jwt.InvalidSignatureError as error:
         raise InvalidInput("the licence key was altered, or was not signed for this product") from error
-    except (jwt.InvalidTokenError, KeyError, ValueError, TypeError) as error:
+    except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, OverflowError, OSError) as error:
         raise InvalidInput("this is not a licence key: expected the whole text that begins with eyJ") from error
 
 

@@ -124,8 +124,17 @@ def every(tx: Transaction) -> list[StoredProvider]:
 
 
 def newest_revision(tx: Transaction) -> int:
-    """The number of the newest change of the list, 0 before the first: as long as it stays, so does the list."""
-    return int(settings.get(tx, REVISION_SETTING) or 0)
+    """The number of the newest change of the list, 0 before the first: as long as it stays, so does the list.
+
+    -1 for what is no number: the next change puts one in its place.
+    """
+    match settings.get(tx, REVISION_SETTING):
+        case None:
+            return 0
+        case int(number):
+            return number
+    settings.note_unreadable(REVISION_SETTING, "the list is read, and its changes are seen after the next one")
+    return -1
 
 
 def find(tx: Transaction, provider_id: UUID) -> StoredProvider:

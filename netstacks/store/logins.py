@@ -67,10 +67,11 @@ def begin(
     user_id: UUID,
     client_type: ClientType,
     *,
+    max_days: int,
     token_id: str | None = None,
     address: str | None = None,
 ) -> UUID:
-    """Adds a log-in and returns its id; a page's has no refresh token."""
+    """Adds a log-in and returns its id; a page's has no refresh token. It ends after `max_days`, however it is used."""
     login_id = uuid4()
     tx.execute(_SQL["forget_expired"], {"user_id": user_id})
     values: dict[str, Any] = {
@@ -80,34 +81,38 @@ def begin(
         "refresh_hash": _digest(token_id) if token_id else None,
         "address": address,
         "ttl": PAGE_TTL if client_type == "page" else LOGIN_TTL,
+        "max_days": max_days,
     }
     tx.execute(_SQL["insert"], values)
     return login_id
 
 
-def role(tx: Transaction, login_id: UUID) -> str | None:
-    """The role that a log-in gives at this moment, None when it has ended; notes that its user is there."""
+def role(tx: Transaction, login_id: UUID, *, max_days: int) -> str | None:
+    """The role that a log-in gives at this moment, None when it has ended; notes that its user is there.
+
+    A page's lives on by that, until it is `max_days` old.
+    """
     row = tx.execute(_SQL["look_up"], {"id": login_id}).fetchone()
     if row is None:
         return None
     if row["seen_long_ago"]:
-        tx.execute(_SQL["touch"], {"id": login_id, "page_ttl": PAGE_TTL})
+        tx.execute(_SQL["touch"], {"id": login_id, "page_ttl": PAGE_TTL, "max_days": max_days})
     return str(row["role"])
 
 
-def refresh(tx: Transaction, login_id: UUID, *, token_id: str, next_id: str) -> Refreshed | None:
-    """Puts token `next_id` in the place of `token_id`; None when the log-in has ended.
+def refresh(tx: Transaction, login_id: UUID, *, token_id: str, next_id: str, max_days: int) -> Refreshed | None:
+    """Puts token `next_id` in the place of `token_id`; None when the log-in has ended, or is `max_days` old.
 
     The previous token is accepted for GRACE and leads to the same `next_id`. An older one has been stolen, or its
     successor has: the log-in is revoked.
     """
-    row = tx.execute(_SQL["lock"], {"id": login_id}).fetchone()
+    row = tx.execute(_SQL["lock"], {"id": login_id, "max_days": max_days}).fetchone()
     if row is None:
         return None
     presented = _digest(token_id)
     if presented == row["refresh_hash"]:
-        values = {"id": login_id, "refresh_hash": _digest(next_id), "grace": GRACE, "ttl": LOGIN_TTL}
-        tx.execute(_SQL["rotate"], values)
+        values = {"refresh_hash": _digest(next_id), "grace": GRACE, "ttl": LOGIN_TTL, "max_days": max_days}
+        tx.execute(_SQL["rotate"], {"id": login_id, **values})
         result = Refresh.ROTATED
     elif presented == row["previous_hash"] and row["in_grace"]:
         result = Refresh.REPEATED
@@ -122,9 +127,10 @@ def revoke(tx: Transaction, login_id: UUID) -> None:
     tx.execute(_SQL["revoke"], {"id": login_id})
 
 
-def revoke_all(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> None:
-    """Ends all log-ins of a user, or all others."""
-    tx.execute(_SQL["revoke_others"], {"user_id": user_id, "except_id": but})
+def revoke_all(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> list[UUID]:
+    """Ends all log-ins of a user, or all others; returns which."""
+    rows = tx.execute(_SQL["revoke_others"], {"user_id": user_id, "except_id": but}).fetchall()
+    return [row["id"] for row in rows]
 
 
 def of_user(tx: Transaction, user_id: UUID) -> list[Login]:

@@ -5,9 +5,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from netstacks import greenlets
 from netstacks.errors import InvalidInput
-
-MIN_LENGTH = 8
-MAX_LENGTH = 1024
+from netstacks.store.password_rules import MAX_LENGTH, MIN_LENGTH, normalised
 
 # OWASP Password Storage Cheat Sheet, argon2id with the least memory: about 25 ms.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -19,7 +17,8 @@ _turns = greenlets.BoundedSemaphore(2)
 
 
 def hash_password(password: str) -> str:
-    """The hash to store; raises InvalidInput when the password is too short or too long."""
+    """The hash to store; raises InvalidInput when the password is too short or too long for any user."""
+    password = normalised(password)
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise InvalidInput(f"password: must have {MIN_LENGTH} to {MAX_LENGTH} characters")
     with _turns:
@@ -33,6 +32,12 @@ def is_password(password: str, password_hash: str | None) -> bool:
 
 
 def _verify(password_hash: str, password: str) -> bool:
+    # A hash that was made before passwords were normalised is of what was typed.
+    forms = dict.fromkeys((normalised(password), password))
+    return any(_is_of(password_hash, form) for form in forms)
+
+
+def _is_of(password_hash: str, password: str) -> bool:
     try:
         return _hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):

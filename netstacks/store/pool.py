@@ -22,6 +22,7 @@ from netstacks import greenlets
 from netstacks.errors import Conflict, StoreBusy, StoreDenied, StoreUnavailable
 from netstacks.store import faults
 from netstacks.store.contact import Contact
+from netstacks.store.loading import ADAPTERS
 
 log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ class Database:
         options = connect_options(name, idle_in_transaction_secs)
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
             self.url,
-            kwargs={**options, "row_factory": dict_row, "contact": self.contact},
+            kwargs={**options, "row_factory": dict_row, "context": ADAPTERS, "contact": self.contact},
             connection_class=_Connection,
             min_size=1,
             max_size=max_size,

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from netstacks.errors import NotFound
+from netstacks.errors import Forbidden, NotFound
+from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 
@@ -20,7 +21,10 @@ REJECTED_SECS = 600.0
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question to one user: is this the key of that device? `approved` is None until somebody answers."""
+    """A question to one user: is this the key of that device? `approved` is None until somebody answers.
+
+    The key has changed if there is a previous one, which somebody approved for that address.
+    """
 
     id: UUID
     user_id: UUID | None
@@ -31,6 +35,9 @@ class Prompt:
     created_at: datetime
     approved: bool | None
     answered_at: datetime | None
+    previous_approved_by: str | None
+    previous_approved_at: datetime | None
+    answered_by: str | None
 
     @property
     def rejected_at(self) -> datetime:
@@ -54,13 +61,22 @@ def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Prompt]:
 
 
 def ask(
-    tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, previous_fingerprint: str | None
+    tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, previous: StoredHostKey | None
 ) -> Prompt:
-    """Opens a question, or joins the open one of the same user about the same key."""
+    """Opens a question, or joins the open one of the same user about the same key in place of the same `previous`."""
     tx.execute(_SQL["purge"], {"ttl_secs": ANSWER_SECS, "rejected_secs": REJECTED_SECS})
-    wanted = {"user_id": user_id, "host": host, "port": port, "fingerprint": fingerprint}
-    open_ones = _all(tx, "find_open", **wanted)
-    return (open_ones or _all(tx, "open", id=uuid.uuid4(), previous_fingerprint=previous_fingerprint, **wanted))[0]
+    wanted = {
+        "user_id": user_id,
+        "host": host,
+        "port": port,
+        "fingerprint": fingerprint,
+        "previous_fingerprint": previous.fingerprint if previous else None,
+    }
+    approval = {
+        "previous_approved_by": previous.approved_by if previous else None,
+        "previous_approved_at": previous.approved_at if previous else None,
+    }
+    return (_all(tx, "find_open", **wanted) or _all(tx, "open", id=uuid.uuid4(), **wanted, **approval))[0]
 
 
 def find(tx: Transaction, prompt_id: UUID) -> Prompt | None:
@@ -85,12 +101,23 @@ def pending(tx: Transaction) -> list[Prompt]:
     return _all(tx, "pending", ttl_secs=ANSWER_SECS)
 
 
-def answer(tx: Transaction, prompt_id: UUID, user_id: UUID, approved: bool, *, is_admin: bool) -> Prompt:
-    """Answers for oneself, or as an administrator for anybody. Raises NotFound."""
-    answered = _all(tx, "answer", id=prompt_id, user_id=user_id, approved=approved, is_admin=is_admin)
-    if not answered:
-        raise NotFound("this question is not open any more: connect again")
-    return answered[0]
+def answer(
+    tx: Transaction, prompt_id: UUID, user_id: UUID, approved: bool, *, answered_by: str, may_manage: bool
+) -> Prompt:
+    """Answers for oneself, or for anybody with the permission to manage host keys, which a changed key takes.
+
+    Raises NotFound, and Forbidden for an approval that takes this permission.
+    """
+    values = {"user_id": user_id, "approved": approved, "answered_by": answered_by, "may_manage": may_manage}
+    answered = _all(tx, "answer", id=prompt_id, **values)
+    if answered:
+        return answered[0]
+    asked = find(tx, prompt_id)
+    if asked is not None and asked.approved is None and asked.user_id == user_id:
+        raise Forbidden(
+            "the host key has changed, and only an administrator (permission hostkeys.manage) may approve the new one"
+        )
+    raise NotFound("this question is not open any more: connect again")
 
 
 def withdraw(tx: Transaction, prompt_id: UUID) -> None:

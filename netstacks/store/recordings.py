@@ -34,12 +34,16 @@ SWEEP_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one session has to store: chunks of one epoch in order, and the offset its client has acknowledged."""
+    """What one session has to store: chunks of one epoch in order, and the offset its client has acknowledged.
+
+    `recorded_bytes` is what the session has recorded in all, these chunks included, as its quota counts it.
+    """
 
     session_id: UUID
     epoch: int
     acked_offset: int
     chunks: Sequence[Chunk]
+    recorded_bytes: int = 0
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -104,6 +108,7 @@ def _extents(batches: Iterable[Batch]) -> dict[str, Any]:
         "bytes": _numbers(max((chunk.end_offset for chunk in each), default=0) for each in chunks),
         "began": _numbers(min((chunk.began_at for chunk in each), default=None) for each in chunks),
         "ended": _numbers(max((chunk.ended_at for chunk in each), default=None) for each in chunks),
+        "recorded": _numbers(max(part.recorded_bytes for part in parts) for _, parts in found),
     }
 
 

@@ -1,13 +1,13 @@
 """What is kept from providers of language models: the administrator's wishes, and the secrets that the vault knows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from netstacks.errors import NetstacksError
+from netstacks.errors import InvalidInput, NetstacksError
 from netstacks.store import settings
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
@@ -52,15 +52,65 @@ class SanitizationConfig:
 
 
 def get(tx: Transaction) -> SanitizationConfig:
-    """The configuration in force; members that a newer version has added are ignored."""
-    stored: Mapping[str, Any] = settings.get(tx, SETTING) or {}
-    values = {field.name: stored[field.name] for field in fields(SanitizationConfig) if field.name in stored}
-    values["custom_patterns"] = tuple(
-        CustomPattern(item["name"], item["regex"], item.get("replacement", ""))
-        for item in values.get("custom_patterns", ())
+    """The configuration in force. Raises InvalidInput when a part of it cannot be read: it would not be kept back."""
+    config, problems = stored(tx)
+    if problems:
+        settings.note_unreadable(SETTING, "; ".join(problems))
+        raise InvalidInput(
+            "what is kept from providers is not known, so nothing was sent; an administrator can store it anew:"
+            f" {'; '.join(problems)}"
+        )
+    return config
+
+
+def stored(tx: Transaction) -> tuple[SanitizationConfig, list[str]]:
+    """The configuration as far as it can be read, and what is wrong with the rest.
+
+    Members that a newer version has added are ignored.
+    """
+    found = settings.get(tx, SETTING)
+    if found is None:
+        return SanitizationConfig(), []
+    if not isinstance(found, dict):
+        return SanitizationConfig(), [f"the setting {SETTING} is no JSON object"]
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in fields(SanitizationConfig):
+        if field.name in found:
+            read: Callable[[Any], Any] = _READERS.get(field.name, _switch)
+            try:
+                values[field.name] = read(found[field.name])
+            except (TypeError, KeyError, ValueError):
+                problems.append(f"{field.name} is not what it must be")
+    return SanitizationConfig(**values), problems
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _patterns(value: Any) -> tuple[CustomPattern, ...]:
+    return tuple(
+        CustomPattern(_word(item["name"]), _word(item["regex"]), _word(item.get("replacement", "")))
+        for item in map(dict, value)
     )
-    values["allowlist"] = tuple(values.get("allowlist", ()))
-    return SanitizationConfig(**values)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(map(_word, value))
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {"custom_patterns": _patterns, "allowlist": _words}
 
 
 def put(tx: Transaction, config: SanitizationConfig) -> None:

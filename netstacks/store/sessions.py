@@ -50,6 +50,7 @@ class SessionRow:
     recording_ended_at: float | None
     recording_discarded: bool
     end_requested: str | None
+    recorded_bytes: int
 
     def record(self) -> SessionRecord:
         """The row in the cluster's words."""

@@ -65,3 +65,9 @@ def revoke(tx: Transaction, session_id: UUID, share_id: UUID | None = None) -> l
     """Takes a share of a session back, or all of them; returns those that had not been revoked before."""
     with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["revoke"], {"session_id": session_id, "id": share_id}).fetchall()
+
+
+def revoke_of_others(tx: Transaction, user_id: UUID, username: str) -> list[Share]:
+    """Takes back what a user has shared of other users' sessions, and may not share any more."""
+    with tx.cursor(row_factory=row_of(Share)) as cursor:
+        return cursor.execute(_SQL["revoke_of_others"], {"user_id": user_id, "username": username}).fetchall()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from netstacks.errors import Conflict, InvalidInput, NotFound
-from netstacks.store import audit
+from netstacks.store import audit, password_rules
 from netstacks.store.passwords import hash_password
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
@@ -43,8 +43,12 @@ def create(
     role: Role,
     email: str | None = None,
     display_name: str | None = None,
+    is_password_long: bool = True,
 ) -> User:
-    """Adds a user; raises InvalidInput for an unusable name, Conflict when the name or e-mail address is taken."""
+    """Adds a user; raises InvalidInput for an unusable name, Conflict when the name or e-mail address is taken.
+
+    `is_password_long`: as long as an administrator's must be.
+    """
     if not _USERNAME.fullmatch(username):
         raise InvalidInput("username: must be 1 to 64 letters, digits or any of . _ - + @")
     values = {
@@ -54,6 +58,7 @@ def create(
         "display_name": display_name,
         "role": role,
         "password_hash": password_hash,
+        "is_password_long": is_password_long,
     }
     return _one(tx, "insert", values)
 
@@ -85,19 +90,35 @@ def password_hash_of(tx: Transaction, user_id: UUID) -> str | None:
 def update(
     tx: Transaction, user_id: UUID, *, email: str | None, display_name: str | None, role: Role, is_active: bool
 ) -> User:
-    """Replaces what may change of a user; raises NotFound, and Conflict rather than lose the last administrator."""
+    """Replaces what may change of a user; raises NotFound.
+
+    Raises Conflict rather than lose the last administrator, or have a new one with a short password.
+    """
     if role != "admin" or not is_active:
         _keep_an_administrator(tx, user_id)
+    if role == "admin" and tx.execute(_SQL["lock_short_password"], {"id": user_id}).fetchone():
+        raise Conflict(
+            "this user's password is too short for an administrator: set one of"
+            f" {password_rules.MIN_ADMIN_LENGTH} characters or more first"
+        )
     values = {"id": user_id, "email": email, "display_name": display_name, "role": role, "is_active": is_active}
     return _one(tx, "update", values)
 
 
-def set_password(tx: Transaction, user_id: UUID, password_hash: str) -> None:
-    tx.execute(_SQL["set_password"], {"id": user_id, "password_hash": password_hash})
+def set_password(tx: Transaction, user_id: UUID, password_hash: str, *, is_long: bool = True) -> None:
+    """Raises Conflict when the user has become an administrator, whose password must be long."""
+    values = {"id": user_id, "password_hash": password_hash, "is_long": is_long}
+    if not tx.execute(_SQL["set_password"], values).rowcount:
+        raise Conflict("the user was deleted or made an administrator meanwhile: look again")
 
 
-def note_login(tx: Transaction, user_id: UUID) -> None:
-    tx.execute(_SQL["note_login"], {"id": user_id})
+def note_login(tx: Transaction, user_id: UUID, password_hash: str) -> str | None:
+    """Notes that a user logs in; returns the role. None when the user may not any more, or has another password by now.
+
+    The row stays locked until the transaction ends.
+    """
+    row = tx.execute(_SQL["note_login"], {"id": user_id, "password_hash": password_hash}).fetchone()
+    return row["role"] if row else None
 
 
 def delete(tx: Transaction, user_id: UUID) -> None:
@@ -109,11 +130,14 @@ def delete(tx: Transaction, user_id: UUID) -> None:
 def ensure_administrator(database: Database, username: str, password: str | None) -> str | None:
     """Creates the administrator of an empty database and returns their password, made up unless given.
 
-    Returns None when there are users already; safe when several instances start together.
+    Returns None when there are users already; safe when several instances start together. Raises InvalidInput when the
+    given password is not good enough.
     """
     with database.transaction() as tx:
         if _any_user(tx):
             return None
+    if password and (problem := password_rules.problem_of(password, role="admin", names=[username])):
+        raise InvalidInput(f"the password for the first administrator, in BOOTSTRAP_ADMIN_PASSWORD, {problem}")
     password = password or secrets.token_urlsafe(12)
     password_hash = hash_password(password)
     with database.transaction() as tx:

@@ -1,6 +1,6 @@
 """The vault: every secret sealed before it is stored, opened only for a log-in, a call, or an audited reveal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -81,25 +81,37 @@ class Vault:
         with self._database.transaction() as tx:
             return [KeyStatus(held=row["key_id"] in self._keys, **row) for row in tx.execute(_SQL["status"])]
 
-    def rotate(self, actor: audit.Actor, *, batch: int = 200, progress: Callable[[int], None] = lambda _: None) -> int:
+    def rotate(
+        self,
+        actor: audit.Actor,
+        *,
+        batch: int = 200,
+        progress: Callable[[int], None] = lambda _: None,
+        unreadable: Callable[[str], None] = lambda _: None,
+    ) -> int:
         """Makes the master key the current one, seals everything else anew with it, and returns how many values.
 
         May be killed anywhere and run again. An instance that holds both keys opens every value at every moment
-        (docs/vault.md). `progress` hears after each batch how many are done. Raises VaultLocked when the current key is
-        neither the master key nor the previous one.
+        (docs/vault.md). `progress` hears after each batch how many are done, and `unreadable` of each value that does
+        not open: it stays as it is. Raises VaultLocked when the current key is neither the master key nor the previous
+        one.
         """
         self._make_current(actor)
         resealed = 0
-        while self._left():
-            done = self._reseal(batch)
+        damaged: dict[tuple[UUID, str], str] = {}
+        while self._left(damaged):
+            done, found = self._reseal(batch, damaged)
+            for problem in found.values():
+                unreadable(problem)
+            damaged |= found
             resealed += done
             progress(resealed)
-            if not done:
+            if not done and not found:
                 # Locked by transactions that are about to replace or delete what is left.
                 greenlets.sleep(0.1)
         with self._database.transaction() as tx:
             tx.execute(_SQL["drop_retired"])
-            audit.append(tx, actor, "vault.rotated", f"vault:{self._own.id}", secrets=resealed)
+            audit.append(tx, actor, "vault.rotated", f"vault:{self._own.id}", secrets=resealed, unreadable=len(damaged))
         return resealed
 
     def _make_current(self, actor: audit.Actor) -> None:
@@ -111,17 +123,30 @@ class Vault:
                 tx.execute(_SQL["make_current"], {"key_id": self._own.id, "canary": _canary(self._own)})
                 audit.append(tx, actor, "vault.key_changed", f"vault:{self._own.id}", previous=old.id)
 
-    def _left(self) -> bool:
+    def _left(self, damaged: Collection[tuple[UUID, str]]) -> bool:
         with self._database.transaction() as tx:
-            return tx.execute(_SQL["any_sealed_otherwise"], {"key_id": self._own.id}).fetchone() is not None
+            return tx.execute(_SQL["any_sealed_otherwise"], self._but(damaged)).fetchone() is not None
 
-    def _reseal(self, batch: int) -> int:
+    def _reseal(self, batch: int, damaged: Collection[tuple[UUID, str]]) -> tuple[int, dict[tuple[UUID, str], str]]:
+        """How many values were sealed anew, and why others could not be."""
+        found: dict[tuple[UUID, str], str] = {}
         with self._database.transaction() as tx:
-            rows = tx.execute(_SQL["sealed_otherwise"], {"key_id": self._own.id, "limit": batch}).fetchall()
+            rows = tx.execute(_SQL["sealed_otherwise"], {**self._but(damaged), "limit": batch}).fetchall()
             for row in rows:
-                text = self._key(row["key_id"]).open(row["sealed"], _place(row["credential_id"], row["field"]))
-                _put(tx, self._own, row["credential_id"], row["field"], text)
-        return len(rows)
+                holder_id, field = row["credential_id"], row["field"]
+                try:
+                    text = self._key(row["key_id"]).open(row["sealed"], _place(holder_id, field))
+                except VaultLocked:
+                    raise
+                except NetstacksError as error:
+                    found[holder_id, field] = str(error)
+                else:
+                    _put(tx, self._own, holder_id, field, text)
+        return len(rows) - len(found), found
+
+    def _but(self, damaged: Collection[tuple[UUID, str]]) -> dict[str, object]:
+        ids, fields = [holder_id for holder_id, _ in damaged], [field for _, field in damaged]
+        return {"key_id": self._own.id, "holder_ids": ids, "fields": fields}
 
     def _current(self, tx: Transaction) -> SealingKey:
         row = tx.execute(_SQL["current"]).fetchone()

@@ -2,9 +2,12 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 from netstacks.store.chunks import Chunk, EventKind
+
+_SIZE = re.compile(rb"\d{1,5}x\d{1,5}")
 
 
 def lines(
@@ -28,9 +31,9 @@ def lines(
                 case EventKind.INPUT if with_input:
                     kind, text = "i", event.payload.decode("utf-8", "replace")
                 case EventKind.RESIZE:
-                    kind, text = "r", event.payload.decode()
+                    kind, text = _resize(event.payload)
                 case EventKind.NOTE:
-                    kind, text = "m", event.payload.decode()
+                    kind, text = "m", event.payload.decode("utf-8", "replace")
                 case _:
                     continue
             if text:
@@ -38,3 +41,8 @@ def lines(
                 yield json.dumps([round(at, 6), kind, text], ensure_ascii=False) + "\n"
     if not events:
         yield json.dumps([0, "o", ""]) + "\n"
+
+
+def _resize(payload: bytes) -> tuple[str, str]:
+    """Players stop at a size that is none, so that becomes a marker."""
+    return ("r", payload.decode()) if _SIZE.fullmatch(payload) else ("m", "the window changed: its size is unreadable")

@@ -64,12 +64,14 @@ class Attachment:
         *,
         user_id: UUID | None,
         username: str,
+        login_id: UUID | None = None,
         speaks_offsets: bool = False,
     ) -> None:
         self.sink = sink
         self.kind = kind
         self.user_id = user_id
         self.username = username
+        self.login_id = login_id
         self.speaks_offsets = speaks_offsets
         self.cursor = 0
         self.acked = 0

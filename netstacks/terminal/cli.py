@@ -49,12 +49,25 @@ class CommandLine:
     `check` is called about once a second while the device is waited for, and raises what ends the wait.
     """
 
-    def __init__(self, session: Session, user_id: UUID | None, username: str, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        user_id: UUID | None,
+        username: str,
+        check: Callable[[], None],
+        *,
+        login_id: UUID | None = None,
+    ) -> None:
         self._session = session
         self._check = check
         self._heard = _Heard()
         self._attachment = Attachment(
-            self._heard, Kind.CONTROL, user_id=user_id, username=username, speaks_offsets=True
+            self._heard,
+            Kind.CONTROL,
+            user_id=user_id,
+            username=username,
+            login_id=login_id,
+            speaks_offsets=True,
         )
         self._heard.on_ping = self._attachment.on_pong
         self._prompt = ""

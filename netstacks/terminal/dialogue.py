@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from netstacks import greenlets
-from netstacks.errors import OpeningAbandoned
+from netstacks.errors import NetstacksError, OpeningAbandoned
 from netstacks.terminal.line_editor import LineEditor, Outcome
 from netstacks.terminal.plain_text import plain
 
@@ -47,6 +47,7 @@ class Dialogue:
         self._editor: LineEditor | None = None
         self._answered = greenlets.Event()
         self._cancelled = False
+        self._stopped_by: NetstacksError | None = None
 
     @property
     def words(self) -> bytes:
@@ -88,11 +89,21 @@ class Dialogue:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the clients have left, or the user has pressed Ctrl-C."""
-        return self._cancelled or self._is_abandoned()
+        """Whether the clients have left, the user has pressed Ctrl-C, or the opening was stopped."""
+        return self._stopped_by is not None or self._cancelled or self._is_abandoned()
+
+    def stop(self, error: NetstacksError) -> None:
+        """Has the opening end soon, with this error. Returns at once."""
+        self._stopped_by = error
+
+    def check_stopped(self) -> None:
+        """Raises the error that the opening was stopped with, whether or not its client still waits."""
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
     def check(self) -> None:
-        """Raises OpeningAbandoned when the opening is given up."""
+        """Raises OpeningAbandoned when the opening is given up, and the error that it was stopped with."""
+        self.check_stopped()
         if self.is_given_up:
             raise OpeningAbandoned("cancelled" if self._cancelled else "the client has left")
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from netstacks import greenlets
 from netstacks.store import recordings
+from netstacks.store.chunks import ChunkDamaged
 from netstacks.store.pool import Database
 from netstacks.terminal.transcript import Transcript
 
@@ -39,10 +40,15 @@ def excerpt(database: Database, session_id: UUID, most_bytes: int) -> Excerpt:
 
 
 def _beginning(database: Database, session_id: UUID, size: int) -> bytes:
-    """The first `size` bytes of output."""
+    """The first `size` bytes of output, and a note in the place of each chunk that is damaged."""
     found = bytearray()
     for chunk in recordings.chunks(database, session_id):
-        found += chunk.output()
+        try:
+            found += chunk.output()
+        except ChunkDamaged as error:
+            note = f"\r\n[{error}: this part of the recording is left out]\r\n".encode()
+            found += note
+            size += len(note)
         if len(found) >= size:
             break
     return bytes(found[:size])

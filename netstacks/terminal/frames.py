@@ -43,6 +43,9 @@ class CloseCode(IntEnum):
 
 # A window larger than this is a mistake or an attack; RFC 4254 would allow 32 bits.
 MAX_DIMENSION = 1000
+# What the largest screens show in small letters. The device of a larger window is told this size: what a redraw costs
+# grows with it.
+MAX_COLS, MAX_ROWS = 500, 300
 FRAME_BYTES = 16 * 1024
 
 
@@ -99,10 +102,10 @@ def parse(message: bytes | str) -> ClientFrame:
 
 
 def check_window(cols: int, rows: int) -> tuple[int, int]:
-    """Returns the window size; raises InvalidInput when it is not one."""
+    """Returns the window's size, as far as it counts; raises InvalidInput when it is none."""
     if not (1 <= cols <= MAX_DIMENSION and 1 <= rows <= MAX_DIMENSION):
         raise InvalidInput(f"a window of {cols} columns and {rows} rows: each must be from 1 to {MAX_DIMENSION}")
-    return cols, rows
+    return min(cols, MAX_COLS), min(rows, MAX_ROWS)
 
 
 def data(payload: bytes) -> bytes:

@@ -15,7 +15,6 @@ from netstacks.store import sessions
 from netstacks.store.closing import Closing
 from netstacks.store.outbox import Outbox
 from netstacks.terminal.attachment import Attachment, Kind
-from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.session import Hooks, Session, State
 
 log = structlog.get_logger()
@@ -101,20 +100,6 @@ class Hub:
                 session.end("its user closed the terminal")
             elif away_secs > self._detach_ttl_secs:
                 session.end(f"nobody came back within {self._detach_ttl_secs:g} s")
-
-    def of_user(self, user_id: UUID) -> list[UUID]:
-        """The sessions that this instance holds for a user."""
-        return [session.id for session in self if session.facts.user_id == user_id]
-
-    def withdraw(self, user_id: UUID, reason: str) -> None:
-        """Ends a user's sessions, and closes what they see of others'."""
-        for session in self:
-            if session.facts.user_id == user_id:
-                session.end(reason)
-                continue
-            for attachment in session.attachments:
-                if attachment.user_id == user_id:
-                    attachment.drop(CloseCode.REFUSED, reason)
 
     @property
     def attached(self) -> int:

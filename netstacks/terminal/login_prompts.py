@@ -39,6 +39,8 @@ _USER_NAME = (
     r"|пользовател|логин|kullanıcı|用户|用戶|使用者|帐号|账号|ユーザ|사용자"
 )
 
+_SECRET = re.compile(rf"(?:{_PASSWORDS}|{_ONE_TIME}|secret|community)[^#$%>]*[:：?？]\s*$")
+
 
 def wanted(question: str, *, echo: bool) -> Wanted:
     """What the question is after. A password is hidden while it is typed, a user name is not."""
@@ -57,3 +59,11 @@ def wanted(question: str, *, echo: bool) -> Wanted:
         return "new password" if re.search(_NEW, words) else "password"
     # Some gear asks with nothing but a colon.
     return "something else" if words else "password"
+
+
+def asks_for_secret(line: str) -> bool:
+    """Whether a line behind which a device waits is a question for what is not to be seen, by a known word for it.
+
+    It ends with a colon or a question mark, which neither a command nor its prompt does (`code-sw1#enable`).
+    """
+    return _SECRET.search(line.casefold()) is not None

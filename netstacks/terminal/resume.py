@@ -2,10 +2,12 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from netstacks.terminal.dialogue import notice_line
-from netstacks.terminal.screen import TAIL_BYTES, redraw, settled
+from netstacks.terminal.redraws import redraw
+from netstacks.terminal.screen import TAIL_BYTES, settled
 from netstacks.terminal.session import Session
 
 # The former shell may have left the terminal in any state. In turn: the end of any sequence, the main screen (with its
@@ -44,15 +46,19 @@ class Start:
     between_at: int = 0
 
 
-def start(session: Session, resume: Resume, size: tuple[int, int]) -> Start:
+def start(
+    session: Session, resume: Resume, size: tuple[int, int], is_wanted: Callable[[], bool] = lambda: True
+) -> Start:
     """Serves a client from the offset it names, or else from the last it acknowledged.
 
     An offset is valid only with its epoch. Who names an older one has reset its terminal: it gets the screen redrawn,
     a line that says what happened, then the epoch from its start. A client without offsets gets what it had not
     acknowledged, the line, then the epoch. A fresh page gets the screen of now, for its window's `size`.
+
+    `is_wanted` is asked while a screen is worked out. Raises ConnectionClosed when it is not.
     """
     if resume.tail:
-        return _screen_of_now(session, size)
+        return _screen_of_now(session, size, is_wanted)
     begin = session.first_offset
     if resume.offset is None:
         acked = session.recording.acked_offset
@@ -61,10 +67,11 @@ def start(session: Session, resume: Resume, size: tuple[int, int]) -> Start:
         return Start(acked, before=_unfinished_line(session, acked))
     if resume.epoch in (None, 0, session.facts.epoch):
         return Start(min(resume.offset, session.output.end))
-    return Start(begin, before=redraw(_newest(session, begin) + CALM, *size) + _line(session))
+    screen = redraw(session.id, _newest(session, begin) + CALM, *size, is_wanted)
+    return Start(begin, before=screen + _line(session))
 
 
-def _screen_of_now(session: Session, size: tuple[int, int]) -> Start:
+def _screen_of_now(session: Session, size: tuple[int, int], is_wanted: Callable[[], bool]) -> Start:
     newest = _newest(session, session.output.end)
     # What the former shell left unfinished stays so.
     end = max(session.first_offset, session.output.end - len(newest) + settled(newest))
@@ -72,7 +79,7 @@ def _screen_of_now(session: Session, size: tuple[int, int]) -> Start:
     changed_at = len(newest) - (end - session.first_offset)
     if session.facts.epoch > 1 and 0 <= changed_at <= len(newest):
         newest = newest[:changed_at] + CALM + _line(session) + newest[changed_at:]
-    return Start(end, before=redraw(newest, *size))
+    return Start(end, before=redraw(session.id, newest, *size, is_wanted))
 
 
 def _newest(session: Session, end: int) -> bytes:

@@ -5,7 +5,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from pyte import Screen
 from pyte.modes import IRM
 from pyte.screens import Char
 from wcwidth import wcwidth
@@ -16,12 +15,14 @@ _BLANK = Char(" ")
 _attributes = itemgetter(slice(1, None))
 _COLOURS = {"black": 0, "red": 1, "green": 2, "brown": 3, "blue": 4, "magenta": 5, "cyan": 6, "white": 7}
 _ATTRIBUTES = {"bold": 1, "italics": 3, "underscore": 4, "blink": 5, "reverse": 7, "strikethrough": 9}
+# What painting costs, in cells of the budget: for a cell, and one more time in a row with characters of any width.
+_CELL = 8
 # Cursor keys, wrapping, a visible cursor, the mouse, focus, bracketed paste: what is typed next depends on them.
 _MODES = (1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004)
 
 
 def paint(screen: Model) -> str:
-    """The whole screen, the one beneath it too, with modes and cursor."""
+    """The whole screen, the one beneath it too, with modes and cursor. OverBudget ends it."""
     painted = ""
     if screen.beneath is not None:
         painted = _cells(screen.beneath, screen) + _cursor(screen.beneath, screen) + "\x1b[?1049h"
@@ -29,21 +30,23 @@ def paint(screen: Model) -> str:
     return painted + _cells(picture, screen) + _modes(screen) + _cursor(picture, screen)
 
 
-def _cells(picture: Picture, screen: Screen) -> str:
+def _cells(picture: Picture, screen: Model) -> str:
     rows, _ = picture
-    lines = [_line(_shown(rows[row], screen.columns)) for row in range(screen.lines)]
+    lines = [_line(_shown(rows[row], screen)) for row in range(screen.lines)]
     while lines and not lines[-1]:
         lines.pop()
     return "\x1b[0m\x1b[H\x1b[2J" + "\r\n".join(lines)
 
 
-def _shown(row: Any, columns: int) -> list[Char]:
+def _shown(row: Any, screen: Model) -> list[Char]:
     """The row's cells, as far as an empty row does not show the same."""
     # What is not in a row is shown as its default, which is blank but while the whole screen is reversed.
-    width = min(columns, max(row, default=-1) + 1) if row.default == _BLANK else columns
+    width = min(screen.columns, max(row, default=-1) + 1) if row.default == _BLANK else screen.columns
+    screen.charge(_CELL * width)
     cells = [row[col] for col in range(width)]
     # ASCII has no wide characters.
     if not all(cell.data.isascii() and cell.data for cell in cells):
+        screen.charge(_CELL * width)
         cells = _whole(cells)
     while cells and cells[-1] == _BLANK:
         cells.pop()
@@ -78,7 +81,7 @@ def _modes(screen: Model) -> str:
     return modes if margins is None else f"{modes}\x1b[{margins.top + 1};{margins.bottom + 1}r"
 
 
-def _cursor(picture: Picture, screen: Screen) -> str:
+def _cursor(picture: Picture, screen: Model) -> str:
     cells, cursor = picture
     row, col = cursor.y, cursor.x
     style = f"\x1b[{_style(cursor.attrs)}m"

@@ -36,6 +36,8 @@ _COVERED = re.compile(
     r"(?=\x1b\[\?(?:47|1047|1049)l)"
 )
 _COVERING = {"\x1b[?47h", "\x1b[?1047h", "\x1b[?1049h"}
+# What a token costs, and a character that pyte's parser takes, in cells of the budget.
+_TOKEN_CELLS, _CHARACTER_CELLS = 40, 20
 _SWITCH = re.compile(r"\x1b\[(?:\?[0-9;]+[hl]|[0-9;]*r)")
 
 
@@ -52,6 +54,7 @@ class Player:
     """Shows `text` on a screen: what is common token by token, what is rare or broken through pyte's parser.
 
     Both do the same. pyte trips over sequences with wrong parameters: it goes on at the next line or sequence.
+    OverBudget ends it.
     """
 
     def __init__(self, screen: Model, text: str) -> None:
@@ -67,6 +70,7 @@ class Player:
             if self._parser.is_at_rest:
                 position = self._play_tokens(position)
             end = _end_of_piece(self._text, position + 1)
+            self._screen.charge(_CHARACTER_CELLS * (end - position))
             with contextlib.suppress(Exception):
                 self._parser.feed(self._text[position:end])
             position = end
@@ -80,6 +84,7 @@ class Player:
             if token.end() == position:
                 return position
             position = token.end()
+            screen.charge(_TOKEN_CELLS)
             renditions, drawn, control = token.groups()
             if renditions:
                 screen.render(renditions)

@@ -107,6 +107,8 @@ class Session:
         self.output = output
         self.recording = recording
         self.attachments: list[Attachment] = []
+        self.expulsions = 0
+        """How often views were ended: when it has not changed since a check, what the check found holds."""
         self.cols, self.rows = size
         self.end_reason = ""
         self.was_left = False
@@ -118,6 +120,7 @@ class Session:
         self._hooks = hooks
         self._room = greenlets.Event()
         self._told_held = False
+        self._untold = ""
         self._ownership = Ownership(recording, stood_still_at, self._tell)
         self._typist = Typist(facts.id, transport, self._ownership.is_sure)
 
@@ -222,7 +225,8 @@ class Session:
     def _skip(self, attachment: Attachment) -> None:
         missed = self.output.start - attachment.cursor
         attachment.cursor = self.output.start
-        where = "the recording has them" if attachment.kind is Kind.VIEWER else "they cannot be read now"
+        is_recorded = attachment.kind is Kind.VIEWER and not self.recording.is_stopped
+        where = "the recording has them" if is_recorded else "they cannot be read now"
         attachment.tell(f"{missed} bytes left out here: {where}")
 
     def attach(self, attachment: Attachment, cursor: int, size: tuple[int, int] | None = None) -> None:
@@ -243,6 +247,7 @@ class Session:
         self.attachments.append(attachment)
         attachment.wake()
         self._room.set()
+        self._tell_untold()
         self._hooks.on_attach(self, attachment)
 
     def detach(self, attachment: Attachment, *, was_left: bool = False) -> None:
@@ -310,6 +315,19 @@ class Session:
         if attachment is self.control:
             self.recording.acked_offset = max(self.recording.acked_offset, offset)
 
+    def recording_stopped(self, reason: str, *, ends: bool) -> None:
+        """The recording takes no more. The session ends, or else goes on, and its user is told: once, when attached."""
+        if ends:
+            self.end(reason)
+        else:
+            self._untold = f"{reason}: from here on this session is not recorded"
+            self._tell_untold()
+
+    def _tell_untold(self) -> None:
+        if self._untold and self.control is not None:
+            text, self._untold = self._untold, ""
+            self._tell(text)
+
     def _tell(self, text: str) -> None:
         for attachment in self.attachments:
             attachment.tell(text)
@@ -350,7 +368,8 @@ class Session:
         self._ownership.stop()
         # Nothing calls back from now on: references in a circle would keep the session in memory until the garbage
         # collector runs.
-        self.recording.on_room = self.recording.on_fenced = self.recording.on_owned = _nothing
+        recording = self.recording
+        recording.on_room = recording.on_fenced = recording.on_owned = recording.on_limit = _nothing
         self._transport.close()
         self._room.set()
         return True
@@ -366,5 +385,5 @@ class Session:
             self.state = state
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass

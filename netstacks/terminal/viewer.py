@@ -26,10 +26,18 @@ class Viewer(Attachment):
         permission: Literal["read-only", "read-write"],
         user_id: UUID | None,
         username: str,
+        login_id: UUID | None,
         address: str | None,
         speaks_offsets: bool,
     ) -> None:
-        super().__init__(sink, Kind.VIEWER, user_id=user_id, username=username, speaks_offsets=speaks_offsets)
+        super().__init__(
+            sink,
+            Kind.VIEWER,
+            user_id=user_id,
+            username=username,
+            login_id=login_id,
+            speaks_offsets=speaks_offsets,
+        )
         self.viewer_id = viewer_id
         self.share_id = share_id
         self.permission = permission
@@ -97,6 +105,7 @@ def viewers(session: Session, *, share_id: str | None = None, viewer_id: str | N
 
 def expel(session: Session, those: list[Viewer], reason: str) -> None:
     """Ends views at once: nothing that such a viewer still sends is typed."""
+    session.expulsions += 1
     for each in those:
         session.detach(each)
         each.expel(reason)

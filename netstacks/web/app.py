@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 from flask import Flask, Response, g, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from netstacks import errors
 from netstacks.web import (
@@ -27,6 +27,7 @@ from netstacks.web import (
     login,
     pages,
     peer,
+    public_listener,
     recordings,
     sessions,
     shared,
@@ -36,6 +37,7 @@ from netstacks.web import (
     users,
 )
 from netstacks.web.api import ai, llm_providers, sanitization, ssh_execute, summaries
+from netstacks.web.client_socket import BODY_BYTES, BODY_SECS
 from netstacks.web.context import Services
 from netstacks.web.health import HealthDoor
 from netstacks.web.proxies import TrustedProxies
@@ -77,6 +79,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 # The status of each of our errors; 401 is kept for "the access token is no longer good" (wire contract, rule 4).
 _STATUS: dict[type[errors.NetstacksError], int] = {
+    errors.MalformedClaims: 400,
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     errors.SessionGone: 404,
@@ -94,7 +97,7 @@ def create_app(services: Services) -> Flask:
     """Builds the application around the running parts of this instance."""
     app = Flask("netstacks", template_folder=str(_ROOT / "templates"), static_folder=str(_ROOT / "static"))
     app.extensions["netstacks"] = services
-    app.config["MAX_CONTENT_LENGTH"] = 4 * 1024 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     services.waiting_room = WaitingRoom(app.wsgi_app, services)
     app.wsgi_app = services.waiting_room  # type: ignore[method-assign]
@@ -106,6 +109,7 @@ def create_app(services: Services) -> Flask:
     app.before_request(inputs.check_address)
     peer.init_app(app)
     auth.init_app(app)
+    public_listener.init_app(app)
     for family in _FAMILIES:
         app.register_blueprint(family.blueprint)
     app.after_request(_finish)
@@ -152,6 +156,8 @@ def _our_error(error: errors.NetstacksError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     if error.response is not None:
         return error.response  # type: ignore[return-value]
+    if isinstance(error, ClientDisconnected):
+        return _answer(408, f"the request's body did not come in full: it must come within {BODY_SECS:.0f} seconds")
     headers = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
     if error.code == 401:
         # By hand: werkzeug's own object for it leaves a reference cycle.

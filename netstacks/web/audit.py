@@ -1,18 +1,17 @@
 """The audit log: filtered and paged, and exported whole as CSV or JSON."""
 
-import csv
-import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from typing import Any, Literal
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 
-from netstacks.store import audit
+from netstacks.errors import AccessWithdrawn
+from netstacks.store import access, audit
 from netstacks.store.pool import Database
-from netstacks.web import auth
+from netstacks.web import auth, csv_rows
 from netstacks.web.context import services
 from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse_query
@@ -58,23 +57,30 @@ def export_events() -> Response:
     """All events that match, newest first, as a download; that it was made is an event itself."""
     query = parse_query(ExportQuery)
     filters = query.model_dump(exclude={"format"})
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         asked = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)
         audit.append(tx, auth.actor(), "audit.exported", "audit", format=query.format, filter=asked)
-    pages = _pages(services().database, filters)
+    pages = _pages(services().database, filters, auth.lasting())
     match query.format:
         case "csv":
-            response = Response(_as_csv(pages), mimetype="text/csv")
+            response = Response(csv_rows.encoded(_COLUMNS, pages), mimetype="text/csv")
         case "json":
             response = Response(_as_json_array(pages), mimetype="application/json")
     response.headers["Content-Disposition"] = f'attachment; filename="netstacks-audit.{query.format}"'
     return response
 
 
-def _pages(database: Database, filters: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """Each page in a transaction of its own: a slow download holds no connection."""
+def _pages(
+    database: Database, filters: dict[str, Any], may_read_on: Callable[[], bool]
+) -> Iterator[list[dict[str, Any]]]:
+    """Each page in a transaction of its own: a slow download holds no connection.
+
+    Raises AccessWithdrawn, which cuts the download off.
+    """
     before = None
     while True:
+        if not may_read_on():
+            raise AccessWithdrawn(access.WITHDRAWN)
         with database.transaction() as tx:
             rows = audit.page(tx, **filters, before=before, limit=_EXPORT_PAGE)
         yield [_as_json(row) for row in rows]
@@ -87,21 +93,6 @@ def _as_json(row: dict[str, Any]) -> dict[str, Any]:
     actor_id = str(row["actor_id"]) if row["actor_id"] else None
     plain = {**row, "at": row["at"].astimezone(UTC).isoformat(), "actor_id": actor_id}
     return {name: plain[name] for name in _COLUMNS}
-
-
-def _as_csv(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
-    yield ",".join(_COLUMNS) + "\r\n"
-    for page in pages:
-        text = io.StringIO()
-        writer = csv.writer(text)
-        for item in page:
-            writer.writerow(map(_cell, {**item, "details": json.dumps(item["details"])}.values()))
-        yield text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A spreadsheet would run text that begins like a formula: a quote before it keeps it text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def _as_json_array(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:

@@ -1,40 +1,34 @@
-"""Who makes the current request, and whether he may: bearer tokens, the page cookie, and what protects the cookie.
-
-The cookie is SameSite=Lax, not Strict: a link to a session, followed from a ticket or a mail, must find its reader
-logged in. What Lax would let through (nothing but top-level GETs) changes nothing, and every request that does
-change something by the cookie must also name our own origin and carry the CSRF token.
-"""
+"""Who makes the current request, and whether he may: bearer tokens, the page cookie, and what protects the cookie."""
 
 import hmac
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, g, request
 from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Request
 
-from netstacks import urls
-from netstacks.errors import Forbidden
-from netstacks.store import audit, logins, users
+from netstacks import permissions, urls
+from netstacks.errors import Forbidden, StoreBusy
+from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.store import access, audit, logins, users
 from netstacks.store.logins import ClientType
 from netstacks.store.pool import Transaction
-from netstacks.store.users import User
-from netstacks.web import permissions, proxies
+from netstacks.web import page_cookie, proxies
+from netstacks.web.authenticate import Authenticated
 from netstacks.web.context import Services, services
 from netstacks.web.login_states import LoginStates
-from netstacks.web.tokens import Claims, Subject, TokenType
+from netstacks.web.tokens import Subject, TokenType
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-COOKIE = "netstacks_page"
-# A cookie this much older than new is replaced by a new one.
-_RENEW_AFTER_SECS = 600
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_ENDED = "You are not logged in, or your log-in has ended."
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -55,25 +49,24 @@ class Identity:
 
 
 def init_app(app: Flask) -> None:
-    """Prepares `app` for identifying its users and for their page cookies."""
-    app.extensions["netstacks.logins"] = LoginStates(app.extensions["netstacks"].routing_database)
-    app.after_request(_set_cookie)
+    """Prepares `app` for the page cookies of its users."""
+    app.after_request(page_cookie.put)
 
 
 def login_states() -> LoginStates:
-    """What this instance knows about log-ins; tell it when one is revoked here."""
-    states: LoginStates = current_app.extensions["netstacks.logins"]
-    return states
+    """What this instance remembers about log-ins."""
+    return services().login_states
 
 
-def identify() -> Identity | None:
+def identify(*, anew: bool = False) -> Identity | None:
     """The user of this request: by bearer token, by `?token=` under /ws/, or by the page cookie.
 
+    `anew` asks PostgreSQL whether the log-in holds; a request that may change something does so in any case.
     A token that is no longer good does not fall back to the cookie. Raises Forbidden when the cookie is used from a
     foreign page, or for a change without the CSRF token.
     """
     if "identity" not in g:
-        g.identity = _identify()
+        g.identity = _identify(anew or request.method not in _SAFE_METHODS)
     who: Identity | None = g.identity
     return who
 
@@ -82,19 +75,22 @@ def identity() -> Identity:
     """The user of this request; 401 when there is none."""
     who = identify()
     if who is None:
-        raise Unauthorized("You are not logged in, or your log-in has expired.")
+        raise Unauthorized(_ENDED)
     return who
 
 
 def requires(permission: str | None = None) -> Callable[[View], View]:
-    """Lets a view be used by logged-in users only (401), and only with `permission` (403) if one is named."""
+    """Lets a view be used by logged-in users only (401), and only with `permission` (403) if one is named.
+
+    A request that may change something is judged by what PostgreSQL says now, others by an answer that is a few
+    seconds old at most. What such a view changes or reveals it does in `transaction`.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            who = identity()
-            if permission and not who.may(permission):
-                raise Forbidden(f"this needs the permission {permission}, which the role {who.role} does not have")
+            g.permission = permission
+            _check_permission(identity())
             return view(*args, **kwargs)
 
         return guarded  # type: ignore[return-value]
@@ -102,10 +98,56 @@ def requires(permission: str | None = None) -> Callable[[View], View]:
     return decorate
 
 
-def actor() -> audit.Actor:
-    """The user of this request and his address, for audit rows."""
+@contextmanager
+def transaction() -> Iterator[Transaction]:
+    """A transaction in which the user of this request may do what the view requires, from its beginning to its end.
+
+    A withdrawal of that access waits for it. Raises Unauthorized and Forbidden when one has come first.
+    """
+    with services().database.transaction() as tx:
+        confirm(tx)
+        yield tx
+
+
+def confirm(tx: Transaction) -> None:
+    """The check of `transaction`, for one that was begun before."""
     who = identity()
-    return audit.Actor(who.username, who.user_id, request.remote_addr)
+    role = access.role_of(tx, actor())
+    if role is None:
+        raise Unauthorized(_ENDED)
+    g.identity = replace(who, role=role, permissions=permissions.of_role(role))
+    _check_permission(g.identity)
+
+
+def _check_permission(who: Identity) -> None:
+    permission: str | None = g.get("permission")
+    if permission and not who.may(permission):
+        raise Forbidden(f"this needs the permission {permission}, which the role {who.role} does not have")
+
+
+def lasting() -> Callable[[], bool]:
+    """Tells at any later time whether the user of this request still may what the view requires.
+
+    For an answer that goes on: what it has sent by then cannot be taken back.
+    """
+    permission: str | None = g.get("permission")
+    who, states = identity(), login_states()
+    subject = Subject(who.user_id, who.username, who.role, who.login_id)
+
+    def may() -> bool:
+        try:
+            role = states.role(subject)
+        except StoreBusy:
+            return True  # It is asked again in a moment.
+        return role is not None and (permission is None or permissions.grants(role, permission))
+
+    return may
+
+
+def actor() -> audit.Actor:
+    """The user of this request and the address and log-in that the request comes by."""
+    who = identity()
+    return audit.Actor(who.username, who.user_id, request.remote_addr, who.login_id)
 
 
 def signed_subject(environ: "WSGIEnvironment", parts: Services) -> Subject | None:
@@ -120,7 +162,7 @@ def signed_subject(environ: "WSGIEnvironment", parts: Services) -> Subject | Non
     if token is not None:
         claims = parts.tokens.read(TokenType.ACCESS, token)
     else:
-        claims = parts.tokens.read(TokenType.PAGE, asked.cookies.get(COOKIE, "")) if origin is not None else None
+        claims = next(page_cookie.claims(asked, parts), None) if origin is not None else None
     return claims.subject if claims else None
 
 
@@ -128,7 +170,7 @@ def act_for(subject: Subject) -> None:
     """Makes a user whom another instance has identified the user of this request; 401 when the log-in has ended."""
     role = login_states().role(subject)
     if role is None:
-        raise Unauthorized("Your log-in has ended.")
+        raise Unauthorized(_ENDED)
     g.identity = _as_identity(subject, role)
 
 
@@ -141,7 +183,7 @@ def check_origin() -> None:
     """
     origin = request.headers.get("Origin")
     if origin is None:
-        if COOKIE in request.cookies and _bearer_token(request) is None:
+        if page_cookie.is_sent() and _bearer_token(request) is None:
             raise Forbidden("a request with a page's cookie needs the header Origin")
     elif not _is_own(origin, request, services()):
         raise Forbidden(
@@ -162,46 +204,56 @@ def csrf_token() -> str:
     return services().tokens.csrf(identity().login_id)
 
 
-def begin_login(tx: Transaction, user: User, client_type: ClientType, token_id: str | None = None) -> Subject:
-    """Writes down that `user`, whose password was right, logs in; returns what his tokens are issued for."""
-    login_id = logins.begin(tx, user.id, client_type, token_id=token_id, address=request.remote_addr)
-    users.note_login(tx, user.id)
+def begin_login(tx: Transaction, proof: Authenticated, client_type: ClientType, token_id: str | None = None) -> Subject:
+    """Writes down that a user, whose password was right, logs in; returns what the tokens are issued for.
+
+    A withdrawal of access waits for it. Raises Unauthorized when one has come first.
+    """
+    user = proof.user
+    access.hold(tx, user.id)
+    role = users.note_login(tx, user.id, proof.password_hash)
+    if role is None:
+        raise Unauthorized("Your password or your access was changed a moment ago. Log in again.")
+    max_days = services().settings.login_max_days
+    login_id = logins.begin(tx, user.id, client_type, token_id=token_id, address=request.remote_addr, max_days=max_days)
     actor = audit.Actor(user.username, user.id, request.remote_addr)
     audit.append(tx, actor, "auth.login", f"user:{user.id}", client_type=client_type)
-    return Subject(user.id, user.username, user.role, login_id)
+    return Subject(user.id, user.username, role, login_id)
 
 
-def start_page_login(user: User) -> None:
-    """Logs `user` in by cookie; he is the user of this request from here on."""
+def start_page_login(proof: Authenticated) -> None:
+    """Logs a user in by cookie; it is the user of this request from here on."""
     with services().database.transaction() as tx:
-        subject = begin_login(tx, user, "page")
-    g.page_cookie = subject
-    g.identity = _as_identity(subject, user.role)
+        subject = begin_login(tx, proof, "page")
+    page_cookie.give(subject)
+    g.identity = _as_identity(subject, subject.role)
 
 
 def end_login() -> None:
     """Revokes the log-in of this request and takes its page cookie away."""
     who = identity()
     with services().database.transaction() as tx:
+        access.hold(tx, who.user_id)
         logins.revoke(tx, who.login_id)
         audit.append(tx, actor(), "auth.logout", f"user:{who.user_id}")
-    login_states().forget()
-    g.page_cookie = None
+    services().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, (who.login_id,)))
+    page_cookie.take_away()
 
 
-def _identify() -> Identity | None:
+def _identify(anew: bool) -> Identity | None:
     token = _bearer_token(request)
-    claims = _cookie_claims() if token is None else services().tokens.read(TokenType.ACCESS, token)
-    if claims is None:
-        return None
-    role = login_states().role(claims.subject)
-    if role is None:
-        return None
-    if token is None:
+    if token is not None:
+        claims = services().tokens.read(TokenType.ACCESS, token)
+        role = login_states().role(claims.subject, anew=anew) if claims else None
+        return _as_identity(claims.subject, role) if claims and role else None
+    for claims in page_cookie.claims(request, services()):
+        role = login_states().role(claims.subject, anew=anew)
+        if role is None:
+            continue
         _check_forgery(claims.subject.login_id)
-        if claims.expires_at - time.time() < logins.PAGE_TTL.total_seconds() - _RENEW_AFTER_SECS:
-            g.page_cookie = replace(claims.subject, role=role)
-    return _as_identity(claims.subject, role)
+        page_cookie.renew(claims, role)
+        return _as_identity(claims.subject, role)
+    return None
 
 
 def _as_identity(subject: Subject, role: str) -> Identity:
@@ -217,10 +269,6 @@ def _bearer_token(asked: Request) -> str | None:
     return None
 
 
-def _cookie_claims() -> Claims | None:
-    return services().tokens.read(TokenType.PAGE, request.cookies.get(COOKIE, ""))
-
-
 def _check_forgery(login_id: UUID) -> None:
     is_change = request.method not in _SAFE_METHODS
     if is_change or request.path.startswith("/ws/"):
@@ -229,21 +277,3 @@ def _check_forgery(login_id: UUID) -> None:
         sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
         if not hmac.compare_digest(sent.encode(), services().tokens.csrf(login_id).encode()):
             raise Forbidden("this page is out of date: load it again (its CSRF token is missing or not of this log-in)")
-
-
-def _set_cookie(response: Response) -> Response:
-    if "page_cookie" not in g:
-        return response
-    subject: Subject | None = g.page_cookie
-    if subject is None:
-        response.delete_cookie(COOKIE)
-        return response
-    response.set_cookie(
-        COOKIE,
-        services().tokens.issue(TokenType.PAGE, subject),
-        max_age=logins.PAGE_TTL,
-        secure=request.is_secure,
-        httponly=True,
-        samesite="Lax",
-    )
-    return response

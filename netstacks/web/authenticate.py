@@ -4,7 +4,9 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 import structlog
@@ -13,64 +15,87 @@ from werkzeug.exceptions import TooManyRequests
 
 from netstacks import greenlets
 from netstacks.errors import ComeAgain, StoreUnavailable
-from netstacks.store import audit, failed_logins, users
+from netstacks.store import audit, failed_login_audit, failed_logins, known_networks, users
 from netstacks.store.failed_logins import FIRST_WAIT_SECS, Attempt, network
 from netstacks.store.passwords import is_password
 from netstacks.store.users import User
+from netstacks.web import known_devices
 from netstacks.web.context import Services, services
+from netstacks.web.known_devices import Mark
 
 log = structlog.get_logger()
 
 _LONGEST_NAME = 128
-# Passwords are looked at two at a time: so many requests wait for that, and so many of one address.
+# Asked about in a user's place, so that a name that no user has takes as long.
+_NO_USER = UUID(int=0)
+# Passwords are looked at two at a time: so many requests wait for that, and so many of one address. Browsers in which a
+# user has logged in before have places that strangers cannot take.
 MOST_WAITING = 300
 MOST_WAITING_OF_ADDRESS = 30
-# An address that has guessed too much gets its refusals this long after the request: a name that no user has is not
-# looked at there, and must not be known by the faster answer.
+MOST_WAITING_MARKED = 100
+# Where too much was guessed, refusals come this long after the request: a stranger's password is not looked at, that of
+# a user who has logged in there before is, and such a user must not be known by the slower answer.
 _REFUSAL_SECS = 0.25
 _SWEEP_SECS = 60.0
 
 _waiting: Counter[str] = Counter()
-_turns: WeakValueDictionary[Attempt, greenlets.BoundedSemaphore] = WeakValueDictionary()
+_waiting_marked: Counter[str] = Counter()
+_turns: WeakValueDictionary[Attempt | str, greenlets.BoundedSemaphore] = WeakValueDictionary()
 
 
-def authenticate(name: str, password: str) -> User | None:
+@dataclass(frozen=True)
+class Authenticated:
+    """A user whose password was right, and the hash that it fits: another one by the time of the log-in voids it."""
+
+    user: User
+    password_hash: str
+
+
+def authenticate(name: str, password: str) -> Authenticated | None:
     """The active user of this name or e-mail address if the password is right; else None, which is audited.
 
-    Raises TooManyRequests when too many passwords for this user were wrong at this address: then this one is neither
-    looked at nor audited. An address with too many wrong passwords for any names gets it for each wrong one, and there
-    names that no user has are neither looked at nor audited. Raises ComeAgain when too many passwords are being looked
-    at already.
+    Raises TooManyRequests when too many passwords were wrong at this address, for this user or for any, or for this
+    user anywhere: then this one is neither looked at nor audited. The two latter do not hold up a user who has logged
+    in at this device or from this address before. Raises ComeAgain when too many passwords are being looked at already.
     """
     began_at = time.monotonic()
     address = network(request.remote_addr)
-    with _place(address):
+    marks = known_devices.marks(services().tokens)
+    with _place(address, marks):
         with services().database.transaction() as tx:
-            found = users.by_login_name(tx, name)
-        user, password_hash = found or (None, None)
-        attempt = Attempt(str(user.id) if user else name.strip().lower()[:_LONGEST_NAME], address)
+            user, password_hash = users.by_login_name(tx, name) or (None, "")
+            user_id = user.id if user else _NO_USER
+            is_known = known_networks.is_known(tx, user_id, address)
+        device = next((mark.device for mark in marks if mark.user_id == user_id), None)
+        account = str(user.id) if user else name.strip().lower()[:_LONGEST_NAME]
+        attempt = Attempt(account, address, device, is_known or device is not None)
         with _turn(attempt):
             with services().database.transaction() as tx:
                 throttle = failed_logins.reserve(tx, attempt)
-            if not throttle.wait_secs and (user is not None or not throttle.is_of_address):
-                if is_password(password, password_hash) and user is not None and user.is_active:
+            if not throttle.wait_secs:
+                if is_password(password, password_hash or None) and user is not None and user.is_active:
                     with services().database.transaction() as tx:
                         failed_logins.forgive(tx, attempt)
-                    return user
-                _note(attempt, name, user)
-    if throttle.is_of_address:
+                        known_networks.note(tx, user.id, address)
+                    return Authenticated(user, password_hash)
+                _note(attempt, name, user, is_for_all=throttle.is_for_all)
+    if throttle.shared_secs is not None and device is None:
         greenlets.sleep(max(0.0, began_at + _REFUSAL_SECS - time.monotonic()))
-        raise _too_many(max(FIRST_WAIT_SECS, throttle.wait_secs), "wrong passwords from here")
+        raise _too_many(max(FIRST_WAIT_SECS, throttle.shared_secs, throttle.wait_secs), "wrong passwords")
     if throttle.wait_secs:
         raise _too_many(throttle.wait_secs, "wrong passwords for this user from here")
     return None
 
 
-def _note(attempt: Attempt, name: str, user: User | None) -> None:
+def _note(attempt: Attempt, name: str, user: User | None, *, is_for_all: bool) -> None:
     with services().database.transaction() as tx:
         actor = audit.Actor(name[:_LONGEST_NAME], None, request.remote_addr)
-        audit.append(tx, actor, "auth.login_failed", f"user:{user.id}" if user else "user:unknown")
-        if failed_logins.note(tx, attempt):
+        resource = f"user:{user.id}" if user else "user:unknown"
+        most_per_hour = services().settings.audit_failed_logins_per_hour
+        failed_login_audit.note(tx, actor, resource, attempt.address, most_per_hour)
+        if not is_for_all:
+            failed_logins.note_pair(tx, attempt)
+        elif failed_logins.note(tx, attempt):
             audit.append(tx, actor, "auth.address_throttled", f"address:{attempt.address}")
     _sweep(services())
 
@@ -80,7 +105,7 @@ def is_own_password(password: str, password_hash: str | None, user_id: str, logi
 
     Raises as `authenticate` does.
     """
-    attempt = Attempt(user_id, f"login {login_id}")
+    attempt = Attempt(user_id, f"login {login_id}", is_known=True)
     with _place(attempt.address), _turn(attempt):
         with services().database.transaction() as tx:
             throttle = failed_logins.reserve(tx, attempt)
@@ -93,22 +118,30 @@ def is_own_password(password: str, password_hash: str | None, user_id: str, logi
 
 
 @contextlib.contextmanager
-def _place(address: str) -> Iterator[None]:
+def _place(address: str, marks: Sequence[Mark] = ()) -> Iterator[None]:
+    if marks:
+        waiting, most, source = _waiting_marked, MOST_WAITING_MARKED, marks[0].device
+    else:
+        waiting, most, source = _waiting, MOST_WAITING, address
     # No yield between the questions and the count: more would wait.
-    if _waiting.total() >= MOST_WAITING or _waiting[address] >= MOST_WAITING_OF_ADDRESS:
+    if waiting.total() >= most or waiting[source] >= MOST_WAITING_OF_ADDRESS:
         raise ComeAgain("too many log-ins at once: try again in a moment")
-    _waiting[address] += 1
+    waiting[source] += 1
     try:
         yield
     finally:
-        _waiting[address] -= 1
-        if not _waiting[address]:
-            del _waiting[address]
+        waiting[source] -= 1
+        if not waiting[source]:
+            del waiting[source]
 
 
 def _turn(attempt: Attempt) -> greenlets.BoundedSemaphore:
-    """Passwords for one user from one address are looked at one after the other: each sees the failures before it."""
-    return _turns.setdefault(attempt, greenlets.BoundedSemaphore())
+    """Passwords are looked at one after the other, so that each attempt sees the failures before it.
+
+    Those of strangers for one user wait for each other, from wherever they come; a user who is known waits only for the
+    attempts from the same place.
+    """
+    return _turns.setdefault(attempt if attempt.is_known else attempt.account, greenlets.BoundedSemaphore())
 
 
 def _too_many(wait_secs: int, what: str) -> TooManyRequests:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netstacks.instance.monitor import HealthMonitor
     from netstacks.instance.observer import Observer
     from netstacks.instance.opener import Opener
+    from netstacks.instance.withdrawals import Withdrawals
     from netstacks.llm.service import Llm
     from netstacks.peer.client import PeerClient
     from netstacks.peer.token import PeerTokens
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from netstacks.terminal.hub import Hub
     from netstacks.terminal.recorder import Recorder
     from netstacks.web.licensing import Licensing
+    from netstacks.web.login_states import LoginStates
     from netstacks.web.share_tokens import ShareTokens
     from netstacks.web.tokens import Tokens
     from netstacks.web.waiting_room import WaitingRoom
@@ -39,6 +41,8 @@ class Services:
     """The same with connections that pages cannot take, for who may connect to what."""
     vault: Vault
     tokens: "Tokens"
+    login_states: "LoginStates"
+    withdrawals: "Withdrawals"
     licensing: "Licensing"
     prompts: HostKeyPrompts
     hub: "Hub"

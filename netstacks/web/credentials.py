@@ -103,7 +103,7 @@ def delete_personal(credential_id: UUID) -> dict[str, Any]:
 def reveal_personal(credential_id: UUID) -> dict[str, str]:
     """Shows a secret to its owner, who says why; the audit log keeps the reason."""
     reason = parse(Reveal).reason
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         credential = credentials.hold(tx, credential_id, auth.identity().user_id)
         secret = services().vault.open(tx, credential_id, "secret")
         _audit(tx, "credential.revealed", credential, reason=reason)
@@ -162,7 +162,7 @@ def as_json(credential: Credential) -> dict[str, Any]:
 
 def _create(owner_id: UUID | None) -> tuple[dict[str, Any], int]:
     body = parse(NewCredential)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         credential = credentials.create(tx, services().vault, body.secrets(), owner_id=owner_id, **body.facts())
         _audit(tx, "credential.created", credential, credential_type=credential.credential_type)
     return as_json(credential), 201
@@ -171,7 +171,7 @@ def _create(owner_id: UUID | None) -> tuple[dict[str, Any], int]:
 def _update(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
     body = parse(CredentialChange)
     secrets = body.secrets()
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         old = credentials.hold(tx, credential_id, owner_id)
         credential = credentials.update(tx, services().vault, old, body.facts(), secrets)
         _audit(tx, "credential.updated", credential, changes=changes(old, credential), secrets=secrets.given())
@@ -180,7 +180,7 @@ def _update(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
 
 def _delete(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
     """The answer names the devices whose default it was: they have none now."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         credential = credentials.hold(tx, credential_id, owner_id)
         devices = credentials.delete(tx, credential)
         _audit(tx, "credential.deleted", credential, devices=devices)

@@ -64,7 +64,7 @@ def list_definitions() -> dict[str, Any]:
 @auth.requires("devices.manage")
 def create_definition() -> tuple[dict[str, Any], int]:
     values = parse(NewDefinition).model_dump(exclude_unset=True)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         _check_credential(tx, values)
         definition = definitions.create(tx, created_by=auth.identity().user_id, **values)
         _audit(tx, "session_definition.created", definition, host=definition.host, port=definition.port)
@@ -85,7 +85,7 @@ def get_definition(definition_id: UUID) -> dict[str, Any]:
 @auth.requires("devices.manage")
 def update_definition(definition_id: UUID) -> dict[str, Any]:
     values = parse(DefinitionChange).model_dump(exclude_unset=True)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         _check_credential(tx, values)
         old = definitions.hold(tx, definition_id)
         definition = definitions.update(tx, old, values)
@@ -97,7 +97,7 @@ def update_definition(definition_id: UUID) -> dict[str, Any]:
 @auth.requires("devices.manage")
 def delete_definition(definition_id: UUID) -> Response:
     """Takes it out of everybody's folders too."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         definition = definitions.hold(tx, definition_id)
         definitions.delete(tx, definition)
         _audit(tx, "session_definition.deleted", definition, host=definition.host, port=definition.port)
@@ -141,7 +141,7 @@ def as_json(definition: Definition) -> dict[str, Any]:
         "description": definition.description,
         "credential_override_id": _text(definition.credential_override_id),
         "cli_flavor": definition.cli_flavor,
-        "tags": definition.tags,
+        "tags": [tag for tag in definition.tags if isinstance(tag, str)],
         "created_by": _text(definition.created_by),
         "created_at": timestamp(definition.created_at),
         "updated_at": timestamp(definition.updated_at),

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import audit, credentials, devices
+from netstacks.store.addresses import normal_host
 from netstacks.store.devices import Algorithms, Device
 from netstacks.store.pool import Transaction
 from netstacks.web import auth
@@ -77,8 +78,8 @@ def browse_devices() -> dict[str, Any]:
 @auth.requires("devices.manage")
 def create_device() -> tuple[dict[str, Any], int]:
     values = parse(NewDevice).model_dump(exclude_unset=True)
-    with services().database.transaction() as tx:
-        _check_default_credential(tx, values)
+    with auth.transaction() as tx:
+        _check_default_credential(tx, values, values["host"], values.get("port", 22))
         device = devices.create(tx, **_with_level(values, "modern"))
         _audit(tx, "device.created", device, host=device.host, port=device.port)
     return as_json(device), 201
@@ -101,9 +102,9 @@ def update_device(device_id: UUID) -> dict[str, Any]:
     values = parse(DeviceChange).model_dump(exclude_unset=True)
     if values.get("description") == "":
         del values["description"]
-    with services().database.transaction() as tx:
-        _check_default_credential(tx, values)
+    with auth.transaction() as tx:
         old = devices.hold(tx, device_id)
+        _check_default_credential(tx, values, values.get("host", old.host), values.get("port", old.port))
         device = devices.update(tx, old, _with_level(values, old.algorithms))
         _audit(tx, "device.updated", device, changes=changes(old, device))
     return as_json(device)
@@ -113,7 +114,7 @@ def update_device(device_id: UUID) -> dict[str, Any]:
 @auth.requires("devices.manage")
 def delete_device(device_id: UUID) -> dict[str, Any]:
     """Takes the device out of the list; the answer says how many live sessions on it go on until they are ended."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         device = devices.hold(tx, device_id)
         live_sessions = devices.live_sessions(tx, device_id)
         devices.delete(tx, device)
@@ -157,13 +158,18 @@ def _with_level(values: dict[str, Any], stored: Algorithms) -> dict[str, Any]:
     return rest
 
 
-def _check_default_credential(tx: Transaction, values: dict[str, Any]) -> None:
+def _check_default_credential(tx: Transaction, values: dict[str, Any], host: str, port: int) -> None:
     credential_id = values.get("default_credential_id")
     if credential_id is None:
         return
     credential = credentials.find(tx, credential_id)
     if credential is None or credential.owner_id or credential.credential_type not in credentials.SSH_TYPES:
         raise InvalidInput("default_credential_id: must be a shared SSH credential, others could not use it")
+    if not credential.is_for(normal_host(host), port):
+        raise InvalidInput(
+            f"default_credential_id: {credential.name} is only for {credential.shown_place}: choose another one, or"
+            " change its address on the page Credentials"
+        )
 
 
 def _audit(tx: Transaction, event: str, device: Device, **details: Any) -> None:

@@ -51,7 +51,7 @@ def list_folders() -> Response:
 @auth.requires("devices.access")
 def create_folder() -> tuple[dict[str, Any], int]:
     body = parse(NewFolder)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         return as_json(folders.create(tx, auth.identity().user_id, body.name, body.parent_id)), 201
 
 
@@ -59,7 +59,7 @@ def create_folder() -> tuple[dict[str, Any], int]:
 @auth.requires("devices.access")
 def update_folder(folder_id: UUID) -> dict[str, Any]:
     values = parse(FolderChange).model_dump(exclude_unset=True)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         return as_json(folders.update(tx, auth.identity().user_id, folder_id, values))
 
 
@@ -67,7 +67,7 @@ def update_folder(folder_id: UUID) -> dict[str, Any]:
 @auth.requires("devices.access")
 def delete_folder(folder_id: UUID) -> Response:
     """What was filed in it is at the top again."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         folders.delete(tx, auth.identity().user_id, folder_id)
     return Response(status=204)
 
@@ -86,7 +86,7 @@ def file_definition(definition_id: UUID) -> dict[str, Any]:
     """Files a definition in one of the user's folders, or at the top."""
     body = parse(Filing)
     user_id = auth.identity().user_id
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         definitions.hold(tx, definition_id)
         if body.folder_id is not None:
             folders.hold(tx, user_id, body.folder_id)

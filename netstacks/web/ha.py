@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,18 +49,18 @@ def stream() -> Response:
     """The same as server-sent events, one whenever something has changed."""
     if len(_streams) >= _MAX_STREAMS:
         raise ComeAgain(f"{_MAX_STREAMS} pages are being kept up to date already: reload this one instead")
-    response = Response(_changes(services()), mimetype="text/event-stream")
+    response = Response(_changes(services(), auth.lasting()), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold them back.
     return response
 
 
-def _changes(parts: Services) -> Iterator[str]:
+def _changes(parts: Services, may_look: Callable[[], bool]) -> Iterator[str]:
     me = object()
     _streams.add(me)
     ends_at = time.monotonic() + _STREAM_SECS
     told = ""
     try:
-        while time.monotonic() < ends_at and not parts.agent.is_draining:
+        while time.monotonic() < ends_at and not parts.agent.is_draining and may_look():
             body = json.dumps(as_json(parts, parts.observer.look()))
             # A comment finds out whether anybody is still there.
             yield f"data: {body}\n\n" if body != told else ":\n\n"
@@ -129,6 +129,7 @@ def as_json(parts: Services, view: View) -> dict[str, Any]:
             "total_sessions": sum(line.instance.sessions for line in lines),
         },
         "clocks": {"warning": clock_warning(lines, parts.agent.me.id), "tolerated_secs": clocks.TOLERATED_SECS},
+        "unreadable": [{"key": key, "problem": problem} for key, problem in view.unreadable.items()],
         "instances": [_instance(line) for line in lines],
         "events": [_event(event) for event in view.events],
     }
@@ -153,9 +154,10 @@ def _instance(line: Line) -> dict[str, Any]:
 
 
 def _event(event: Event) -> dict[str, Any]:
+    # Last: a detail of the same name does not hide them.
     return {
+        **event.details,
         "at": timestamp(datetime.fromtimestamp(event.at, UTC)),
         "kind": event.kind,
         "instance_id": event.instance_id,
-        **event.details,
     }

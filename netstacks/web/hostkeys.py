@@ -41,7 +41,7 @@ def approve_host_key() -> tuple[dict[str, Any], int]:
     """Approves a key before the first connection, in place of any other for that address."""
     body = parse(NewHostKey)
     key_type, public_key = hostkeys.parse_public_key(body.public_key)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         old = hostkeys.find(tx, body.host, body.port)
         key = hostkeys.remember(tx, body.host, body.port, key_type, public_key, auth.identity().username)
         _audit(tx, "host_key.approved", key, changed=old is not None and old.public_key != key.public_key)
@@ -52,7 +52,7 @@ def approve_host_key() -> tuple[dict[str, Any], int]:
 @auth.requires("hostkeys.manage")
 def forget_host_key(host: str, port: int) -> Response:
     """The next connection to that address asks again, also users that have rejected its key."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         key = hostkeys.forget(tx, host, port)
         prompts.forget_rejections(tx, key.host, key.port)
         _audit(tx, "host_key.forgotten", key)
@@ -73,6 +73,8 @@ def list_prompts() -> dict[str, Any]:
                 "is_changed_key": prompt.is_changed_key,
                 "fingerprint": prompt.fingerprint,
                 "previous_fingerprint": prompt.previous_fingerprint,
+                "previous_approved_by": prompt.previous_approved_by,
+                "previous_approved_at": timestamp(prompt.previous_approved_at),
                 "created_at": timestamp(prompt.created_at),
             }
             for prompt in waiting
@@ -81,8 +83,9 @@ def list_prompts() -> dict[str, Any]:
 
 
 @blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/approve")
-@auth.requires()
+@auth.requires("sessions.connect")
 def approve_prompt(prompt_id: UUID) -> Response:
+    """A changed key takes `hostkeys.manage`, and so does the key of another user's connection."""
     return _answer(prompt_id, approve=True)
 
 
@@ -93,11 +96,16 @@ def reject_prompt(prompt_id: UUID) -> Response:
 
 
 def _answer(prompt_id: UUID, *, approve: bool) -> Response:
-    who = auth.identity()
     event = "host_key.prompt_approved" if approve else "host_key.prompt_rejected"
-    with services().database.transaction() as tx:
-        asked = services().prompts.answer(tx, prompt_id, who.user_id, approve, is_admin=who.may("hostkeys.manage"))
+    with auth.transaction() as tx:
+        # As the transaction has it: the role may have changed since the request came.
+        who = auth.identity()
+        asked = services().prompts.answer(
+            tx, prompt_id, who.user_id, approve, answered_by=who.username, may_manage=who.may("hostkeys.manage")
+        )
         facts = {"host": asked.host, "port": asked.port, "fingerprint": asked.fingerprint}
+        if asked.previous_fingerprint is not None:
+            facts["previous_fingerprint"] = asked.previous_fingerprint
         audit.append(tx, auth.actor(), event, f"host_key_prompt:{prompt_id}", **facts)
     return Response(status=204)
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NoReturn, TypeVar
 
-from flask import request
+from flask import g, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest
 
@@ -11,6 +11,9 @@ from netstacks.errors import InvalidInput
 
 # What is nested much deeper could be read and not be written again.
 _MOST_LEVELS = 100
+# Of a user who is not logged in; others may send what the application takes at most (MAX_CONTENT_LENGTH). A body is in
+# memory while it is waited for, and strangers can make a worker wait for thousands.
+_STRANGERS_BYTES = 64 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -20,6 +23,8 @@ def json_body() -> Any:
 
     Raises BadRequest (400) when it is no JSON, InvalidInput (422) when PostgreSQL could not store it.
     """
+    if g.get("identity") is None:
+        request.max_content_length = _STRANGERS_BYTES
     try:
         body = json.loads(request.get_data(), parse_constant=_refuse_constant)
         _check_storable(body)

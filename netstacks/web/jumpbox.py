@@ -62,7 +62,7 @@ class JumpBox(SessionClient):
         self._visit = visit
         self._id = visit.call.session_id
         self._commands = Commands(visit.parts.database, visit.call.actor, visit.role)
-        self._completion = Completion(visit.parts.database, visit.subject.user_id)
+        self._completion = Completion(visit.parts.database, visit.subject.user_id, visit.check)
         self._history: list[str] = []
         self._editor = LineEditor(_PROMPT)
         self._asked: Ask | None = None

@@ -127,9 +127,16 @@ class Commands:
             raise NotFound("you have no credential for SSH: add one on the page Credentials")
         if name is not None:
             return _chosen(device, usable, name)
-        of_device = [each for each in usable if each.id == device.default_credential_id]
-        default = next(iter(of_device), None) or credentials.default_for(tx, self._user_id)
-        return Connect(device, default) if default else _ask_which(device, usable)
+        fitting = [each for each in usable if each.is_for(device.host, device.port)]
+        if not fitting:
+            raise NotFound(
+                f"all your credentials are only for other addresses than {device.name}'s: add one on the page"
+                " Credentials"
+            )
+        of_user = credentials.default_for(tx, self._user_id)
+        default_ids = (device.default_credential_id, of_user.id if of_user else None)
+        defaults = [each for wanted in default_ids for each in fitting if each.id == wanted]
+        return Connect(device, defaults[0]) if defaults else _ask_which(device, fitting)
 
     def _credentials(self, _: str) -> Action:
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:

@@ -1,7 +1,7 @@
 """What the Tab key does in the jump box: completes commands, and the names of devices and credentials."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from netstacks.errors import NetstacksError
@@ -13,9 +13,11 @@ from netstacks.web.jumpbox_words import CANDIDATES, STORE_SECS, WORDS, begins, c
 class Completion:
     """Completes one user's lines."""
 
-    def __init__(self, database: Database, user_id: UUID) -> None:
+    def __init__(self, database: Database, user_id: UUID, check: Callable[[], None]) -> None:
+        """`check` raises why the user may not be shown anything any more."""
         self._database = database
         self._user_id = user_id
+        self._check = check
 
     def complete(self, before: str) -> tuple[str, Sequence[str]]:
         """What the line becomes, and the candidates when there are several; a fault of the database is one of them."""
@@ -25,6 +27,7 @@ class Completion:
         if command_of(word) != "connect":
             return before, ()
         try:
+            self._check()
             return self._complete_connect(before, rest.lstrip())
         except NetstacksError as error:
             return before, [f"({error})"]

@@ -5,11 +5,12 @@ from functools import partial
 
 from werkzeug.exceptions import Forbidden
 
-from netstacks import errors
-from netstacks.errors import ComeAgain, SessionGone
+from netstacks import permissions
+from netstacks.errors import AccessWithdrawn, ComeAgain, SessionGone
+from netstacks.store.access import WITHDRAWN
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
-from netstacks.web import auth, permissions
+from netstacks.web import auth
 from netstacks.web.context import Services, services
 from netstacks.web.login_states import LoginStates
 from netstacks.web.session_client import RESTARTING, Call
@@ -27,17 +28,15 @@ class Visit:
     parts: Services
 
     def check(self) -> None:
-        """Raises Forbidden when the log-in has ended or may not open terminals any more, ComeAgain in a drain.
+        """Raises AccessWithdrawn when the log-in has ended or may not open terminals any more, ComeAgain in a drain.
 
         Raises StoreBusy when that cannot be told now.
         """
         if self.parts.agent.is_draining:
             raise ComeAgain(RESTARTING)
         role = self.logins.role(self.subject)
-        if role is None:
-            raise errors.Forbidden("your log-in has ended: log in again")
-        if not permissions.of_role(role) & {"sessions.connect", "*"}:
-            raise errors.Forbidden("your role may not open terminals any more: an administrator can change that")
+        if role is None or not permissions.grants(role, "sessions.connect"):
+            raise AccessWithdrawn(WITHDRAWN)
 
     def role(self) -> str | None:
         return self.logins.last_known_role(self.subject)

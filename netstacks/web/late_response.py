@@ -5,6 +5,8 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
+from netstacks.web.client_socket import STALL_SECS
+
 
 class LateResponse:
     """Takes what an application says, and sends it as the last answer on its connection."""
@@ -26,5 +28,6 @@ class LateResponse:
         headers = [each for each in self._headers if each[0].lower() not in ("content-length", "connection")]
         headers += [("Content-Length", str(len(body))), ("Connection", "close")]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        with contextlib.suppress(OSError):  # The client has gone.
+        with contextlib.suppress(OSError):  # The client has gone, or does not read.
+            sock.settimeout(STALL_SECS)
             sock.sendall(f"HTTP/1.1 {self._status}\r\n{head}\r\n".encode("latin-1") + body)

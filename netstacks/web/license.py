@@ -32,7 +32,7 @@ def activate() -> Response | dict[str, Any]:
     """Puts a licence in force and answers with its status; a bad key is a 400 here, by the pact."""
     key = parse(ActivationInput).license_key
     try:
-        with services().database.transaction() as tx:
+        with auth.transaction() as tx:
             license = services().licensing.activate(tx, key)
             details = {"customer": license.customer, "tier": license.tier, "seats": license.seats}
             expires_at = timestamp(license.expires_at)

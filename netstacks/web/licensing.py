@@ -1,5 +1,6 @@
 """The licence in force, and the seats that it leaves."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,8 @@ class Licensing:
         self._public_key = public_key
         self._configured = license.read(license_key, public_key) if license_key else None
         self._activated: License | None = None
+        self._problem: str | None = None
+        """Why the activated licence is not in force."""
 
     def current(self) -> Grant:
         """What the licence grants now; while PostgreSQL is away, by the licence that was last seen in it."""
@@ -41,7 +44,7 @@ class Licensing:
             with self._database.transaction() as tx:
                 return self._current(tx)
         except StoreUnavailable:
-            return license.judge(self._configured or self._activated, datetime.now(UTC))
+            return self._judged()
 
     def may_cluster(self) -> bool:
         """Whether several instances may be one service (specification: Enterprise). While nobody knows, they may."""
@@ -80,6 +83,7 @@ class Licensing:
             "expires_at": timestamp(grant.license.expires_at) if grant.license else None,
             "last_validated_at": timestamp(datetime.now(UTC)),
             "warning_level": grant.warning_level,
+            "problem": grant.problem,
             "active_sessions": [
                 {
                     "user_email": login.user_email,
@@ -92,13 +96,21 @@ class Licensing:
 
     def _current(self, tx: Transaction) -> Grant:
         if self._configured is None:
-            key = settings.get(tx, _SETTING)
-            self._activated = self._read_activated(key) if key else None
-        return license.judge(self._configured or self._activated, datetime.now(UTC))
+            self._take(settings.get(tx, _SETTING))
+        return self._judged()
 
-    def _read_activated(self, key: str) -> License | None:
+    def _take(self, key: object) -> None:
+        """What is stored as the activated licence. One that cannot be read is none, and stops no log-in."""
+        former, self._problem, self._activated = self._problem, None, None
+        if key is None:
+            return
         try:
-            return license.read(key, self._public_key)
+            self._activated = license.read(key, self._public_key)
         except InvalidInput as error:
-            log.warning("license.unreadable", error=str(error))
-            return None
+            self._problem = f"the activated licence is not in force, activate it anew: {error}"
+            if self._problem != former:
+                log.warning("license.unreadable", error=str(error))
+
+    def _judged(self) -> Grant:
+        grant = license.judge(self._configured or self._activated, datetime.now(UTC))
+        return replace(grant, problem=self._problem)

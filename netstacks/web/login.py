@@ -8,13 +8,15 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field, model_validator
 from werkzeug.exceptions import Unauthorized
 
+from netstacks import permissions
 from netstacks.errors import StoreUnavailable
-from netstacks.store import audit, logins, users
+from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.store import access, audit, logins, users
 from netstacks.store.logins import Refresh
-from netstacks.store.passwords import MAX_LENGTH
+from netstacks.store.password_rules import MAX_LENGTH
 from netstacks.store.users import User
-from netstacks.web import auth, permissions
-from netstacks.web.authenticate import authenticate
+from netstacks.web import auth, known_devices
+from netstacks.web.authenticate import Authenticated, authenticate
 from netstacks.web.context import services
 from netstacks.web.inputs import parse
 from netstacks.web.licensing import SeatLimitReached
@@ -57,18 +59,21 @@ class RefreshInput(BaseModel):
 def log_in() -> Response:
     """Begins a log-in: with tokens, or by the page cookie when a page asks with `X-NetStacks-Page: 1`."""
     body = parse(LoginInput)
-    user = authenticate(body.name, body.password)
-    if user is None:
+    proof = authenticate(body.name, body.password)
+    if proof is None:
         raise Unauthorized("The user name or the password is not correct.")
     if "X-NetStacks-Page" in request.headers:
-        auth.start_page_login(user)
-        return jsonify(user=as_json(user), csrf_token=auth.csrf_token())
-    try:
-        return jsonify(_begin(user, body.client_type))
-    except SeatLimitReached as error:
-        response = jsonify(error=str(error), seats_total=error.seats_total, seats_used=error.seats_used)
-        response.status_code = 409
-        return response
+        auth.start_page_login(proof)
+        response = jsonify(user=as_json(proof.user), csrf_token=auth.csrf_token())
+    else:
+        try:
+            response = jsonify(_begin(proof, body.client_type))
+        except SeatLimitReached as error:
+            response = jsonify(error=str(error), seats_total=error.seats_total, seats_used=error.seats_used)
+            response.status_code = 409
+            return response
+    known_devices.remember(response, services().tokens, proof.user.id)
+    return response
 
 
 @blueprint.post("/api/auth/refresh")
@@ -101,9 +106,11 @@ def end_own_login(login_id: UUID) -> Response:
     """Ends another log-in of the user's own, on a device left somewhere."""
     who = auth.identity()
     with services().database.transaction() as tx:
+        access.hold(tx, who.user_id)
+        auth.confirm(tx)
         logins.revoke_own(tx, who.user_id, login_id)
         audit.append(tx, auth.actor(), "auth.logout", f"user:{who.user_id}", login=str(login_id))
-    auth.login_states().forget()
+    services().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, (login_id,)))
     return Response(status=204)
 
 
@@ -137,26 +144,31 @@ def as_json(user: User) -> dict[str, Any]:
     }
 
 
-def _begin(user: User, client_type: Literal["terminal", "admin_ui"]) -> dict[str, Any]:
+def _begin(proof: Authenticated, client_type: Literal["terminal", "admin_ui"]) -> dict[str, Any]:
     tokens = services().tokens
     token_id = tokens.new_token_id()
     with services().database.transaction() as tx:
+        # Before the seats: what this user waits for must hold up no other user's log-in.
+        access.hold(tx, proof.user.id)
         if client_type == "terminal":
-            services().licensing.take_seat(tx, user.id)
-        subject = auth.begin_login(tx, user, client_type, token_id)
-    return {**_tokens(subject, tokens.issue(TokenType.REFRESH, subject, token_id)), "user": as_json(user)}
+            services().licensing.take_seat(tx, proof.user.id)
+        subject = auth.begin_login(tx, proof, client_type, token_id)
+    return {**_tokens(subject, tokens.issue(TokenType.REFRESH, subject, token_id)), "user": as_json(proof.user)}
 
 
 def _rotate(claims: Claims) -> tuple[Subject, str]:
     user_id, login_id = claims.subject.user_id, claims.subject.login_id
     next_id = services().tokens.next_token_id(claims.token_id)
     with services().database.transaction(timeout_secs=REFRESH_SECS) as tx:
-        refreshed = logins.refresh(tx, login_id, token_id=claims.token_id, next_id=next_id)
+        max_days = services().settings.login_max_days
+        refreshed = logins.refresh(tx, login_id, token_id=claims.token_id, next_id=next_id, max_days=max_days)
         if refreshed and refreshed.result is Refresh.REUSED:
             actor = audit.Actor(refreshed.username, user_id, request.remote_addr)
             audit.append(tx, actor, "auth.refresh_reused", f"user:{user_id}", login_id=str(login_id))
-    if refreshed is None or refreshed.result is Refresh.REUSED:
-        auth.login_states().forget()
+    if refreshed is None:
+        raise Unauthorized(_ENDED)
+    if refreshed.result is Refresh.REUSED:
+        services().withdrawals.everywhere(Withdrawal(user_id, What.LOGINS, (login_id,)))
         raise Unauthorized(_ENDED)
     subject = Subject(user_id, refreshed.username, refreshed.role, login_id)
     return subject, services().tokens.issue(TokenType.REFRESH, subject, next_id)

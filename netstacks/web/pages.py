@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from pydantic import BaseModel
 from werkzeug.wrappers import Response as AnyResponse
 
+from netstacks import __version__, bundled
 from netstacks.cluster import clocks
 from netstacks.errors import NotFound
 from netstacks.store import (
@@ -18,19 +19,20 @@ from netstacks.store import (
     devices,
     hostkeys,
     logins,
-    passwords,
+    password_rules,
     recordings,
     session_summaries,
     sessions,
     users,
 )
 from netstacks.store.addresses import shown_host
-from netstacks.web import auth, csp, ha
+from netstacks.web import auth, csp, ha, page_cookie
 from netstacks.web.api import summaries
 from netstacks.web.audit import PageQuery
 from netstacks.web.context import services
 from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse_query
+from netstacks.web.outputs import moment
 
 blueprint = Blueprint("pages", __name__)
 
@@ -86,7 +88,8 @@ def _page(template: str, **context: Any) -> str:
         navigation=navigation,
         csrf_token=auth.csrf_token(),
         now=datetime.now(UTC),
-        min_password_chars=passwords.MIN_LENGTH,
+        min_password_chars=password_rules.MIN_LENGTH,
+        min_admin_password_chars=password_rules.MIN_ADMIN_LENGTH,
         **context,
     )
 
@@ -94,7 +97,9 @@ def _page(template: str, **context: Any) -> str:
 @blueprint.get("/login")
 def login() -> AnyResponse | str:
     target = _own_path(request.args.get("next", "/"))
-    return redirect(target) if auth.identify() else render_template("login.html", next=target)
+    if auth.identify():
+        return redirect(target)
+    return render_template("login.html", next=target, has_ended=page_cookie.is_sent())
 
 
 def _own_path(target: str) -> str:
@@ -284,6 +289,13 @@ def host_keys() -> str:
         return _page("host_keys.html", keys=hostkeys.everything(tx))
 
 
+@blueprint.get("/about")
+@auth.requires("ha.view")
+def about() -> str:
+    """For administrators alone: a version tells what its known flaws are."""
+    return _page("about.html", version=__version__, components=bundled.components())
+
+
 @blueprint.get("/account")
 @auth.requires()
 def account() -> str:
@@ -298,10 +310,7 @@ blueprint.add_app_template_filter(shown_host)
 blueprint.add_app_template_filter(clocks.in_words, "clock")
 
 
-@blueprint.app_template_filter()
-def moment(secs: float) -> datetime:
-    """A time in seconds since 1970."""
-    return datetime.fromtimestamp(secs, UTC)
+blueprint.add_app_template_filter(moment)
 
 
 @blueprint.app_template_filter()

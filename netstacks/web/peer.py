@@ -8,11 +8,15 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from netstacks.errors import ComeAgain, Conflict, Forbidden, SessionGone
+from netstacks.instance import withdrawals
 from netstacks.instance.lookup import FIND_PATH, Key
 from netstacks.instance.openings import Opening
 from netstacks.instance.relay_watch import ALIVE_PATH
+from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.peer import claims
+from netstacks.peer.claims import Ending, Form, FormOfSession, ForVisitor, HandedOn, Nothing, Wanted, Withdrawn
 from netstacks.peer.client import CLOCK_HEADER, INSTANCE_HEADER, Upstream
-from netstacks.peer.token import Claims, Visitor
+from netstacks.peer.token import Visitor
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
 from netstacks.web import auth
@@ -56,22 +60,22 @@ def _sign(response: Response) -> Response:
     return response
 
 
-def claims() -> Claims:
+def said_by_peer(form: type[Form]) -> Form:
     """What the peer that makes this request says; raises Forbidden when it has not signed that for us, just now.
 
-    To be called once in a request: a token is good for one time.
+    Raises MalformedClaims when it is not of that form. To be called once in a request: a token is good for one time.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme != "Bearer":
         raise Forbidden("a request to the private listener needs a peer token")
-    return services().peer_tokens.read(services().agent.me.id, request.path, token)
+    return claims.read(form, services().peer_tokens.read(services().agent.me.id, request.path, token))
 
 
-def held(session_id: UUID) -> tuple[Claims, Session | Opening]:
+def held(session_id: UUID, form: type[FormOfSession]) -> tuple[FormOfSession, Session | Opening]:
     """What a peer says of a session of this instance. Another owner's is answered with 409 and never forwarded on."""
-    said = claims()
+    said = said_by_peer(form)
     try:
-        return said, services().broker.admit(session_id, said["epoch"])
+        return said, services().broker.admit(session_id, said.epoch)
     except SessionGone as error:
         raise Conflict(str(error)) from error
 
@@ -86,8 +90,8 @@ class Admitted:
 
 def admit(session_id: UUID) -> Admitted:
     """Checks what a peer forwards."""
-    said, place = held(session_id)
-    return Admitted(Visitor.of(said["visitor"]), place)
+    said, place = held(session_id, ForVisitor)
+    return Admitted(said.who(), place)
 
 
 def _authorise(session_id: UUID) -> Call:
@@ -95,8 +99,8 @@ def _authorise(session_id: UUID) -> Call:
     visitor = admitted.visitor
     if visitor.kind != "control":
         raise Forbidden("only its user has the terminal of a session")
-    actor = Actor(visitor.username, visitor.user_id, visitor.address)
-    return resumed(actor, admitted.place, parse_login())
+    actor = Actor(visitor.username, visitor.user_id, visitor.address, parse_login())
+    return resumed(actor, admitted.place)
 
 
 @sock.route("/peer/sessions/<uuid:session_id>/terminal", bp=blueprint, authorise=_authorise)
@@ -106,14 +110,14 @@ def terminal(ws: WebSocket, call: Call, session_id: UUID) -> None:
 
 def _authorise_handed_on() -> Call:
     """A client that would wait for long at a peer. Whether its log-in still holds is asked here."""
-    said = claims()
-    auth.act_for(Subject(UUID(said["user_id"]), said["username"], said["role"], UUID(said["login_id"])))
+    said = said_by_peer(HandedOn)
+    auth.act_for(Subject(said.user_id, said.username, said.role, said.login_id))
     grant = services().admission.try_now()
     if grant is None:
         raise ComeAgain("this instance has no room for another terminal now")
-    actor = Actor(said["username"], UUID(said["user_id"]), said["address"])
+    actor = Actor(said.username, said.user_id, said.address, said.login_id)
     with granted(request.environ, grant):
-        place = authorise(actor, said["reconnect_token"])
+        place = authorise(actor, said.reconnect_token)
     if isinstance(place, Upstream):
         place.socket.close()
         raise Conflict("another instance has the session by now")
@@ -127,28 +131,36 @@ def handed_on(ws: WebSocket, call: Call) -> None:
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end")
 def end(session_id: UUID) -> Response:
-    said, place = held(session_id)
+    said, place = held(session_id, Ending)
     session = place.wait() if isinstance(place, Opening) else place
     # An instance of a former version asks here for both.
-    session.end(said["reason"], only_detached=said.get("only_detached", False))
+    session.end(said.reason, only_detached=said.only_detached)
     return Response(status=204)
 
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end-detached")
 def end_detached(session_id: UUID) -> Response:
-    said, place = held(session_id)
+    said, place = held(session_id, Ending)
     # One that is being opened has a client that waits for it.
     if not isinstance(place, Opening):
-        place.end(said["reason"], only_detached=True)
+        place.end(said.reason, only_detached=True)
+    return Response(status=204)
+
+
+@blueprint.post(withdrawals.PATH)
+def withdraw() -> Response:
+    said = said_by_peer(Withdrawn)
+    services().withdrawals.here([Withdrawal(said.user_id, What(said.what), said.login_ids)])
     return Response(status=204)
 
 
 @blueprint.post(ALIVE_PATH)
 def alive() -> Response:
-    claims()
+    said_by_peer(Nothing)
     return Response(status=204)
 
 
 @blueprint.post(FIND_PATH)
 def find() -> Response:
-    return jsonify(services().broker.describe(Key.of(claims())))
+    wanted = said_by_peer(Wanted)
+    return jsonify(services().broker.describe(Key(wanted.session_id, wanted.token)))

@@ -3,21 +3,23 @@
 A recording has the id of its session.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
 
-from netstacks.errors import Conflict, Forbidden, InvalidInput, NotFound
-from netstacks.store import audit, recordings
+from netstacks.errors import AccessWithdrawn, Conflict, Forbidden, InvalidInput, NotFound
+from netstacks.store import access, audit, recordings
+from netstacks.store.chunks import Chunk
 from netstacks.store.pool import Transaction
 from netstacks.terminal import asciicast
 from netstacks.web import auth
 from netstacks.web.context import services
 from netstacks.web.fields import Moment
 from netstacks.web.inputs import parse, parse_query
+from netstacks.web.outputs import finite, moment
 
 blueprint = Blueprint("recordings", __name__)
 
@@ -53,16 +55,18 @@ def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
     began, last = row["began_at"], row["last_at"]
+    # Both stand on the row, or neither, unless something else has written it.
+    last = began if last is None else last
     return {
         "id": str(row["id"]),
         "session_id": str(row["id"]),
         "name": row["recording_name"] or f"{row['username']}@{row['device_name']}",
         "terminal_cols": row["cols"],
         "terminal_rows": row["rows"],
-        "duration_ms": round((last - began) * 1000) if began is not None else 0,
+        "duration_ms": round((moment(last) - moment(began)).total_seconds() * 1000) if began is not None else 0,
         "file_path": "",
         "created_at": row["started_at"].isoformat(),
-        "updated_at": (datetime.fromtimestamp(last, UTC) if last else row["started_at"]).isoformat(),
+        "updated_at": (moment(last) if last else row["started_at"]).isoformat(),
         "username": row["username"],
         "device_name": row["device_name"],
         "bytes": row["bytes"],
@@ -104,7 +108,7 @@ def show(recording_id: UUID) -> Response:
 def rename(recording_id: UUID) -> Response:
     """Gives a recording another name; its other members are facts and stay as they are."""
     wanted = parse(_Rename)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         find(tx, recording_id)
         if wanted.name:
             recordings.rename(tx, recording_id, wanted.name)
@@ -123,7 +127,7 @@ def refuse(recording_id: UUID) -> Response:
 @auth.requires("sessions.manage")
 def delete(recording_id: UUID) -> tuple[str, int]:
     """It is gone at once; what it holds is removed within minutes, however much that is (instance/retention.py)."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         row = find(tx, recording_id)
         if row["state"] != "ended":
             raise Conflict("this session is still being recorded: end it first")
@@ -140,20 +144,28 @@ def data(recording_id: UUID) -> Response:
     if with_input and not auth.identity().may("recordings.input"):
         raise Forbidden("reading recorded keystrokes needs the permission recordings.input")
     database = services().database
-    with database.transaction() as tx:
+    with auth.transaction() as tx:
         row = find(tx, recording_id)
         event = "recording.input_read" if with_input else "recording.read"
         audit.append(tx, auth.actor(), event, f"session:{recording_id}", device=row["device_name"])
     services().recorder.flush(1.0)
     body = asciicast.lines(
-        recordings.chunks(database, recording_id),
+        _while_allowed(recordings.chunks(database, recording_id), auth.lasting()),
         title=_item(row)["name"],
         cols=row["cols"],
         rows=row["rows"],
-        started_at=row["began_at"] or row["started_at"].timestamp(),
+        started_at=finite(row["began_at"]) or row["started_at"].timestamp(),
         with_input=with_input,
     )
     response = Response(body, mimetype="application/x-asciicast")
     if request.args.get("download"):
         response.headers["Content-Disposition"] = f'attachment; filename="{recording_id}.cast"'
     return response
+
+
+def _while_allowed(chunks: Iterator[Chunk], may_read_on: Callable[[], bool]) -> Iterator[Chunk]:
+    """Raises AccessWithdrawn, which cuts the download off."""
+    for chunk in chunks:
+        if not may_read_on():
+            raise AccessWithdrawn(access.WITHDRAWN)
+        yield chunk

@@ -20,7 +20,9 @@ LET_GO = (CloseCode.RESTARTING, CloseCode.FENCED)
 def query_of(call: Call, resume: Resume) -> str:
     """What the owner is to know of a viewer beside the peer token."""
     place = {"offset": "tail"} if resume.tail else {"epoch": resume.epoch, "offset": resume.offset}
-    return urlencode({"viewer": call.viewer_id, **place, **({"returns": "yes"} if call.returns else {})})
+    returns = {"returns": "yes"} if call.returns else {}
+    login = {"login_id": call.login_id} if call.login_id else {}
+    return urlencode({"viewer": call.viewer_id, **place, **returns, **login})
 
 
 class RemoteView:

@@ -10,6 +10,8 @@ import structlog
 from netstacks import greenlets
 from netstacks.errors import ComeAgain, InvalidInput, NetstacksError
 from netstacks.instance.targets import Wish
+from netstacks.instance.withdrawals import Withdrawal
+from netstacks.store.access import WITHDRAWN
 from netstacks.store.audit import Actor
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
@@ -30,10 +32,15 @@ RESTARTING = "the controller is restarting"
 _LEFT_CODES = (1000, 1001, 1005)
 
 
+def _hold() -> None:
+    """Nothing has been withdrawn."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What a connection is for. `session` waits for its session and raises why there is none.
 
+    `confirm` raises AccessWithdrawn when the user has no access any more; an opener has asked that for a new session.
     `wish` is what another session on the same connection is opened for, None when only the session can tell that. A
     session that `is_new` is of no use to anybody when its client has left, which `left` tells.
     """
@@ -44,6 +51,7 @@ class Call:
     session: Callable[[], Session]
     open_another: Callable[[Wish], Session]
     wish: Wish | None = None
+    confirm: Callable[[], None] = _hold
     session_id: UUID = field(default_factory=uuid4)
     dialogue: Dialogue = field(default_factory=Dialogue)
     left: greenlets.Event = field(default_factory=greenlets.Event)
@@ -63,6 +71,13 @@ def hang_up() -> None:
         client.hang_up()
 
 
+def close_withdrawn(withdrawal: Withdrawal) -> None:
+    """Closes the connections without a session of a user, or of a log-in, that has lost access. Returns at once."""
+    # No yield here: the set would change meanwhile.
+    for client in _clients:
+        client.close_withdrawn(withdrawal)
+
+
 class SessionClient:
     """One connection: this greenlet receives, another one opens sessions, and the attachment sends."""
 
@@ -75,6 +90,7 @@ class SessionClient:
         self._size = call.size
         self._speaks_offsets = call.resume.speaks_offsets
         self._session: Session | None = None
+        self._is_opening = False
         self._attachment = self._new_attachment()
         # Where keys go: to the dialogue of the log-in, to the session, or to the question for another session.
         self._type: Callable[[bytes], None] = call.dialogue.input
@@ -109,6 +125,14 @@ class SessionClient:
         if self._session is None:
             greenlets.spawn("client-hang-up", self._ws.close, CloseCode.RESTARTING, RESTARTING)
 
+    def close_withdrawn(self, withdrawal: Withdrawal) -> None:
+        """Closes the connection soon if that takes its access. With a session, or an opening, it ends with that."""
+        actor = self._call.actor
+        if self._session is not None or self._is_opening or actor.id != withdrawal.user_id:
+            return
+        if withdrawal.takes(actor.login_id):
+            greenlets.spawn("client-withdrawn", self._ws.close, CloseCode.ENDED, WITHDRAWN)
+
     def _begin(self) -> None:
         # The client is read while the device is being logged in to: pings want answers, and a close gives up.
         greenlets.spawn("terminal-opener", self._open)
@@ -134,6 +158,7 @@ class SessionClient:
 
     def _open(self) -> None:
         call = self._call
+        self._is_opening = True
         call.dialogue.join(self)
         try:
             self._attach(call.session())
@@ -148,14 +173,17 @@ class SessionClient:
             log.exception("terminal.failed")
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
         finally:
+            self._is_opening = False
             call.dialogue.leave(self)
 
     def _attach(self, session: Session) -> None:
         call = self._call
         words_shown = call.dialogue.words_shown if call.is_new else 0
         # What the client has seen of the log-in is the beginning of the log.
-        begin = Start(session.first_offset + words_shown) if words_shown else start(session, call.resume, self._size)
-        # No yield from here to `attach`: the client could leave, or the session end, unnoticed.
+        begin = Start(session.first_offset + words_shown) if words_shown else self._start(session)
+        if not call.is_new:
+            call.confirm()
+        # No yield from here to `attach`: the client could leave, the session end, or access be withdrawn, unnoticed.
         if call.left.is_set():
             if call.is_new:
                 session.end("its client left before it was open")
@@ -177,6 +205,11 @@ class SessionClient:
         self._type = self._type_into_session
         if not self._speaks_offsets and not call.is_new and not begin.between and is_same_size:
             session.have_redrawn(attachment)
+
+    def _start(self, session: Session) -> Start:
+        call = self._call
+        # A new session whose client has left is still to be ended.
+        return start(session, call.resume, self._size, lambda: call.is_new or not call.left.is_set())
 
     def _size_question(self) -> bytes:
         """What makes the terminal tell its size; empty when the client knew it."""
@@ -201,6 +234,7 @@ class SessionClient:
             Kind.CONTROL,
             user_id=self._call.actor.id,
             username=self._call.actor.name,
+            login_id=self._call.actor.login_id,
             speaks_offsets=self._speaks_offsets,
         )
         attachment.on_finish = self._stay

@@ -51,7 +51,7 @@ def _item(row: dict[str, Any], identity: auth.Identity) -> dict[str, Any]:
         "device_id": str(row["device_id"]) if row["device_id"] else None,
         # Only the instance that holds a session knows.
         "attachments": len(local.attachments) if local else None,
-        "recording_bytes": local.output.end if local else row["recording_bytes"],
+        "recording_bytes": local.output.end if local and not local.recording.is_stopped else row["recording_bytes"],
         "is_mine": row["user_id"] == identity.user_id,
     }
 
@@ -61,7 +61,7 @@ def _item(row: dict[str, Any], identity: auth.Identity) -> dict[str, Any]:
 def end(session_id: UUID) -> tuple[str, int]:
     """Ends a session, wherever it lives: one's own, or anybody's for those who manage them."""
     identity = auth.identity()
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         row = sessions.find(tx, session_id)
         if row is None or not (row.user_id == identity.user_id or identity.may("sessions.manage")):
             raise NotFound("there is no such session")

@@ -40,7 +40,7 @@ class ShareTokens:
         facts = _LAYOUT.pack(
             share.id.bytes,
             share.session_id.bytes,
-            int(share.expires_at.timestamp()),
+            min(int(share.expires_at.timestamp()), 2**32 - 1),
             share.max_viewers,
             share.permission == "read-write",
         )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -18,7 +19,7 @@ from netstacks.store.pool import Database
 from netstacks.web import auth, peer
 from netstacks.web.context import services
 from netstacks.web.sockets import Sock, WebSocket
-from netstacks.web.terminal import parse_resume
+from netstacks.web.terminal import parse_login, parse_resume
 from netstacks.web.viewer_connection import SharedSession, ViewerConnection
 from netstacks.web.viewing import Call, refuse, watch
 
@@ -51,7 +52,7 @@ def _check() -> _Connection:
     invitation = services().share_tokens.read(request.args.get("share", ""))
     if invitation is None:
         raise Forbidden("this link is not complete, or not of this controller: ask for it once more")
-    who = auth.identify()
+    who = auth.identify(anew=True)
     visitor = Visitor(
         kind="viewer",
         permission=invitation.permission,
@@ -64,7 +65,7 @@ def _check() -> _Connection:
     )
     agent = services().agent
     shared_session = SharedSession(invitation.session_id, services().broker, lambda: agent.is_draining)
-    call = _call(visitor, returns="viewer" in request.args)
+    call = _call(visitor, who.login_id if who else None, returns="viewer" in request.args)
     speaks_offsets = parse_resume().speaks_offsets
     reason = call.over()
     if reason is not None:
@@ -76,19 +77,23 @@ def _admit(session_id: UUID) -> partial[None]:
     admitted = peer.admit(session_id)
     if admitted.visitor.kind != "viewer":
         raise Forbidden("this door is for viewers")
-    call = _call(admitted.visitor, returns="returns" in request.args)
+    call = _call(admitted.visitor, parse_login(), returns="returns" in request.args)
     return partial(watch, call=call, place=admitted.place, resume=parse_resume())
 
 
-def _call(visitor: Visitor, *, returns: bool) -> Call:
-    outbox = services().outbox
-    return Call(
+def _call(visitor: Visitor, login_id: UUID | None, *, returns: bool) -> Call:
+    parts = services()
+    actor = Actor(visitor.username, visitor.user_id, visitor.address, login_id)
+    call = Call(
         visitor,
         _viewer_id(),
-        _over_of(services().routing_database, visitor),
-        partial(outbox.put, audit.append, Actor(visitor.username, visitor.user_id, visitor.address)),
+        _over_of(parts.routing_database, visitor),
+        partial(parts.outbox.put, audit.append, actor),
         returns,
+        login_id,
     )
+    # A guest has no access that could be withdrawn, but for the share.
+    return replace(call, confirm=partial(parts.withdrawals.confirm, actor, None)) if visitor.user_id else call
 
 
 def _viewer_id() -> UUID:

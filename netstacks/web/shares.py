@@ -1,16 +1,17 @@
 """`/api/sessions/{id}/share` and `/viewers`: letting colleagues watch a session, seeing who does, and ending it."""
 
-import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from flask import Blueprint, Response, jsonify, url_for
 from pydantic import BaseModel, Field
 
 from netstacks.errors import ComeAgain, Conflict, NotFound, SessionGone
 from netstacks.instance.openings import Opening
+from netstacks.peer.claims import EndingViews, FormOfSession, OfSession
 from netstacks.peer.client import Reply
 from netstacks.store import audit, sessions, shares
 from netstacks.store.pool import Transaction
@@ -25,6 +26,7 @@ from netstacks.web.outputs import timestamp
 from netstacks.web.share_tokens import Invitation
 
 blueprint = Blueprint("shares", __name__)
+log = structlog.get_logger()
 
 _SHARES = "/api/sessions/<uuid:session_id>/share"
 _VIEWERS = "/api/sessions/<uuid:session_id>/viewers"
@@ -49,7 +51,7 @@ def browse(session_id: UUID) -> Response:
 @auth.requires()
 def create(session_id: UUID) -> tuple[Response, int]:
     wanted = parse(_NewShare)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         if _managed(tx, session_id).state == "ended":
             raise Conflict("this session has ended: only a live one can be shared")
         share = shares.create(
@@ -81,29 +83,34 @@ def show(session_id: UUID, token: str) -> Response:
 
 @blueprint.delete(f"{_SHARES}/<token>")
 @auth.requires()
-def revoke(session_id: UUID, token: str) -> tuple[str, int]:
+def revoke(session_id: UUID, token: str) -> Response:
     """Takes a share back and ends its viewers; once more does no harm."""
-    _revoke(session_id, _share_id(session_id, token))
-    return "", 204
+    return _revoke(session_id, _share_id(session_id, token))
 
 
 @blueprint.delete(_SHARES)
 @auth.requires()
-def revoke_all(session_id: UUID) -> tuple[str, int]:
+def revoke_all(session_id: UUID) -> Response:
     """Takes every share of the session back and ends all its viewers."""
-    _revoke(session_id, None)
-    return "", 204
+    return _revoke(session_id, None)
 
 
-def _revoke(session_id: UUID, share_id: UUID | None) -> None:
-    with services().database.transaction() as tx:
+def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
+    """204 when no viewer of these shares is left, 202 when the session's owner could not be told."""
+    with auth.transaction() as tx:
         _managed(tx, session_id)
         for share in shares.revoke(tx, session_id, share_id):
             _note(tx, "session.share_revoked", session_id, share=str(share.id))
     reason = f"this share was revoked by {auth.identity().username}"
-    # An owner that cannot be reached looks at its viewers' shares by itself, every few seconds.
-    with contextlib.suppress(ComeAgain):
+    try:
         _at_owner(session_id, "viewers/end", share_id=str(share_id) if share_id else None, reason=reason)
+    except ComeAgain as error:
+        log.info("share.revoked_without_owner", session_id=str(session_id), error=str(error))
+        status = "The share is revoked. Its viewers are closed as soon as the session's instance answers again."
+        response = jsonify(status=status)
+        response.status_code = 202
+        return response
+    return Response(status=204)
 
 
 @blueprint.get(_VIEWERS)
@@ -119,21 +126,29 @@ def watching(session_id: UUID) -> Response:
 @auth.requires()
 def end_view(session_id: UUID, viewer_id: UUID) -> tuple[str, int]:
     """Ends one view; the share stays, so to keep its viewer out it must be revoked."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         _managed(tx, session_id)
     reason = f"{auth.identity().username} has ended your view of this session"
     if not _at_owner(session_id, "viewers/end", viewer_id=str(viewer_id), reason=reason):
         raise NotFound("this viewer does not watch any more")
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         _note(tx, "session.view_ended", session_id, viewer=str(viewer_id))
     return "", 204
+
+
+def end_views_of(share: Share, reason: str) -> None:
+    """Ends the views of a share that was revoked, after the commit. An owner that is silent looks by itself."""
+    try:
+        _at_owner(share.session_id, "viewers/end", share_id=str(share.id), reason=reason)
+    except ComeAgain as error:
+        log.info("share.revoked_without_owner", session_id=str(share.session_id), error=str(error))
 
 
 def _watching(session_id: UUID) -> list[dict[str, Any]]:
     try:
         return _at_owner(session_id, "viewers")
     except ComeAgain:
-        return []  # Nobody watches what nobody holds.
+        return []  # A session that no instance holds has no viewers.
 
 
 def _managed(tx: Transaction, session_id: UUID) -> SessionRow:
@@ -207,9 +222,18 @@ def _at_owner(session_id: UUID, door: str, **arguments: str | None) -> list[dict
     return []
 
 
-@blueprint.post("/peer/sessions/<uuid:session_id>/<any('viewers', 'viewers/end'):door>")
-def answer_peer(session_id: UUID, door: str) -> Response:
-    said, place = peer.held(session_id)
-    arguments = {name: value for name, value in said.items() if name != "epoch"}
+@blueprint.post("/peer/sessions/<uuid:session_id>/viewers")
+def list_for_peer(session_id: UUID) -> Response:
+    return _answer_peer(session_id, "viewers", OfSession)
+
+
+@blueprint.post("/peer/sessions/<uuid:session_id>/viewers/end")
+def end_for_peer(session_id: UUID) -> Response:
+    return _answer_peer(session_id, "viewers/end", EndingViews)
+
+
+def _answer_peer(session_id: UUID, door: str, form: type[FormOfSession]) -> Response:
+    said, place = peer.held(session_id, form)
+    arguments = said.model_dump(exclude={"epoch"})
     # Nobody watches what is still being opened.
     return jsonify([] if isinstance(place, Opening) else _DOORS[door](place, **arguments))

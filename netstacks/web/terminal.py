@@ -9,8 +9,8 @@ from uuid import UUID
 from flask import Blueprint, request
 from werkzeug.exceptions import Forbidden
 
-from netstacks import errors, greenlets
-from netstacks.errors import ComeAgain, InvalidInput, NetstacksError, OpeningAbandoned, SessionGone
+from netstacks import errors, greenlets, permissions
+from netstacks.errors import AccessWithdrawn, ComeAgain, InvalidInput, NetstacksError, OpeningAbandoned, SessionGone
 from netstacks.instance.admission import Grant
 from netstacks.instance.applicants import about
 from netstacks.instance.openings import Opening
@@ -22,7 +22,7 @@ from netstacks.terminal import frames
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
-from netstacks.web import auth, permissions
+from netstacks.web import auth
 from netstacks.web.api.hang_up import has_hung_up
 from netstacks.web.context import Services, services
 from netstacks.web.grants import take_grant
@@ -48,7 +48,7 @@ def authorise(actor: Actor, token: str | None) -> Call | Upstream:
         raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
     try:
         return _paced(_find(actor, token))
-    except (InvalidInput, SessionGone) as error:
+    except (AccessWithdrawn, InvalidInput, SessionGone) as error:
         # For a person to read: the upgrade is accepted all the same (wire contract 6.6).
         return _failed(actor, error, is_new=token is None)
     except ComeAgain as error:
@@ -81,7 +81,7 @@ def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> Call:
     def session() -> Session:
         raise error
 
-    another = partial(open_another, services(), auth.identity().login_id)
+    another = partial(open_another, services(), actor.login_id)
     if isinstance(error, InvalidInput):
         resume = Resume(None, None, tail="offset" in request.args)
         return Call(actor, _ANY_SIZE, resume, session, another, is_new=is_new)
@@ -96,7 +96,7 @@ def _find(actor: Actor, token: str | None) -> Call | Upstream:
         if isinstance(place, Upstream):
             return place
         if place is not None:
-            return resumed(actor, place, auth.identity().login_id, _wish(actor, size, Dialogue()))
+            return resumed(actor, place, _wish(actor, size, Dialogue()))
     check_open(services())
     left = greenlets.Event()
     dialogue = Dialogue(left.is_set)
@@ -106,11 +106,11 @@ def _find(actor: Actor, token: str | None) -> Call | Upstream:
         size,
         resume,
         partial(services().opener.open, wish),
-        partial(open_another, services(), auth.identity().login_id),
+        partial(open_another, services(), actor.login_id),
         wish,
-        wish.session_id,
-        dialogue,
-        left,
+        session_id=wish.session_id,
+        dialogue=dialogue,
+        left=left,
         is_new=True,
     )
 
@@ -123,10 +123,11 @@ def check_open(parts: Services) -> None:
         raise ComeAgain(f"this instance takes no new sessions{why}: connect again")
 
 
-def resumed(actor: Actor, place: Session | Opening, login_id: UUID | None, wish: Wish | None = None) -> Call:
+def resumed(actor: Actor, place: Session | Opening, wish: Wish | None = None) -> Call:
     """A call for a session that is here, or is being opened here; `wish` is for another one after its end."""
-    another = partial(open_another, services(), login_id)
-    call = Call(actor, parse_size(), parse_resume(), waiting_for(place), another, wish)
+    another = partial(open_another, services(), actor.login_id)
+    confirm = partial(services().withdrawals.confirm, actor, "sessions.connect")
+    call = Call(actor, parse_size(), parse_resume(), waiting_for(place), another, wish, confirm)
     match place:
         case Opening():
             return replace(call, session_id=place.session_id, dialogue=place.dialogue)
@@ -170,10 +171,10 @@ def _wait_for_turn(parts: Services, wish: Wish) -> Grant:
 
 def _open_another(parts: Services, login_id: UUID, wish: Wish) -> Session:
     with parts.routing_database.transaction() as tx:
-        role = logins.role(tx, login_id)
+        role = logins.role(tx, login_id, max_days=parts.settings.login_max_days)
     if role is None:
         raise ComeAgain("your log-in has ended: log in again")
-    if not permissions.of_role(role) & {"sessions.connect", "*"}:
+    if not permissions.grants(role, "sessions.connect"):
         raise errors.Forbidden("you may not open terminals any more: an administrator can change that")
     return parts.opener.open(wish)
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from netstacks.errors import (
+    AccessWithdrawn,
     ComeAgain,
     DeviceError,
     DeviceLoginRefused,
@@ -13,6 +14,7 @@ from netstacks.errors import (
     StoreUnavailable,
 )
 from netstacks.instance.targets import Wish
+from netstacks.store.access import WITHDRAWN
 from netstacks.store.audit import Actor
 from netstacks.terminal import frames
 from netstacks.terminal.dialogue import notice_line
@@ -36,7 +38,7 @@ class TerminalClient(SessionClient):
 
     def _refuse(self, error: NetstacksError) -> None:
         """Tells a person why there is no terminal; the client stays for another try, or comes again by itself."""
-        if self._speaks_offsets or not self._is_final(error):
+        if self._speaks_offsets or isinstance(error, AccessWithdrawn) or not self._is_final(error):
             refuse(self._ws, error)
             return
         if not self._call.is_new:
@@ -57,7 +59,7 @@ class TerminalClient(SessionClient):
 
     def _stay(self, code: CloseCode, reason: str) -> bool:
         """Called when the session's rest has been sent: whether the connection stays open after its end."""
-        if self._speaks_offsets or code is not CloseCode.ENDED:
+        if self._speaks_offsets or code is not CloseCode.ENDED or reason == WITHDRAWN:
             return False
         session, self._session = self._session, None
         if session is not None:
@@ -86,7 +88,7 @@ class TerminalClient(SessionClient):
 def refuse(ws: WebSocket, error: NetstacksError) -> None:
     """Tells a person why there is no terminal: the client shows the text, and the code tells ours not to retry."""
     prefix = "" if isinstance(error, DeviceError) else "Not connected: "
-    code = CloseCode.ENDED if isinstance(error, SessionGone) else CloseCode.REFUSED
+    code = CloseCode.ENDED if isinstance(error, SessionGone | AccessWithdrawn) else CloseCode.REFUSED
     if isinstance(error, StoreUnavailable | ComeAgain):
         code = CloseCode.RESTARTING
     ws.send(frames.error(f"{prefix}{error}"))

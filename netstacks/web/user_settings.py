@@ -22,7 +22,7 @@ def get_setting(key: str) -> Response:
 @auth.requires()
 def put_setting(key: str) -> Response:
     value = json_body()
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         user_settings.put(tx, auth.identity().user_id, key, value)
     return Response(status=204)
 
@@ -31,6 +31,6 @@ def put_setting(key: str) -> Response:
 @auth.requires()
 def delete_setting(key: str) -> Response:
     """Also when it was not set."""
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         user_settings.delete(tx, auth.identity().user_id, key)
     return Response(status=204)

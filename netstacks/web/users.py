@@ -1,31 +1,31 @@
 """Administration of users, and everybody's own password."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
-import structlog
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from netstacks import greenlets
-from netstacks.errors import Forbidden, NetstacksError, SessionGone
-from netstacks.store import audit, logins, sessions, users
-from netstacks.store.passwords import MAX_LENGTH, hash_password
+from netstacks import permissions
+from netstacks.errors import Forbidden
+from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.store import access, audit, logins, password_rules, sessions, shares, users
+from netstacks.store.access import WITHDRAWN
+from netstacks.store.password_rules import MAX_LENGTH
+from netstacks.store.passwords import hash_password
 from netstacks.store.pool import Transaction
+from netstacks.store.shares import Share
 from netstacks.store.users import Role, User
-from netstacks.web import auth, permissions
+from netstacks.web import auth
 from netstacks.web.authenticate import is_own_password
-from netstacks.web.context import Services, services
+from netstacks.web.context import services
 from netstacks.web.inputs import parse
 from netstacks.web.login import as_json
+from netstacks.web.shares import end_views_of
 
 blueprint = Blueprint("users", __name__)
-
-log = structlog.get_logger()
-
-_WITHDRAWN = "access was withdrawn"
-# The owners of a user's terminals are waited for so long.
-_OWNERS_SECS = 5.0
 
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
 
@@ -68,9 +68,11 @@ def list_users() -> dict[str, Any]:
 @auth.requires("users.manage")
 def create_user() -> tuple[dict[str, Any], int]:
     body = parse(NewUser)
-    password_hash = hash_password(body.password)
-    with services().database.transaction() as tx:
-        user = users.create(tx, password_hash=password_hash, **body.model_dump(exclude={"password"}))
+    password_rules.check(body.password, role=body.role, names=(body.username, body.email, body.display_name))
+    password_hash, is_long = hash_password(body.password), password_rules.is_long(body.password)
+    values = body.model_dump(exclude={"password"})
+    with _administration() as tx:
+        user = users.create(tx, password_hash=password_hash, is_password_long=is_long, **values)
         _audit(tx, "user.created", user.id, username=user.username, role=user.role)
     return as_json(user), 201
 
@@ -90,29 +92,32 @@ def update_user(user_id: UUID) -> dict[str, Any]:
     The terminals of a user end who is deactivated or whose role may not open any.
     """
     body = parse(UserChange)
-    with services().database.transaction() as tx:
+    with _administration(user_id) as tx:
+        before = users.get(tx, user_id)
         user: User = users.update(tx, user_id, **body.model_dump())
-        if not user.is_active:
+        what, revoked = _withdrawn(user), []
+        if what is What.ACCESS:
             logins.revoke_all(tx, user_id)
-        may_connect = user.is_active and bool(permissions.of_role(user.role) & {"sessions.connect", "*"})
-        elsewhere = [] if may_connect else _end_terminals(tx, user)
+        if what is not What.NOTHING:
+            _end_sessions(tx, user)
+        if what is What.ACCESS or not permissions.grants(user.role, "sessions.manage"):
+            revoked = _revoke_shares(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, role=user.role, is_active=user.is_active)
-    if not may_connect:
-        _withdraw(user_id, elsewhere)
-    auth.login_states().forget()
+    if (before.role, before.is_active) != (user.role, user.is_active):
+        _withdraw(user_id, what, revoked)
     return as_json(user)
 
 
 @blueprint.delete("/api/users/<uuid:user_id>")
 @auth.requires("users.manage")
 def delete_user(user_id: UUID) -> Response:
-    with services().database.transaction() as tx:
+    with _administration(user_id) as tx:
         user = users.get(tx, user_id)
         users.delete(tx, user_id)
-        elsewhere = _end_terminals(tx, user)
+        _end_sessions(tx, user)
+        revoked = _revoke_shares(tx, user)
         _audit(tx, "user.deleted", user_id, username=user.username)
-    _withdraw(user_id, elsewhere)
-    auth.login_states().forget()
+    _withdraw(user_id, What.ACCESS, revoked)
     return Response(status=204)
 
 
@@ -120,7 +125,18 @@ def delete_user(user_id: UUID) -> Response:
 @auth.requires("users.manage")
 def set_password(user_id: UUID) -> Response:
     """Sets a user's password, logs them out everywhere and ends their terminals."""
-    _change_password(user_id, parse(NewPassword).password, keep=None)
+    password = parse(NewPassword).password
+    with services().database.transaction() as tx:
+        user = users.get(tx, user_id)
+    _check(password, user)
+    password_hash = hash_password(password)
+    with _administration(user_id) as tx:
+        user = users.get(tx, user_id)
+        users.set_password(tx, user_id, password_hash, is_long=password_rules.is_long(password))
+        logins.revoke_all(tx, user_id)
+        _end_sessions(tx, user)
+        _audit(tx, "user.updated", user_id, username=user.username, changed="password")
+    _withdraw(user_id, What.ACCESS)
     return Response(status=204)
 
 
@@ -128,68 +144,78 @@ def set_password(user_id: UUID) -> Response:
 @auth.requires("users.manage")
 def revoke_logins(user_id: UUID) -> Response:
     """Logs a user out everywhere and ends their terminals."""
-    with services().database.transaction() as tx:
+    with _administration(user_id) as tx:
         user = users.get(tx, user_id)
         logins.revoke_all(tx, user_id)
-        elsewhere = _end_terminals(tx, user)
+        _end_sessions(tx, user)
         _audit(tx, "user.logins_revoked", user_id, username=user.username)
-    _withdraw(user_id, elsewhere)
-    auth.login_states().forget()
+    _withdraw(user_id, What.ACCESS)
     return Response(status=204)
 
 
 @blueprint.put("/api/auth/password")
 @auth.requires()
 def change_own_password() -> Response:
-    """Changes the password of whoever knows it, and ends all other log-ins of theirs."""
+    """Changes the user's own password, given the current one, and ends all other log-ins of theirs."""
     body = parse(OwnPassword)
     who = auth.identity()
     with services().database.transaction() as tx:
-        password_hash = users.password_hash_of(tx, who.user_id)
-    if not is_own_password(body.current_password, password_hash, str(who.user_id), str(who.login_id)):
+        user, current_hash = users.get(tx, who.user_id), users.password_hash_of(tx, who.user_id)
+    if not is_own_password(body.current_password, current_hash, str(who.user_id), str(who.login_id)):
         raise Forbidden("current_password: is not correct")
-    _change_password(who.user_id, body.new_password, keep=who.login_id)
+    _check(body.new_password, user)
+    password_hash = hash_password(body.new_password)
+    with _administration(who.user_id) as tx:
+        users.set_password(tx, who.user_id, password_hash, is_long=password_rules.is_long(body.new_password))
+        ended = logins.revoke_all(tx, who.user_id, but=who.login_id)
+        _audit(tx, "user.updated", who.user_id, username=who.username, changed="password")
+    services().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, tuple(ended)))
     return Response(status=204)
 
 
-def _change_password(user_id: UUID, password: str, *, keep: UUID | None) -> None:
-    """With `keep`, a log-in of whoever changes their own password, that one and all terminals go on."""
-    password_hash = hash_password(password)
+def _check(password: str, user: User) -> None:
+    password_rules.check(password, role=user.role, names=(user.username, user.email, user.display_name))
+
+
+@contextmanager
+def _administration(user_id: UUID | None = None) -> Iterator[Transaction]:
+    """A transaction that changes users, one at a time; `user_id` is the user that is there already."""
     with services().database.transaction() as tx:
-        user = users.get(tx, user_id)
-        users.set_password(tx, user_id, password_hash)
-        logins.revoke_all(tx, user_id, but=keep)
-        elsewhere = _end_terminals(tx, user) if keep is None else []
-        _audit(tx, "user.updated", user_id, username=user.username, changed="password")
-    if keep is None:
-        _withdraw(user_id, elsewhere)
-    auth.login_states().forget()
+        access.lock_administration(tx)
+        if user_id is not None:
+            access.hold(tx, user_id)
+        auth.confirm(tx)
+        yield tx
 
 
-def _end_terminals(tx: Transaction, user: User) -> list[UUID]:
-    """Notes that a user's sessions are to end. Those of this instance, and those returned, are still to be told."""
-    ended, owned = sessions.end_all_of(tx, user.id, _WITHDRAWN)
+def _withdrawn(user: User) -> What:
+    """What a user in this state may not have open."""
+    if not user.is_active:
+        return What.ACCESS
+    return What.NOTHING if permissions.grants(user.role, "sessions.connect") else What.TERMINALS
+
+
+def _withdraw(user_id: UUID, what: What, revoked: Iterable[Share] = ()) -> None:
+    """To be called after the commit."""
+    services().withdrawals.everywhere(Withdrawal(user_id, what))
+    for share in revoked:
+        end_views_of(share, "this share was revoked: its creator has no access any more")
+
+
+def _end_sessions(tx: Transaction, user: User) -> None:
+    """Notes that a user's sessions are to end; their owners are told after the commit."""
+    ended, owned = sessions.end_all_of(tx, user.id, WITHDRAWN)
     for session_id in (*ended, *owned):
-        details = {"owner": user.username, "reason": _WITHDRAWN}
+        details = {"owner": user.username, "reason": WITHDRAWN}
         audit.append(tx, auth.actor(), "session.ended_by_user", f"session:{session_id}", **details)
-    here = set(services().hub.of_user(user.id))
-    return [session_id for session_id in owned if session_id not in here]
 
 
-def _withdraw(user_id: UUID, elsewhere: list[UUID]) -> None:
-    """Ends what a user has open, after the commit. An owner that does not answer now finds out from the row."""
-    services().hub.withdraw(user_id, _WITHDRAWN)
-    endings = [greenlets.spawn("session-withdraw", _end_at_owner, services(), each) for each in elsewhere]
-    greenlets.joinall(endings, timeout=_OWNERS_SECS)
-
-
-def _end_at_owner(parts: Services, session_id: UUID) -> None:
-    try:
-        parts.broker.end(session_id, _WITHDRAWN)
-    except SessionGone:
-        pass
-    except NetstacksError as error:
-        log.warning("session.not_withdrawn_yet", session_id=str(session_id), error=str(error))
+def _revoke_shares(tx: Transaction, user: User) -> list[Share]:
+    """Takes back what an administrator who is none any more has shared of others' sessions."""
+    revoked = shares.revoke_of_others(tx, user.id, user.username)
+    for share in revoked:
+        audit.append(tx, auth.actor(), "session.share_revoked", f"session:{share.session_id}", share=str(share.id))
+    return revoked
 
 
 def _audit(tx: Transaction, event: str, user_id: UUID, **details: Any) -> None:

@@ -194,7 +194,15 @@ class ViewerConnection:
                 over.set()
             return is_kept
 
-        view = viewing(self._client, call, session, self._client.resume, speaks_offsets=True, on_finish=keep)
+        view = viewing(
+            self._client,
+            call,
+            session,
+            self._client.resume,
+            speaks_offsets=True,
+            on_finish=keep,
+            is_wanted=lambda: not self._has_left,
+        )
         with view as viewer, self._viewing(viewer, over.set):
             # At once: a revocation while this viewer was on its way could not end it.
             if not self._is_over():

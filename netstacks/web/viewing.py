@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from netstacks.errors import (
+    AccessWithdrawn,
     ComeAgain,
     Forbidden,
     InvalidInput,
@@ -39,10 +40,15 @@ _RETURN_SECS = 3.0
 NOW = Resume(None, None, tail=True)
 
 
+def _hold() -> None:
+    """Nothing has been withdrawn."""
+
+
 @dataclass(frozen=True)
 class Call:
     """A viewer that may join. `over` tells why its share is not valid any more, None while it is.
 
+    `confirm` raises AccessWithdrawn when the viewer is a user who has no access any more.
     `note` writes an event to the audit log, in the viewer's name. `returns` says that the viewer has watched before.
     """
 
@@ -51,12 +57,15 @@ class Call:
     over: Callable[[], str | None]
     note: Callable[..., None]
     returns: bool = False
+    login_id: UUID | None = None
+    """The log-in of a viewer who has one."""
+    confirm: Callable[[], None] = _hold
 
 
 def refuse(ws: WebSocket, error: NetstacksError) -> None:
     """Shows a person why; the code tells our own page whether to come again."""
     match error:
-        case SessionGone():
+        case SessionGone() | AccessWithdrawn():
             code = CloseCode.ENDED
         case ComeAgain() | StoreUnavailable():
             code = CloseCode.RESTARTING
@@ -94,12 +103,18 @@ def viewing(
     *,
     speaks_offsets: bool,
     on_finish: Callable[[CloseCode, str], bool] | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Viewer]:
-    """Attaches a viewer to a session for as long as the block runs.
+    """Attaches a viewer to a session for as long as the block runs; `is_wanted` is asked while its screen is redrawn.
 
-    Raises Forbidden when there is no place for it, ComeAgain when the session has just gone from here.
+    Raises Forbidden when there is no place for it or its share is over, ComeAgain when the session has just gone from
+    here, and ConnectionClosed when the viewer has.
     """
-    viewer = _join(sink, call, session, resume, speaks_offsets, on_finish)
+    # A viewer that has no place costs no redraw.
+    _check_place(session, call)
+    begin = _begin(session, resume, is_wanted)
+    _confirm(call, session)
+    viewer = _join(sink, call, session, begin, speaks_offsets, on_finish)
     resource = f"session:{session.id}"
     about = {"viewer": str(viewer.viewer_id), "share": viewer.share_id, "permission": viewer.permission}
     call.note("session.viewer_joined", resource, **about)
@@ -110,30 +125,51 @@ def viewing(
         call.note("session.viewer_left", resource, **about)
 
 
+def _confirm(call: Call, session: Session) -> None:
+    """Asks anew whether the viewer may join: a revocation while it was on its way could not end its view.
+
+    No yield between its return and `attach`. Raises Forbidden, AccessWithdrawn and ComeAgain.
+    """
+    counted = -1
+    while counted != session.expulsions:
+        counted = session.expulsions
+        try:
+            reason = call.over()
+        except StoreBusy as error:
+            raise ComeAgain("whether the share is still valid cannot be told now") from error
+        if reason is not None:
+            raise Forbidden(reason)
+        call.confirm()
+
+
+def _check_place(session: Session, call: Call) -> None:
+    """Raises Forbidden when as many others as may are watching."""
+    most = call.visitor.max_viewers
+    assert most is not None
+    others = [each for each in viewers(session, share_id=call.visitor.share_id) if each.viewer_id != call.viewer_id]
+    if len(others) >= most:
+        raise Forbidden(f"as many as may are watching already ({most}): try again when somebody has left")
+
+
 def _join(
     sink: Sink,
     call: Call,
     session: Session,
-    resume: Resume,
+    begin: Start,
     speaks_offsets: bool,
     on_finish: Callable[[CloseCode, str], bool] | None,
 ) -> Viewer:
     visitor = call.visitor
     assert visitor.share_id is not None
-    assert visitor.max_viewers is not None
-    begin = _begin(session, resume)
-    # No yield from here to `attach`: the count is exact.
+    # No yield from here to `attach`: the count is exact, and what was confirmed holds.
     if not session.is_live:
         raise ComeAgain("the session has just moved or ended")
     if session.facts.epoch > 1 and not call.returns and time.time() < session.opened_at + _RETURN_SECS:
         raise ComeAgain("the session has just changed its owner: those who were watching come first")
+    _check_place(session, call)
     for former in viewers(session, share_id=visitor.share_id, viewer_id=str(call.viewer_id)):
         session.detach(former)
         former.drop(CloseCode.SUPERSEDED, "this viewer has come back over another connection")
-    if len(viewers(session, share_id=visitor.share_id)) >= visitor.max_viewers:
-        raise Forbidden(
-            f"as many as may are watching already ({visitor.max_viewers}): try again when somebody has left"
-        )
     viewer = Viewer(
         sink,
         viewer_id=call.viewer_id,
@@ -141,6 +177,7 @@ def _join(
         permission=visitor.permission,
         user_id=visitor.user_id,
         username=visitor.username,
+        login_id=call.login_id,
         address=visitor.address,
         speaks_offsets=speaks_offsets,
     )
@@ -154,12 +191,12 @@ def _join(
     return viewer
 
 
-def _begin(session: Session, resume: Resume) -> Start:
+def _begin(session: Session, resume: Resume, is_wanted: Callable[[], bool]) -> Start:
     """A viewer that was there goes on at its byte, or with all that a new owner's shell has printed, if it is held."""
     is_new_epoch = resume.offset is not None and resume.epoch != session.facts.epoch
     if is_new_epoch and session.output.start > session.first_offset:
         resume = NOW
-    return start(session, resume, (session.cols, session.rows))
+    return start(session, resume, (session.cols, session.rows), is_wanted)
 
 
 def _about(session: Session, viewer: Viewer, offset: int, expires_at: int | None) -> dict[str, Any]:
@@ -187,13 +224,18 @@ def watch(ws: WebSocket, call: Call, place: Session | Opening, resume: Resume) -
     where = resume if resume.offset is not None else NOW
     try:
         session = session_at(place)
-        with viewing(ws, call, session, where, speaks_offsets=speaks_offsets) as viewer:
+        is_wanted = partial(_is_connected, ws)
+        with viewing(ws, call, session, where, speaks_offsets=speaks_offsets, is_wanted=is_wanted) as viewer:
             ws.on_pong = viewer.on_pong
             _serve(ws, call, session, viewer)
     except ConnectionClosed:
         pass
     except NetstacksError as error:
         refuse(ws, error)
+
+
+def _is_connected(ws: WebSocket) -> bool:
+    return not ws.has_hung_up()
 
 
 def _serve(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:

@@ -24,6 +24,8 @@ CLOSE_TIMEOUT_SECS = 2.0
 _PONG_RETRY_SECS = 0.2
 # An idle receiver wakes up for nothing this often.
 _IDLE_SECS = 3600.0
+# A TCP connection that neither side has closed (the kernel's TCP_ESTABLISHED).
+_ESTABLISHED = 1
 # The payload of a control frame without the close code (RFC 6455, 5.5).
 _REASON_BYTES = 123
 
@@ -154,6 +156,14 @@ class WebSocket:
     def undelivered_bytes(self) -> int:
         """What was sent and the peer has not acknowledged yet."""
         return self._outlet.undelivered_bytes()
+
+    def has_hung_up(self) -> bool:
+        """Whether the peer has closed its side, whatever is still to be received of it. Does not wait."""
+        try:
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED
+        except OSError:
+            # No TCP socket, or one that is closed here: `receive` finds that out.
+            return False
 
     def _closed(self) -> ConnectionClosed:
         return ConnectionClosed(self.close_code, self.close_reason)

@@ -52,8 +52,9 @@ export class Sharing {
   }
 
   async #revoke(token) {
-    await api(this.#path(`share/${token}`).replace(/\/$/, ""), { method: "DELETE" });
+    const pending = await api(this.#path(`share/${token}`).replace(/\/$/, ""), { method: "DELETE" });
     await this.#refresh();
+    failure.textContent = pending?.status ?? "";
   }
 
   async #stop(viewerId) {

@@ -8,16 +8,18 @@ const list = dialog.querySelector("[data-slot=credentials]");
 const empty = dialog.querySelector("[data-slot=empty]");
 
 /** The id of the user's default, else of the one they choose; null when they choose none. */
-export async function findCredential() {
+export async function findCredential(device) {
   const standard = await api("/api/credentials/accessible/default");
-  return standard?.id ?? chooseCredential();
+  return standard && isFor(standard, device) ? standard.id : chooseCredential(device);
 }
 
 /** Asks, with `current` selected; null when the dialog is closed without a choice. */
-export async function chooseCredential(current = null) {
+export async function chooseCredential(device, current = null) {
   for (;;) {
-    const { items } = await api("/api/credentials/accessible");
-    list.replaceChildren(...items.map((item, index) => option(item, current ? item.id === current : index === 0)));
+    const { items: all } = await api("/api/credentials/accessible");
+    const items = all.filter((item) => isFor(item, device));
+    const selected = items.find((item) => item.id === current) ?? items[0];
+    list.replaceChildren(...items.map((item) => option(item, item === selected)));
     list.hidden = !items.length;
     empty.hidden = items.length > 0;
     dialog.querySelector("button[value=use]").hidden = !items.length;
@@ -26,6 +28,11 @@ export async function chooseCredential(current = null) {
     if (answer === "use") return list.querySelector("input:checked").value;
     if (answer !== "again") return null;
   }
+}
+
+/** A credential with an address is for that address only; the controller refuses it for another one. */
+function isFor(credential, { host, port }) {
+  return !credential.host || (credential.host === host && (!credential.port || credential.port === port));
 }
 
 function option(item, checked) {

@@ -44,11 +44,16 @@ function show(prompt) {
   for (const slot of dialog.querySelectorAll("[data-slot=address]")) slot.textContent = `${prompt.host}:${prompt.port}`;
   dialog.querySelector("[data-slot=fingerprint]").textContent = prompt.fingerprint;
   dialog.querySelector("[data-slot=previous]").textContent = prompt.previous_fingerprint ?? "";
+  dialog.querySelector("[data-slot=approval]").textContent = approvalOf(prompt);
   const understood = dialog.querySelector("input[type=checkbox]");
   const approve = dialog.querySelector("button[value=approve]");
   understood.checked = false;
   approve.disabled = prompt.is_changed_key;
   understood.onchange = () => (approve.disabled = !understood.checked);
+}
+
+function approvalOf({ previous_approved_by: name, previous_approved_at: at }) {
+  return name && at ? `${name}, ${at.slice(0, 10)} at ${at.slice(11, 16)} UTC` : "not known";
 }
 
 /** The question may be answered in another window, or expire, or its connection may be lost. */

@@ -85,7 +85,7 @@ new Assistant(screen, { sessionId: () => connection.place.sessionId, put: putAtP
 async function start() {
   try {
     if (!credentialId) status.show({ name: "choosing" });
-    credentialId ??= await findCredential();
+    credentialId ??= await findCredential(device);
   } catch (error) {
     return status.show({ name: "refused", why: error.message });
   }
@@ -93,7 +93,7 @@ async function start() {
 }
 
 async function changeCredential() {
-  credentialId = (await chooseCredential(credentialId)) ?? credentialId;
+  credentialId = (await chooseCredential(device, credentialId)) ?? credentialId;
   await start();
 }
 

@@ -51,11 +51,13 @@ HEADERS = (
     *("Origin", "Host", "Cookie", "Authorization", "Content-Type", "Accept", "Range", "If-Range", "If-Modified-Since"),
     *("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Upgrade", "Connection", "X-CSRF-Token", "X-Forwarded-For"),
 )
+_PASSWORD = "a fine password"
 # A body that most routes take, so that one wrong member is what they look at.
 FINE = {
     **{"username": "x", "name": "x", "host": "h", "port": 22, "email": "a@b", "role": "viewer", "is_active": True},
-    **{"credential_type": "ssh_password", "secret": "s", "password": "x" * 15, "current_password": "x" * 15},
-    **{"new_password": "y" * 15, "public_key": "x", "reason": "r", "folder_id": None, "refresh_token": "x"},
+    **{"credential_type": "ssh_password", "secret": "s", "password": _PASSWORD},
+    **{"current_password": _PASSWORD, "new_password": "another fine password"},
+    **{"public_key": "x", "reason": "r", "folder_id": None, "refresh_token": "x"},
 }
 MEMBERS = (
     *FINE,

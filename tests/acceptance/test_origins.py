@@ -33,7 +33,9 @@ def log_out_of_a_page(balancer: Balancer, origin: str) -> requests.Response:
     body = {"username": ADMIN[0], "password": ADMIN[1]}
     answer = page.post(f"{balancer.url}/api/auth/login", json=body, headers={"X-NetStacks-Page": "1"}, timeout=30)
     assert answer.status_code == 200, answer.text
-    cookie = {"Cookie": f"netstacks_page={answer.cookies['netstacks_page']}"}
+    (cookie,) = (
+        {"Cookie": f"{name}={value}"} for name, value in answer.cookies.items() if name.endswith("netstacks_page")
+    )
     headers = {"Origin": origin, "X-CSRF-Token": answer.json()["csrf_token"], **cookie}
     return page.post(f"{balancer.url}/api/auth/logout", headers=headers, timeout=30)
 

@@ -196,6 +196,7 @@ def test_a_changed_host_key_needs_more_than_one_click(browser: Browser, admin: A
     admin.post("/api/host-keys", {"host": sshd.host, "port": sshd.port, "public_key": f"ssh-ed25519 {other}"})
     browser.open(f"/terminals/new?device={lab}")
     browser.wait_for("The host key has CHANGED")
+    assert f"{ADMIN[0]}, 20" in browser.text
     browser.screenshot("host-key-changed")
     replace = browser.button("Replace the key and connect")
     assert not replace.is_enabled()

@@ -57,6 +57,8 @@ TABLE = {
         200,
         ["database"],
     ),
+    "the disk is nearly full": ({"disk_problem": "10 MB free"}, "degraded", 200, ["disk"]),
+    "the disk beside postgresql": ({"disk_problem": "10 MB", "database": False}, "degraded", 200, ["database", "disk"]),
     "draining": ({"draining": True}, "draining", 503, []),
     "draining outweighs the rest": ({"draining": True, "database": False}, "draining", 503, ["database"]),
     "starting": ({"starting": True}, "unhealthy", 503, []),

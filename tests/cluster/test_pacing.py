@@ -1,8 +1,8 @@
 """How fast terminals are opened."""
 
-from netstacks.cluster.pacing import LAG_SECS, Pace, Strain
+from netstacks.cluster.pacing import LAG_SECS, MOST_LAG_SECS, Pace, Strain
 
-CALM, SLOW_LOOP = Strain(0.0, 0), Strain(LAG_SECS * 2, 0)
+CALM, SLOW_LOOP = Strain(0.0, 0), Strain(MOST_LAG_SECS * 2, 0)
 BUSY_DATABASE = Strain(0.0, 100)
 
 
@@ -57,3 +57,13 @@ def test_it_finds_what_can_be_borne() -> None:
         pace.adapt(SLOW_LOOP if pace.per_sec > 60 else CALM, is_wanted=True)
         tried.append(pace.per_sec)
     assert 45 < sum(tried[100:]) / len(tried[100:]) < 62
+
+
+def test_a_loop_that_is_a_little_late_slows_what_is_faster_than_planned_and_nothing_else() -> None:
+    pace, late = Pace(0.0), Strain(LAG_SECS * 2, 0)
+    planned = pace.per_sec
+    while pace.per_sec < planned * 2:
+        pace.adapt(CALM, is_wanted=True)
+    for _ in range(100):
+        pace.adapt(late, is_wanted=True)
+    assert planned * 0.7 < pace.per_sec < planned * 1.1

@@ -6,16 +6,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
+from netstacks.cluster.model import Snapshot
 from netstacks.commands.examine.balancer import examine_balancer
+from netstacks.commands.examine.cluster import examine_peers, judge_cluster
 from netstacks.commands.examine.sentinels import judge_reports
 from netstacks.commands.examine.valkey import judge_server
 from netstacks.registry.sentinel import Report
+from netstacks.settings import Settings
 from tests.acceptance.cluster import Cluster
+from tests.cluster.facts import instance
 from tests.controller import ROOT, until
 from tests.deploy.balancers import Balancer, is_installed
 from tests.postgres import Postgres
@@ -84,6 +89,35 @@ def test_a_proxy_that_passes_no_upgrade_on_is_noticed(cluster: Cluster) -> None:
 def test_a_load_balancer_that_is_named_wrongly_is_told(url: str, told: str) -> None:
     [found] = examine_balancer(url)
     assert (found.level, told in found.what) == ("error", True), found.what
+
+
+def test_an_instance_whose_record_cannot_be_read_is_named() -> None:
+    loaded = Settings(
+        database_url="postgresql://localhost/x", vault_master_key="5e" * 32, jwt_secret="long enough " * 4
+    )
+    found = list(judge_cluster(loaded, Snapshot(0.0, {}, {"ctrl-x\x1b[2J": "it has no host"})))
+    [told] = [each for each in found if "cannot be read" in each.what]
+    assert (told.topic, told.level) == ("Cluster", "warning")
+    assert "ctrl-x" in told.what
+    assert "it has no host" in told.what
+    assert told.what.isprintable()
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"7", b'{"instance_id": "a", "status": "healthy"}', b'{"instance_id": "a", "cluster": 7}', b"\xff"]
+)
+def test_a_peer_whose_health_is_none_is_told(body: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+        threading.Thread(target=serve, daemon=True).start()
+        peer = replace(instance("a"), peer_address=f"127.0.0.1:{server.getsockname()[1]}")
+        found = list(examine_peers(Snapshot(0.0, {"a": peer}), None))
+    assert [each.level for each in found] == ["error"]
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"])

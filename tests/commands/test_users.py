@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from netstacks.commands.users import users_group
-from netstacks.errors import Conflict, NotFound
+from netstacks.errors import Conflict, InvalidInput, NotFound
 from netstacks.store import audit, logins, users
 from netstacks.store.passwords import is_password
 from netstacks.store.pool import Database
@@ -71,9 +71,29 @@ def test_a_taken_name_is_refused(run: Run) -> None:
     assert isinstance(run("create", "LEE", "--role", "viewer").exception, Conflict)
 
 
+@pytest.mark.parametrize(
+    ("role", "typed", "said"),
+    [("operator", "password1", "common"), ("operator", "lee12345", "common"), ("admin", "seven lamps", "12 to 1024")],
+)
+def test_a_bad_password_is_refused_and_no_user_created(
+    run: Run, database: Database, role: str, typed: str, said: str
+) -> None:
+    refused = run("create", "lee", "--role", role, typed=typed).exception
+    assert isinstance(refused, InvalidInput)
+    assert said in str(refused)
+    with database.transaction() as tx:
+        assert users.every(tx) == []
+
+
+def test_an_administrators_new_password_must_be_long(run: Run, database: Database) -> None:
+    run("create", "kim", "--role", "admin")
+    assert isinstance(run("passwd", "kim", typed="seven lamps").exception, InvalidInput)
+    assert is_password(PASSWORD, stored(database, "kim")[1])
+
+
 def begin_login(database: Database, user_id: UUID) -> UUID:
     with database.transaction() as tx:
-        return logins.begin(tx, user_id, "page")
+        return logins.begin(tx, user_id, "page", max_days=30)
 
 
 def test_a_changed_password_ends_all_log_ins(run: Run, database: Database) -> None:
@@ -84,7 +104,7 @@ def test_a_changed_password_ends_all_log_ins(run: Run, database: Database) -> No
     assert result.exit_code == 0, result.output
     assert is_password("another password", stored(database, "lee")[1])
     with database.transaction() as tx:
-        assert logins.role(tx, login_id) is None
+        assert logins.role(tx, login_id, max_days=30) is None
 
 
 def test_the_password_of_nobody_is_not_changed(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -12,15 +12,15 @@ import pytest
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome, Witness
-from netstacks.errors import ComeAgain, DeviceUnreachable, PeerFailed, SessionGone
+from netstacks.errors import ComeAgain, DeviceUnreachable, PeerFailed, SessionGone, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Held
 from netstacks.instance.holdings import Holdings
-from netstacks.instance.lookup import Lookup
+from netstacks.instance.lookup import FIND_PATH, Lookup
 from netstacks.instance.openings import Opening
-from netstacks.peer.client import NoAnswer, Upgrade, Upstream
+from netstacks.peer.client import NoAnswer, Reply, Upgrade, Upstream
 from netstacks.peer.token import Visitor
 from netstacks.store import sessions
 from netstacks.store.audit import Actor
@@ -28,8 +28,8 @@ from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub
-from tests.cluster.facts import SharedRegistry, instance
-from tests.rows import make_session
+from tests.cluster.facts import SharedRegistry, instance, record
+from tests.rows import make_session, make_user
 
 TTL_SECS = 30.0
 ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
@@ -37,7 +37,7 @@ UPGRADE = Upgrade("a key")
 VIEWER = Visitor("viewer", "read-only", None, "a guest", None)
 CONFIRMED = Upstream(Peer("a", ""), Any, b"101")  # type: ignore[arg-type]
 
-Answer = Upstream | NoAnswer | Callable[[], Upstream | NoAnswer]
+Answer = Upstream | NoAnswer | Reply | Callable[[], Upstream | NoAnswer]
 
 
 class World:
@@ -45,6 +45,7 @@ class World:
 
     def __init__(self, database: Database, *, in_contact_secs: float = TTL_SECS + 1) -> None:
         self.database = database
+        make_user(database, ANA.id)
         self.now = 1000.0
         self.answers: list[Answer] = []
         self.dialled: list[Peer] = []
@@ -287,6 +288,25 @@ def test_viewers_are_told_that_a_session_has_ended_or_never_was(world: World) ->
         world.broker.locate(world.session_id)
     with pytest.raises(SessionGone):
         world.broker.locate(uuid.uuid4())
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"id": "no id"}, {"epoch": "x"}, {"started_at": []}, {"state": "asleep"}, None], ids=str
+)
+def test_a_peer_that_is_not_understood_has_not_said_where_a_session_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, spoilt: dict[str, Any] | None
+) -> None:
+    """While the database is away, peers are asked."""
+    whole = asdict(record("a", session_id=world.session_id)) | {"id": str(world.session_id)}
+    world.answers = [Reply({"record": whole | spoilt if spoilt else [], "user_id": str(ANA.id)})]
+    monkeypatch.setattr(world.database, "transaction", _away)
+    with pytest.raises(ComeAgain, match="cannot be looked up"):
+        world.resume()
+    assert world.paths == [FIND_PATH]
+
+
+def _away(**_: object) -> None:
+    raise StoreUnavailable("the database is away")
 
 
 def test_another_users_token_leads_nowhere(world: World) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from netstacks.errors import DeviceLoginRefused, OpeningAbandoned, StoreUnavailable
+from netstacks.errors import DeviceLoginRefused, LimitReached, OpeningAbandoned, StoreUnavailable
 from netstacks.instance.command_runner import Batch, CommandRunner, Run
 from netstacks.instance.targets import Wish
 from netstacks.store.audit import Actor
@@ -60,6 +60,7 @@ def test_the_session_ends_with_its_commands(desk: Desk) -> None:
 
 def test_why_there_is_no_session_is_told() -> None:
     assert run(failing(DeviceLoginRefused("it refused the password"))) == Run(None, (), "it refused the password")
+    assert run(failing(LimitReached("you have 5 sessions"))) == Run(None, (), "you have 5 sessions")
     late = run(failing(OpeningAbandoned("the client has left")), total_secs=7.0)
     assert late == Run(None, (), "the log-in did not end within 7 s")
     assert run(failing(OpeningAbandoned("")), is_abandoned=True).error == "the client has left"

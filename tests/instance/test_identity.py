@@ -42,6 +42,12 @@ def test_the_first_instance_differs_from_nobody() -> None:
     assert differing_secrets(MINE, []) == ()
 
 
+def test_what_is_no_fingerprint_says_nothing() -> None:
+    for text in ("", " ", ", ,", "none", "vault:", "jwt:1 vault:2"):
+        assert differing_secrets(MINE, [text]) == ()
+        assert differing_secrets(MINE, [text, secrets_fingerprint([KEY], "another")]) == ("JWT_SECRET",)
+
+
 def test_while_the_master_key_changes_one_of_two_in_common_is_enough() -> None:
     """In whichever order the instances are restarted, and when the old key is left out again."""
     old, both, new = (secrets_fingerprint(keys, "a secret") for keys in ([KEY], [OTHER_KEY, KEY], [OTHER_KEY]))

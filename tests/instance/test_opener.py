@@ -7,10 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.errors import ComeAgain, NotFound
+from netstacks.errors import ComeAgain, InvalidInput, NotFound
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.opener import Opener
+from netstacks.instance.recording_quota import RecordingQuota
+from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import Target, Wish
 from netstacks.store import credentials, devices, sessions
 from netstacks.store.audit import Actor
@@ -24,7 +26,7 @@ from netstacks.terminal.hub import Hub
 from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.session import Session
 from tests.cluster.facts import instance
-from tests.rows import make_session
+from tests.rows import make_session, make_user
 from tests.terminal.test_session import Device
 
 ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
@@ -33,9 +35,11 @@ ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
 class World:
     def __init__(self, database: Database) -> None:
         self.database = database
+        make_user(database, ANA.id)
         self.dialled: list[Target] = []
         self.transports: list[Device] = []
-        self.hub = Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10)
+        outbox = Outbox(database)
+        self.hub = Hub(outbox, detach_ttl_secs=60, close_grace_secs=10)
         recorder = Recorder(database)
         vault = Vault(database, "5e" * 32)
         vault.unlock()
@@ -54,6 +58,8 @@ class World:
             holdings=self.holdings,
             recorder=recorder,
             loop=LoopWatch(60),
+            limits=SessionLimits(outbox, of_user=0, of_device=0, openings_of_user=24),
+            recording_quota=RecordingQuota(database, outbox, session_bytes=0, user_daily_bytes=0, ends_session=True),
             log_bytes=1000,
         )
 
@@ -114,6 +120,15 @@ def test_a_claimed_session_follows_its_device_to_a_new_address(world: World) -> 
     moved = world.device("moved", host="192.0.2.77")
     world.reopen(moved.id)
     assert [each.host for each in world.dialled] == ["192.0.2.77"]
+
+
+def test_a_claimed_session_takes_its_credential_to_no_address_that_it_is_not_for(world: World) -> None:
+    moved = world.device("moved", host="192.0.2.77")
+    with world.database.transaction() as tx:
+        tx.execute("UPDATE credentials SET host = '192.0.2.1'")
+    with pytest.raises(InvalidInput, match=r"only for 192\.0\.2\.1, and the device is at 192\.0\.2\.77:22"):
+        world.reopen(moved.id)
+    assert world.dialled == []
 
 
 def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection(world: World) -> None:

@@ -5,15 +5,34 @@ import uuid
 import pytest
 
 from netstacks.errors import InvalidInput, NotFound
-from netstacks.instance.targets import Wish, resolve
-from netstacks.store import devices
+from netstacks.instance.targets import Wish, resolve, secret_for
+from netstacks.store import credentials, definitions, devices, users
 from netstacks.store.audit import Actor
-from netstacks.store.pool import Database
+from netstacks.store.credentials import Secrets
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.vault import Vault
 
 
-def wish(target: str | None, host: str | None) -> Wish:
+def wish(target: str | None, host: str | None, credential_id: uuid.UUID | None = None) -> Wish:
     actor = Actor("ana", uuid.uuid4(), "192.0.2.9")
-    return Wish(actor=actor, credential_id=None, target=target, host=host, port=22, term="xterm", cols=80, rows=24)
+    return Wish(
+        actor=actor, credential_id=credential_id, target=target, host=host, port=22, term="xterm", cols=80, rows=24
+    )
+
+
+@pytest.fixture
+def vault(database: Database) -> Vault:
+    vault = Vault(database, "5e" * 32)
+    vault.unlock()
+    return vault
+
+
+def limited(tx: Transaction, vault: Vault, host: str) -> uuid.UUID:
+    """A shared credential for that address only."""
+    credential = credentials.create(
+        tx, vault, Secrets("s3cret"), name="core", credential_type="ssh_password", username="ana", host=host
+    )
+    return credential.id
 
 
 @pytest.mark.parametrize(
@@ -44,3 +63,32 @@ def test_another_zone_is_another_address(database: Database) -> None:
 def test_a_host_that_is_none_is_told(database: Database) -> None:
     with database.transaction() as tx, pytest.raises(InvalidInput, match="neither a host name nor an IP address"):
         resolve(tx, wish(None, "r1 or r2"))
+
+
+def test_no_way_of_naming_a_device_gets_it_a_credential_for_another_address(database: Database, vault: Vault) -> None:
+    with database.transaction() as tx:
+        here, there = limited(tx, vault, "192.0.2.1"), limited(tx, vault, "192.0.2.2")
+        device = devices.create(tx, name="r1", host="192.0.2.1", default_credential_id=there)
+        ana = users.create(tx, username="ana", password_hash="-", role="operator")
+        definition = definitions.create(
+            tx, created_by=ana.id, name="r1", host="192.0.2.1", port=22, credential_override_id=there
+        )
+        for target, host in ((f"device-{device.id}", None), (str(definition.id), None), (None, "::ffff:192.0.2.1")):
+            # Chosen by the client, as the wire contract has it, or the device's default.
+            for chosen in (there, None):
+                asked = wish(target, host, chosen)
+                with pytest.raises(InvalidInput, match=r"core is only for 192\.0\.2\.2"):
+                    secret_for(tx, vault, asked, resolve(tx, asked))
+            asked = wish(target, host, here)
+            assert secret_for(tx, vault, asked, resolve(tx, asked))[1].password == "s3cret"
+
+
+def test_a_device_that_moves_leaves_its_credential_behind(database: Database, vault: Vault) -> None:
+    with database.transaction() as tx:
+        here = limited(tx, vault, "192.0.2.1")
+        device = devices.create(tx, name="r1", host="192.0.2.1")
+        asked = wish(f"device-{device.id}", None, here)
+        assert secret_for(tx, vault, asked, resolve(tx, asked))
+        devices.update(tx, device, {"host": "192.0.2.2"})
+        with pytest.raises(InvalidInput, match=r"the device is at 192\.0\.2\.2:22"):
+            secret_for(tx, vault, asked, resolve(tx, asked))

@@ -80,6 +80,8 @@ def answer(status: str, instance: str = OWNER) -> bytes:
     (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "timed_out"),
     (b"", "timed_out"),
     (b"x" * 100_000, "timed_out"),
+    (b"HTTP/1.1\r\n\r\n", "timed_out"),
+    (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n", "timed_out"),
     (None, "timed_out"),
 ])  # fmt: skip
 def test_what_is_no_acceptance_by_the_owner_is_told_apart(said: bytes | None, outcome: str) -> None:
@@ -99,6 +101,17 @@ def test_an_error_of_a_peer_is_never_taken_for_an_answer(status: str) -> None:
 def test_what_a_peer_has_done_or_does_not_hold_is_told_apart(status: str, result: str) -> None:
     with Listener(answer(status)) as listener:
         assert called(listener.address) == result
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[" * 5000])
+def test_an_answer_that_is_no_json_is_none(body: bytes) -> None:
+    with Listener(answer("200 OK") + body) as listener:
+        assert called(listener.address) == "NoAnswer timed_out"
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:port"])
+def test_at_what_is_no_address_there_is_nobody(address: str) -> None:
+    assert dialled(address) == "timed_out"
 
 
 def test_a_port_where_nobody_listens_refuses() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from netstacks.cluster.clocks import TOLERATED_SECS
 from netstacks.errors import Forbidden
-from netstacks.peer import token
+from netstacks.peer import claims, token
+from netstacks.peer.claims import ForVisitor
 from netstacks.peer.token import PeerTokens, Visitor
 
 SECRET = "a secret of the tests that is long enough"
@@ -45,11 +46,11 @@ def test_what_was_signed_is_read() -> None:
 
 @pytest.mark.parametrize("visitor", [
     Visitor("control", "read-write", uuid.uuid4(), "alice", "10.0.0.1"),
-    Visitor("viewer", "read-only", None, "a guest", None, "share-1", 5),
+    Visitor("viewer", "read-only", None, "a guest", None, str(uuid.UUID(int=7)), 5, 1_900_000_000),
 ])  # fmt: skip
 def test_a_visitor_arrives_as_he_was_sent(visitor: Visitor) -> None:
-    said = TOKENS.read("ctrl-a", PATH, TOKENS.issue("ctrl-a", PATH, {"visitor": visitor.claims()}))
-    assert Visitor.of(said["visitor"]) == visitor
+    said = TOKENS.read("ctrl-a", PATH, TOKENS.issue("ctrl-a", PATH, {"epoch": 1, "visitor": visitor.claims()}))
+    assert claims.read(ForVisitor, said).who() == visitor
 
 
 def refusal(audience: str, path: str, issued: str, tokens: PeerTokens = TOKENS) -> str:

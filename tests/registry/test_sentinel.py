@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +51,21 @@ def refusal(registry: ValkeyRegistry) -> str:
         registry.now()
     assert registry.status().error == str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("state", [{}, {"ip": "x", "port": "many", "config-epoch": "1"}], ids=["nothing", "no port"])
+def test_a_sentinel_that_is_not_understood_is_named(monkeypatch: pytest.MonkeyPatch, state: dict[str, str]) -> None:
+    client = SimpleNamespace(
+        close=lambda: None,
+        sentinel_master=lambda name: state,
+        sentinel_slaves=lambda name: [],
+        sentinel_ckquorum=lambda name: True,
+    )
+    monkeypatch.setattr("netstacks.registry.sentinel._client", lambda endpoint: client)
+    sentinels = Sentinels(addresses.parse("redis://127.0.0.1:1"), SentinelCluster.MASTER_NAME)
+    for ask in (sentinels.discover, sentinels.report):
+        with pytest.raises(RegistryUnavailable, match=r"what Sentinel 127\.0\.0\.1:1 answers is not understood"):
+            ask()
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])

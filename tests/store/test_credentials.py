@@ -55,9 +55,9 @@ class Store:
         with self.database.transaction() as tx:
             return credentials.update(tx, self.vault, old, changes, new)
 
-    def for_login(self, credential: Credential, user_id: UUID) -> LoginSecret:
+    def for_login(self, credential: Credential, user_id: UUID, host: str = "192.0.2.1", port: int = 22) -> LoginSecret:
         with self.database.transaction() as tx:
-            return credentials.for_login(tx, self.vault, credential.id, user_id)
+            return credentials.for_login(tx, self.vault, credential.id, user_id, host=host, port=port)
 
 
 @pytest.fixture
@@ -75,7 +75,25 @@ def test_anothers_or_an_unknown_one_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
         store.for_login(store.add("mine", store.ann), store.bob)
     with store.database.transaction() as tx, pytest.raises(NotFound):
-        credentials.for_login(tx, store.vault, uuid4(), store.ann)
+        credentials.for_login(tx, store.vault, uuid4(), store.ann, host="192.0.2.1", port=22)
+
+
+def test_one_with_an_address_opens_for_no_other(store: Store) -> None:
+    for only_for in ("192.0.2.1", "::ffff:192.0.2.1"):
+        credential = store.add("core", store.ann, host=only_for)
+        for port in (22, 2222):
+            assert store.for_login(credential, store.ann, "192.0.2.1", port).password == "s3cret"
+        with pytest.raises(InvalidInput, match=r"core is only for 192\.0\.2\.1, and the device is at 192\.0\.2\.2:22"):
+            store.for_login(credential, store.ann, "192.0.2.2")
+
+
+def test_one_with_a_port_opens_for_no_other_port_of_its_address(store: Store) -> None:
+    credential = store.update(store.add("core", store.ann, host="R1.Example."), port=2222)
+    assert store.for_login(credential, store.ann, "r1.example", 2222).password == "s3cret"
+    with pytest.raises(InvalidInput, match=r"only for r1\.example:2222, and the device is at r1\.example:22: "):
+        store.for_login(credential, store.ann, "r1.example", 22)
+    anywhere = store.update(credential, host=None)
+    assert store.for_login(anywhere, store.ann, "r2.example", 22).password == "s3cret"
 
 
 @pytest.mark.parametrize("kind", ["api_token", "snmp_community", "generic_secret"])

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from netstacks.store import failed_logins
-from netstacks.store.failed_logins import Attempt, free_attempts, network, note, note_pair, reserve, sweep
+from netstacks.store.failed_logins import Attempt, network, note, note_pair, reserve, sweep
 from netstacks.store.pool import Database
 
 
@@ -14,13 +14,6 @@ def rows(database: Database) -> int:
         row = tx.execute("SELECT count(*) AS count FROM failed_logins").fetchone()
     assert row is not None
     return int(row["count"])
-
-
-@pytest.mark.parametrize(
-    ("account", "address", "free"), [(0, 0, 10), (99, 99, 10), (100, 0, 3), (0, 100, 3), (5000, 5000, 3)]
-)
-def test_attempts_are_free_by_what_else_went_wrong(account: int, address: int, free: int) -> None:
-    assert free_attempts(account, address) == free
 
 
 @pytest.mark.parametrize(
@@ -80,8 +73,8 @@ def test_an_address_that_has_guessed_too_much_is_told_once(database: Database) -
             told.append(note(tx, Attempt(f"name {number}", "192.0.2.1")))
     assert [number for number, is_now in enumerate(told, 1) if is_now] == [100]
     with database.transaction() as tx:
-        assert reserve(tx, Attempt("lee", "192.0.2.1")).is_of_address
-        assert not reserve(tx, Attempt("lee", "192.0.2.2")).is_of_address
+        assert reserve(tx, Attempt("lee", "192.0.2.1")).shared_secs == 60
+        assert reserve(tx, Attempt("lee", "192.0.2.2")).shared_secs is None
 
 
 def test_many_instances_note_at_once_without_a_deadlock(database: Database) -> None:
@@ -128,3 +121,64 @@ def test_however_many_names_are_guessed_the_oldest_go(database: Database, monkey
     with database.transaction() as tx:
         kept = tx.execute("SELECT key FROM failed_logins").fetchall()
     assert {row["key"] for row in kept} == {Attempt(f"name {number}", "192.0.2.1").pair_key for number in range(7, 12)}
+
+
+def test_at_the_end_of_a_shared_wait_one_stranger_is_let_through(database: Database) -> None:
+    with database.transaction() as tx:
+        for number in range(100):
+            note(tx, Attempt("lee", f"192.0.2.{number}"))
+        tx.execute("UPDATE failed_logins SET last_at = last_at - interval '10 seconds'")
+    waits: list[int] = []
+
+    def guess(number: int) -> None:
+        with database.transaction() as tx:
+            waits.append(reserve(tx, Attempt("lee", f"198.51.100.{number}")).wait_secs)
+
+    guessing = [threading.Thread(target=guess, args=[number]) for number in range(30)]
+    for each in guessing:
+        each.start()
+    for each in guessing:
+        each.join()
+    assert sorted(map(bool, waits)) == [False] + [True] * 29
+
+
+def test_what_a_known_user_gets_wrong_during_a_shared_wait_does_not_prolong_it(database: Database) -> None:
+    known = Attempt("lee", "198.51.100.1", is_known=True)
+    with database.transaction() as tx:
+        for number in range(100):
+            note(tx, Attempt("lee", f"192.0.2.{number}"))
+        tx.execute("UPDATE failed_logins SET last_at = last_at - interval '4 seconds'")
+    with database.transaction() as tx:
+        throttle = reserve(tx, known)
+        assert (throttle.wait_secs, throttle.is_for_all) == (0, False)
+        assert throttle.shared_secs is not None
+        assert 0 < throttle.shared_secs <= 6
+        assert reserve(tx, Attempt("lee", "203.0.113.1")).wait_secs == throttle.shared_secs
+        tx.execute("UPDATE failed_logins SET last_at = last_at - interval '6 seconds'")
+        assert reserve(tx, known).is_for_all
+
+
+def test_a_wait_of_one_of_its_limits_begins_no_wait_of_another(database: Database) -> None:
+    stranger = Attempt("lee", "192.0.2.1")
+    with database.transaction() as tx:
+        for number in range(100):
+            note(tx, Attempt("lee", f"192.0.2.{number}"))
+        tx.execute("UPDATE failed_logins SET last_at = now() - interval '10 seconds' WHERE failures = 100")
+        for _ in range(9):
+            note_pair(tx, stranger)
+    with database.transaction() as tx:
+        assert reserve(tx, stranger).wait_secs == 10
+        assert reserve(tx, Attempt("lee", "203.0.113.1")).wait_secs == 0
+
+
+def test_the_failures_of_an_office_are_forgotten_after_a_quarter_of_an_hour_those_of_a_user_after_a_pause(
+    database: Database,
+) -> None:
+    with database.transaction() as tx:
+        for number in range(100):
+            note(tx, Attempt(f"name {number}", "192.0.2.1"))
+            note(tx, Attempt("lee", f"203.0.113.{number}"))
+        tx.execute("UPDATE failed_logins SET since = since - interval '901 seconds'")
+    with database.transaction() as tx:
+        assert reserve(tx, Attempt("kim", "192.0.2.1")).wait_secs == 0
+        assert reserve(tx, Attempt("lee", "198.51.100.1")).wait_secs == 10

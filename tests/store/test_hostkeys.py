@@ -52,3 +52,17 @@ def test_the_next_key_of_an_address_replaces_the_one_before(database: Database) 
         assert hostkeys.find(tx, "r1", 22) is None
         with pytest.raises(NotFound):
             hostkeys.forget(tx, "r1", 22)
+
+
+def test_an_approval_replaces_the_key_that_it_was_about_and_no_other(database: Database) -> None:
+    with database.transaction() as tx:
+        first = hostkeys.approve(tx, "R1", 22, "ssh-rsa", "b25l", "ann", None)
+        assert first is not None
+        assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dHdv", "bob", None) is None
+        second = hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dHdv", "cal", first)
+        assert second is not None
+        assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dGhyZWU=", "bob", first) is None
+        assert hostkeys.find(tx, "r1", 22) == second
+        assert (second.public_key, second.approved_by) == ("dHdv", "cal")
+        hostkeys.forget(tx, "r1", 22)
+        assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dGhyZWU=", "bob", second) is None

@@ -1,5 +1,6 @@
 """Licences: what is accepted, and what one is worth on a given day."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -68,6 +69,38 @@ def test_a_signed_token_that_is_no_licence_is_refused(change: dict[str, object])
     claims = {name: value for name, value in claims.items() if value is not None}
     with pytest.raises(InvalidInput, match="not a licence key"):
         read(jwt.encode(claims, PRIVATE, algorithm="EdDSA"), PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exp": 10**18},
+        {"iat": -(10**18)},
+        {"iat": float("inf")},
+        {"seats": float("inf")},
+        {"seats": -1},
+        {"seats": 10**30},
+        {"tier": ["team"]},
+        {"exp": []},
+    ],
+    ids=str,
+)
+def test_a_signed_token_of_numbers_that_are_none_is_refused(change: dict[str, object]) -> None:
+    claims = {"customer": "x", "tier": "team", "seats": 1, "iat": 1, "exp": 2} | change
+    # As the library signs it, which refuses times that are no numbers.
+    token = jwt.PyJWS().encode(json.dumps(claims).encode(), PRIVATE, algorithm="EdDSA")
+    with pytest.raises(InvalidInput):
+        read(token, PUBLIC)
+
+
+@pytest.mark.parametrize("key", [None, 7, [], {"key": "eyJ"}, True], ids=str)
+def test_what_is_no_text_is_no_licence(key: object) -> None:
+    with pytest.raises(InvalidInput, match="not a licence key"):
+        read(key, PUBLIC)
+
+
+def test_a_licence_for_ever_can_be_judged() -> None:
+    assert judge(a_license(datetime.max.replace(tzinfo=UTC)), NOW).status == "active"
 
 
 def test_a_tier_of_the_future_is_named() -> None:

@@ -16,7 +16,8 @@ KEY = ("r1", 22, "SHA256:new")
 
 def answered(tx: Transaction, approved: bool, *, user_id: UUID = ANA, secs_ago: float = 0) -> Prompt:
     """A question that was asked and answered so long ago."""
-    prompt = prompts.answer(tx, prompts.ask(tx, user_id, *KEY, None).id, user_id, approved, is_admin=False)
+    asked = prompts.ask(tx, user_id, *KEY, None)
+    prompt = prompts.answer(tx, asked.id, user_id, approved, answered_by="ana", may_manage=False)
     tx.execute(
         "UPDATE host_key_prompts SET created_at = now() - make_interval(secs => %(ago)s),"
         " answered_at = now() - make_interval(secs => %(ago)s) WHERE id = %(id)s",
@@ -64,7 +65,7 @@ def test_a_rejection_counts_from_its_answer(database: Database) -> None:
     with database.transaction() as tx:
         asked = prompts.ask(tx, ANA, *KEY, None)
         tx.execute("UPDATE host_key_prompts SET created_at = now() - interval '1 minute'")
-        prompts.answer(tx, asked.id, ANA, False, is_admin=False)
+        prompts.answer(tx, asked.id, ANA, False, answered_by="ana", may_manage=False)
         found = prompts.rejected(tx, ANA, *KEY, since=asked.created_at - timedelta(seconds=30))
         assert found is not None
         assert found.rejected_at - found.created_at == timedelta(minutes=1)

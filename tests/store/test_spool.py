@@ -1,5 +1,7 @@
 """The spool against a real PostgreSQL: stored once, in its place, or kept and told."""
 
+import hashlib
+import json
 import uuid
 from pathlib import Path
 from uuid import UUID
@@ -142,3 +144,17 @@ def test_without_a_database_it_stays_where_it_is(spool: Spool, tmp_path: Path) -
         spool.restore(away)
     away.close()
     assert len(list(tmp_path.glob("*.spool"))) == 1
+
+
+def test_a_file_of_the_former_version_which_counts_no_quota_is_stored(
+    database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    session_id = make_session(database)
+    spool.keep([leftover(session_id)])
+    (path,) = tmp_path.glob("*.spool")
+    content = json.loads(path.read_bytes().partition(b"\n")[2])
+    del content[0]["batch"]["recorded_bytes"]
+    body = json.dumps(content).encode()
+    path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert spool.restore(database)
+    assert stored(database, session_id)[0].output() == b"\x00\xff late"

@@ -140,6 +140,49 @@ def test_the_given_password_is_used(database: Database) -> None:
     assert users.ensure_administrator(database, "root", "given password") == "given password"
 
 
+@pytest.mark.parametrize("password", ["short words", "password12345"])
+def test_a_given_password_that_is_not_good_enough_is_refused_by_the_name_of_its_setting(
+    database: Database, password: str
+) -> None:
+    with pytest.raises(InvalidInput, match="BOOTSTRAP_ADMIN_PASSWORD"):
+        users.ensure_administrator(database, "root", password)
+    with database.transaction() as tx:
+        assert users.every(tx) == []
+
+
+def test_a_user_with_a_short_password_becomes_no_administrator(database: Database) -> None:
+    with database.transaction() as tx:
+        add(tx, "root")
+        lee = users.create(tx, username="lee", password_hash=HASH, role="operator", is_password_long=False)
+    with pytest.raises(Conflict, match="12 characters"), database.transaction() as tx:
+        retire(tx, lee)
+    with database.transaction() as tx:
+        users.set_password(tx, lee.id, HASH)
+        retire(tx, lee)
+        assert users.get(tx, lee.id).role == "admin"
+
+
+def test_an_administrator_keeps_no_short_password(database: Database) -> None:
+    with database.transaction() as tx:
+        root = add(tx, "root")
+    with pytest.raises(Conflict), database.transaction() as tx:
+        users.set_password(tx, root.id, HASH, is_long=False)
+
+
+def test_a_log_in_is_void_when_the_password_or_the_users_state_has_changed_since_it_was_looked_at(
+    database: Database,
+) -> None:
+    with database.transaction() as tx:
+        add(tx, "root")
+        lee = add(tx, "lee", role="viewer")
+        assert users.note_login(tx, lee.id, HASH) == "viewer"
+        users.set_password(tx, lee.id, hash_password("another password"))
+        assert users.note_login(tx, lee.id, HASH) is None
+        users.set_password(tx, lee.id, HASH)
+        retire(tx, lee, is_active=False)
+        assert users.note_login(tx, lee.id, HASH) is None
+
+
 def test_a_database_with_users_gets_no_administrator(database: Database) -> None:
     with database.transaction() as tx:
         add(tx, "lee", role="viewer")

@@ -166,19 +166,38 @@ def test_rotation_seals_everything_anew_and_drops_the_old_key(database: Database
 
 def test_an_interrupted_rotation_is_readable_and_is_finished_by_the_next(database: Database, vault: Vault) -> None:
     ids = [put(database, vault, "x") for _ in range(4)]
-    with database.transaction() as tx:
-        tx.execute("UPDATE vault_secrets SET sealed = '' WHERE credential_id = %s", [max(ids)])
     both = Vault(database, NEW, OLD)
-    with pytest.raises(NetstacksError, match=str(max(ids))):
-        both.rotate(audit.SYSTEM, batch=1)
+
+    def interrupt(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        both.rotate(audit.SYSTEM, batch=1, progress=interrupt)
     assert sorted(key.secrets for key in both.status()) == [1, 3]
-    assert [get(database, both, each) for each in ids if each != max(ids)] == ["x"] * 3
+    assert [get(database, both, each) for each in ids] == ["x"] * 4
+    assert both.rotate(audit.SYSTEM) == 1
+    assert [get(database, Vault(database, NEW), each) for each in ids] == ["x"] * 4
+
+
+@pytest.mark.parametrize("batch", [1, 200])
+def test_what_does_not_open_is_named_and_keeps_nothing_else_from_being_sealed_anew(
+    database: Database, vault: Vault, batch: int
+) -> None:
+    ids = sorted(put(database, vault, "x") for _ in range(4))
     with database.transaction() as tx:
-        both.seal(tx, max(ids), "secret", "stored anew")
+        tx.execute("UPDATE vault_secrets SET sealed = '' WHERE credential_id = ANY(%s)", [ids[:2]])
+    both = Vault(database, NEW, OLD)
+    unreadable: list[str] = []
+    assert both.rotate(audit.SYSTEM, batch=batch, unreadable=unreadable.append) == 2
+    assert [str(each) in problem for each, problem in zip(ids[:2], unreadable, strict=True)] == [True, True]
+    assert sorted(key.secrets for key in both.status()) == [2, 2]
+    assert [get(database, Vault(database, NEW), each) for each in ids[2:]] == ["x"] * 2
+    with database.transaction() as tx:
+        for each in ids[:2]:
+            both.seal(tx, each, "secret", "stored anew")
     assert both.rotate(audit.SYSTEM) == 0
-    assert [get(database, Vault(database, NEW), each) for each in ids] == [
-        "stored anew" if each == max(ids) else "x" for each in ids
-    ]
+    assert [(key.key_id, key.secrets) for key in both.status()] == [(both.key_ids[0], 4)]
 
 
 def test_rotation_from_a_key_that_is_not_held_is_refused(database: Database, vault: Vault) -> None:

@@ -37,6 +37,15 @@ def test_of_a_long_one_whole_lines_of_both_ends_are_there(database: Database) ->
     assert found.recorded_bytes == 11000
 
 
+def test_a_damaged_part_is_named_in_its_place(database: Database) -> None:
+    session_id = recorded(database, b"before\r\n", b"damaged\r\n", b"after\r\n")
+    with database.transaction() as tx:
+        tx.execute("UPDATE recording_chunks SET events = substr(events, 1, 20) WHERE seq = 1")
+    lines = excerpt(database, session_id, 1000).beginning.split("\n")
+    assert lines[0] == "before"
+    assert "chunk 1 of epoch 1 is damaged" in "".join(lines)
+
+
 def test_of_a_single_long_line_both_ends_are_there_too(database: Database) -> None:
     session_id = recorded(database, b"a" * 600, b"b" * 600)
     assert excerpt(database, session_id, 100) == Excerpt("a" * 50, "b" * 50, 1100, 1200)

@@ -27,6 +27,14 @@ def test_what_a_client_may_send_is_read(message: bytes, frame: frames.ClientFram
 
 
 @pytest.mark.parametrize(
+    ("cols", "rows", "window"), [(500, 300, (500, 300)), (501, 24, (500, 24)), (80, 1000, (80, 300))]
+)
+def test_of_a_window_larger_than_screens_are_a_part_counts(cols: int, rows: int, window: tuple[int, int]) -> None:
+    assert frames.check_window(cols, rows) == window
+    assert frames.parse(b"\x02" + cols.to_bytes(2, "big") + rows.to_bytes(2, "big")) == frames.Resize(*window)
+
+
+@pytest.mark.parametrize(
     ("message", "says"),
     [
         (b"", "type byte"),

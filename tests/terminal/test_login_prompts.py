@@ -2,7 +2,7 @@
 
 import pytest
 
-from netstacks.terminal.login_prompts import wanted
+from netstacks.terminal.login_prompts import asks_for_secret, wanted
 
 PASSWORD = (
     *("Password: ", "password for admin@core-1:", "(admin@10.0.0.1) Password:", "admin@token-server's password:"),
@@ -98,3 +98,37 @@ def test_a_user_name(question: str) -> None:
 )
 def test_a_secret_is_never_shown_and_other_questions_are_the_users(question: str) -> None:
     assert wanted(question, echo=True) == "something else"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Password: ",
+        "[sudo] password for ann: ",
+        "ann@server's password:",
+        "Enter PASSCODE:",
+        "Enter PIN for 'token': ",
+        "Enable secret?",
+        "Kennwort: ",
+        "пароль:",
+        "密码：",
+    ],
+)
+def test_a_question_for_a_secret_is_known(line: str) -> None:
+    assert asks_for_secret(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "R1#",
+        "code-sw1>",
+        "token-server:~$ ",
+        "root@vault:/secret# ",
+        "login: ",
+        "R1#enable",
+        "R1(config)#enable secret x",
+    ],
+)
+def test_a_prompt_for_commands_asks_for_no_secret(line: str) -> None:
+    assert not asks_for_secret(line)

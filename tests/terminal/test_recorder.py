@@ -169,19 +169,6 @@ def test_what_waits_for_the_window_is_stored_when_it_is_over_beside_a_session_th
     assert [chunk.output() for chunk in stored(database, quiet.session_id)] == [b"R1#"]
 
 
-def test_a_password_is_recorded_masked(database: Database, recorder: Recorder) -> None:
-    session_id = make_session(database)
-    recording = begin(recorder, session_id)
-    recording.output(b"Password: ")
-    recording.input(b"hunter2\r")
-    recording.output(b"\r\nR1#")
-    assert recorder.flush(10)
-    chunks = stored(database, session_id)
-    typed = b"".join(e.payload for chunk in chunks for e in chunk.unpacked() if e.kind is EventKind.INPUT)
-    assert typed == b"*******\r"
-    assert b"hunter2" not in b"".join(chunk.events for chunk in chunks)
-
-
 def test_a_fenced_epoch_stores_nothing_more(database: Database, recorder: Recorder) -> None:
     session_id = make_session(database)
     fenced: list[bool] = []

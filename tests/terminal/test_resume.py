@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pyte import ByteStream
@@ -24,6 +25,7 @@ def session(*, epoch: int = 1, acked: int = 0, old: bytes = OLD, new: bytes = NE
     first_offset = output.end if epoch > 1 else 0
     output.append(new, keep_from=0)
     return SimpleNamespace(
+        id=uuid4(),
         output=output,
         first_offset=first_offset,
         opened_at=50_587.0,

@@ -1,8 +1,6 @@
 """What a redraw paints is what the terminal showed."""
 
 import os
-import threading
-import time
 from itertools import product
 
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 from pyte import ByteStream
 from wcwidth import wcwidth
 
-from netstacks import greenlets
 from netstacks.terminal import screen
 from netstacks.terminal.screen import TAIL_BYTES, redraw, settled
 from tests.terminal import careful_screen
@@ -121,6 +118,14 @@ RARE = [
     "\x1b[?47h",
     "\x1b[?47l",
     "\x1b#8",
+    "\x1b[160h",
+    "\x1b[160l",
+    "\x1b[96h",
+    "\x1b[2K",
+    "\x1b[3X",
+    "\x1b[9Jlost\r",
+    "\x1b[?7l日e\u0301\x01lost\x1b[?7h",
+    "\x1b[4h日e\u0301\x01lost\x1b[4l",
     # A tab stop behind the last column; a position that counts from the margin; a reset on a reversed screen.
     "\x1b[?3h\x1b[1;132H\tx",
     "\x1b[2;5r\x1b[?6h\x1b[3;5H",
@@ -274,21 +279,6 @@ def test_what_can_be_seen_no_more_is_not_drawn(output: bytes, monkeypatch: pytes
     monkeypatch.setattr(screen, "Model", Counting)
     assert redraw(output, 80, 24) == careful_screen.redraw(output, 80, 24)
     assert drawn < 3 * 24 * 80 / 2
-
-
-def test_one_redraw_computes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    computing, alone = threading.Lock(), []
-
-    def compute(*_: object) -> bytes:
-        alone.append(computing.acquire(blocking=False))
-        time.sleep(0.01)
-        if alone[-1]:
-            computing.release()
-        return b""
-
-    monkeypatch.setattr(screen, "_redraw", compute)
-    greenlets.joinall([greenlets.spawn("redraw", redraw, b"", COLS, ROWS) for _ in range(5)], raise_error=True)
-    assert alone == [True] * 5
 
 
 @pytest.mark.parametrize(

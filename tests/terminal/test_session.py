@@ -146,6 +146,7 @@ class Recording:
     has_room: bool = True
     held_by_store: bool = False
     fenced: bool = False
+    is_stopped: bool = False
     stored_offset: int = 0
     acked_offset: int = 0
     waiting_bytes: int = 0

@@ -13,6 +13,7 @@ needs (`services.recorder = ...`) before it asks for a client. `add_user` create
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,6 +22,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from netstacks.cluster.model import Snapshot
+from netstacks.instance.holdings import Holdings
+from netstacks.instance.withdrawals import Withdrawals
 from netstacks.llm.directory import Defaults
 from netstacks.llm.service import Llm
 from netstacks.registry.memory import MemoryRegistry
@@ -36,6 +40,7 @@ from netstacks.terminal.hub import Hub
 from netstacks.web.app import create_app
 from netstacks.web.context import Services
 from netstacks.web.licensing import Licensing
+from netstacks.web.login_states import LoginStates
 from netstacks.web.share_tokens import ShareTokens
 from netstacks.web.tokens import Tokens
 
@@ -85,15 +90,26 @@ def services(settings: Settings, database: Database) -> Services:
     vault = Vault(database, MASTER_KEY)
     vault.unlock()
     nothing = cast(Any, None)
+    hub = Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10)
+    login_states = LoginStates(database, max_days=30)
+    alone = cast(Any, SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {})))
     return Services(
         settings=settings,
         database=database,
         routing_database=database,
         vault=vault,
         tokens=Tokens(JWT_SECRET),
+        login_states=login_states,
+        withdrawals=Withdrawals(
+            agent=alone,
+            peers=nothing,
+            holdings=Holdings(hub, nothing),
+            database=database,
+            forget=login_states.forget,
+        ),
         licensing=Licensing(database, None),
         prompts=HostKeyPrompts(database),
-        hub=Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10),
+        hub=hub,
         recorder=nothing,
         opener=cast(Any, None),
         broker=nothing,

@@ -9,9 +9,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from netstacks.instance.withdrawals import What, Withdrawal
 from netstacks.store.pool import Database
 from netstacks.store.users import User
-from netstacks.web import auth, login_states
+from netstacks.web import auth, login_states, page_cookie
 from netstacks.web.app import create_app
 from netstacks.web.auth import Identity
 from netstacks.web.context import Services
@@ -41,8 +42,8 @@ def probes(app: Flask) -> None:
 
 
 def cookie_of(answer: TestResponse) -> Any:
-    jar = SimpleCookie(answer.headers.get("Set-Cookie", ""))
-    return jar.get(auth.COOKIE)
+    jars = [SimpleCookie(header) for header in answer.headers.getlist("Set-Cookie")]
+    return next((jar[name] for jar in jars for name in jar if name.endswith(page_cookie.COOKIE)), None)
 
 
 def token_of(api: Api) -> str:
@@ -144,14 +145,14 @@ def test_activity_is_noted_every_few_minutes_only(operator: Api, database: Datab
 
     operator.get("/api/probe")
     first = last_seen()
-    auth_states = operator.client.application.extensions["netstacks.logins"]
-    auth_states.forget()
+    auth_states = operator.client.application.extensions["netstacks"].login_states
+    auth_states.forget(Withdrawal(operator.user_id, What.NOTHING))
     operator.get("/api/probe")
     assert last_seen() == first
     with database.transaction() as tx:
         tx.execute("UPDATE logins SET last_seen_at = now() - interval '10 minutes'")
     aged = last_seen()
-    auth_states.forget()
+    auth_states.forget(Withdrawal(operator.user_id, What.NOTHING))
     operator.get("/api/probe")
     assert last_seen() != aged
 
@@ -244,7 +245,7 @@ def test_a_page_served_by_https_is_not_reached_from_its_http_namesake(operator: 
 
 def test_a_page_cookie_is_renewed_while_it_is_used(page: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cookie_of(page.get("/api/probe")) is None
-    monkeypatch.setattr(auth, "_RENEW_AFTER_SECS", -1)
+    monkeypatch.setattr(page_cookie, "_RENEW_AFTER_SECS", -1)
     assert cookie_of(page.get("/api/probe")).value
 
 
@@ -252,7 +253,7 @@ def test_a_page_log_in_lives_twelve_hours_from_its_last_use(page: Api, database:
     def log_ins_end_in(left: timedelta) -> None:
         with database.transaction() as tx:
             tx.execute("UPDATE logins SET last_seen_at = now() - interval '6 min', expires_at = now() + %s", [left])
-        page.client.application.extensions["netstacks.logins"].forget()
+        page.client.application.extensions["netstacks"].login_states.forget(Withdrawal(page.user_id, What.NOTHING))
 
     log_ins_end_in(timedelta(minutes=1))
     assert page.get("/api/probe").status_code == 200
@@ -264,12 +265,12 @@ def test_a_page_log_in_lives_twelve_hours_from_its_last_use(page: Api, database:
 
 
 def test_logging_out_of_a_page_ends_its_log_in_and_takes_the_cookie(page: Api) -> None:
-    stolen = page.client.get_cookie(auth.COOKIE).value  # type: ignore[union-attr]
+    stolen = page.client.get_cookie(page_cookie.COOKIE).value  # type: ignore[union-attr]
     answer = page.post("/api/auth/logout")
     assert answer.status_code == 200
     assert cookie_of(answer).value == ""
     assert page.get("/api/probe").status_code == 401
-    page.client.set_cookie(auth.COOKIE, stolen)
+    page.client.set_cookie(page_cookie.COOKIE, stolen)
     assert page.get("/api/probe").status_code == 401
 
 

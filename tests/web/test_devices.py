@@ -171,6 +171,20 @@ def test_the_default_credential_is_one_that_everybody_may_use(admin: Api) -> Non
         assert admin.post("/api/devices", json=FORM | {"default_credential_id": unfit}).status_code == 422
 
 
+def test_the_default_credential_is_one_for_the_devices_address(admin: Api) -> None:
+    here, there = add_credential(admin, host="r1.example"), add_credential(admin, name="there", host="10.0.0.2")
+    problem = "default_credential_id: there is only for 10.0.0.2: "
+    answer = admin.post("/api/devices", json=FORM | {"default_credential_id": there})
+    assert (answer.status_code, answer.json["error"][: len(problem)]) == (422, problem)
+    device = add_device(admin, host="R1.EXAMPLE", default_credential_id=here)
+    for change in ({"default_credential_id": there}, {"default_credential_id": here, "host": "10.0.0.1"}):
+        assert admin.put(f"/api/devices/{device['id']}", json=change).status_code == 422
+    both = {"default_credential_id": there, "host": "10.0.0.2"}
+    assert admin.put(f"/api/devices/{device['id']}", json=both).json["host"] == "10.0.0.2"
+    # A client that does not know the default moves the device: its log-ins are refused, not the change.
+    assert admin.put(f"/api/devices/{device['id']}", json=FORM).json["default_credential_id"] == there
+
+
 def test_deleting_a_device_tells_how_many_sessions_go_on(admin: Api, database: Database) -> None:
     device = add_device(admin)
     with database.transaction() as tx:

@@ -47,6 +47,7 @@ ADMINISTRATORS = {
     "GET /api/v1/llm/providers",
     "GET /api/v1/llm/providers/<uuid:provider_id>",
     "GET /api/v1/llm/settings",
+    "GET /about",
     "GET /audit",
     "GET /ha",
     "GET /users",
@@ -82,6 +83,7 @@ REFUSED = {
         "GET /terminals/new",
         "POST /api/ai/ssh-execute",
         "POST /api/devices/<device_id>/exec-command",
+        "POST /api/host-keys/prompts/<uuid:prompt_id>/approve",
     },
 }
 

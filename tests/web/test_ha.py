@@ -1,8 +1,9 @@
 """HA status over HTTP: who may look, what is shown while Valkey is away, and which drains are refused."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -20,6 +21,10 @@ class Registry(MemoryRegistry):
     """One that can be away, as Valkey can."""
 
     away = False
+    bad: ClassVar[dict[str, str]] = {}
+
+    def unreadable(self) -> dict[str, str]:
+        return self.bad
 
     def snapshot(self) -> Snapshot:
         if self.away:
@@ -104,6 +109,25 @@ def test_the_page_says_what_is_wrong_with_valkey(page: Api, registry: Registry) 
     assert "Valkey does not answer: connection refused" in text
     assert "What follows is as it was at" in text
     assert "ctrl-b" in text
+
+
+def test_records_that_cannot_be_read_are_named(admin: Api, page: Api, registry: Registry) -> None:
+    assert admin.get("/api/v1/ha/status").json["unreadable"] == []
+    assert "cannot be read" not in page.get("/ha").text
+    registry.bad = {"netstacks:instance:ctrl-x": "it has no <b>host</b>"}
+    [told] = admin.get("/api/v1/ha/status").json["unreadable"]
+    assert told == {"key": "netstacks:instance:ctrl-x", "problem": "it has no <b>host</b>"}
+    text = page.get("/ha").text
+    assert "1 record in Valkey cannot be read" in text
+    assert "netstacks:instance:ctrl-x" in text
+    assert "<b>host" not in text
+
+
+def test_no_detail_of_an_event_hides_what_it_is_about(admin: Api, registry: Registry) -> None:
+    registry._events[0] = replace(registry._events[0], details={"at": "never", "kind": "none", "instance_id": "none"})
+    [event] = admin.get("/api/v1/ha/status").json["events"]
+    assert (event["kind"], event["instance_id"]) == ("joined", "ctrl-b")
+    assert event["at"] != "never"
 
 
 def clock_of_b(clocks: PeerClocks, ahead_secs: float) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import HostKeyRejected, OpeningAbandoned
+from netstacks.store.hostkeys import StoredHostKey
+from netstacks.store.users import User
 from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key
 from netstacks.web.context import Services
 from tests.controller import until
@@ -22,6 +24,7 @@ BLOB = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)
 KEY = base64.b64encode(BLOB).decode()
 FINGERPRINT = "SHA256:" + base64.b64encode(hashlib.sha256(BLOB).digest()).decode().rstrip("=")
 FOUND = HostKey("ssh-ed25519", KEY)
+STORED = StoredHostKey("r1", 22, "ssh-rsa", "b25l", "ann", datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
 
 Ask = Callable[..., greenlets.Greenlet]
 Audited = Callable[[str], list[dict[str, Any]]]
@@ -33,7 +36,9 @@ def ask(services: Services) -> Iterator[Ask]:
     waiting: list[greenlets.Greenlet] = []
     left = greenlets.Event()
 
-    def ask(user_id: UUID, previous: HostKey | None = None, changed_at: datetime | None = None) -> greenlets.Greenlet:
+    def ask(
+        user_id: UUID, previous: StoredHostKey | None = None, changed_at: datetime | None = None
+    ) -> greenlets.Greenlet:
         question = (user_id, "r1", 22, FOUND, previous, left.is_set, changed_at)
         waiting.append(greenlets.spawn("connection", _ask_until_left, services.prompts, question))
         greenlets.sleep(0)
@@ -68,14 +73,47 @@ def test_a_prompt_has_what_the_client_shows(operator: Api, ask: Ask) -> None:
         "is_changed_key": False,
         "fingerprint": FINGERPRINT,
         "previous_fingerprint": None,
+        "previous_approved_by": None,
+        "previous_approved_at": None,
     }
 
 
-def test_a_changed_key_says_so(operator: Api, ask: Ask) -> None:
-    ask(operator.user_id, HostKey("ssh-rsa", "b25l"))
+def test_a_changed_key_says_so_and_whose_word_the_old_one_is(operator: Api, ask: Ask) -> None:
+    ask(operator.user_id, STORED)
     (prompt,) = operator.get(f"{ROOT}/prompts").json["prompts"]
     assert prompt["is_changed_key"] is True
-    assert prompt["previous_fingerprint"].startswith("SHA256:")
+    assert (prompt["previous_fingerprint"], prompt["fingerprint"]) == (STORED.fingerprint, FINGERPRINT)
+    assert (prompt["previous_approved_by"], prompt["previous_approved_at"]) == ("ann", "2026-01-02T03:04:00Z")
+
+
+def test_a_changed_key_is_approved_by_those_who_manage_host_keys_only(
+    operator: Api, admin: Api, ask: Ask, audited: Audited
+) -> None:
+    connection = ask(operator.user_id, STORED)
+    prompt_id = operator.get(f"{ROOT}/prompts").json["prompts"][0]["id"]
+    refused = operator.post(f"{ROOT}/prompts/{prompt_id}/approve")
+    assert refused.status_code == 403
+    assert "only an administrator (permission hostkeys.manage)" in refused.json["error"]
+    assert [each["id"] for each in operator.get(f"{ROOT}/prompts").json["prompts"]] == [prompt_id]
+    assert not connection.ready()
+    assert admin.post(f"{ROOT}/prompts/{prompt_id}/approve").status_code == 204
+    assert connection.get(timeout=10) is True
+    (row,) = audited("host_key.prompt_*")
+    assert (row["actor"], row["details"]["previous_fingerprint"]) == ("admin", STORED.fingerprint)
+
+
+def test_a_changed_key_is_rejected_by_its_user(operator: Api, ask: Ask) -> None:
+    connection = ask(operator.user_id, STORED)
+    prompt_id = operator.get(f"{ROOT}/prompts").json["prompts"][0]["id"]
+    assert operator.post(f"{ROOT}/prompts/{prompt_id}/reject").status_code == 204
+    assert connection.get(timeout=10) is False
+
+
+def test_the_question_about_a_first_key_is_not_that_about_a_changed_one(operator: Api, ask: Ask) -> None:
+    ask(operator.user_id)
+    ask(operator.user_id, STORED)
+    asked = operator.get(f"{ROOT}/prompts").json["prompts"]
+    assert sorted(each["is_changed_key"] for each in asked) == [False, True]
 
 
 @pytest.mark.parametrize(("verb", "past", "answer"), [("approve", "approved", True), ("reject", "rejected", False)])
@@ -114,7 +152,7 @@ def is_asked(user: Api, connection: greenlets.Greenlet) -> bool:
 def test_a_rejected_key_is_not_asked_about_again(rejected: Api, admin: Api, ask: Ask, audited: Audited) -> None:
     assert not is_asked(rejected, ask(rejected.user_id))
     # Also when another key was approved for that address before.
-    assert not is_asked(rejected, ask(rejected.user_id, HostKey("ssh-rsa", "b25l")))
+    assert not is_asked(rejected, ask(rejected.user_id, STORED))
     assert rejected.get(f"{ROOT}/prompts").json == {"prompts": []}
     assert len(audited("host_key.prompt_*")) == 1
     assert is_asked(admin, ask(admin.user_id))
@@ -134,7 +172,7 @@ def test_a_forgotten_key_asks_again(rejected: Api, admin: Api, ask: Ask) -> None
     assert is_asked(rejected, ask(rejected.user_id))
 
 
-@pytest.mark.parametrize("stored", [None, HostKey("ssh-rsa", "b25l")])
+@pytest.mark.parametrize("stored", [None, STORED], ids=["first", "changed"])
 def test_a_rejection_says_since_when_and_until_when_it_holds(
     rejected: Api, services: Services, stored: HostKey | None
 ) -> None:
@@ -152,13 +190,23 @@ def test_a_rejection_says_since_when_and_until_when_it_holds(
 
 
 def test_others_neither_see_nor_answer_a_prompt(
-    operator: Api, viewer: Api, admin: Api, ask: Ask, audited: Audited
+    operator: Api,
+    viewer: Api,
+    admin: Api,
+    ask: Ask,
+    audited: Audited,
+    add_user: Callable[..., User],
+    log_in: Callable[..., Api],
 ) -> None:
+    add_user("lee")
+    lee = log_in("lee")
     connection = ask(operator.user_id)
     prompt_id = operator.get(f"{ROOT}/prompts").json["prompts"][0]["id"]
-    for other in (viewer, admin):
+    for other in (viewer, lee, admin):
         assert other.get(f"{ROOT}/prompts").json == {"prompts": []}
-    assert viewer.post(f"{ROOT}/prompts/{prompt_id}/approve").status_code == 404
+    assert lee.post(f"{ROOT}/prompts/{prompt_id}/approve").status_code == 404
+    assert viewer.post(f"{ROOT}/prompts/{prompt_id}/approve").status_code == 403
+    assert viewer.post(f"{ROOT}/prompts/{prompt_id}/reject").status_code == 404
     assert audited("host_key.prompt_*") == []
     assert not connection.ready()
     assert admin.post(f"{ROOT}/prompts/{prompt_id}/approve").status_code == 204

@@ -44,7 +44,7 @@ def test_a_wrong_member_is_named(body: bytes, text: str) -> None:
     assert str(caught.value) == text
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"port": NaN}', b'{"name": "\\ud800"}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"port": NaN}', b'{"name": "\\ud800"}', b"[" * 60_000])
 def test_what_is_no_storable_json_is_a_bad_request(body: bytes) -> None:
     with pytest.raises(BadRequest):
         parsed(body)

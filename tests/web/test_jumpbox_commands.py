@@ -32,7 +32,7 @@ def commands(database: Database, lee: User) -> Commands:
 
 @pytest.fixture
 def completion(database: Database, lee: User) -> Completion:
-    return Completion(database, lee.id)
+    return Completion(database, lee.id, lambda: None)
 
 
 @pytest.fixture
@@ -232,6 +232,22 @@ def test_the_devices_credential_comes_before_the_users(
             asked.then(wrong)
 
 
+def test_credentials_for_other_addresses_are_not_offered(
+    commands: Commands, add_device: AddDevice, add_credential: AddCredential, database: Database
+) -> None:
+    add_credential("Elsewhere")
+    with database.transaction() as tx:
+        tx.execute("UPDATE credentials SET host = '192.0.2.9'")
+    add_device("r1", "192.0.2.1")
+    with pytest.raises(NotFound, match="only for other addresses than r1's"):
+        commands.run("connect r1")
+    add_credential("Mine")
+    add_credential("Shared", is_shared=True)
+    asked = commands.run("connect r1")
+    assert isinstance(asked, Ask)
+    assert [line.split()[1] for line in asked.lines[2:]] == ["Mine", "Shared"]
+
+
 def test_two_credentials_of_one_name_are_asked_for(
     commands: Commands, add_device: AddDevice, add_credential: AddCredential
 ) -> None:
@@ -291,5 +307,5 @@ def test_a_database_that_is_away_is_told(lee: User) -> None:
     commands = Commands(away, Actor("lee", lee.id), lambda: "operator")
     with pytest.raises(StoreUnavailable):
         commands.run("devices")
-    completed, listed = Completion(away, lee.id).complete("connect r")
+    completed, listed = Completion(away, lee.id, lambda: None).complete("connect r")
     assert (completed, len(listed)) == ("connect r", 1)

@@ -82,6 +82,25 @@ def test_who_does_not_hold_the_session_says_so_before_the_upgrade(instance: str,
     assert answer.headers["X-Netstacks-Instance"] == instance
 
 
+@pytest.mark.parametrize(
+    ("path", "said", "member"),
+    [
+        ("/peer/sessions/find", {"token": "none"}, "token"),
+        ("/peer/withdrawals", {"user_id": "\0", "login_ids": None}, "user_id"),
+        (PATH.replace("terminal", "end"), {"epoch": 1, "reason": "\0"}, "reason"),
+        (PATH.replace("terminal", "viewers/end"), {"epoch": 2**31, "reason": ""}, "epoch"),
+    ],
+    ids=["find", "withdrawals", "end", "viewers"],
+)
+def test_malformed_claims_are_told_by_name(
+    instance: str, peer_url: str, path: str, said: dict[str, object], member: str
+) -> None:
+    token = PeerTokens(JWT_SECRET).issue(instance, path, said)
+    answer = requests.post(peer_url + path, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(f"what the peer says is malformed: {member}: ")
+
+
 def test_a_row_that_names_an_instance_wrongly_is_given_up_by_it(cluster: Cluster, instance: str, peer_url: str) -> None:
     with psycopg.connect(cluster.database_url, autocommit=True) as connection:
         connection.execute(

@@ -166,6 +166,21 @@ def test_a_live_session_leads_to_its_device_with_its_credential_and_only_its_use
     assert "this session has ended: its device was switched off" in refusal(operator, str(session_id))
 
 
+def test_a_credential_for_another_address_is_none(
+    operator: Api, opener: Opener, device: devices.Device, add_credential: AddCredential, database: Database
+) -> None:
+    own = add_credential(operator)
+    with database.transaction() as tx:
+        tx.execute("UPDATE credentials SET host = '192.0.2.2'")
+    told = refusal(operator, f"device-{device.id}")
+    assert told.endswith("as your default that is for any address, or for 192.0.2.1:22")
+    assert opener.wishes == []
+    with database.transaction() as tx:
+        tx.execute("UPDATE credentials SET host = '192.0.2.1', port = 22")
+    execute(operator, f"device-{device.id}")
+    assert [wish.credential_id for wish in opener.wishes] == [own]
+
+
 def test_the_credential_is_the_definitions_else_the_devices_else_the_users(
     admin: Api, operator: Api, opener: Opener, device: devices.Device, add_credential: AddCredential
 ) -> None:

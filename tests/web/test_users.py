@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from netstacks.instance.withdrawals import What, Withdrawal
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.store.users import User
@@ -170,11 +171,12 @@ def test_whose_access_is_withdrawn_has_no_terminal_any_more(
     others = make_session(database, user_id=admin.user_id)
     with database.transaction() as tx:
         sessions.release(tx, released, 1)
-    told: list[tuple[UUID, str]] = []
-    services.broker = cast(Any, SimpleNamespace(end=lambda *said: told.append(said)))
+    told: list[Withdrawal] = []
+    services.withdrawals = cast(Any, SimpleNamespace(everywhere=told.append))
     assert getattr(admin, method)(f"/api/users/{operator.user_id}{path}", json=body).status_code in (200, 204)
-    # The owner stores what it has recorded, then ends it; where nobody owns it, it has ended by now.
-    assert told == [(theirs, "access was withdrawn")]
+    # The owner stores what it has recorded, then ends the session. A session without an owner has ended by now.
+    what = What.TERMINALS if body.get("role") == "viewer" else What.ACCESS
+    assert told == [Withdrawal(operator.user_id, what)]
     assert state_of(database, theirs) == ("active", None)
     assert requested(database, theirs) == "access was withdrawn"
     assert state_of(database, released) == ("ended", "access was withdrawn")

@@ -45,6 +45,10 @@ class Ws(Client):
         super().__init__()
         self._brought: greenlets.Queue[Any] = greenlets.Queue()
         self.pinged: list[bytes] = []
+        self.hung_up = False
+
+    def has_hung_up(self) -> bool:
+        return self.hung_up
 
     def brings(self, message: bytes | None) -> None:
         self._brought.put(message)

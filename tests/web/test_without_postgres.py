@@ -102,7 +102,7 @@ def test_one_request_waits_for_the_database_and_the_others_do_not(
 ) -> None:
     add_user("lee")
     tokens = [tokens_of(anonymous)["access_token"] for _ in range(3)]
-    states = anonymous.client.application.extensions["netstacks.logins"]
+    states = anonymous.client.application.extensions["netstacks"].login_states
     own_postgres.stop()
     assert who(anonymous, tokens[0]).status_code == 200
     # From here on a question to the database would be an error.

@@ -16,6 +16,7 @@ from netstacks.instance.identity import differing_secrets, secrets_fingerprint
 from netstacks.settings import Settings
 
 _ANSWER_SECS = 5.0
+_MOST_BYTES = 1024 * 1024
 
 
 def judge_cluster(loaded: Settings, snapshot: Snapshot) -> Findings:
@@ -24,6 +25,10 @@ def judge_cluster(loaded: Settings, snapshot: Snapshot) -> Findings:
     if not lines:
         do = "see that the controllers run with this VALKEY_URL, and look for registry.away in their logs"
         yield Finding("Cluster", "warning", "no instance is registered", "nobody serves users by way of it", do)
+    for instance_id, problem in snapshot.unreadable.items():
+        what = f"the record of instance {ascii(instance_id)[1:-1]} in Valkey cannot be read: {problem}"
+        do = "a running instance repairs its own within a minute: then look for what else writes to this Valkey"
+        yield Finding("Cluster", "warning", what, "other instances and the HA page do not see it", do)
     for line in lines:
         if line.condition == "healthy":
             what = f"{line.instance.id} on {line.instance.host}: heartbeat {line.heartbeat_age_secs:.0f} s ago"
@@ -70,7 +75,8 @@ def examine_peers(snapshot: Snapshot, tls: ssl.SSLContext | None) -> Findings:
         yield Finding("Peers", "ok", f"{instance.id} answers {at}")
         if health.get("reason"):
             yield Finding("Peers", "warning", f"{instance.id} is {health.get('status')}: {health['reason']}")
-        seen = health.get("cluster", {}).get("healthy_instances")
+        cluster = health.get("cluster")
+        seen = cluster.get("healthy_instances") if isinstance(cluster, dict) else None
         if seen != len(snapshot.instances):
             what = f"{instance.id} sees {seen} healthy instances of the {len(snapshot.instances)} that are registered"
             why = "it may not reach Valkey, or some of them are ending or late"
@@ -95,7 +101,9 @@ def _health(address: str, tls: ssl.SSLContext | None) -> tuple[dict[str, Any], f
         connection.request("GET", "/api/v1/health")
         answer = connection.getresponse()
         middle = (asked_at + time.time()) / 2
-        body: dict[str, Any] = json.loads(answer.read())
+        body = json.loads(answer.read(_MOST_BYTES))
+    if not isinstance(body, dict):
+        raise ValueError("its health is no JSON object")
     # The header has whole seconds: half of one is the least error.
-    told_at = parsedate_to_datetime(answer.headers["Date"]).timestamp() + 0.5
+    told_at = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp() + 0.5
     return body, told_at - middle

@@ -44,6 +44,8 @@ def _finding(fault: Fault) -> Finding:
 def examine_license(loaded: Settings, database: Database) -> Findings:
     grant = Licensing(database, loaded.license_key).current()
     name = f"{TIER_NAMES[grant.tier]}, {grant.status}"
+    if grant.problem:
+        yield Finding("Licence", "warning", grant.problem, "the limits of an evaluation hold meanwhile")
     if grant.tier == "enterprise":
         yield Finding("Licence", "ok", name)
     else:

@@ -3,6 +3,9 @@
 -- ARGV: 1 instance id, 2... field and value by turns of what its hash says of its load
 -- Reply: {its state or nil when unknown, run id of this server, 1 when nobody's heartbeat came to this run before else 0,
 --         seconds and microseconds of this server's clock}
+own(KEYS[1], 'zset')
+own(KEYS[2], 'hash')
+own(KEYS[3], 'string')
 local time = redis.call('TIME')
 local state = redis.call('HGET', KEYS[2], 'state')
 if state then

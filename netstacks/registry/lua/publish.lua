@@ -3,9 +3,12 @@
 --       those of the owner before are derived from the stored record
 -- ARGV: 1 session id, 2 owner, 3 epoch, 4... field and value by turns of the whole hash
 -- Reply: 'published', 'fenced' or 'unknown_owner'
+own(KEYS[1], 'hash')
+own(KEYS[2], 'set')
+own(KEYS[3], 'hash')
 local owner, epoch = unpack(redis.call('HMGET', KEYS[1], 'owner', 'epoch'))
 if owner then
-  local ahead = tonumber(ARGV[3]) - tonumber(epoch)
+  local ahead = tonumber(ARGV[3]) - epoch_of(epoch)
   if ahead < 0 or (ahead == 0 and owner ~= ARGV[2]) then
     return 'fenced'
   end
@@ -16,6 +19,8 @@ if redis.call('EXISTS', KEYS[3]) == 0 then
 end
 if owner and owner ~= ARGV[2] then
   local owned, instance = 'netstacks:owned:' .. owner, 'netstacks:instance:' .. owner
+  own(owned, 'set')
+  own(instance, 'hash')
   redis.call('SREM', owned, ARGV[1])
   if redis.call('EXISTS', instance) == 1 then
     redis.call('HSET', instance, 'sessions', redis.call('SCARD', owned))

@@ -14,12 +14,14 @@ local function stale()
   return #ids < redis.call('ZCARD', KEYS[1]) and ids or {}
 end
 
+own(KEYS[1], 'zset')
 local budget = tonumber(ARGV[2])
 local reply = {0}
 for _, id in ipairs(ARGV[3] == '' and stale() or {ARGV[3]}) do
   local owned = 'netstacks:owned:' .. id
   -- First of all: from here on its heartbeat is answered with "unknown", and it registers anew.
   redis.call('DEL', 'netstacks:instance:' .. id)
+  own(owned, 'set')
   local sessions = redis.call('SPOP', owned, budget)
   budget = budget - #sessions
   if #sessions > 0 then

@@ -2,6 +2,9 @@
 -- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:owned:{id}
 -- ARGV: 1 instance id, 2... field and value by turns of its hash
 -- Reply: nothing
+own(KEYS[1], 'zset')
+own(KEYS[2], 'hash')
+own(KEYS[3], 'set')
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
 redis.call('HSET', KEYS[2], 'sessions', redis.call('SCARD', KEYS[3]), unpack(ARGV, 2))

@@ -2,11 +2,14 @@
 -- KEYS: 1 netstacks:owned:{owner}, 2 netstacks:instance:{owner}, 3... netstacks:session:{id} of each
 -- ARGV: 1 owner, 2... session id and epoch by turns, in the order of the keys
 -- Reply: how many were forgotten
+own(KEYS[1], 'set')
+own(KEYS[2], 'hash')
 local removed = 0
 for i = 3, #KEYS do
   local id, latest = ARGV[2 * i - 4], ARGV[2 * i - 3]
+  own(KEYS[i], 'hash')
   local owner, epoch = unpack(redis.call('HMGET', KEYS[i], 'owner', 'epoch'))
-  if owner == ARGV[1] and tonumber(epoch) <= tonumber(latest) then
+  if owner == ARGV[1] and epoch_of(epoch) <= tonumber(latest) then
     redis.call('DEL', KEYS[i])
     redis.call('SREM', KEYS[1], id)
     removed = removed + 1

@@ -5,11 +5,13 @@
 -- Reply: {seconds, microseconds, 1} when it was stored, else
 --        {seconds, microseconds, 0, field and value by turns of the present hash...}
 local time = redis.call('TIME')
-if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
-  redis.call('DEL', KEYS[1])
-end
+own(KEYS[1], 'hash')
+own(KEYS[2], 'set')
 local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
 if version ~= tonumber(ARGV[2]) then
+  if redis.call('EXISTS', KEYS[1]) == 1 then -- The set of names may have been lost.
+    redis.call('SADD', KEYS[2], ARGV[1])
+  end
   return {time[1], time[2], 0, unpack(redis.call('HGETALL', KEYS[1]))}
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))

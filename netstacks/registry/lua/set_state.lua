@@ -2,7 +2,7 @@
 -- KEYS: 1 netstacks:instance:{id}
 -- ARGV: 1 state
 -- Reply: 1, or 0 when it is unknown
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
   return 0
 end
 redis.call('HSET', KEYS[1], 'state', ARGV[1])

@@ -3,7 +3,7 @@ INSERT INTO audit (actor_id, actor, event, resource, details, address)
 VALUES (%(actor_id)s, %(actor)s, %(event)s, %(resource)s, %(details)s, %(address)s)
 
 -- name: time_of
-SELECT at FROM audit WHERE id >= %(id)s ORDER BY id LIMIT 1
+SELECT at, at::text AS exact_at FROM audit WHERE id >= %(id)s ORDER BY id LIMIT 1
 
 -- name: events
 -- The events that there are, one look into the index for each.

@@ -1,37 +1,50 @@
--- name: count
-SELECT key, failures FROM failed_logins
-WHERE key = ANY (%(keys)s) AND since > now() - make_interval(secs => %(window_secs)s)
+-- name: reached
+-- No row where nothing has to be waited for. Not locked: `reserve` looks again.
+SELECT row.key,
+       extract(epoch FROM greatest(least(row.last_at, now()), now() - make_interval(secs => %(window_secs)s)) - now())
+           + least(limits.longest_secs, %(first_secs)s * 2 ^ least(row.failures - limits.free, 20)) AS secs
+FROM failed_logins AS row
+JOIN unnest(%(key)s::bytea[], %(free)s::integer[], %(longest_secs)s::integer[], %(is_sliding)s::boolean[])
+    AS limits (key, free, longest_secs, is_sliding) USING (key)
+WHERE row.failures >= limits.free
+  AND CASE WHEN limits.is_sliding THEN row.last_at ELSE row.since END > now() - make_interval(secs => %(window_secs)s)
 
 -- name: reserve
--- The wait is over and the next one begins. Of several attempts at the same moment one gets the row.
-UPDATE failed_logins SET last_at = now()
-WHERE key = %(key)s
-  AND last_at > now() - make_interval(secs => %(window_secs)s)
-  AND failures >= %(free)s
-  AND last_at + make_interval(
-          secs => least(%(longest_secs)s, %(first_secs)s * 2 ^ least(failures - %(free)s, 20))
-      ) <= now()
-RETURNING failures
-
--- name: wait_secs
--- No row where nothing has to be waited for.
-SELECT extract(epoch FROM last_at - now())
-    + least(%(longest_secs)s, %(first_secs)s * 2 ^ least(failures - %(free)s, 20)) AS secs
-FROM failed_logins
-WHERE key = %(key)s AND last_at > now() - make_interval(secs => %(window_secs)s) AND failures >= %(free)s
+-- The waits of a group are over and the next ones begin, if they all are. Of several attempts at the same moment one
+-- gets the rows: the others wait for the locks, and then see that the waits have begun. Locked in the order of `note`.
+WITH reached AS (
+    SELECT row.key, limits."group",
+           extract(epoch FROM greatest(least(row.last_at, now()), now() - make_interval(secs => %(window_secs)s)) - now())
+               + least(limits.longest_secs, %(first_secs)s * 2 ^ least(row.failures - limits.free, 20)) AS secs
+    FROM failed_logins AS row
+    JOIN unnest(%(key)s::bytea[], %(free)s::integer[], %(longest_secs)s::integer[], %(group)s::integer[])
+        AS limits (key, free, longest_secs, "group") USING (key)
+    WHERE row.failures >= limits.free
+    ORDER BY row.key
+    FOR UPDATE OF row
+), reserved AS (
+    UPDATE failed_logins SET last_at = now()
+    WHERE key IN (
+        SELECT key FROM reached WHERE "group" NOT IN (SELECT "group" FROM reached WHERE secs > 0)
+    )
+)
+SELECT "group", max(secs) AS secs FROM reached GROUP BY "group"
 
 -- name: note_pair
 INSERT INTO failed_logins AS row (key, failures, since, last_at)
 VALUES (%(key)s, 1, now(), now())
 ON CONFLICT (key) DO UPDATE SET
-    failures = CASE WHEN row.last_at < now() - make_interval(secs => %(window_secs)s) THEN 1 ELSE row.failures + 1 END,
+    failures = CASE WHEN row.last_at < now() - make_interval(secs => %(window_secs)s) THEN 1
+                    ELSE least(row.failures, 1000000) + 1 END,
     last_at = now()
+RETURNING failures
 
 -- name: note
 INSERT INTO failed_logins AS row (key, failures, since, last_at)
 VALUES (%(key)s, 1, now(), now())
 ON CONFLICT (key) DO UPDATE SET
-    failures = CASE WHEN row.since < now() - make_interval(secs => %(window_secs)s) THEN 1 ELSE row.failures + 1 END,
+    failures = CASE WHEN row.since < now() - make_interval(secs => %(window_secs)s) THEN 1
+                    ELSE least(row.failures, 1000000) + 1 END,
     since = CASE WHEN row.since < now() - make_interval(secs => %(window_secs)s) THEN now() ELSE row.since END,
     last_at = now()
 RETURNING failures

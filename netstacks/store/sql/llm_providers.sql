@@ -3,9 +3,13 @@
 INSERT INTO settings (key, value) VALUES (%(key)s, '0') ON CONFLICT DO NOTHING RETURNING key
 
 -- name: next_revision
--- The row stays locked until the end of the transaction: changes follow each other, and so do their numbers.
+-- The row stays locked until the end of the transaction: changes follow each other, and so do their numbers. What is no
+-- number is replaced by one that follows those of the entries.
 INSERT INTO settings AS counter (key, value) VALUES (%(key)s, '1')
-ON CONFLICT (key) DO UPDATE SET value = to_jsonb((counter.value)::bigint + 1)
+ON CONFLICT (key) DO UPDATE SET value = to_jsonb(1 + CASE jsonb_typeof(counter.value)
+    WHEN 'number' THEN least(greatest((counter.value)::numeric, 0), 1e15)::bigint
+    ELSE (SELECT coalesce(max(least(revision, 1e15)), 0)::bigint FROM llm_providers)
+END)
 RETURNING (value)::bigint AS revision
 
 -- name: hold_list

@@ -9,14 +9,20 @@ SET requests = row.requests + 1, failures = row.failures + excluded.failures,
     output_tokens = row.output_tokens + excluded.output_tokens
 
 -- name: today_of_user
-SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(failures), 0)::bigint AS failures,
-       coalesce(sum(input_tokens), 0)::bigint AS input_tokens, coalesce(sum(output_tokens), 0)::bigint AS output_tokens
+-- Of rows that something else has written, the sum may be larger than any number of the program.
+SELECT least(coalesce(sum(requests), 0), 1e18)::bigint AS requests,
+       least(coalesce(sum(failures), 0), 1e18)::bigint AS failures,
+       least(coalesce(sum(input_tokens), 0), 1e18)::bigint AS input_tokens,
+       least(coalesce(sum(output_tokens), 0), 1e18)::bigint AS output_tokens
 FROM llm_usage
 WHERE user_id = %(user_id)s AND day = (now() AT TIME ZONE 'UTC')::date
 
 -- name: today_by_provider
-SELECT provider_id, sum(requests)::bigint AS requests, sum(failures)::bigint AS failures,
-       sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens
+SELECT provider_id,
+       least(sum(requests), 1e18)::bigint AS requests,
+       least(sum(failures), 1e18)::bigint AS failures,
+       least(sum(input_tokens), 1e18)::bigint AS input_tokens,
+       least(sum(output_tokens), 1e18)::bigint AS output_tokens
 FROM llm_usage
 WHERE day = (now() AT TIME ZONE 'UTC')::date
 GROUP BY provider_id

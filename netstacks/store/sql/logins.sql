@@ -1,6 +1,9 @@
 -- name: insert
 INSERT INTO logins (id, user_id, client_type, refresh_hash, address, expires_at)
-VALUES (%(id)s, %(user_id)s, %(client_type)s, %(refresh_hash)s, %(address)s, now() + %(ttl)s)
+VALUES (
+    %(id)s, %(user_id)s, %(client_type)s, %(refresh_hash)s, %(address)s,
+    now() + least(%(ttl)s, make_interval(days => %(max_days)s))
+)
 
 -- name: forget_expired
 DELETE FROM logins WHERE user_id = %(user_id)s AND expires_at < now()
@@ -13,7 +16,10 @@ WHERE logins.id = %(id)s AND logins.revoked_at IS NULL AND logins.expires_at > n
 -- name: touch
 UPDATE logins
 SET last_seen_at = now(),
-    expires_at = CASE client_type WHEN 'page' THEN now() + %(page_ttl)s ELSE expires_at END
+    expires_at = least(
+        CASE client_type WHEN 'page' THEN now() + %(page_ttl)s ELSE expires_at END,
+        created_at + make_interval(days => %(max_days)s)
+    )
 WHERE id = %(id)s
 
 -- name: lock
@@ -21,12 +27,13 @@ SELECT users.username, users.role, logins.refresh_hash, logins.previous_hash,
        coalesce(logins.previous_until > now(), false) AS in_grace
 FROM logins JOIN users ON users.id = logins.user_id
 WHERE logins.id = %(id)s AND logins.revoked_at IS NULL AND logins.expires_at > now() AND users.is_active
+  AND logins.created_at > now() - make_interval(days => %(max_days)s)
 FOR UPDATE OF logins
 
 -- name: rotate
 UPDATE logins
 SET refresh_hash = %(refresh_hash)s, previous_hash = refresh_hash, previous_until = now() + %(grace)s,
-    last_seen_at = now(), expires_at = now() + %(ttl)s
+    last_seen_at = now(), expires_at = least(now() + %(ttl)s, created_at + make_interval(days => %(max_days)s))
 WHERE id = %(id)s
 
 -- name: revoke
@@ -35,6 +42,7 @@ UPDATE logins SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
 -- name: revoke_others
 UPDATE logins SET revoked_at = now()
 WHERE user_id = %(user_id)s AND id IS DISTINCT FROM %(except_id)s AND revoked_at IS NULL
+RETURNING id
 
 -- name: revoke_own
 UPDATE logins SET revoked_at = now() WHERE id = %(id)s AND user_id = %(user_id)s AND revoked_at IS NULL

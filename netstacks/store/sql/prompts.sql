@@ -7,7 +7,8 @@ WHERE created_at < now() - make_interval(secs => %(ttl_secs)s)
 -- name: find_open
 SELECT * FROM host_key_prompts
 WHERE user_id IS NOT DISTINCT FROM %(user_id)s AND host = %(host)s AND port = %(port)s
-  AND fingerprint = %(fingerprint)s AND approved IS NULL
+  AND fingerprint = %(fingerprint)s AND previous_fingerprint IS NOT DISTINCT FROM %(previous_fingerprint)s
+  AND approved IS NULL
 
 -- name: rejected
 SELECT * FROM host_key_prompts
@@ -22,8 +23,10 @@ LIMIT 1
 DELETE FROM host_key_prompts WHERE host = %(host)s AND port = %(port)s AND NOT approved
 
 -- name: open
-INSERT INTO host_key_prompts (id, user_id, host, port, fingerprint, previous_fingerprint)
-VALUES (%(id)s, %(user_id)s, %(host)s, %(port)s, %(fingerprint)s, %(previous_fingerprint)s)
+INSERT INTO host_key_prompts (id, user_id, host, port, fingerprint, previous_fingerprint, previous_approved_by,
+                              previous_approved_at)
+VALUES (%(id)s, %(user_id)s, %(host)s, %(port)s, %(fingerprint)s, %(previous_fingerprint)s, %(previous_approved_by)s,
+        %(previous_approved_at)s)
 RETURNING *
 
 -- name: pending
@@ -35,8 +38,9 @@ ORDER BY created_at
 SELECT * FROM host_key_prompts WHERE id = %(id)s
 
 -- name: answer
-UPDATE host_key_prompts SET approved = %(approved)s, answered_at = now()
-WHERE id = %(id)s AND approved IS NULL AND (user_id = %(user_id)s OR %(is_admin)s)
+UPDATE host_key_prompts SET approved = %(approved)s, answered_at = now(), answered_by = %(answered_by)s
+WHERE id = %(id)s AND approved IS NULL
+  AND (%(may_manage)s OR user_id = %(user_id)s AND (previous_fingerprint IS NULL OR NOT %(approved)s))
 RETURNING *
 
 -- name: withdraw

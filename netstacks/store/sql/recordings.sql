@@ -10,11 +10,15 @@ WITH owned AS (
     SET acked_offset = given.acked_offset,
         recording_bytes = greatest(s.recording_bytes, given.bytes),
         recording_began_at = least(s.recording_began_at, given.began_at),
-        recording_ended_at = greatest(s.recording_ended_at, given.ended_at)
+        recording_ended_at = greatest(s.recording_ended_at, given.ended_at),
+        recorded_bytes = greatest(s.recorded_bytes, given.recorded),
+        recorded_day = (now() AT TIME ZONE 'UTC')::date,
+        recorded_before_day = CASE WHEN s.recorded_day = (now() AT TIME ZONE 'UTC')::date
+                                   THEN s.recorded_before_day ELSE s.recorded_bytes END
     FROM unnest(
-        %(ids)b::uuid[], %(epochs)s::integer[], %(acked)s::bigint[],
-        %(bytes)s::bigint[], %(began)s::double precision[], %(ended)s::double precision[]
-    ) AS given (id, epoch, acked_offset, bytes, began_at, ended_at)
+        %(ids)b::uuid[], %(epochs)s::integer[], %(acked)s::bigint[], %(bytes)s::bigint[],
+        %(began)s::double precision[], %(ended)s::double precision[], %(recorded)s::bigint[]
+    ) AS given (id, epoch, acked_offset, bytes, began_at, ended_at, recorded)
     WHERE s.id = given.id AND s.epoch = given.epoch AND s.state <> 'ended'
     RETURNING s.id, s.epoch
 ), stored AS (

@@ -19,3 +19,10 @@ SELECT 1 FROM shares WHERE id = %(id)s AND revoked_at IS NULL AND expires_at > n
 UPDATE shares SET revoked_at = now()
 WHERE session_id = %(session_id)s AND id = coalesce(%(id)s, id) AND revoked_at IS NULL
 RETURNING *
+
+-- name: revoke_of_others
+UPDATE shares SET revoked_at = now()
+FROM sessions
+WHERE sessions.id = shares.session_id AND sessions.user_id <> %(user_id)s
+  AND shares.created_by = %(username)s AND shares.revoked_at IS NULL AND shares.expires_at > now()
+RETURNING shares.*

@@ -1,6 +1,8 @@
 -- name: insert
-INSERT INTO users (id, username, email, display_name, role, password_hash)
-VALUES (%(id)s, %(username)s, %(email)s, %(display_name)s, %(role)s, %(password_hash)s)
+INSERT INTO users (id, username, email, display_name, role, password_hash, is_password_long)
+VALUES (
+    %(id)s, %(username)s, %(email)s, %(display_name)s, %(role)s, %(password_hash)s, %(is_password_long)s
+)
 RETURNING id, username, email, display_name, role, is_active, created_at, last_login_at
 
 -- name: all
@@ -28,10 +30,16 @@ WHERE id = %(id)s
 RETURNING id, username, email, display_name, role, is_active, created_at, last_login_at
 
 -- name: set_password
-UPDATE users SET password_hash = %(password_hash)s WHERE id = %(id)s
+UPDATE users SET password_hash = %(password_hash)s, is_password_long = %(is_long)s
+WHERE id = %(id)s AND (role <> 'admin' OR %(is_long)s)
+
+-- name: lock_short_password
+SELECT id FROM users WHERE id = %(id)s AND role <> 'admin' AND NOT is_password_long FOR UPDATE
 
 -- name: note_login
-UPDATE users SET last_login_at = now() WHERE id = %(id)s
+UPDATE users SET last_login_at = now()
+WHERE id = %(id)s AND is_active AND password_hash = %(password_hash)s
+RETURNING role
 
 -- name: delete
 DELETE FROM users WHERE id = %(id)s

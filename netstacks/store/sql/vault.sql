@@ -41,6 +41,7 @@ DELETE FROM vault_secrets WHERE credential_id = %(credential_id)s AND field = %(
 SELECT credential_id, field, key_id, sealed
 FROM vault_secrets
 WHERE key_id <> %(key_id)s
+  AND (credential_id, field) NOT IN (SELECT * FROM unnest(%(holder_ids)s::uuid[], %(fields)s::text[]))
 ORDER BY credential_id, field
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
@@ -52,4 +53,7 @@ FROM vault_keys k
 ORDER BY k.created_at
 
 -- name: any_sealed_otherwise
-SELECT 1 FROM vault_secrets WHERE key_id <> %(key_id)s LIMIT 1
+SELECT 1 FROM vault_secrets
+WHERE key_id <> %(key_id)s
+  AND (credential_id, field) NOT IN (SELECT * FROM unnest(%(holder_ids)s::uuid[], %(fields)s::text[]))
+LIMIT 1

@@ -16,7 +16,7 @@ from cachetools import TTLCache
 from flask import Blueprint, Response, jsonify
 
 from netstacks import greenlets
-from netstacks.errors import InvalidInput, NetstacksError, NotFound
+from netstacks.errors import AccessWithdrawn, InvalidInput, NetstacksError, NotFound
 from netstacks.llm.answer import Answer
 from netstacks.llm.assistant import Asker, Question
 from netstacks.llm.conversation import (
@@ -34,6 +34,7 @@ from netstacks.llm.conversation import (
 from netstacks.llm.failures import AllResting, CallCancelled, Incomplete, NoAnswer, NotConfigured, TooManyCalls
 from netstacks.llm.outcomes import Answering, Hint, Seam, Skipped
 from netstacks.store import sessions
+from netstacks.store.access import WITHDRAWN
 from netstacks.web import auth
 from netstacks.web.api import prompts
 from netstacks.web.api.conversations import AgentChat, Ask, Chat, Highlights, Script, chat_request, single_question
@@ -192,15 +193,17 @@ def as_events(told: Told) -> Response:
             told.close()
             raise CallCancelled("is no longer wanted")
         first = next(told)
-    response = Response(_events(first, told, environ), mimetype="text/event-stream")
+    response = Response(_events(first, told, environ, auth.lasting()), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the pieces back.
     return response
 
 
-def _events(first: Answering | Seam | Piece, told: Told, environ: dict[str, Any]) -> Iterator[str]:
+def _events(
+    first: Answering | Seam | Piece, told: Told, environ: dict[str, Any], may_go_on: Callable[[], bool]
+) -> Iterator[str]:
     with closing(told):
         try:
-            for data in _lines(chain([first], told), environ):
+            for data in _lines(chain([first], told), environ, may_go_on):
                 # A client that takes nothing would hold the provider's connection, and a place of its user's.
                 with greenlets.Timer(_SEND_SECS, lambda: hang_up(environ)):
                     yield data
@@ -212,8 +215,10 @@ def _events(first: Answering | Seam | Piece, told: Told, environ: dict[str, Any]
             yield _line({"type": "error", "message": "An unexpected error ended the answer. It is in the log."})
 
 
-def _lines(pieces: Iterable[Answering | Seam | Piece], environ: dict[str, Any]) -> Iterator[str]:
-    """Ends when the client has gone."""
+def _lines(
+    pieces: Iterable[Answering | Seam | Piece], environ: dict[str, Any], may_go_on: Callable[[], bool]
+) -> Iterator[str]:
+    """Ends when the client has gone. Raises AccessWithdrawn."""
     sent_at = looked_at = time.monotonic()
     for piece in pieces:
         now = time.monotonic()
@@ -221,6 +226,8 @@ def _lines(pieces: Iterable[Answering | Seam | Piece], environ: dict[str, Any]) 
             looked_at = now
             if has_hung_up(environ):
                 return
+            if not may_go_on():
+                raise AccessWithdrawn(WITHDRAWN)
         if not isinstance(piece, Waiting):
             yield "".join(map(_line, _as_events(piece)))
         elif now - sent_at >= _KEEP_ALIVE_SECS:

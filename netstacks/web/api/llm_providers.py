@@ -33,7 +33,7 @@ from netstacks.web import auth
 from netstacks.web.changes import changes
 from netstacks.web.context import services
 from netstacks.web.inputs import parse
-from netstacks.web.outputs import timestamp
+from netstacks.web.outputs import finite, timestamp
 
 blueprint = Blueprint("llm_providers", __name__)
 
@@ -98,7 +98,7 @@ def list_providers() -> dict[str, Any]:
 @auth.requires("llm.manage")
 def create_provider() -> tuple[dict[str, Any], int]:
     body = parse(NewProvider)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         key, by = body.key or None, auth.identity().username
         provider = llm_providers.create(tx, services().vault, body.facts(), key=key, by=by)
         _audit(tx, "created", provider, type=provider.type, base_url=provider.base_url, has_key=provider.has_key)
@@ -118,7 +118,7 @@ def get_provider(provider_id: UUID) -> dict[str, Any]:
 @auth.requires("llm.manage")
 def update_provider(provider_id: UUID) -> dict[str, Any]:
     body = parse(ProviderChange)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         old = llm_providers.hold(tx, provider_id)
         facts = _checked(old, body)
         key = "" if body.key is None else body.key or None
@@ -136,7 +136,7 @@ def update_provider(provider_id: UUID) -> dict[str, Any]:
 @blueprint.delete(f"{_PATH}/<uuid:provider_id>")
 @auth.requires("llm.manage")
 def delete_provider(provider_id: UUID) -> Response:
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         provider = llm_providers.hold(tx, provider_id)
         llm_providers.delete(tx, provider)
         _audit(tx, "deleted", provider)
@@ -149,7 +149,7 @@ def delete_provider(provider_id: UUID) -> Response:
 @auth.requires("llm.manage")
 def put_order() -> dict[str, Any]:
     ids = parse(Order).ids
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         ordered = llm_providers.reorder(tx, ids, by=auth.identity().username)
         names = [provider.name for provider in ordered]
         audit.append(tx, auth.actor(), "llm_provider.reordered", "llm_providers", order=names)
@@ -163,12 +163,12 @@ def put_order() -> dict[str, Any]:
 def try_provider(provider_id: UUID) -> dict[str, Any]:
     """One cheap call with the stored entry, told in words; also for a provider that is disabled."""
     wish = parse(Trial).model
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
     if wish is not None and wish not in entry.models:
         raise InvalidInput("model: is none of this provider's models")
     outcome = _tested(provider_id, wish)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         _audit(tx, "tested", entry, model=outcome["model"], ok=outcome["ok"])
     return outcome
 
@@ -195,7 +195,7 @@ def _decided(provider_id: UUID, event: str, decide: Callable[[Breaker], None], *
     llm = services().llm
     llm.directory.refresh()
     provider = llm.directory.provider(provider_id)
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
         _audit(tx, event, entry, **details)
         used = llm_usage.today_by_provider(tx).get(provider_id, _NOTHING)
@@ -217,7 +217,7 @@ def put_settings() -> dict[str, Any]:
     """Switches AI on or off: for everybody by `enabled`, for users of some roles by `disabled_roles`."""
     body = parse(Switch)
     new = AiSwitch(body.enabled, sorted(set(body.disabled_roles)))
-    with services().database.transaction() as tx:
+    with auth.transaction() as tx:
         old = ai_switch.get(tx)
         ai_switch.put(tx, new)
         audit.append(tx, auth.actor(), "llm_settings.updated", "llm_settings", changes=changes(old, new))
@@ -236,9 +236,9 @@ def as_json(provider: StoredProvider, used: Usage) -> dict[str, Any]:
         "has_key": provider.has_key,
         "enabled": provider.enabled,
         "position": provider.position,
-        "connect_secs": provider.connect_secs,
-        "first_token_secs": provider.first_token_secs,
-        "total_secs": provider.total_secs,
+        "connect_secs": finite(provider.connect_secs),
+        "first_token_secs": finite(provider.first_token_secs),
+        "total_secs": finite(provider.total_secs),
         "max_concurrent": provider.max_concurrent,
         "daily_tokens": provider.daily_tokens,
         "updated_at": timestamp(provider.updated_at),

@@ -51,17 +51,18 @@ class TestInput(BaseModel):
 @blueprint.get("/api/admin/sanitization/config")
 @auth.requires("llm.manage")
 def get_config() -> dict[str, Any]:
-    """What is in force; credentials are kept back in any case."""
+    """What is in force; credentials are kept back in any case. With `problems` nothing is sent at all."""
     with services().database.transaction() as tx:
-        return asdict(sanitization.get(tx))
+        config, problems = sanitization.stored(tx)
+    return asdict(config) | ({"problems": problems} if problems else {})
 
 
 @blueprint.put("/api/admin/sanitization/config")
 @auth.requires("llm.manage")
 def put_config() -> dict[str, Any]:
     config = parse(ConfigInput).config()
-    with services().database.transaction() as tx:
-        changed = changes(sanitization.get(tx), config)
+    with auth.transaction() as tx:
+        changed = changes(sanitization.stored(tx)[0], config)
         sanitization.put(tx, config)
         audit.append(tx, auth.actor(), "ai.sanitization_changed", f"setting:{sanitization.SETTING}", **changed)
     return asdict(config)

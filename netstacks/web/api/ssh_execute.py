@@ -21,6 +21,7 @@ from netstacks.llm.failures import NotConfigured, TooManyCalls
 from netstacks.llm.limits import Slots
 from netstacks.llm.redaction import Redactor
 from netstacks.store import audit, credentials, definitions, devices, sanitization, sessions
+from netstacks.store.addresses import shown_address
 from netstacks.store.pool import Transaction
 from netstacks.web import auth
 from netstacks.web.api import read_only
@@ -148,13 +149,16 @@ def _find(tx: Transaction, name: str) -> _Place:
         used = devices.live_sessions(tx, target.device_id)
         if used >= target.lines:
             raise DeviceError(f"{used} of the {target.lines} lines of {target.name} are in use: try again later")
-    usable = {each.id for each in credentials.usable(tx, auth.identity().user_id)}
+    usable = {
+        each.id for each in credentials.usable(tx, auth.identity().user_id) if each.is_for(target.host, target.port)
+    }
     default = credentials.default_for(tx, auth.identity().user_id)
     candidates = (credential_id, target.default_credential_id, default.id if default else None)
     chosen = next((each for each in candidates if each in usable), None)
     if chosen is None:
         raise NotFound(
-            f"there is no credential to log in to {target.name} with: choose your default one on the page Credentials"
+            f"there is no credential to log in to {target.name} with: on the page Credentials choose one as your"
+            f" default that is for any address, or for {shown_address(target.host, target.port)}"
         )
     return _Place(replace(wish, credential_id=chosen), target)
 

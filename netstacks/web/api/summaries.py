@@ -13,7 +13,7 @@ from netstacks.llm.assistant import Question
 from netstacks.llm.conversation import ChatRequest, Finished, Message, Text, TextDelta
 from netstacks.llm.failures import AllResting, CallCancelled, NoAnswer, NotConfigured, TooManyCalls
 from netstacks.llm.outcomes import Answering, Hint, Seam
-from netstacks.store import audit, session_summaries
+from netstacks.store import access, audit, session_summaries
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
 from netstacks.store.session_summaries import SessionSummary
@@ -61,7 +61,7 @@ def show(session_id: UUID) -> Response:
 def summarise(session_id: UUID) -> Response:
     """Server-sent events, like the assistant's answers. The summary is kept when it is whole, before `done` is told."""
     database = services().database
-    with database.transaction() as tx:
+    with auth.transaction() as tx:
         recordings.find(tx, session_id)
     services().recorder.flush(1.0)
     began_at = datetime.now(UTC)
@@ -105,5 +105,6 @@ def _keeping(told: ai.Told, summary: SessionSummary, database: Database, actor: 
 def _keep(database: Database, summary: SessionSummary, actor: Actor) -> None:
     details = {name: getattr(summary, name) for name in ("provider", "model", "covered_bytes")}
     with database.transaction() as tx:
+        access.confirm(tx, actor, "recordings.view")
         session_summaries.put(tx, summary)
         audit.append(tx, actor, "recording.summarised", f"session:{summary.session_id}", **details)

@@ -1,0 +1,33 @@
+"""The summary of failed log-ins that have no audit row of their own, written to the audit log."""
+
+import contextlib
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import StoreUnavailable
+from netstacks.store import failed_login_audit
+from netstacks.store.pool import Database
+
+log = structlog.get_logger()
+
+INTERVAL_SECS = 60.0
+
+
+class FailedLoginSummary:
+    """Looks every minute; any number of instances may do so at once. What one leaves at its end, another one tells."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._periodic = greenlets.Periodic("failed-login-summary", self.look, INTERVAL_SECS)
+
+    def start(self) -> None:
+        self._periodic.start()
+
+    def look(self) -> None:
+        """Writes what is due now."""
+        with contextlib.suppress(StoreUnavailable):
+            with self._database.transaction() as tx:
+                attempts = failed_login_audit.tell_counted(tx)
+            if attempts:
+                log.warning("auth.many_logins_failed", attempts=attempts)

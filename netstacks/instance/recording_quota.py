@@ -1,0 +1,85 @@
+"""Limits of what is recorded: counted here event by event, and compared with what all instances have stored."""
+
+import contextlib
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.errors import LimitReached, StoreUnavailable
+from netstacks.store import audit, quotas
+from netstacks.store.audit import Actor
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database, Transaction
+from netstacks.store.sessions import SessionRow
+from netstacks.terminal.recording_limits import Allowance, DayTotal, shown_size
+from netstacks.terminal.session import Session
+
+log = structlog.get_logger()
+
+# What other instances record in this time is not seen here meanwhile: a day's limit may be passed by so much.
+REFRESH_SECS = 10.0
+
+
+class RecordingQuota:
+    """A limit of 0 is none. A session whose recording has reached one ends, or goes on without being recorded."""
+
+    def __init__(
+        self, database: Database, outbox: Outbox, *, session_bytes: int, user_daily_bytes: int, ends_session: bool
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._session_bytes = session_bytes
+        self._user_daily_bytes = user_daily_bytes
+        self._ends_session = ends_session
+        # Of users that have sessions here: the sessions' allowances hold them.
+        self._totals: WeakValueDictionary[UUID, DayTotal] = WeakValueDictionary()
+        self.periodic = greenlets.Periodic("recording-quota", self.refresh, REFRESH_SECS)
+
+    def start(self) -> None:
+        self.periodic.start()
+
+    def allowance(self, row: SessionRow) -> Allowance:
+        """What a session may still record, with what its former owners have recorded counted. Does not wait."""
+        today = self._totals.get(row.user_id)
+        if today is None:
+            today = self._totals[row.user_id] = DayTotal()
+            self.periodic.wake()
+        return Allowance(
+            session_bytes=self._session_bytes,
+            day_bytes=self._user_daily_bytes,
+            recorded_bytes=row.recorded_bytes,
+            today=today,
+        )
+
+    def check(self, tx: Transaction, actor: Actor) -> None:
+        """Raises LimitReached when a new session of this user's would have to end at once."""
+        if not self._user_daily_bytes or not self._ends_session or actor.id is None:
+            return
+        if quotas.recorded_today(tx, [actor.id]).by_user.get(actor.id, 0) >= self._user_daily_bytes:
+            raise LimitReached(
+                f"{shown_size(self._user_daily_bytes)} were recorded of your sessions today, the most that may be for"
+                " one user: connect again after 00:00 UTC, or ask an administrator to raise RECORDING_USER_DAILY_BYTES"
+            )
+
+    def reached(self, session: Session, reason: str) -> None:
+        """A session's recording has stopped at a limit."""
+        facts, action = session.facts, "ends" if self._ends_session else "goes on unrecorded"
+        log.warning("recording.limit_reached", session_id=str(facts.id), username=facts.username, session=action)
+        actor = Actor(facts.username, facts.user_id)
+        details = {"device": facts.device_name, "reason": reason, "session": action}
+        self._outbox.put(audit.append, actor, "recording.limit_reached", f"session:{facts.id}", **details)
+        session.recording_stopped(reason, ends=self._ends_session)
+
+    def refresh(self) -> None:
+        """Learns what all instances have stored of the users whose sessions are here."""
+        users = list(self._totals)
+        if not users or not self._user_daily_bytes:
+            return
+        with contextlib.suppress(StoreUnavailable):
+            with self._database.transaction() as tx:
+                stored = quotas.recorded_today(tx, users)
+            for user_id in users:
+                if (total := self._totals.get(user_id)) is not None:
+                    total.update(stored.day, stored.by_user.get(user_id, 0))

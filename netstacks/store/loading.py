@@ -1,0 +1,82 @@
+"""How values come out of PostgreSQL: what it can hold and Python cannot is read as the nearest that Python can.
+
+The driver raises for such a value, and with it the row is lost, and the list that the row is in.
+"""
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.abc import AdaptContext
+from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.types.json import set_json_loads
+
+# Infinity, and years that dates of Python do not reach or leave with the next sum.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+# What is nested much deeper could be read and not be written again.
+_MOST_LEVELS = 200
+# With more than 4300 Python refuses to compute.
+_MOST_DIGITS = 4000
+
+
+class _TimestampLoader(Loader):
+    """The driver's own, with bounds."""
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        usual = psycopg.adapters.get_loader(oid, self.format)
+        assert usual is not None
+        self._usual = usual(oid, context)
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            at: datetime = self._usual.load(data)
+        except psycopg.DataError:
+            text = bytes(data)
+            return EARLIEST if text.startswith(b"-") or text.endswith(b"BC") else LATEST
+        return min(max(at, EARLIEST), LATEST)
+
+
+def read_json(text: str | bytes) -> Any:
+    """The JSON value; the text itself when that could not be written as JSON again."""
+    try:
+        value = json.loads(text, parse_int=_integer, parse_float=_number)
+        _check_levels(value, _MOST_LEVELS)
+    except (ValueError, RecursionError):
+        return text if isinstance(text, str) else text.decode(errors="replace")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("too many digits")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("no number of Python")
+    return number
+
+
+def _check_levels(value: Any, levels: int) -> None:
+    if not levels:
+        raise ValueError("nested too deep")
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_levels(item, levels - 1)
+
+
+def _adapters() -> AdaptersMap:
+    adapters = AdaptersMap(psycopg.adapters)
+    adapters.register_loader("timestamptz", _TimestampLoader)
+    set_json_loads(read_json, adapters)
+    return adapters
+
+
+ADAPTERS = _adapters()
+"""The `context` of every connection whose rows the program reads."""

@@ -1,0 +1,180 @@
+"""What a withdrawal of access ends on the instance that hears of it, and what the comparison with PostgreSQL finds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from netstacks import greenlets
+from netstacks.cluster.model import Snapshot
+from netstacks.errors import AccessWithdrawn
+from netstacks.instance.holdings import Holdings
+from netstacks.instance.withdrawals import What, Withdrawal, Withdrawals
+from netstacks.store import logins, users
+from netstacks.store.audit import Actor
+from netstacks.store.outbox import Outbox
+from netstacks.store.pool import Database
+from netstacks.store.users import Role, User
+from netstacks.terminal.attachment import Attachment, Kind
+from netstacks.terminal.dialogue import Dialogue
+from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.hub import Hub
+from netstacks.terminal.session import Session
+from tests.terminal.test_hub import Client, add
+
+
+class World:
+    """An instance that knows of no other one."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.hub = Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10)
+        self.holdings = Holdings(self.hub, cast(Any, None))
+        self.forgotten: list[Withdrawal] = []
+        alone = SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {}))
+        self.withdrawals = Withdrawals(
+            agent=cast(Any, alone),
+            peers=cast(Any, None),
+            holdings=self.holdings,
+            database=database,
+            forget=self.forgotten.append,
+        )
+
+    def view(self, session: Session, user_id: UUID, login_id: UUID | None = None) -> Client:
+        client = Client()
+        session.attach(Attachment(client, Kind.VIEWER, user_id=user_id, username="ana", login_id=login_id), 0)
+        return client
+
+    def user(self, role: Role = "operator") -> User:
+        with self.database.transaction() as tx:
+            return users.create(tx, username=f"u-{uuid4().hex[:8]}", password_hash="-", role=role)
+
+    def login(self, user: User) -> UUID:
+        with self.database.transaction() as tx:
+            return logins.begin(tx, user.id, "page", max_days=30)
+
+
+def closed(client: Client) -> tuple[CloseCode, str]:
+    while client.closed is None:
+        greenlets.sleep(0.01)
+    return client.closed
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def test_a_user_loses_own_terminals_openings_and_views_of_others(world: World) -> None:
+    own = add(world.hub, "own", attached=True, silent_secs=0)
+    other = add(world.hub, "other", attached=True, silent_secs=0)
+    user_id = own.facts.user_id
+    view, foreign_view = world.view(other, user_id), world.view(other, uuid4())
+    mine, foreign = Dialogue(), Dialogue()
+    with (
+        world.holdings.dialling(Actor("ana", user_id), mine),
+        world.holdings.dialling(Actor("bob", uuid4()), foreign),
+    ):
+        world.withdrawals.here([Withdrawal(user_id, What.ACCESS)])
+    assert closed(view) == (CloseCode.REFUSED, "access was withdrawn")
+    assert own.end_reason == "access was withdrawn"
+    assert other.is_live
+    assert foreign_view.closed is None
+    with pytest.raises(AccessWithdrawn):
+        mine.check()
+    foreign.check()
+    assert world.forgotten
+
+
+def test_a_log_in_that_ends_takes_its_connections_and_leaves_the_session(world: World) -> None:
+    session = add(world.hub, "r1", attached=False, silent_secs=0)
+    user_id, ended, other = session.facts.user_id, uuid4(), uuid4()
+    first, second = world.view(session, user_id, ended), world.view(session, user_id, other)
+    by_ended, by_other = Dialogue(), Dialogue()
+    with (
+        world.holdings.dialling(Actor("ana", user_id, None, ended), by_ended),
+        world.holdings.dialling(Actor("ana", user_id, None, other), by_other),
+    ):
+        world.withdrawals.here([Withdrawal(user_id, What.LOGINS, (ended,))])
+    assert closed(first) == (CloseCode.REFUSED, "access was withdrawn")
+    assert second.closed is None
+    assert session.is_live
+    with pytest.raises(AccessWithdrawn):
+        by_ended.check()
+    by_other.check()
+
+
+def test_another_role_closes_nothing_and_is_read_anew(world: World) -> None:
+    session = add(world.hub, "r1", attached=True, silent_secs=0)
+    world.withdrawals.here([Withdrawal(session.facts.user_id, What.NOTHING)])
+    assert session.control is not None
+    assert world.forgotten
+
+
+@pytest.mark.parametrize("way", ["deleted", "deactivated", "viewer"])
+def test_a_session_whose_user_may_not_have_it_any_more_is_found_and_ended(world: World, way: str) -> None:
+    user = world.user()
+    session = add(world.hub, "r1", attached=True, silent_secs=0, user_id=user.id)
+    world.withdrawals.compare()
+    assert session.is_live
+    with world.database.transaction() as tx:
+        if way == "deleted":
+            users.delete(tx, user.id)
+        else:
+            role: Role = "viewer" if way == "viewer" else "operator"
+            users.update(tx, user.id, email=None, display_name=None, role=role, is_active=way == "viewer")
+    world.withdrawals.compare()
+    assert session.end_reason == "access was withdrawn"
+
+
+def test_a_user_who_only_watches_needs_no_right_to_connect(world: World) -> None:
+    session = add(world.hub, "r1", attached=True, silent_secs=0, user_id=world.user().id)
+    view = world.view(session, world.user("viewer").id)
+    world.withdrawals.compare()
+    assert view.closed is None
+
+
+def test_a_connection_by_a_revoked_log_in_is_found_and_closed(world: World) -> None:
+    user = world.user()
+    session = add(world.hub, "r1", attached=False, silent_secs=0, user_id=user.id)
+    revoked, kept = world.login(user), world.login(user)
+    first, second = world.view(session, user.id, revoked), world.view(session, user.id, kept)
+    with world.database.transaction() as tx:
+        logins.revoke(tx, revoked)
+    world.withdrawals.compare()
+    assert closed(first)[0] == CloseCode.REFUSED
+    assert second.closed is None
+    assert session.is_live
+
+
+def test_without_the_right_to_connect_a_user_may_still_watch(world: World) -> None:
+    own = add(world.hub, "own", attached=True, silent_secs=0)
+    other = add(world.hub, "other", attached=True, silent_secs=0)
+    view = world.view(other, own.facts.user_id)
+    world.withdrawals.here([Withdrawal(own.facts.user_id, What.TERMINALS)])
+    assert own.end_reason == "access was withdrawn"
+    assert view.closed is None
+
+
+def test_what_is_confirmed_while_access_is_withdrawn_is_confirmed_again(world: World) -> None:
+    user = world.user()
+    actor = Actor(user.username, user.id, None, world.login(user))
+    transaction, asked = world.database.transaction, []
+
+    @contextmanager
+    def slow() -> Iterator[Any]:
+        with transaction() as tx:
+            yield tx
+        asked.append(True)
+        if len(asked) == 1:
+            with transaction() as tx:
+                logins.revoke_all(tx, user.id)
+            world.withdrawals.here([Withdrawal(user.id, What.ACCESS)])
+
+    world.database.transaction = slow  # type: ignore[method-assign, assignment]
+    with pytest.raises(AccessWithdrawn):
+        world.withdrawals.confirm(actor, "sessions.connect")
+    assert len(asked) == 1
