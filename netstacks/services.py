@@ -418,6 +418,7 @@ class Node:
     def _background(self) -> Iterator[greenlets.Background]:
         yield from (self._recorder.background, self._outbox.background, self._startup.background)
         yield from (self._loop.background, self._witness.periodic, self._reconciler.periodic)
+        yield from (self.services.withdrawals.periodic, self._recording_quota.periodic, self._disk_watch.periodic)
         yield self._agent_check.background
         yield from (self._admission.doorman, self._admission.clerk, self._waiting_room.background)
         yield from self._agent.background()

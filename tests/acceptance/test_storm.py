@@ -105,7 +105,7 @@ class Storm:
 
     async def _run(self, strike: Callable[[], None]) -> Crowd:
         loop = asyncio.get_running_loop()
-        async with Crowd([self.owner.port], self.api.token) as crowd:
+        async with Crowd([self.owner.port], [self.api.token]) as crowd:
             crowd.start_pings()
             await crowd.open([self.query(number) for number in range(SESSIONS)], pages=0.5, at_once=_AT_ONCE)
             tokens = {client.place.token for client in crowd.clients}

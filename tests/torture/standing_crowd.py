@@ -97,7 +97,7 @@ class StandingCrowd(threading.Thread):
         """Diaries of the shells that were told to end, as far as the judge needs them."""
         self.failure: BaseException | None = None
         self._sshd = sshd
-        self._crowd_of = ports, api.token
+        self._crowd_of = ports, [api.token]
         self._hosts = {f"standing-{n}": f"127.1.1.{1 + n}" for n in range(SIZE)}
         self._queries = _add_devices(api, sshd, self._hosts)
         self._members: list[_Member] = []
