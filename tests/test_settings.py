@@ -101,9 +101,7 @@ def test_settings_do_not_change() -> None:
         ("VAULT_MASTER_KEY", KEY[1:] + "g", "VAULT_MASTER_KEY='***': must be 64 hexadecimal digits"),
         ("JWT_SECRET", "hunter2", "JWT_SECRET='***': must have at least 32 characters"),
         ("JWT_SECRET", "a://b:c@d", "JWT_SECRET='***': must have at least 32 characters"),
-        ("BOOTSTRAP_ADMIN_PASSWORD", "hunter2 2u", "BOOTSTRAP_ADMIN_PASSWORD='***': must have 12 to 1024 characters"),
-        ("BOOTSTRAP_ADMIN_PASSWORD", "ananananananan", "BOOTSTRAP_ADMIN_PASSWORD='***': must have at least 4 dif"),
-        ("BOOTSTRAP_ADMIN_PASSWORD", "admin-admin-1", "BOOTSTRAP_ADMIN_PASSWORD='***': must not be 'admin' with"),
+        ("BOOTSTRAP_ADMIN_PASSWORD", "hunter2", "BOOTSTRAP_ADMIN_PASSWORD='***': must have at least 8 characters"),
         ("LOGIN_MAX_DAYS", "0", "LOGIN_MAX_DAYS='0': must be greater than or equal to 1"),
         ("TRUSTED_PROXIES", "10.0.0.1,lb", "TRUSTED_PROXIES='10.0.0.1,lb': has 'lb': must be addresses or networks"),
         (

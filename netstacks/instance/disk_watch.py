@@ -31,8 +31,8 @@ class DiskWatch:
         try:
             free_bytes = self._looking.begin(_free_bytes, self._folder).get()
         except OSError:
-            # The spool has said that it cannot be used. That its disk is full is not known.
-            free_bytes = self._least_free_bytes
+            # The spool has said that it cannot be used. Whether its disk has room is not known.
+            return
         was_low = self.problem is not None
         self.problem = None
         if free_bytes < self._least_free_bytes:

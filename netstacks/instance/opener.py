@@ -128,7 +128,8 @@ class Opener:
         token = uuid.uuid4()
         output = OutputLog(self._log_bytes)
         with self._holdings.creating(wish.session_id):
-            row = self._create(wish, target, credential_id, token)
+            with self._limits.creating(wish.actor, target):
+                row = self._create(wish, target, credential_id, token)
             try:
                 session = self._adopt(row, token, target, transport, output, wish.dialogue, previous_sha256=b"")
             except (AccessWithdrawn, ComeAgain) as error:

@@ -43,8 +43,8 @@ class RecordingQuota:
     def allowance(self, row: SessionRow) -> Allowance:
         """What a session may still record, with what its former owners have recorded counted. Does not wait."""
         today = self._totals.get(row.user_id)
-        if today is None:
-            today = self._totals[row.user_id] = DayTotal()
+        if today is None or today.is_over:
+            today = self._totals.setdefault(row.user_id, DayTotal())
             self.periodic.wake()
         return Allowance(
             session_bytes=self._session_bytes,

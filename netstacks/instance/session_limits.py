@@ -38,7 +38,8 @@ class SessionLimits:
         self._openings_of_user = openings_of_user
         self._opening: Counter[UUID] = Counter()
         self._gates: WeakValueDictionary[UUID, greenlets.BoundedSemaphore] = WeakValueDictionary()
-        self._told: TTLCache[str, bool] = TTLCache(_TOLD, _TELL_SECS)
+        self._creating: WeakValueDictionary[str, greenlets.BoundedSemaphore] = WeakValueDictionary()
+        self._told: TTLCache[tuple[UUID | None, str], bool] = TTLCache(_TOLD, _TELL_SECS)
 
     def check(self, tx: Transaction, actor: Actor, target: Target) -> None:
         """Raises LimitReached before a device is logged in to in vain. What is being opened here counts, too."""
@@ -58,6 +59,19 @@ class SessionLimits:
         if self._limits_device(target):
             quotas.hold_address(tx, target.host, target.port)
             self._check_device(tx, actor, target)
+
+    @contextlib.contextmanager
+    def creating(self, actor: Actor, target: Target) -> Iterator[None]:
+        """Around the transaction of `take`: of those that wait for each other in PostgreSQL, one has a connection."""
+        with contextlib.ExitStack() as gates:
+            if self._of_user:
+                gates.enter_context(self._gate_of(str(actor.id)))
+            if self._limits_device(target):
+                gates.enter_context(self._gate_of(f"{target.host} {target.port}"))
+            yield
+
+    def _gate_of(self, key: str) -> greenlets.BoundedSemaphore:
+        return self._creating.setdefault(key, greenlets.BoundedSemaphore(1))
 
     @contextlib.contextmanager
     def place(self, actor: Actor, dialogue: Dialogue) -> Iterator[None]:
@@ -104,7 +118,7 @@ class SessionLimits:
             return
         self._refuse(
             actor,
-            f"device:{target.device_id}",
+            f"device:{target.device_id}" if target.device_id else f"address:{target.host}:{target.port}",
             f"{target.name} has {self._of_device} sessions, the most that one device may have: wait until one of them"
             " ends, or ask an administrator to raise DEVICE_SESSIONS_MAX",
         )
@@ -114,8 +128,8 @@ class SessionLimits:
         return bool(self._of_device) and target.lines is None
 
     def _refuse(self, actor: Actor, resource: str, text: str) -> NoReturn:
-        if resource not in self._told:
-            self._told[resource] = True
+        if (actor.id, resource) not in self._told:
+            self._told[actor.id, resource] = True
             log.warning("session.limit_reached", username=actor.name, resource=resource)
             self._outbox.put(audit.append, actor, "session.limit_reached", resource, reason=text)
         raise LimitReached(text)

@@ -1,8 +1,8 @@
 """Withdrawn access: what a user, or one of the user's log-ins, has open ends on every instance."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,7 +10,7 @@ import structlog
 
 from netstacks import greenlets, permissions
 from netstacks.cluster.model import Instance, Peer
-from netstacks.errors import AccessWithdrawn, PeerFailed, StoreUnavailable
+from netstacks.errors import AccessWithdrawn, ComeAgain, PeerFailed, StoreBusy, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
 from netstacks.peer.client import NoAnswer, PeerClient
@@ -26,24 +26,27 @@ log = structlog.get_logger()
 
 PATH = "/peer/withdrawals"
 INTERVAL_SECS = 5.0
+_IDS_AT_ONCE = 100
 
 
 class What(StrEnum):
     """What has been withdrawn from a user."""
 
     ACCESS = "access"
-    """All of it: the user was deactivated or deleted, or all log-ins were revoked."""
+    """All of it: the user was deactivated or deleted."""
+    ALL_LOGINS = "all log-ins"
+    """All log-ins, and the sessions with them. The user may log in again."""
     TERMINALS = "terminals"
     """The right to open terminals. The user may still watch what colleagues share."""
     LOGINS = "logins"
-    """Some log-ins. The user's sessions go on, without the terminals of these log-ins."""
+    """Some log-ins. The user's sessions go on, without the terminals of these."""
     NOTHING = "nothing"
     """The role has changed, and what is open may stay."""
 
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """`login_ids` are those of LOGINS."""
+    """`login_ids` are those of LOGINS, and of ALL_LOGINS as far as they are to be known while PostgreSQL is away."""
 
     user_id: UUID
     what: What
@@ -51,12 +54,12 @@ class Withdrawal:
 
     @property
     def ends_sessions(self) -> bool:
-        return self.what in (What.ACCESS, What.TERMINALS)
+        return self.what in (What.ACCESS, What.ALL_LOGINS, What.TERMINALS)
 
     def takes(self, login_id: UUID | None, *, is_view: bool = False) -> bool:
         """Whether it takes away what a connection or an opening of its user goes by."""
         match self.what:
-            case What.ACCESS:
+            case What.ACCESS | What.ALL_LOGINS:
                 return True
             case What.TERMINALS:
                 return not is_view
@@ -94,7 +97,8 @@ class Withdrawals:
     def confirm(self, actor: Actor, permission: str | None) -> None:
         """To be called before a connection is attached to a session, without a yield between its return and that.
 
-        Raises AccessWithdrawn. Without PostgreSQL what was known when the connection was authorised holds.
+        Raises AccessWithdrawn, and ComeAgain when PostgreSQL is busy. Without PostgreSQL what was known when the
+        connection was authorised holds.
         """
         count = -1
         while count != self.count:
@@ -102,6 +106,8 @@ class Withdrawals:
             try:
                 with self._database.transaction() as tx:
                     access.confirm(tx, actor, permission)
+            except StoreBusy as error:
+                raise ComeAgain("whether you may still have this cannot be told now: connect again") from error
             except StoreUnavailable:
                 return
 
@@ -117,17 +123,19 @@ class Withdrawals:
         greenlets.joinall(asked)
 
     def _tell(self, instance: Instance, withdrawal: Withdrawal) -> None:
-        claims = {
-            "user_id": str(withdrawal.user_id),
-            "what": withdrawal.what.value,
-            "login_ids": [str(each) for each in withdrawal.login_ids],
-        }
-        try:
-            answer = self._peers.call(Peer(instance.id, instance.peer_address), PATH, **claims)
-        except PeerFailed:
-            answer = NoAnswer("declined")
-        if isinstance(answer, NoAnswer):
-            log.warning("access.not_withdrawn_yet", instance_id=instance.id, user_id=str(withdrawal.user_id))
+        for part in _in_parts(withdrawal):
+            claims = {
+                "user_id": str(part.user_id),
+                "what": part.what.value,
+                "login_ids": [str(each) for each in part.login_ids],
+            }
+            try:
+                answer = self._peers.call(Peer(instance.id, instance.peer_address), PATH, **claims)
+            except PeerFailed:
+                answer = NoAnswer("declined")
+            if isinstance(answer, NoAnswer):
+                log.warning("access.not_withdrawn_yet", instance_id=instance.id, user_id=str(part.user_id))
+                return
 
     def here(self, withdrawals: Iterable[Withdrawal]) -> None:
         """Ends what has been withdrawn on this instance. Returns at once."""
@@ -190,6 +198,14 @@ class Withdrawals:
             elif user_id in connects and not permissions.grants(role, "sessions.connect"):
                 found.append(Withdrawal(user_id, What.TERMINALS))
         self.here(found)
+
+
+def _in_parts(withdrawal: Withdrawal) -> Iterator[Withdrawal]:
+    """What is told stands in a header of a request, which has a limit."""
+    ids = withdrawal.login_ids
+    yield replace(withdrawal, login_ids=ids[:_IDS_AT_ONCE])
+    for start in range(_IDS_AT_ONCE, len(ids), _IDS_AT_ONCE):
+        yield Withdrawal(withdrawal.user_id, What.LOGINS, ids[start : start + _IDS_AT_ONCE])
 
 
 def _detach(session: Session, of_user: dict[UUID | None, list[Withdrawal]]) -> None:

@@ -106,7 +106,7 @@ class Withdrawn(BaseModel):
     """Access that a user has no longer: by these log-ins, to terminals, or at all."""
 
     user_id: UUID
-    what: Literal["access", "terminals", "logins", "nothing"]
+    what: Literal["access", "all log-ins", "terminals", "logins", "nothing"]
     login_ids: Annotated[tuple[UUID, ...], Field(max_length=10_000)] = ()
 
 

@@ -17,6 +17,7 @@ _MASKED = bytes(byte if byte < 0x20 or byte == 0x7F else _MASK for byte in range
 _KEY = rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO[A-Za-z]|[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]"
 _KEYS = re.compile(rb"(?:" + _KEY + rb")+")
 _KEYS_AND_ENTERS = re.compile(rb"(?:" + _KEY + rb"|[\r\n])+")
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]+")
 _LINE = re.compile(rb"[^\r\n]*[\r\n]?")
 _UNSEEN = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f]")
 
@@ -79,7 +80,7 @@ class EchoFilter:
             if self._held.endswith(_ENTERS):
                 self._ahead += data[position:].translate(_MASKED)
                 break
-            keys = None if self._held or self._is_hidden else _KEYS_AND_ENTERS.match(data, position)
+            keys = None if self._held or self._is_hidden else self._keys().match(data, position)
             if keys:
                 self._decided += keys.group()
                 position = keys.end()
@@ -101,6 +102,10 @@ class EchoFilter:
             self._give_up()
             self._flood_until = now + ECHO_WAIT_SECS
         return self._take_decided()
+
+    def _keys(self) -> re.Pattern[bytes]:
+        """What is recorded as it is, wherever it is typed. Behind ESC [ may stand the letters of a secret."""
+        return _KEYS_AND_ENTERS if _is_prompt(self._line) else _CONTROLS
 
     def sent(self, output: bytes, now: float) -> Decided:
         """Takes what the device sent; returns what that decides."""

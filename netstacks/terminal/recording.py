@@ -111,14 +111,14 @@ class Recording:
     def output(self, data: bytes) -> None:
         """Records what the device sent; never waits."""
         self.printed_at = time.monotonic()
-        if not self._may_record():
+        if not self.may_record():
             return
         self._add_input(self._echo.sent(data, self.printed_at))
         self._add(EventKind.OUTPUT, data)
 
     def input(self, data: bytes) -> None:
         """Records what the user typed, line by line, as soon as it is known whether the device has echoed it."""
-        if not self._may_record():
+        if not self.may_record():
             return
         self._add_input(self._echo.typed(data, time.monotonic()))
         if self._echo.deadline is not None:
@@ -132,7 +132,7 @@ class Recording:
         """Records an event of the recording itself: a gap, a new owner, the end."""
         self._add(EventKind.NOTE, text.encode())
 
-    def _may_record(self) -> bool:
+    def may_record(self) -> bool:
         """Asked before each event. The first time that a limit forbids it, recording and session are told."""
         if not self.is_stopped and (reason := self._allowance.problem) is not None:
             self.is_stopped = True

@@ -1,7 +1,7 @@
 """How much may be recorded: of one session, and of all sessions of one user in a day of UTC."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 
 @dataclass(eq=False)
@@ -10,6 +10,11 @@ class DayTotal:
 
     day: date | None = None
     recorded_bytes: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the day that this is of has ended; what was recorded on the next one is not known yet."""
+        return self.day is not None and self.day < datetime.now(UTC).date()
 
     def update(self, day: date, stored_bytes: int) -> None:
         """Takes what all instances had stored a moment ago. What is still to be stored here is not in it."""
@@ -39,7 +44,7 @@ class Allowance:
         """Which limit is reached, or None."""
         if 0 < self._session_bytes <= self.recorded_bytes:
             return f"the limit of {shown_size(self._session_bytes)} for the recording of one session is reached"
-        if 0 < self._day_bytes <= self._today.recorded_bytes:
+        if 0 < self._day_bytes <= self._today.recorded_bytes and not self._today.is_over:
             return f"the limit of {shown_size(self._day_bytes)} recorded for one user in a day (UTC) is reached"
         return None
 

@@ -273,11 +273,17 @@ class Session:
     def input(self, attachment: Attachment, data: bytes) -> None:
         """Types into the device; waits only while a megabyte is before it. A detached client types nothing."""
         self._typist.wait_for_room(lambda: attachment in self.attachments)
-        if attachment in self.attachments and self.is_live:
+        if attachment in self.attachments and self._takes_keys():
             self._typed_at = time.monotonic()
             # A key is on its way before anything else is done about it.
             self._typist.type(self._charset.to_device(data))
             self.recording.input(data)
+
+    def _takes_keys(self) -> bool:
+        """A command that cannot be recorded any more must not run in a session that ends for that."""
+        if self.is_live:
+            self.recording.may_record()
+        return self.is_live
 
     def resize(self, attachment: Attachment, cols: int, rows: int) -> None:
         """The controlling terminal's window is the device's; a viewer's, or a superseded one's, is its own affair."""

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -21,21 +21,20 @@ from netstacks.store.passwords import is_password
 from netstacks.store.users import User
 from netstacks.web import known_devices
 from netstacks.web.context import Services, services
-from netstacks.web.known_devices import Mark
 
 log = structlog.get_logger()
 
 _LONGEST_NAME = 128
 # Asked about in a user's place, so that a name that no user has takes as long.
 _NO_USER = UUID(int=0)
-# Passwords are looked at two at a time: so many requests wait for that, and so many of one address. Browsers in which a
-# user has logged in before have places that strangers cannot take.
+# Passwords are looked at two at a time: so many requests wait for that, and so many of one address. Users who are
+# logged in, and browsers in which a user has logged in before, have places that strangers cannot take.
 MOST_WAITING = 300
 MOST_WAITING_OF_ADDRESS = 30
 MOST_WAITING_MARKED = 100
 # Where too much was guessed, refusals come this long after the request: a stranger's password is not looked at, that of
 # a user who has logged in there before is, and such a user must not be known by the slower answer.
-_REFUSAL_SECS = 0.25
+_REFUSAL_SECS = 1.0
 _SWEEP_SECS = 60.0
 
 _waiting: Counter[str] = Counter()
@@ -61,7 +60,7 @@ def authenticate(name: str, password: str) -> Authenticated | None:
     began_at = time.monotonic()
     address = network(request.remote_addr)
     marks = known_devices.marks(services().tokens)
-    with _place(address, marks):
+    with _place(marks[0].device if marks else address, is_known=bool(marks)):
         with services().database.transaction() as tx:
             user, password_hash = users.by_login_name(tx, name) or (None, "")
             user_id = user.id if user else _NO_USER
@@ -81,7 +80,8 @@ def authenticate(name: str, password: str) -> Authenticated | None:
                 _note(attempt, name, user, is_for_all=throttle.is_for_all)
     if throttle.shared_secs is not None and device is None:
         greenlets.sleep(max(0.0, began_at + _REFUSAL_SECS - time.monotonic()))
-        raise _too_many(max(FIRST_WAIT_SECS, throttle.shared_secs, throttle.wait_secs), "wrong passwords")
+        # Not the wait of the pair, which only users have: a name that no user has must not be known by the answer.
+        raise _too_many(max(FIRST_WAIT_SECS, throttle.shared_secs), "wrong passwords")
     if throttle.wait_secs:
         raise _too_many(throttle.wait_secs, "wrong passwords for this user from here")
     return None
@@ -106,7 +106,8 @@ def is_own_password(password: str, password_hash: str | None, user_id: str, logi
     Raises as `authenticate` does.
     """
     attempt = Attempt(user_id, f"login {login_id}", is_known=True)
-    with _place(attempt.address), _turn(attempt):
+    # The log-in is proven: it does not wait among strangers.
+    with _place(attempt.address, is_known=True), _turn(attempt):
         with services().database.transaction() as tx:
             throttle = failed_logins.reserve(tx, attempt)
         if throttle.wait_secs:
@@ -118,11 +119,12 @@ def is_own_password(password: str, password_hash: str | None, user_id: str, logi
 
 
 @contextlib.contextmanager
-def _place(address: str, marks: Sequence[Mark] = ()) -> Iterator[None]:
-    if marks:
-        waiting, most, source = _waiting_marked, MOST_WAITING_MARKED, marks[0].device
+def _place(source: str, *, is_known: bool) -> Iterator[None]:
+    """`source` is the address, or the browser, that counts by itself."""
+    if is_known:
+        waiting, most = _waiting_marked, MOST_WAITING_MARKED
     else:
-        waiting, most, source = _waiting, MOST_WAITING, address
+        waiting, most = _waiting, MOST_WAITING
     # No yield between the questions and the count: more would wait.
     if waiting.total() >= most or waiting[source] >= MOST_WAITING_OF_ADDRESS:
         raise ComeAgain("too many log-ins at once: try again in a moment")

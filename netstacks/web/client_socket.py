@@ -71,10 +71,8 @@ class ClientSocket(socket.socket):
         rest = max(0, body_bytes - self._body_bytes)
         self._ends_at = time.monotonic() + BODY_SECS if rest else None
         self._head_bytes = HEAD_BYTES + rest
-        # Before the connection counts as one that waits: it could be closed while the greenlet rests, and with it a
-        # terminal that was just opened.
-        self._step(_STEPS_OF_A_REQUEST)
         self.limits.request_ended(self)
+        self._step(_STEPS_OF_A_REQUEST)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """In a request raises ConnectionResetError when the body is late or cut short, so that no part is taken for it.

@@ -101,10 +101,11 @@ class LoginStates:
     def forget(self, withdrawal: Withdrawal) -> None:
         """Makes this instance ask again about a user's log-ins, and remembers what has been withdrawn."""
         self._revocations += 1
-        ids = withdrawal.login_ids if withdrawal.what is What.LOGINS else (withdrawal.user_id,)
-        for each in ids:
-            self._stale_at[each] = time.monotonic()
-            if withdrawal.what in (What.LOGINS, What.ACCESS):
-                self._withdrawn[each] = True
+        withdrawn = [*withdrawal.login_ids]
+        if withdrawal.what is What.ACCESS:
+            withdrawn.append(withdrawal.user_id)
+        self._withdrawn.update(dict.fromkeys(withdrawn, True))
+        stale = withdrawal.login_ids if withdrawal.what is What.LOGINS else (withdrawal.user_id,)
+        self._stale_at.update(dict.fromkeys(stale, time.monotonic()))
         # Nor is an answer shared that PostgreSQL began to give before.
         self._asking.clear()

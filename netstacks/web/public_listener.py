@@ -73,9 +73,11 @@ def _begin(worker: Any, req: Any) -> None:
 
 
 def _end(worker: Any, req: Any, environ: Any, resp: Any) -> None:
-    if isinstance(req.unreader.sock, ClientSocket):
+    sock = req.unreader.sock
+    if isinstance(sock, ClientSocket) and resp.status is None:
+        # A WebSocket has a copy of the connection, and would be closed with this one to make room.
+        sock.limits.leave(sock)
+    elif isinstance(sock, ClientSocket):
         # A body that was not asked for is read after the answer, so that this reaches a client that is still sending.
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
-        req.unreader.sock.end_request(
-            BODY_BYTES if is_chunked else min(BODY_BYTES, int(environ.get("CONTENT_LENGTH") or 0))
-        )
+        sock.end_request(BODY_BYTES if is_chunked else min(BODY_BYTES, int(environ.get("CONTENT_LENGTH") or 0)))

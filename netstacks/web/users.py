@@ -133,10 +133,10 @@ def set_password(user_id: UUID) -> Response:
     with _administration(user_id) as tx:
         user = users.get(tx, user_id)
         users.set_password(tx, user_id, password_hash, is_long=password_rules.is_long(password))
-        logins.revoke_all(tx, user_id)
+        ended = logins.revoke_all(tx, user_id)
         _end_sessions(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, changed="password")
-    _withdraw(user_id, What.ACCESS)
+    services().withdrawals.everywhere(Withdrawal(user_id, What.ALL_LOGINS, tuple(ended)))
     return Response(status=204)
 
 
@@ -146,10 +146,10 @@ def revoke_logins(user_id: UUID) -> Response:
     """Logs a user out everywhere and ends their terminals."""
     with _administration(user_id) as tx:
         user = users.get(tx, user_id)
-        logins.revoke_all(tx, user_id)
+        ended = logins.revoke_all(tx, user_id)
         _end_sessions(tx, user)
         _audit(tx, "user.logins_revoked", user_id, username=user.username)
-    _withdraw(user_id, What.ACCESS)
+    services().withdrawals.everywhere(Withdrawal(user_id, What.ALL_LOGINS, tuple(ended)))
     return Response(status=204)
 
 
@@ -195,7 +195,7 @@ def _withdrawn(user: User) -> What:
     return What.NOTHING if permissions.grants(user.role, "sessions.connect") else What.TERMINALS
 
 
-def _withdraw(user_id: UUID, what: What, revoked: Iterable[Share] = ()) -> None:
+def _withdraw(user_id: UUID, what: What, revoked: Iterable[Share]) -> None:
     """To be called after the commit."""
     services().withdrawals.everywhere(Withdrawal(user_id, what))
     for share in revoked:

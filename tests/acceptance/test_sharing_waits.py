@@ -53,7 +53,7 @@ def test_a_share_that_is_revoked_while_its_viewers_wait_ends_them(cluster: Clust
     viewer, spared = Viewer(b, token).joined(), Viewer(b, other).joined()
     a.kill()
     told(viewer, WAITING)
-    terminal.api.at(c).call("DELETE", f"{shares_path(terminal)}/{token}", expect=204)
+    terminal.api.at(c).call("DELETE", f"{shares_path(terminal)}/{token}", expect=202)
     assert viewer.closed()[0] == REFUSED
     assert "revoked" in viewer.errors[0]
     goes_on(claimed(terminal, c), spared)

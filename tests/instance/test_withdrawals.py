@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from netstacks import greenlets
-from netstacks.cluster.model import Snapshot
+from netstacks.cluster.model import Peer, Snapshot
 from netstacks.errors import AccessWithdrawn
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.withdrawals import What, Withdrawal, Withdrawals
+from netstacks.peer.client import Reply
 from netstacks.store import logins, users
 from netstacks.store.audit import Actor
 from netstacks.store.outbox import Outbox
@@ -178,3 +179,26 @@ def test_what_is_confirmed_while_access_is_withdrawn_is_confirmed_again(world: W
     with pytest.raises(AccessWithdrawn):
         world.withdrawals.confirm(actor, "sessions.connect")
     assert len(asked) == 1
+
+
+def test_many_log_ins_are_told_in_requests_that_peers_take() -> None:
+    ids = tuple(uuid4() for _ in range(250))
+    told: list[dict[str, Any]] = []
+
+    def call(peer: Peer, path: str, **claims: Any) -> Reply:
+        told.append(claims)
+        return Reply(None)
+
+    there = SimpleNamespace(id="there", peer_address="192.0.2.1:7000")
+    agent = SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {"there": cast(Any, there)}))
+    withdrawals = Withdrawals(
+        agent=cast(Any, agent),
+        peers=cast(Any, SimpleNamespace(call=call)),
+        holdings=cast(Any, SimpleNamespace(hub=[], dialled={}, openings={})),
+        database=cast(Any, None),
+        forget=lambda withdrawal: None,
+    )
+    withdrawals.everywhere(Withdrawal(uuid4(), What.ALL_LOGINS, ids))
+    assert [each["what"] for each in told] == ["all log-ins", "logins", "logins"]
+    assert [each for claims in told for each in claims["login_ids"]] == [str(each) for each in ids]
+    assert max(len(str(claims)) for claims in told) < 6000

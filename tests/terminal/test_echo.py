@@ -174,3 +174,11 @@ def test_what_waits_is_bounded_and_a_flood_is_masked_until_it_pauses() -> None:
     echo.typed(b"\r", 2 * ECHO_WAIT_SECS - 1)
     assert echo.sent(b"\r\n", 2 * ECHO_WAIT_SECS - 1).data == b"x\r"
     assert echo.typed(b"a\r" * 100_000, 10.0).data == b"*\r" * 100_000
+
+
+@pytest.mark.parametrize("key", [b"\x1b[", b"\x1bO", b"\x1b[1;2"])
+def test_the_beginning_of_a_key_unmasks_nothing_behind_a_question_for_a_secret(key: bytes) -> None:
+    echo = EchoFilter()
+    echo.sent(b"Password: ", 0.0)
+    recorded = echo.typed(key + b"hunter2\r", 0.0).data + echo.end().data
+    assert recorded == b"\x1b" + b"*" * (len(key) - 1 + len("hunter2")) + b"\r"

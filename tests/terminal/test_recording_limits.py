@@ -3,7 +3,7 @@
 import sys
 import uuid
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -280,3 +280,12 @@ def test_the_end_of_an_unrecorded_session_is_in_its_recording(database: Database
     chunks = list(recordings.chunks(database, session_id))
     assert said(chunks, EventKind.NOTE)[-1] == b"ended: exit"
     assert verify(chunks) is None
+
+
+def test_the_total_of_yesterday_limits_nothing_today() -> None:
+    today = datetime.now(UTC).date()
+    total = DayTotal(today, 100)
+    allowance = Allowance(day_bytes=100, today=total)
+    assert allowance.problem is not None
+    total.day = today - timedelta(days=1)
+    assert allowance.problem is None

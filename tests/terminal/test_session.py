@@ -156,6 +156,11 @@ class Recording:
     typed: bytes = b""
     sizes: list[tuple[int, int]] = field(default_factory=list)
     sent: bytes = b""
+    on_limit: Callable[[], None] = lambda: None
+
+    def may_record(self) -> bool:
+        self.on_limit()
+        return True
 
     def output(self, data: bytes) -> None:
         self.sent += data
@@ -246,6 +251,15 @@ def test_what_the_device_says_reaches_the_client_and_what_is_typed_the_device(ro
     room.session.input(attachment, b"show ver\r")
     until(lambda: room.device.typed)
     assert room.device.typed == room.recording.typed == b"show ver\r"
+
+
+def test_a_command_is_not_typed_into_a_session_that_ends_because_it_cannot_be_recorded(room: Room) -> None:
+    _, attachment = room.attach()
+    room.recording.on_limit = lambda: room.session.recording_stopped("the limit is reached", ends=True)
+    room.session.input(attachment, b"write erase\r")
+    assert room.session.end_reason == "the limit is reached"
+    greenlets.sleep(0.05)
+    assert room.device.typed == room.recording.typed == b""
 
 
 def test_a_silent_device_keeps_no_reader_and_is_heard_again(room: Room) -> None:

@@ -147,13 +147,13 @@ def test_changing_ones_own_password_ends_the_other_log_ins_only(operator: Api, l
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body"),
+    ("method", "path", "body", "what"),
     [
-        ("put", "", {"role": "operator", "is_active": False}),
-        ("put", "", {"role": "viewer", "is_active": True}),
-        ("delete", "", {}),
-        ("put", "/password", {"password": "a new password"}),
-        ("delete", "/logins", {}),
+        ("put", "", {"role": "operator", "is_active": False}, What.ACCESS),
+        ("put", "", {"role": "viewer", "is_active": True}, What.TERMINALS),
+        ("delete", "", {}, What.ACCESS),
+        ("put", "/password", {"password": "a new password"}, What.ALL_LOGINS),
+        ("delete", "/logins", {}, What.ALL_LOGINS),
     ],
 )
 def test_whose_access_is_withdrawn_has_no_terminal_any_more(
@@ -165,6 +165,7 @@ def test_whose_access_is_withdrawn_has_no_terminal_any_more(
     method: str,
     path: str,
     body: dict[str, Any],
+    what: What,
 ) -> None:
     theirs = make_session(database, user_id=operator.user_id)
     released = make_session(database, user_id=operator.user_id)
@@ -175,8 +176,10 @@ def test_whose_access_is_withdrawn_has_no_terminal_any_more(
     services.withdrawals = cast(Any, SimpleNamespace(everywhere=told.append))
     assert getattr(admin, method)(f"/api/users/{operator.user_id}{path}", json=body).status_code in (200, 204)
     # The owner stores what it has recorded, then ends the session. A session without an owner has ended by now.
-    what = What.TERMINALS if body.get("role") == "viewer" else What.ACCESS
-    assert told == [Withdrawal(operator.user_id, what)]
+    [withdrawal] = told
+    assert (withdrawal.user_id, withdrawal.what) == (operator.user_id, what)
+    # The log-in that was ended is named.
+    assert len(withdrawal.login_ids) == (what is What.ALL_LOGINS)
     assert state_of(database, theirs) == ("active", None)
     assert requested(database, theirs) == "access was withdrawn"
     assert state_of(database, released) == ("ended", "access was withdrawn")

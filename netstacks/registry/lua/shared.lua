@@ -11,5 +11,6 @@ end
 
 -- The epoch of a stored session: 0, which every other follows, for what is none. PostgreSQL decides who owns.
 local function epoch_of(text)
-  return text and #text <= 10 and tonumber(string.match(text, '^%d+$')) or 0
+  local epoch = text and #text <= 10 and tonumber(string.match(text, '^%d+$')) or 0
+  return epoch < 2147483648 and epoch or 0
 end

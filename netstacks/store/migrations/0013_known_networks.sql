@@ -8,3 +8,10 @@ CREATE TABLE known_networks (
 
 -- Whether the password has as many characters as an administrator's must have. Of those set before it is not known.
 ALTER TABLE users ADD COLUMN is_password_long boolean NOT NULL DEFAULT true;
+
+-- Where users have logged in of late. IPv6 addresses are left out: they count by their network.
+INSERT INTO known_networks (user_id, network, last_at)
+SELECT user_id, address, max(created_at)
+FROM logins
+WHERE address ~ '^[0-9]{1,3}(\.[0-9]{1,3}){3}$'
+GROUP BY user_id, address;

@@ -11,9 +11,9 @@ SELECT count(*) AS sessions FROM sessions WHERE user_id = %(user_id)s AND state 
 SELECT count(*) AS sessions FROM sessions WHERE host = %(host)s AND port = %(port)s AND state <> 'ended'
 
 -- name: recorded_today
--- In two parts, each by an index: the users' live sessions, and those of everybody that have ended today.
+-- In two parts, each by an index: the users' live sessions, and those that have ended today.
 WITH today AS MATERIALIZED (
-    SELECT (now() AT TIME ZONE 'UTC')::date AS day, date_trunc('day', now(), 'UTC') AS began_at
+    SELECT (now() AT TIME ZONE 'UTC')::date AS day
 ), recorded AS (
     SELECT user_id, recorded_bytes - recorded_before_day AS bytes
     FROM sessions
@@ -21,7 +21,7 @@ WITH today AS MATERIALIZED (
     UNION ALL
     SELECT user_id, recorded_bytes - recorded_before_day
     FROM sessions
-    WHERE ended_at >= (SELECT began_at FROM today) AND recording_began_at IS NOT NULL AND state = 'ended'
+    WHERE ended_at >= date_trunc('day', now(), 'UTC') AND recording_began_at IS NOT NULL AND state = 'ended'
       AND user_id = ANY(%(user_ids)s::uuid[]) AND recorded_day = (SELECT day FROM today)
 )
 SELECT today.day, recorded.user_id, coalesce(sum(recorded.bytes), 0)::bigint AS bytes
