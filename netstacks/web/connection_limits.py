@@ -119,7 +119,7 @@ class ConnectionLimits:
     def request_began(self, sock: ClientSocket) -> None:
         if sock.is_known and sock.network is None and sock.crowds:
             # A proxy's connection carries one client after another.
-            self._forget_user(sock)
+            self._move(sock, self._users, self._strangers)
         sock.is_waiting = False
         for crowd in sock.crowds:
             crowd.wait_no_more(sock)
@@ -143,20 +143,15 @@ class ConnectionLimits:
 
     def recognise(self, sock: ClientSocket) -> None:
         """A user who is logged in has used the connection."""
-        if sock.is_known or not sock.crowds:
-            return
-        sock.is_known = True
-        waits = self._strangers.leave(sock)
-        self._make_room(self._users)
-        self._users.join(sock, waits=waits)
-        sock.crowds = (self._users, *sock.crowds[1:])
+        if not sock.is_known and sock.crowds:
+            self._move(sock, self._strangers, self._users)
 
-    def _forget_user(self, sock: ClientSocket) -> None:
-        sock.is_known = False
-        self._users.leave(sock)
-        self._make_room(self._strangers)
-        self._strangers.join(sock, waits=False)
-        sock.crowds = (self._strangers, *sock.crowds[1:])
+    def _move(self, sock: ClientSocket, source: Crowd, target: Crowd) -> None:
+        sock.is_known = target is self._users
+        waits = source.leave(sock)
+        self._make_room(target)
+        target.join(sock, waits=waits)
+        sock.crowds = (target, *sock.crowds[1:])
 
     def is_surplus(self, sock: ClientSocket) -> bool:
         """Whether a connection is one of more strangers than there is room for, none of whom could be closed."""
