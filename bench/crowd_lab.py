@@ -31,6 +31,8 @@ _SETTINGS = {
     "SESSION_DETACH_TTL_SECS": "300",
     "DRAIN_TIMEOUT_SECS": "20",
     "GUNICORN_CMD_ARGS": "",
+    # Not a default: all clients come from one address.
+    "ADDRESS_CONNECTIONS_MAX": "100000",
 }
 
 
