@@ -94,6 +94,7 @@ class Player:
                 try:
                     (self._actions.get(control) or self._action(control))()
                 except Exception:
+                    # pyte raises various errors at what devices send. What it cannot play is left out.
                     position = _end_of_piece(text, position)
                 if control[-1] == "\n":
                     position = self._skip_scrolled(position)

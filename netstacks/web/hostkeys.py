@@ -1,4 +1,4 @@
-"""Host keys: those that are approved, and the questions that waiting connections have asked (wire contract 8)."""
+"""Host keys: those that are approved, and the questions that waiting connections have asked."""
 
 from typing import Any
 from uuid import UUID

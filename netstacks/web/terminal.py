@@ -1,4 +1,4 @@
-"""`/ws/ssh`: the user's own terminal (wire contract 6), one WebSocket to one session."""
+"""`/ws/ssh`: the user's own terminal, one WebSocket to one session."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +49,7 @@ def authorise(actor: Actor, token: str | None) -> Call | Upstream:
     try:
         return _paced(_find(actor, token))
     except (AccessWithdrawn, InvalidInput, SessionGone) as error:
-        # For a person to read: the upgrade is accepted all the same (wire contract 6.6).
+        # A browser does not show the body of a refused upgrade, so the upgrade is accepted and the reason is a frame.
         return _failed(actor, error, is_new=token is None)
     except ComeAgain as error:
         # A client with a token comes again by itself, and its user has a terminal to look at meanwhile.
