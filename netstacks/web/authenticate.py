@@ -79,12 +79,16 @@ def authenticate(name: str, password: str) -> Authenticated | None:
                     return Authenticated(user, password_hash)
                 _note(attempt, name, user, is_for_all=throttle.is_for_all)
     if throttle.shared_secs is not None and device is None:
-        greenlets.sleep(max(0.0, began_at + _REFUSAL_SECS - time.monotonic()))
+        _wait(began_at + _REFUSAL_SECS - time.monotonic())
         # Not the wait of the pair, which only users have: a name that no user has must not be known by the answer.
         raise _too_many(max(FIRST_WAIT_SECS, throttle.shared_secs), "wrong passwords")
     if throttle.wait_secs:
         raise _too_many(throttle.wait_secs, "wrong passwords for this user from here")
     return None
+
+
+def _wait(secs: float) -> None:
+    greenlets.sleep(max(0.0, secs))
 
 
 def _note(attempt: Attempt, name: str, user: User | None, *, is_for_all: bool) -> None:

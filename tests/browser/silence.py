@@ -1,5 +1,7 @@
 """What the tests of a silent network have in common."""
 
+from itertools import groupby
+
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import Browser
@@ -22,13 +24,20 @@ def connect(browser: Browser, known_lab: str) -> Browser:
 
 def note_states(browser: Browser) -> None:
     browser.run("""
-        const state = document.getElementById("state");
-        window.states = [];
-        new MutationObserver(() => states.push(state.textContent)).observe(state, { childList: true });
+        const status = document.querySelector("p.state");
+        const said = () => ["state", "detail"].map((id) => document.getElementById(id).textContent);
+        window.said = [said()];
+        new MutationObserver(() => window.said.push(said())).observe(status, { childList: true, subtree: true });
     """)
 
 
 def states(browser: Browser) -> list[str]:
     """What the status of this page has said since `note_states`, in turn."""
-    found: list[str] = browser.run("return window.states")
-    return found
+    said: list[list[str]] = browser.run("return window.said")
+    return [state for state, _ in groupby(state for state, _ in said)][1:]
+
+
+def details(browser: Browser, state: str) -> list[str]:
+    """What the page has said beside `state` since `note_states`, in turn."""
+    said: list[list[str]] = browser.run("return window.said")
+    return [detail for shown, detail in said if shown == state]

@@ -138,7 +138,7 @@ def test_where_many_names_are_guessed_users_and_other_names_get_the_same_answer(
     throttled: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(greenlets, "sleep", slept.append)
+    monkeypatch.setattr(authenticate, "_wait", slept.append)
     monkeypatch.setattr(authenticate, "_REFUSAL_SECS", 1000.0)
     answers = [attempt(throttled, username=name, password="wrong") for name in ("lee", "nobody")]
     assert {answer.status_code for answer in answers} == {429}
