@@ -17,8 +17,8 @@ wsgi_app = "netstacks.wsgi:app"
 bind = f"0.0.0.0:{_number('PORT', 8080)}"
 worker_class = "gevent"
 # `workers` is left to gunicorn, which reads WEB_CONCURRENCY itself.
-# For requests: a terminal has no place among them once its WebSocket is open. netstacks.web.connection_limits divides
-# the places among strangers, users and health.
+# For requests: a terminal has no place among them once its WebSocket is open.
+# netstacks.web.listener.connection_limits divides the places among strangers, users and health.
 worker_connections = 10_000
 # A blocked event loop is killed before its peers would take it for dead (HA_STALE_INSTANCE_TTL_SECS).
 timeout = 20

@@ -8,7 +8,7 @@ from bench.origin import NAME, SECRET
 from netstacks.cluster.model import Peer
 from netstacks.peer.client import NoAnswer, PeerClient, Upgrade, Upstream
 from netstacks.peer.token import PeerTokens
-from netstacks.web.sockets import Sock, WebSocket
+from netstacks.web.ws.routes import Sock, WebSocket
 
 app = Flask(__name__)
 sock = Sock(app)

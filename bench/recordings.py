@@ -18,10 +18,10 @@ import psycopg
 
 from bench.report import Results, Row, at_most
 from netstacks import greenlets
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import Recording
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import Recording
 from tests.postgres import Postgres
 from tests.rows import make_session
 

@@ -10,23 +10,23 @@ from typing import Any, cast
 
 from bench.storm_database import SESSIONS_PER_USER, Counts, Full, Metered, full, id_of, name_of
 from netstacks import greenlets
+from netstacks.instance.login_slots import LoginTurns
 from netstacks.instance.login_trials import Trial
-from netstacks.instance.login_turns import LoginTurns
 from netstacks.instance.lookup import ROW_SECS
 from netstacks.instance.opener import Opener
+from netstacks.recording.chunks import Event, EventKind, make_chunk
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import Recording
+from netstacks.recording.storage import Batch, save
 from netstacks.store import audit, hostkeys, login_trials, logins, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.chunks import Event, EventKind, make_chunk
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.login_trials import Place
-from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database, Transaction
-from netstacks.store.recordings import Batch, save
 from netstacks.store.sessions import SessionRow
 from netstacks.store.witness import Witness
 from netstacks.terminal.dialogue import Dialogue
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import Recording
-from netstacks.web.login_states import ASK_SECS
+from netstacks.web.auth.login_states import ASK_SECS
 
 # So many instances are measured, each with its connections.
 SHARES = 24

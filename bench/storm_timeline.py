@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from netstacks.cluster.pacing import Pace, Strain
 from netstacks.peer.client import CONNECT_SECS
-from netstacks.store.login_turns import TURNS
+from netstacks.store.login_slots import TURNS
 
 # As the admission queue's.
 _TICK_SECS, _STEP_SECS = 0.05, 0.5

@@ -16,6 +16,7 @@ from netstacks.cluster import liveness, versions
 from netstacks.cluster.draining import DrainPlan, others_open_per_sec, plan_drain
 from netstacks.cluster.health import Facts
 from netstacks.cluster.model import Instance
+from netstacks.crypto.license import TIER_NAMES
 from netstacks.errors import StoreUnavailable, VaultLocked
 from netstacks.instance.admission import Admission
 from netstacks.instance.agent import Agent
@@ -38,7 +39,6 @@ from netstacks.instance.opener import Opener
 from netstacks.instance.reconciler import Reconciler
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.relay_watch import RelayWatch
-from netstacks.instance.retention import Retention
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.startup import Startup
 from netstacks.instance.withdrawals import Withdrawals
@@ -49,6 +49,9 @@ from netstacks.peer.address import address_towards, joined
 from netstacks.peer.client import PeerClient
 from netstacks.peer.tls import PeerTls
 from netstacks.peer.token import PeerTokens
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.retention import Retention
+from netstacks.recording.spool import Spool
 from netstacks.registry import addresses
 from netstacks.registry.base import Registry
 from netstacks.registry.memory import MemoryRegistry
@@ -56,23 +59,20 @@ from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
 from netstacks.store import llm_providers
 from netstacks.store.checkup import Checkup
-from netstacks.store.license import TIER_NAMES
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import IDLE_IN_TRANSACTION_SECS, Database
-from netstacks.store.spool import Spool
 from netstacks.store.users import ensure_administrator
 from netstacks.store.vault import Vault
 from netstacks.store.witness import Witness
 from netstacks.terminal.hostkeys import HostKeyPrompts
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.recorder import Recorder
-from netstacks.web import session_client
+from netstacks.web.admission.waiting_room import WaitingRoom
+from netstacks.web.auth.licensing import Licensing
+from netstacks.web.auth.login_states import LoginStates
+from netstacks.web.auth.share_tokens import ShareTokens
+from netstacks.web.auth.tokens import Tokens
 from netstacks.web.context import Services
-from netstacks.web.licensing import Licensing
-from netstacks.web.login_states import LoginStates
-from netstacks.web.share_tokens import ShareTokens
-from netstacks.web.tokens import Tokens
-from netstacks.web.waiting_room import WaitingRoom
+from netstacks.web.ws import session_client
 
 log = structlog.get_logger()
 
@@ -288,8 +288,9 @@ class Node:
         self._agent.me = replace(self._agent.me, peer_address=joined(host, peer_port))
         self.services.peer_port = peer_port
 
-    def start(self, peer_port: int | None) -> None:
+    def start(self, peer_port: int | None, waiting_room: WaitingRoom) -> None:
         """Starts everything that runs in the background; to be called in the worker, after the fork."""
+        self._waiting_room = waiting_room
         self._listen_for_agent_checks()
         greenlets.look_up_apart()
         greenlets.accept_few_at_once()
@@ -339,11 +340,6 @@ class Node:
         self._vault_check.start()
         self._llm.start()
         self.services.health.wake()
-
-    @property
-    def _waiting_room(self) -> WaitingRoom:
-        assert self.services.waiting_room is not None, "the application makes it"
-        return self.services.waiting_room
 
     def drain(self) -> None:
         """Hands over what this instance has, within DRAIN_TIMEOUT_SECS; takes nothing new meanwhile."""

@@ -12,8 +12,9 @@ from netstacks.instance.identity import new_instance_id
 from netstacks.peer import relays
 from netstacks.peer.tls import wrapping
 from netstacks.services import Node
-from netstacks.web import public_listener, session_client, sockets
-from netstacks.web.app import create_app
+from netstacks.web import public_listener
+from netstacks.web.app import WAITING_ROOM, create_app
+from netstacks.web.ws import routes, session_client
 
 log = structlog.get_logger()
 
@@ -35,8 +36,8 @@ def start(worker: Any) -> None:
     peer_port = getattr(worker, "peer_port", None)
     if peer_port is not None and _node.peer_tls is not None:
         worker.handle = wrapping(worker.handle, peer_port, _node.peer_tls.for_listening())
-    public_listener.guard(worker, _settings.address_connections_max, _settings.trusted_proxies)
-    _node.start(peer_port)
+    public_listener.set_limits(worker, _settings.address_connections_max, _settings.trusted_proxies)
+    _node.start(peer_port, app.extensions[WAITING_ROOM])
     log.info("instance.started", pid=os.getpid())
     draining = greenlets.Event()
 
@@ -49,7 +50,7 @@ def start(worker: Any) -> None:
             session_client.hang_up()
             _node.drain()
             relays.hang_up()
-            sockets.join(CLOSING_SECS)
+            routes.join(CLOSING_SECS)
         finally:
             worker.alive = False
 

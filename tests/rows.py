@@ -4,10 +4,11 @@ import uuid
 from typing import Any
 from uuid import UUID
 
-from netstacks.store import recordings, sessions
-from netstacks.store.chunks import Event, EventKind, make_chunk
+from netstacks.recording import storage
+from netstacks.recording.chunks import Event, EventKind, make_chunk
+from netstacks.recording.storage import Batch
+from netstacks.store import sessions
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 
 
 def make_session(database: Database, **facts: Any) -> UUID:
@@ -44,4 +45,4 @@ def record(database: Database, session_id: UUID, *events: tuple[EventKind, bytes
     """The only chunk of a session's recording at epoch 1."""
     chunk = make_chunk(b"", session_id, 1, 0, 0, [Event(1000.0 + at, *event) for at, event in enumerate(events)])
     with database.transaction() as tx:
-        assert recordings.save(tx, [Batch(session_id, 1, 0, [chunk])]) == []
+        assert storage.save(tx, [Batch(session_id, 1, 0, [chunk])]) == []

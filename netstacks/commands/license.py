@@ -5,8 +5,8 @@ from typing import TextIO
 
 import click
 
-from netstacks.store import license
-from netstacks.store.license import TIER_NAMES
+from netstacks.crypto import license
+from netstacks.crypto.license import TIER_NAMES
 
 _TIERS = {name: tier for tier, name in TIER_NAMES.items()}
 

@@ -6,8 +6,8 @@ from uuid import UUID
 import click
 
 from netstacks.commands import database
-from netstacks.store import recordings
-from netstacks.store.chunks import verify
+from netstacks.recording import storage
+from netstacks.recording.chunks import verify
 from netstacks.store.pool import Database
 
 
@@ -23,7 +23,7 @@ def verify_command(recording_id: UUID | None) -> None:
     with database.opened() as opened:
         if recording_id is None:
             with opened.transaction() as tx:
-                wanted = recordings.ids(tx)
+                wanted = storage.ids(tx)
         else:
             wanted = [recording_id]
         broken = sum(not _prove(opened, each) for each in wanted)
@@ -33,7 +33,7 @@ def verify_command(recording_id: UUID | None) -> None:
 
 
 def _prove(opened: Database, recording_id: UUID) -> bool:
-    chunks = recordings.chunks(opened, recording_id)
+    chunks = storage.chunks(opened, recording_id)
     first = next(chunks, None)
     if first is None:
         click.echo(f"{recording_id}: there is no such recording")

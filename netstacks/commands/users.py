@@ -3,9 +3,10 @@
 import click
 
 from netstacks.commands import database
+from netstacks.crypto import password_rules
+from netstacks.crypto.passwords import hash_password
 from netstacks.errors import NotFound
-from netstacks.store import access, audit, logins, password_rules, sessions, users
-from netstacks.store.passwords import hash_password
+from netstacks.store import access, audit, logins, sessions, users
 
 _password = click.option(
     "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NETSTACKS_USER_PASSWORD"

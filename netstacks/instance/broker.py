@@ -13,11 +13,11 @@ from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Finder, Held
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import Found, Key, Lookup, WitnessReader
-from netstacks.instance.openings import Opening
+from netstacks.instance.pending_claims import Opening
 from netstacks.peer.client import NoAnswer, PeerClient, Reply, Upgrade, Upstream
 from netstacks.peer.token import Visitor
+from netstacks.recording.recorder import Recorder
 from netstacks.store.audit import Actor
-from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.session import Session
 
 # Look-ups for one connection: each but the last ended with a session that had just changed hands.

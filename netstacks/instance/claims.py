@@ -12,14 +12,15 @@ from netstacks.errors import ComeAgain, NetstacksError, OpeningAbandoned, Regist
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
 from netstacks.instance.opener import PERMISSION, Opener, Prepared
-from netstacks.instance.openings import Opening, Openings
+from netstacks.instance.pending_claims import Opening, Openings
+from netstacks.recording import storage
+from netstacks.recording.spool import Spool
 from netstacks.registry.base import Registry
-from netstacks.store import access, audit, recordings, sessions
+from netstacks.store import access, audit, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
-from netstacks.store.spool import Spool
 from netstacks.store.witness import end_connections
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.session import Session
@@ -169,7 +170,7 @@ class Claims:
         with self._database.transaction() as tx:
             ended = sessions.end(tx, row.id, row.epoch, reason)
             if ended is not None:
-                recordings.note_end(tx, row, ended.epoch, reason)
+                storage.note_end(tx, row, ended.epoch, reason)
             return ended
 
     def give_up(self, session_id: UUID, epoch: int) -> None:

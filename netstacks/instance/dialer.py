@@ -7,8 +7,8 @@ from uuid import UUID
 
 from netstacks import permissions
 from netstacks.errors import AccessWithdrawn, NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
+from netstacks.instance.login_slots import LoginTurns, Turn
 from netstacks.instance.login_trials import Trial
-from netstacks.instance.login_turns import LoginTurns, Turn
 from netstacks.instance.targets import Target
 from netstacks.store import access, audit, credentials, hostkeys
 from netstacks.store.audit import Actor
@@ -19,7 +19,7 @@ from netstacks.store.pool import Database, Transaction
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key, needs_administrator
-from netstacks.terminal.ssh import PATIENCE_SECS, Hooks, SshTarget, open_shell
+from netstacks.terminal.ssh_connection import PATIENCE_SECS, Hooks, SshTarget, open_shell
 from netstacks.terminal.transport import Transport
 
 _REPLACES_KEYS = "hostkeys.manage"

@@ -8,7 +8,7 @@ from uuid import UUID
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.errors import ComeAgain, NetstacksError
-from netstacks.instance.openings import Opening
+from netstacks.instance.pending_claims import Opening
 from netstacks.terminal.session import Session
 
 # Between two look-ups of a session that has no owner, at random: instances must not all ask PostgreSQL at once.

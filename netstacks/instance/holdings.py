@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from netstacks.instance.openings import Openings
+from netstacks.instance.pending_claims import Openings
+from netstacks.recording.recorder import Recorder
 from netstacks.store.audit import Actor
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.recorder import Recorder
 
 
 class Holdings:

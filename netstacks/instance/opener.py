@@ -17,7 +17,10 @@ from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import Target, Wish
-from netstacks.store import access, audit, recordings, sessions
+from netstacks.recording import storage
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import Recording
+from netstacks.store import access, audit, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
 from netstacks.store.pool import Database, Transaction
@@ -26,8 +29,6 @@ from netstacks.store.vault import Vault
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import Recording
 from netstacks.terminal.session import Session, SessionFacts
 from netstacks.terminal.transport import Transport
 
@@ -192,7 +193,7 @@ class Opener:
         )
         target = targets.resolve(tx, wish)
         credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
-        return Prepared(target, credential_id, secret, *recordings.tail(tx, row.id, self._log_bytes))
+        return Prepared(target, credential_id, secret, *storage.tail(tx, row.id, self._log_bytes))
 
     def reopen(self, row: SessionRow, prepared: Prepared, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
         """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded."""
@@ -287,7 +288,7 @@ class Opener:
     def _read_stored(self, session_id: UUID, offset: int, limit: int) -> bytes:
         try:
             with self._database.transaction() as tx:
-                return recordings.read_output(tx, session_id, offset, limit)
+                return storage.read_output(tx, session_id, offset, limit)
         except StoreUnavailable:
             return b""
 

@@ -19,12 +19,13 @@ from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import WitnessReader
 from netstacks.instance.relay_watch import ALIVE_PATH
 from netstacks.peer.client import NoAnswer, PeerClient
+from netstacks.recording import storage
+from netstacks.recording.spool import Spool
 from netstacks.registry.base import Registry
-from netstacks.store import audit, recordings, sessions
+from netstacks.store import audit, sessions
 from netstacks.store.held_sessions import Held, Page, differences
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
-from netstacks.store.spool import Spool
 from netstacks.store.witness import end_connections
 from netstacks.terminal.session import Session, State
 
@@ -188,7 +189,7 @@ class Reconciler:
         ended = sessions.end(tx, row.id, row.epoch, reason)
         if ended is None:
             return False
-        recordings.note_end(tx, row, ended.epoch, reason)
+        storage.note_end(tx, row, ended.epoch, reason)
         audit.append(tx, audit.SYSTEM, "session.closed", f"session:{row.id}", device=row.device_name, reason=reason)
         log.info("session.orphan_ended", session_id=str(row.id), former=row.owner)
         return True

@@ -8,12 +8,12 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.errors import LimitReached, StoreUnavailable
+from netstacks.recording.limits import Allowance, DayTotal, shown_size
 from netstacks.store import audit, quotas
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
-from netstacks.terminal.recording_limits import Allowance, DayTotal, shown_size
 from netstacks.terminal.session import Session
 
 log = structlog.get_logger()

@@ -16,7 +16,7 @@ from netstacks.errors import LimitReached
 from netstacks.instance.targets import Target
 from netstacks.store import audit, quotas
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Transaction
 from netstacks.terminal.dialogue import Dialogue
 

@@ -17,7 +17,7 @@ from netstacks.llm.redaction import Redactor
 from netstacks.registry.base import Registry
 from netstacks.store import audit, llm_usage, sanitization
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
 

@@ -20,10 +20,10 @@ from netstacks.errors import RegistryUnavailable
 from netstacks.greenlets import Background
 from netstacks.registry import addresses, hashes, keys
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
+from netstacks.registry.circuit_breaker import Patience
 from netstacks.registry.connection import RESERVED_CONNECTIONS, beside, connect, connect_through
 from netstacks.registry.damage import Damage
 from netstacks.registry.figures import describe
-from netstacks.registry.patience import Patience
 from netstacks.registry.sentinel import Sentinels
 
 MAX_EVENTS = 1000

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from netstacks.crypto.ssh_keys import opened_private_key
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import user_settings
 from netstacks.store.addresses import normal_host, shown_address, shown_host
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
-from netstacks.store.ssh_keys import opened_private_key
 from netstacks.store.vault import Vault
 
 _SQL = load("credentials")

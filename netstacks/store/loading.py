@@ -5,7 +5,7 @@ The driver raises for such a value, and with it the row is lost, and the list th
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
@@ -22,8 +22,11 @@ _MOST_LEVELS = 200
 _MOST_DIGITS = 4000
 
 
-class _TimestampLoader(Loader):
+class _BoundedLoader(Loader):
     """The driver's own, with bounds."""
+
+    earliest: date
+    latest: date
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
@@ -31,13 +34,21 @@ class _TimestampLoader(Loader):
         assert usual is not None
         self._usual = usual(oid, context)
 
-    def load(self, data: Buffer) -> datetime:
+    def load(self, data: Buffer) -> date:
         try:
-            at: datetime = self._usual.load(data)
+            at: date = self._usual.load(data)
         except psycopg.DataError:
             text = bytes(data)
-            return EARLIEST if text.startswith(b"-") or text.endswith(b"BC") else LATEST
-        return min(max(at, EARLIEST), LATEST)
+            return self.earliest if text.startswith(b"-") or text.endswith(b"BC") else self.latest
+        return min(max(at, self.earliest), self.latest)
+
+
+class _TimestampLoader(_BoundedLoader):
+    earliest, latest = EARLIEST, LATEST
+
+
+class _DateLoader(_BoundedLoader):
+    earliest, latest = EARLIEST.date(), LATEST.date()
 
 
 def read_json(text: str | bytes) -> Any:
@@ -74,6 +85,7 @@ def _check_levels(value: Any, levels: int) -> None:
 def _adapters() -> AdaptersMap:
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_loader("timestamptz", _TimestampLoader)
+    adapters.register_loader("date", _DateLoader)
     set_json_loads(read_json, adapters)
     return adapters
 

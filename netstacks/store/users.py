@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+from netstacks.crypto import password_rules
+from netstacks.crypto.passwords import hash_password
 from netstacks.errors import Conflict, InvalidInput, NotFound
-from netstacks.store import audit, password_rules
-from netstacks.store.passwords import hash_password
+from netstacks.store import audit
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
 

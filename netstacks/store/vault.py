@@ -6,11 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from netstacks import greenlets
+from netstacks.crypto.sealing import SealingKey
 from netstacks.errors import NetstacksError, NotFound, VaultLocked
 from netstacks.store import audit
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
-from netstacks.store.sealing import SealingKey
 
 _SQL = load("vault")
 _CANARY = "netstacks"

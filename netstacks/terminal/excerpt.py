@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from netstacks import greenlets
-from netstacks.store import recordings
-from netstacks.store.chunks import ChunkDamaged
+from netstacks.recording import storage
+from netstacks.recording.chunks import ChunkDamaged
 from netstacks.store.pool import Database
 from netstacks.terminal.transcript import Transcript
 
@@ -29,7 +29,7 @@ def excerpt(database: Database, session_id: UUID, most_bytes: int) -> Excerpt:
     Keystrokes are not in it: a password that the device does not show is not either.
     """
     with database.transaction() as tx:
-        recorded, _, end = recordings.tail(tx, session_id, most_bytes // 2)
+        recorded, _, end = storage.tail(tx, session_id, most_bytes // 2)
     if recorded <= most_bytes:
         return Excerpt(_plain(_beginning(database, session_id, recorded)), "", 0, recorded)
     beginning = _beginning(database, session_id, most_bytes // 2)
@@ -42,7 +42,7 @@ def excerpt(database: Database, session_id: UUID, most_bytes: int) -> Excerpt:
 def _beginning(database: Database, session_id: UUID, size: int) -> bytes:
     """The first `size` bytes of output, and a note in the place of each chunk that is damaged."""
     found = bytearray()
-    for chunk in recordings.chunks(database, session_id):
+    for chunk in storage.chunks(database, session_id):
         try:
             found += chunk.output()
         except ChunkDamaged as error:

@@ -11,9 +11,9 @@ from netstacks import greenlets
 from netstacks.cluster.admission import Queue, Standing
 from netstacks.cluster.model import SessionRecord
 from netstacks.errors import ComeAgain
+from netstacks.recording.closing import Closing
 from netstacks.store import sessions
-from netstacks.store.closing import Closing
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.session import Hooks, Session, State
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 
-from netstacks.terminal.recording import Recording
+from netstacks.recording.session_recording import Recording
 
 # A user whose keys have waited for so long is told why.
 _TELL_SECS = 1.0

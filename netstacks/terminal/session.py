@@ -12,15 +12,15 @@ import structlog
 from netstacks import greenlets
 from netstacks.cluster.model import SessionRecord
 from netstacks.errors import DeviceError
+from netstacks.recording.session_recording import Recording
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.input_writer import Typist
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.ownership import Ownership
-from netstacks.terminal.recording import Recording
 from netstacks.terminal.transport import Transport
-from netstacks.terminal.typist import Typist
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from netstacks import greenlets
 from netstacks.errors import DeviceError
 
 if TYPE_CHECKING:
-    from netstacks.terminal.ssh import Connection
+    from netstacks.terminal.ssh_connection import Connection
 
 # Output of this size is seldom the last; a smaller piece is handed out before libssh is asked for more.
 _MORE_BYTES = 1024

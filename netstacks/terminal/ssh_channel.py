@@ -9,7 +9,7 @@ from ssh.exceptions import EOF, BaseSSHError
 from netstacks.errors import DeviceError, DeviceUnreachable
 
 if TYPE_CHECKING:
-    from netstacks.terminal.ssh import Connection, SshTarget
+    from netstacks.terminal.ssh_connection import Connection, SshTarget
 
 # A device that has not answered a request for a terminal by then does not answer it at all.
 _TERMINAL_SECS = 20.0

@@ -7,13 +7,13 @@ from ssh.exceptions import AuthenticationDenied, AuthenticationPartial, BaseSSHE
 from ssh.key import KeyImportError, import_privkey_base64
 from ssh.session import SSH_AUTH_DENIED, SSH_AUTH_INFO, SSH_AUTH_PARTIAL, SSH_AUTH_SUCCESS
 
+from netstacks.crypto.ssh_keys import readable_private_key
 from netstacks.errors import DeviceError, DeviceLoginRefused, InvalidInput
-from netstacks.store.ssh_keys import readable_private_key
+from netstacks.recording.login_prompts import wanted
 from netstacks.terminal import libssh
-from netstacks.terminal.login_prompts import wanted
 
 if TYPE_CHECKING:
-    from netstacks.terminal.ssh import Connection, SshTarget
+    from netstacks.terminal.ssh_connection import Connection, SshTarget
 
 # libssh's bits for what the server offers (libssh.h, SSH_AUTH_METHOD_*).
 _METHODS = {

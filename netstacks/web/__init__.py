@@ -1,0 +1,1 @@
+"""HTTP and WebSockets for clients, pages and peers, on Flask."""

@@ -8,48 +8,50 @@ from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from netstacks import errors
-from netstacks.web import (
+from netstacks.web import peer, public_listener
+from netstacks.web.admission.waiting_room import WaitingRoom
+from netstacks.web.api import (
+    ai,
     audit,
-    auth,
     capabilities,
-    client,
     compat,
     credentials,
-    csp,
     definitions,
     devices,
     folders,
     ha,
     hostkeys,
-    inputs,
-    jumpbox,
     license,
+    llm_providers,
     login,
-    pages,
-    peer,
-    public_listener,
     recordings,
+    sanitization,
     sessions,
-    shared,
     shares,
-    terminal,
+    ssh_execute,
+    summaries,
     user_settings,
     users,
 )
-from netstacks.web.api import ai, llm_providers, sanitization, ssh_execute, summaries
-from netstacks.web.client_socket import BODY_BYTES, BODY_SECS
+from netstacks.web.auth import guard
+from netstacks.web.auth.parts import AuthParts
 from netstacks.web.context import Services
 from netstacks.web.health import HealthDoor
-from netstacks.web.proxies import TrustedProxies
-from netstacks.web.waiting_room import WaitingRoom
+from netstacks.web.http import csp, inputs
+from netstacks.web.http.proxies import TrustedProxies
+from netstacks.web.jumpbox import endpoint as jumpbox
+from netstacks.web.listener.client_socket import BODY_BYTES, BODY_SECS
+from netstacks.web.pages import pages, terminal_client_build
+from netstacks.web.viewers import shared
+from netstacks.web.ws import terminal
 
 log = structlog.get_logger()
 
-_FAMILIES = (
+_BLUEPRINTS = (
     ai,
     audit,
     capabilities,
-    client,
+    terminal_client_build,
     compat,
     credentials,
     definitions,
@@ -75,6 +77,8 @@ _FAMILIES = (
     users,
 )
 
+# Where the composition root finds the waiting room, which must be started, and closed at a drain.
+WAITING_ROOM = "netstacks.waiting_room"
 _ROOT = Path(__file__).resolve().parents[2]
 
 # The status of each of our errors; 401 is kept for "the access token is no longer good" (wire contract, rule 4).
@@ -99,8 +103,10 @@ def create_app(services: Services) -> Flask:
     app.extensions["netstacks"] = services
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    services.waiting_room = WaitingRoom(app.wsgi_app, services)
-    app.wsgi_app = services.waiting_room  # type: ignore[method-assign]
+    auth = _auth_parts(services)
+    waiting_room = WaitingRoom(app.wsgi_app, services, auth)
+    app.extensions[WAITING_ROOM] = waiting_room
+    app.wsgi_app = waiting_room  # type: ignore[method-assign]
     if services.settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, services.settings.trusted_proxies)  # type: ignore[method-assign]
     app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
@@ -108,15 +114,28 @@ def create_app(services: Services) -> Flask:
     app.before_request(_begin)
     app.before_request(inputs.check_address)
     peer.init_app(app)
-    auth.init_app(app)
+    guard.init_app(app, auth)
     public_listener.init_app(app)
-    for family in _FAMILIES:
-        app.register_blueprint(family.blueprint)
+    for module in _BLUEPRINTS:
+        app.register_blueprint(module.blueprint)
     app.after_request(_finish)
     app.register_error_handler(errors.NetstacksError, _our_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     return app
+
+
+def _auth_parts(services: Services) -> AuthParts:
+    settings = services.settings
+    return AuthParts(
+        database=services.database,
+        tokens=services.tokens,
+        login_states=services.login_states,
+        withdrawals=services.withdrawals,
+        allowed_origins=settings.allowed_origins,
+        login_max_days=settings.login_max_days,
+        failed_logins_per_hour=settings.audit_failed_logins_per_hour,
+    )
 
 
 def _begin() -> None:

@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from netstacks.llm.service import Llm
     from netstacks.peer.client import PeerClient
     from netstacks.peer.token import PeerTokens
-    from netstacks.store.outbox import Outbox
+    from netstacks.recording.recorder import Recorder
+    from netstacks.store.deferred_writes import Outbox
     from netstacks.terminal.hub import Hub
-    from netstacks.terminal.recorder import Recorder
-    from netstacks.web.licensing import Licensing
-    from netstacks.web.login_states import LoginStates
-    from netstacks.web.share_tokens import ShareTokens
-    from netstacks.web.tokens import Tokens
-    from netstacks.web.waiting_room import WaitingRoom
+    from netstacks.web.auth.licensing import Licensing
+    from netstacks.web.auth.login_states import LoginStates
+    from netstacks.web.auth.share_tokens import ShareTokens
+    from netstacks.web.auth.tokens import Tokens
 
 
 @dataclass
@@ -58,8 +57,6 @@ class Services:
     share_tokens: "ShareTokens"
     outbox: "Outbox"
     llm: "Llm"
-    waiting_room: "WaitingRoom | None" = None
-    """Made with the application."""
     peer_port: int | None = None
     """Where this worker's private listener is, if it has one."""
 

@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound
 from netstacks.errors import ComeAgain, Conflict, Forbidden, SessionGone
 from netstacks.instance import withdrawals
 from netstacks.instance.lookup import FIND_PATH, Key
-from netstacks.instance.openings import Opening
+from netstacks.instance.pending_claims import Opening
 from netstacks.instance.relay_watch import ALIVE_PATH
 from netstacks.instance.withdrawals import What, Withdrawal
 from netstacks.peer import claims
@@ -19,15 +19,15 @@ from netstacks.peer.client import CLOCK_HEADER, INSTANCE_HEADER, Upstream
 from netstacks.peer.token import Visitor
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
-from netstacks.web import auth
+from netstacks.web.admission.waiting_room import HANDED_ON_PATH
+from netstacks.web.auth import guard
+from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import services
-from netstacks.web.grants import granted
-from netstacks.web.session_client import Call
-from netstacks.web.sockets import Sock, WebSocket
-from netstacks.web.terminal import authorise, parse_login, resumed
-from netstacks.web.terminal_client import TerminalClient
-from netstacks.web.tokens import Subject
-from netstacks.web.waiting_room import HANDED_ON_PATH
+from netstacks.web.ws.grants import granted
+from netstacks.web.ws.routes import Sock, WebSocket
+from netstacks.web.ws.session_client import Call
+from netstacks.web.ws.terminal import authorise, parse_login, resumed
+from netstacks.web.ws.terminal_client import TerminalClient
 
 blueprint = Blueprint("peer", __name__)
 sock = Sock()
@@ -111,7 +111,7 @@ def terminal(ws: WebSocket, call: Call, session_id: UUID) -> None:
 def _authorise_handed_on() -> Call:
     """A client that would wait for long at a peer. Whether its log-in still holds is asked here."""
     said = said_by_peer(HandedOn)
-    auth.act_for(Subject(said.user_id, said.username, said.role, said.login_id))
+    guard.act_for(Subject(said.user_id, said.username, said.role, said.login_id))
     grant = services().admission.try_now()
     if grant is None:
         raise ComeAgain("this instance has no room for another terminal now")

@@ -7,10 +7,11 @@ from typing import Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import ServiceUnavailable
 
-from netstacks.web import auth, handshake_pace
-from netstacks.web.client_socket import BODY_BYTES, ClientSocket
-from netstacks.web.connection_limits import ConnectionLimits
-from netstacks.web.handshake_pace import HandshakePace
+from netstacks.web.auth import guard
+from netstacks.web.listener import handshake_pace
+from netstacks.web.listener.client_socket import BODY_BYTES, ClientSocket
+from netstacks.web.listener.connection_limits import ConnectionLimits
+from netstacks.web.listener.handshake_pace import HandshakePace
 
 # The other half of the process's file descriptors is for terminals and their devices.
 _DESCRIPTORS_SHARE = 0.5
@@ -24,7 +25,7 @@ def init_app(app: Flask) -> None:
 
 def _refuse_surplus() -> None:
     sock = request.environ.get("gunicorn.socket")
-    if isinstance(sock, ClientSocket) and sock.limits.is_surplus(sock) and auth.identify() is None:
+    if isinstance(sock, ClientSocket) and sock.limits.is_surplus(sock) and guard.identify() is None:
         # Not as an error of ours: each of those would be a line in the log.
         raise ServiceUnavailable("very many requests are under way: try again in a moment", retry_after=2)
 
@@ -36,7 +37,7 @@ def _recognise(response: Response) -> Response:
     return response
 
 
-def guard(worker: Any, per_address: int, proxies: Sequence[str]) -> None:
+def set_limits(worker: Any, per_address: int, proxies: Sequence[str]) -> None:
     """Puts the connections of a gunicorn worker's public listener under limits. The private one has its own places."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     places = min(worker.worker_connections, int(descriptors * _DESCRIPTORS_SHARE))

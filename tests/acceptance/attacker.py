@@ -21,10 +21,11 @@ from argon2 import PasswordHasher
 from werkzeug.test import run_wsgi_app
 
 from netstacks import logs
+from netstacks.crypto import passwords
+from netstacks.recording.chunks import EventKind
 from netstacks.services import Node
 from netstacks.settings import Settings
-from netstacks.store import passwords, prompts, session_summaries, user_settings
-from netstacks.store.chunks import EventKind
+from netstacks.store import prompts, session_summaries, user_settings
 from netstacks.store.pool import Database
 from netstacks.store.session_summaries import SessionSummary
 from netstacks.web.app import create_app

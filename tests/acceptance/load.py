@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from websockets.exceptions import ConnectionClosed
 
-from netstacks.store import recordings
-from netstacks.store.chunks import Chunk, verify
+from netstacks.recording import storage
+from netstacks.recording.chunks import Chunk, verify
 from netstacks.store.pool import Database
 from tests.acceptance.cluster import come_back
 from tests.acceptance.conftest import Lab
@@ -98,7 +98,7 @@ def check(counter: Counter, database_url: str) -> None:
     try:
         session_id = uuid.UUID(counter.session_id)
         until(lambda: _has_ended(database, session_id), "the end of the recording")
-        chunks = list(recordings.chunks(database, session_id))
+        chunks = list(storage.chunks(database, session_id))
     finally:
         database.close()
     assert verify(iter(chunks)) is None

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from netstacks.web.compat import EMPTY
+from netstacks.web.api.compat import EMPTY
 from tests.acceptance.attacker import Attacker
 from tests.acceptance.hostile import NASTY_BODIES, NASTY_PATHS, NASTY_QUERIES, QUERIES, routes
 from tests.patched import patched

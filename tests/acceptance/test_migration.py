@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from netstacks.store.login_turns import TURNS
+from netstacks.store.login_slots import TURNS
 from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.conftest import Lab
 from tests.controller import until

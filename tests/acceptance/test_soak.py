@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from netstacks.store import recordings
-from netstacks.store.chunks import Chunk, verify
+from netstacks.recording import storage
+from netstacks.recording.chunks import Chunk, verify
 from netstacks.store.pool import Database
 from tests.acceptance.conftest import Lab
 from tests.acceptance.swarm import Client, Habit, Program, Swarm
@@ -138,7 +138,7 @@ def _check_recordings(clients: list[Client], database: Database) -> None:
     try:
         for client in clients:
             sha256 = hashlib.sha256()
-            chunks = recordings.chunks(database, uuid.UUID(client.session_id))
+            chunks = storage.chunks(database, uuid.UUID(client.session_id))
             assert verify(_passed_to(sha256.update, chunks)) is None
             assert sha256.digest() == client.stream.sha256.digest(), str(client)
     finally:

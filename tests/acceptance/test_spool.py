@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from netstacks.store import recordings
-from netstacks.store.chunks import EventKind, verify
+from netstacks.recording import storage
+from netstacks.recording.chunks import EventKind, verify
 from netstacks.store.pool import Database
 from tests.acceptance.conftest import Lab, make_lab
 from tests.controller import Controller, Terminal, until
@@ -42,7 +42,7 @@ def recorded(controller: Controller, session_id: str) -> tuple[bytes, str]:
     database = Database(controller.environ["DATABASE_URL"])
     database.open()
     try:
-        chunks = list(recordings.chunks(database, session_id))
+        chunks = list(storage.chunks(database, session_id))
     finally:
         database.close()
     assert verify(chunks) is None

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from netstacks.commands.license import license_group
+from netstacks.crypto import license
 from netstacks.errors import InvalidInput
-from netstacks.store import license
 from tests.store.test_license import PRIVATE, PUBLIC
 
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from netstacks.commands.users import users_group
+from netstacks.crypto.passwords import is_password
 from netstacks.errors import Conflict, InvalidInput, NotFound
 from netstacks.store import audit, logins, users
-from netstacks.store.passwords import is_password
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres

@@ -19,12 +19,12 @@ from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Held
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import FIND_PATH, Lookup
-from netstacks.instance.openings import Opening
+from netstacks.instance.pending_claims import Opening
 from netstacks.peer.client import NoAnswer, Reply, Upgrade, Upstream
 from netstacks.peer.token import Visitor
 from netstacks.store import sessions
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub

@@ -7,9 +7,9 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceUnreachable
-from netstacks.instance.login_turns import LoginTurns
-from netstacks.store import login_turns
-from netstacks.store.login_turns import TURNS
+from netstacks.instance.login_slots import LoginTurns
+from netstacks.store import login_slots
+from netstacks.store.login_slots import TURNS
 from netstacks.store.pool import Database
 
 DEVICE = ("192.0.2.1", 22)
@@ -56,7 +56,7 @@ def test_a_log_in_that_fails_gives_its_turn_back(database: Database) -> None:
 def test_the_turn_of_who_died_is_free_when_its_lease_is_over(database: Database) -> None:
     def take(lease_secs: float) -> bool:
         with database.transaction() as tx:
-            return login_turns.take(tx, *DEVICE, uuid.uuid4(), lease_secs)
+            return login_slots.take(tx, *DEVICE, uuid.uuid4(), lease_secs)
 
     assert [take(lease_secs=2) for _ in range(TURNS + 1)] == [True] * TURNS + [False]
     with LoginTurns(database, wait_secs=60).turn(*DEVICE):

@@ -14,16 +14,16 @@ from netstacks.instance.opener import Opener
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import Target, Wish
+from netstacks.recording.recorder import Recorder
 from netstacks.store import credentials, devices, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Secrets
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.session import Session
 from tests.cluster.facts import instance
 from tests.rows import make_session, make_user

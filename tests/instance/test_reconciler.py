@@ -16,17 +16,18 @@ from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.reconciler import Reconciler
 from netstacks.peer.client import NoAnswer, Reply
+from netstacks.recording import storage
+from netstacks.recording.chunks import Event, EventKind, make_chunk, verify
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.spool import Leftover, Spool
+from netstacks.recording.storage import Batch
 from netstacks.registry.memory import MemoryRegistry
-from netstacks.store import audit, recordings, sessions
-from netstacks.store.chunks import Event, EventKind, make_chunk, verify
+from netstacks.store import audit, sessions
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.held_sessions import Held, Page, differences
-from netstacks.store.outbox import Outbox
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 from netstacks.store.sessions import SessionRow
-from netstacks.store.spool import Leftover, Spool
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.recorder import Recorder
 from netstacks.terminal.session import Session, State
 from tests.cluster.facts import SharedRegistry, instance
 from tests.controller import until
@@ -121,7 +122,7 @@ class World:
         return session_id
 
     def notes(self, session_id: UUID) -> str:
-        chunks = list(recordings.chunks(self.database, session_id))
+        chunks = list(storage.chunks(self.database, session_id))
         assert verify(chunks) is None
         events = [event for chunk in chunks for event in chunk.unpacked()]
         return "\n".join(event.payload.decode() for event in events if event.kind is EventKind.NOTE)

@@ -8,12 +8,13 @@ import pytest
 
 from netstacks.errors import LimitReached
 from netstacks.instance.recording_quota import RecordingQuota
-from netstacks.store import audit, recordings, sessions
+from netstacks.recording import storage
+from netstacks.recording.chunks import Event, EventKind, make_chunk
+from netstacks.recording.storage import Batch
+from netstacks.store import audit, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.chunks import Event, EventKind, make_chunk
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 from netstacks.store.sessions import SessionRow
 from tests.rows import make_session
 from tests.terminal.test_session import Room
@@ -37,7 +38,7 @@ def recorded(database: Database, size: int) -> UUID:
     session_id = make_session(database, user_id=ANA.id)
     chunk = make_chunk(b"", session_id, 1, 0, 0, [Event(1000.0, EventKind.OUTPUT, b"x")])
     with database.transaction() as tx:
-        assert recordings.save(tx, [Batch(session_id, 1, 0, [chunk], size)]) == []
+        assert storage.save(tx, [Batch(session_id, 1, 0, [chunk], size)]) == []
     return session_id
 
 

@@ -3,9 +3,10 @@
 from uuid import UUID
 
 from netstacks import greenlets
-from netstacks.instance.retention import Retention
-from netstacks.store import audit, recordings, sessions
-from netstacks.store.chunks import EventKind
+from netstacks.recording import storage
+from netstacks.recording.chunks import EventKind
+from netstacks.recording.retention import Retention
+from netstacks.store import audit, sessions
 from netstacks.store.pool import Database
 from tests.rows import make_session, record
 
@@ -30,7 +31,7 @@ def recorded(database: Database, *, started_days_ago: int, ended_days_ago: int |
 
 def kept(database: Database) -> set[UUID]:
     with database.transaction() as tx:
-        return set(recordings.ids(tx))
+        return set(storage.ids(tx))
 
 
 def stored(database: Database) -> set[UUID]:
@@ -67,6 +68,6 @@ def test_it_runs_by_itself_and_without_a_limit_not_at_all(database: Database) ->
 def test_what_was_deleted_is_removed_even_if_recordings_are_kept_for_ever(database: Database) -> None:
     deleted, other = (recorded(database, started_days_ago=40, ended_days_ago=DAYS + 1) for _ in range(2))
     with database.transaction() as tx:
-        recordings.discard(tx, [deleted])
+        storage.discard(tx, [deleted])
     Retention(database, 0).look()
     assert stored(database) == {other}

@@ -14,7 +14,7 @@ from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import Target
 from netstacks.store import audit, quotas
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.terminal.dialogue import Dialogue
 from tests.controller import until

@@ -16,7 +16,7 @@ from netstacks.instance.withdrawals import What, Withdrawal, Withdrawals
 from netstacks.peer.client import Reply
 from netstacks.store import logins, users
 from netstacks.store.audit import Actor
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.users import Role, User
 from netstacks.terminal.attachment import Attachment, Kind

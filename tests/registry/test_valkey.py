@@ -12,8 +12,8 @@ from netstacks.cluster.circuits import MAX_OPEN_SECS, Circuit
 from netstacks.errors import RegistryBusy, RegistryUnavailable
 from netstacks.registry import keys
 from netstacks.registry.base import Pulse
+from netstacks.registry.circuit_breaker import HUNG_SECS, Patience
 from netstacks.registry.connection import CONNECT_SECS, MAX_CONNECTIONS, QUEUE_SECS, REPLY_SECS, connect
-from netstacks.registry.patience import HUNG_SECS, Patience
 from netstacks.registry.sentinel import DISCOVERY_SECS
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.cluster.facts import SESSION, instance, record

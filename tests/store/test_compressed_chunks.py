@@ -13,12 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netstacks.errors import NetstacksError
-from netstacks.store import recordings, schema
-from netstacks.store.chunks import Chunk, ChunkDamaged, Event, EventKind, compressed, decompressed, make_chunk, verify
-from netstacks.store.compression import LARGEST_BYTES, SMALLEST_BYTES
+from netstacks.recording import asciicast, storage
+from netstacks.recording.chunks import (
+    Chunk,
+    ChunkDamaged,
+    Event,
+    EventKind,
+    compressed,
+    decompressed,
+    make_chunk,
+    verify,
+)
+from netstacks.recording.compression import LARGEST_BYTES, SMALLEST_BYTES
+from netstacks.recording.storage import Batch
+from netstacks.store import schema
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
-from netstacks.terminal import asciicast
 from tests.rows import make_session
 from tests.store.test_recordings import chain, save, stored
 
@@ -69,8 +78,8 @@ def test_all_readers_read_plain_and_compressed_chunks_of_one_recording(database:
         row = tx.execute("SELECT array_agg(codec ORDER BY seq) AS codecs FROM recording_chunks").fetchone()
         assert row == {"codecs": ["none", "zstd", "none", "none"]}
         output = b"R1#show ip route\r\n" + ROUTES + ROUTES + b"R1#"
-        assert recordings.tail(tx, session_id, 20_000) == (len(output), fourth.sha256, output[-20_000:])
-        assert recordings.read_output(tx, session_id, 100, len(output)) == output[100:]
+        assert storage.tail(tx, session_id, 20_000) == (len(output), fourth.sha256, output[-20_000:])
+        assert storage.read_output(tx, session_id, 100, len(output)) == output[100:]
     assert stored(database, session_id) == [first, second, third, fourth]
     assert verify(stored(database, session_id)) is None
 
@@ -87,7 +96,7 @@ def test_the_end_of_a_compressed_recording_can_be_noted(database: Database) -> N
     session_id = make_session(database)
     save(database, Batch(session_id, 1, 0, compressed(chain(session_id, ROUTES))))
     with database.transaction() as tx:
-        recordings.append_note(tx, session_id, 1, "ended: the device is gone")
+        storage.append_note(tx, session_id, 1, "ended: the device is gone")
     assert verify(stored(database, session_id)) is None
 
 
@@ -163,7 +172,7 @@ def damaged(database: Database) -> uuid.UUID:
 
 def test_a_gap_is_an_event_in_what_is_played(database: Database, damaged: uuid.UUID) -> None:
     options = {"title": "r1", "cols": 80, "rows": 24, "started_at": 1000.0}
-    lines = list(asciicast.lines(recordings.chunks(database, damaged), with_input=False, **options))
+    lines = list(asciicast.lines(storage.chunks(database, damaged), with_input=False, **options))
     assert len([line for line in lines if '"o"' in line]) == 2
     (note,) = [line for line in lines if '"m"' in line]
     assert "chunk 1 of epoch 1 is damaged" in note
@@ -171,7 +180,7 @@ def test_a_gap_is_an_event_in_what_is_played(database: Database, damaged: uuid.U
 
 
 def test_a_damaged_chunk_is_a_gap_in_the_chain(database: Database, damaged: uuid.UUID) -> None:
-    gap = verify(recordings.chunks(database, damaged))
+    gap = verify(storage.chunks(database, damaged))
     assert gap is not None
     assert (gap.seq, "damaged" in gap.problem) == (1, True)
 
@@ -179,11 +188,11 @@ def test_a_damaged_chunk_is_a_gap_in_the_chain(database: Database, damaged: uuid
 def test_a_session_is_claimed_with_what_follows_a_damaged_chunk(database: Database, damaged: uuid.UUID) -> None:
     end = 3 * len(ROUTES)
     with database.transaction() as tx:
-        offset, _, output = recordings.tail(tx, damaged, end)
+        offset, _, output = storage.tail(tx, damaged, end)
         assert (offset, output) == (end, ROUTES)
-        assert recordings.read_output(tx, damaged, 0, end) == ROUTES
-        assert recordings.read_output(tx, damaged, len(ROUTES), end) == b""
-        assert recordings.read_output(tx, damaged, 2 * len(ROUTES), end) == ROUTES
+        assert storage.read_output(tx, damaged, 0, end) == ROUTES
+        assert storage.read_output(tx, damaged, len(ROUTES), end) == b""
+        assert storage.read_output(tx, damaged, 2 * len(ROUTES), end) == ROUTES
 
 
 _FORMER_SAVE = """

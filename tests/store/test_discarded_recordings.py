@@ -4,9 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.store import audit, recordings
+from netstacks.recording import storage
+from netstacks.recording.storage import Batch
+from netstacks.store import audit
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 from tests.rows import make_session
 from tests.store.test_recordings import chain, count, end, said, save, stored
 
@@ -16,13 +17,13 @@ def discarded(database: Database, *outputs: bytes) -> UUID:
     save(database, Batch(session_id, 1, 0, chain(session_id, *outputs)))
     end(database, session_id)
     with database.transaction() as tx:
-        recordings.discard(tx, [session_id])
+        storage.discard(tx, [session_id])
     return session_id
 
 
 def sweep(database: Database) -> bool:
     with database.transaction() as tx:
-        return recordings.sweep(tx)
+        return storage.sweep(tx)
 
 
 def test_a_discarded_recording_is_gone_for_everybody_at_once(database: Database) -> None:
@@ -30,8 +31,8 @@ def test_a_discarded_recording_is_gone_for_everybody_at_once(database: Database)
     assert said(database, session_id) == (0, None, None)
     assert stored(database, session_id) == []
     with database.transaction() as tx:
-        assert recordings.ids(tx) == []
-        (row,) = recordings.summaries(tx, session_id=session_id)
+        assert storage.ids(tx) == []
+        (row,) = storage.summaries(tx, session_id=session_id)
     assert (row["bytes"], row["began_at"], row["last_at"]) == (0, None, None)
     assert count(database, session_id) == 2
 
@@ -40,7 +41,7 @@ def test_a_live_recording_cannot_be_discarded(database: Database) -> None:
     session_id = make_session(database)
     save(database, Batch(session_id, 1, 0, chain(session_id, b"R1#")))
     with database.transaction() as tx:
-        recordings.discard(tx, [session_id])
+        storage.discard(tx, [session_id])
     assert not sweep(database)
     assert said(database, session_id)[0] == 3
 
@@ -48,7 +49,7 @@ def test_a_live_recording_cannot_be_discarded(database: Database) -> None:
 def test_chunks_are_removed_in_bounded_steps_and_nothing_else_is(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recordings, "SWEEP_CHUNKS", 2)
+    monkeypatch.setattr(storage, "SWEEP_CHUNKS", 2)
     gone = discarded(database, *[b"x"] * 5)
     kept = make_session(database)
     save(database, Batch(kept, 1, 0, chain(kept, *[b"x"] * 5)))
@@ -62,7 +63,7 @@ def test_chunks_are_removed_in_bounded_steps_and_nothing_else_is(
 def test_a_step_takes_fewer_of_large_chunks_and_at_least_one(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recordings, "SWEEP_BYTES", 1000)
+    monkeypatch.setattr(storage, "SWEEP_BYTES", 1000)
     gone = discarded(database, bytes(400), bytes(400), bytes(400), bytes(4000), bytes(400))
     left = []
     while sweep(database):
@@ -80,7 +81,7 @@ def test_one_step_removes_many_small_recordings(database: Database) -> None:
 def test_two_who_sweep_do_not_wait_for_each_other(database: Database) -> None:
     gone = discarded(database, b"R1#")
     with database.transaction() as tx:
-        assert recordings.sweep(tx)
+        assert storage.sweep(tx)
         assert not sweep(database)
     assert count(database, gone) == 0
 
@@ -88,7 +89,7 @@ def test_two_who_sweep_do_not_wait_for_each_other(database: Database) -> None:
 def test_what_is_said_late_of_a_discarded_recording_goes_with_it(database: Database) -> None:
     gone = discarded(database, b"R1#")
     with database.transaction() as tx:
-        recordings.append_note(tx, gone, 1, "3 bytes are missing")
+        storage.append_note(tx, gone, 1, "3 bytes are missing")
     assert sweep(database)
     assert (said(database, gone), count(database, gone)) == ((0, None, None), 0)
 
@@ -96,16 +97,16 @@ def test_what_is_said_late_of_a_discarded_recording_goes_with_it(database: Datab
 def test_pruning_is_audited_once_for_each_recording_however_many_steps_follow(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recordings, "SWEEP_CHUNKS", 1)
+    monkeypatch.setattr(storage, "SWEEP_CHUNKS", 1)
     old = make_session(database)
     save(database, Batch(old, 1, 0, chain(old, b"R1#", b"bye")))
     end(database, old)
     with database.transaction() as tx:
         tx.execute("UPDATE sessions SET ended_at = now() - interval '31 days'")
-        assert recordings.prune(tx, 30) == 1
+        assert storage.prune(tx, 30) == 1
     while sweep(database):
         with database.transaction() as tx:
-            assert recordings.prune(tx, 30) == 0
+            assert storage.prune(tx, 30) == 0
     with database.transaction() as tx:
         (row,) = audit.page(tx, event="recording.pruned")
     assert (row["resource"], row["details"]) == (f"session:{old}", {"bytes": 6, "retention_days": 30})

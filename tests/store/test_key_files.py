@@ -14,10 +14,10 @@ from ssh import options
 from ssh.key import import_privkey_base64
 from ssh.session import Session
 
+from netstacks.crypto import key_files
+from netstacks.crypto.key_files import KeyFile
+from netstacks.crypto.ssh_keys import opened_private_key, readable_private_key
 from netstacks.errors import InvalidInput
-from netstacks.store import key_files
-from netstacks.store.key_files import KeyFile
-from netstacks.store.ssh_keys import opened_private_key, readable_private_key
 from tests.sshd import SSHD, Sshd
 
 PASSPHRASE = "open sesame"

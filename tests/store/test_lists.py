@@ -9,18 +9,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from netstacks.store import (
-    audit,
-    credentials,
-    definitions,
-    devices,
-    folders,
-    logins,
-    recordings,
-    sessions,
-    shares,
-    users,
-)
+from netstacks.recording import storage
+from netstacks.store import audit, credentials, definitions, devices, folders, logins, sessions, shares, users
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.plans import Call, readings
@@ -160,20 +150,20 @@ def test_sessions(crowded: str, user_id: UUID | None, live: bool | None, before:
 @pytest.mark.parametrize("user_id", [None, BUSY, IDLE, NOBODY])
 def test_recordings(crowded: str, user_id: UUID | None, before: datetime | None, session_id: UUID | None) -> None:
     filters = {"user_id": user_id, "before": before, "session_id": session_id}
-    reads_no_more_than(crowded, 100, lambda tx: recordings.summaries(tx, **filters, limit=100))
+    reads_no_more_than(crowded, 100, lambda tx: storage.summaries(tx, **filters, limit=100))
 
 
 def test_recordings_to_verify(crowded: str) -> None:
-    reads_no_more_than(crowded, 10_000, recordings.ids)
+    reads_no_more_than(crowded, 10_000, storage.ids)
 
 
 @pytest.mark.parametrize("days", [1, 3650])
 def test_recordings_to_prune(crowded: str, days: int) -> None:
-    reads_no_more_than(crowded, 50, lambda tx: recordings.prune(tx, days))
+    reads_no_more_than(crowded, 50, lambda tx: storage.prune(tx, days))
 
 
 def test_discarded_recordings(crowded: str) -> None:
-    reads_no_more_than(crowded, 500, recordings.sweep)
+    reads_no_more_than(crowded, 500, storage.sweep)
 
 
 ACTORS = (None, "robot", "user-7", "nobody")

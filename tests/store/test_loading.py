@@ -1,7 +1,7 @@
 """What PostgreSQL can hold and Python cannot is read as the nearest that Python can."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -42,6 +42,20 @@ def test_a_time_is_a_date_that_can_be_computed_with(
     assert row["times"] == [nearest]
     assert row["at"] + timedelta(days=365) > row["at"] - timedelta(days=1)
     assert row["at"].astimezone(UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("infinity", LATEST.date()),
+        ("-infinity", EARLIEST.date()),
+        ("0044-03-15 BC", EARLIEST.date()),
+        ("294276-12-31", LATEST.date()),
+        ("2026-01-02", date(2026, 1, 2)),
+    ],
+)
+def test_a_day_is_a_date_that_python_has(database: Database, text: str, nearest: date) -> None:
+    assert value(database, f"'{text}'::date") == nearest
 
 
 def test_no_time_stays_none(database: Database) -> None:

@@ -3,9 +3,9 @@
 import pytest
 import zxcvbn_rs_py
 
+from netstacks.crypto import password_rules
+from netstacks.crypto.passwords import _hasher, hash_password, is_password
 from netstacks.errors import InvalidInput
-from netstacks.store import password_rules
-from netstacks.store.passwords import _hasher, hash_password, is_password
 
 LEE = ("lee", "lee.miller@example.net", "Lee Miller")
 

@@ -1,6 +1,6 @@
 """Passwords: an unknown user's takes as long to refuse as a known one's."""
 
-from netstacks.store import passwords
+from netstacks.crypto import passwords
 
 
 def test_what_an_unknown_users_password_is_compared_with_has_our_parameters() -> None:

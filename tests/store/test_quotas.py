@@ -3,10 +3,11 @@
 import uuid
 from uuid import UUID
 
-from netstacks.store import quotas, recordings, sessions
-from netstacks.store.chunks import Event, EventKind, make_chunk
+from netstacks.recording import storage
+from netstacks.recording.chunks import Event, EventKind, make_chunk
+from netstacks.recording.storage import Batch
+from netstacks.store import quotas, sessions
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 from tests.rows import make_session
 
 ANA, BOB = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -16,7 +17,7 @@ def store(database: Database, session_id: UUID, seq: int, recorded_bytes: int, *
     """One more chunk, with which the session has recorded `recorded_bytes` in all."""
     chunk = make_chunk(b"", session_id, 1, seq, seq, [Event(1000.0, EventKind.OUTPUT, b"x")])
     with database.transaction() as tx:
-        assert recordings.save(tx, [Batch(session_id, 1, 0, [chunk], recorded_bytes)], again=again) == []
+        assert storage.save(tx, [Batch(session_id, 1, 0, [chunk], recorded_bytes)], again=again) == []
 
 
 def today(database: Database, *users: UUID) -> dict[UUID, int]:

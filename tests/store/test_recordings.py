@@ -10,10 +10,11 @@ import psycopg
 import pytest
 
 from netstacks.errors import Conflict, StoreUnavailable
-from netstacks.store import recordings, schema, sessions
-from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk, verify
+from netstacks.recording import storage
+from netstacks.recording.chunks import Chunk, Event, EventKind, make_chunk, verify
+from netstacks.recording.storage import Batch
+from netstacks.store import schema, sessions
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 from tests.postgres import Postgres
 from tests.rows import make_session
 from tests.wire import Wire
@@ -36,7 +37,7 @@ def chain(session_id: UUID, *outputs: bytes, epoch: int = 1, after: Chunk | None
 
 def save(database: Database, *batches: Batch, again: bool = False) -> list[Batch]:
     with database.transaction() as tx:
-        return recordings.save(tx, batches, again=again)
+        return storage.save(tx, batches, again=again)
 
 
 def said(database: Database, session_id: UUID) -> tuple[int, float | None, float | None]:
@@ -48,7 +49,7 @@ def said(database: Database, session_id: UUID) -> tuple[int, float | None, float
 
 
 def stored(database: Database, session_id: UUID) -> list[Chunk]:
-    return list(recordings.chunks(database, session_id))
+    return list(storage.chunks(database, session_id))
 
 
 def count(database: Database, session_id: UUID) -> int:
@@ -83,7 +84,7 @@ def test_a_batch_writes_to_no_index_of_the_sessions_but_the_first_one(database: 
     save(database, Batch(session_id, 1, 0, [first]))
     with database.transaction() as tx:
         for chunk in later:
-            recordings.save(tx, [Batch(session_id, 1, chunk.end_offset, [chunk])])
+            storage.save(tx, [Batch(session_id, 1, chunk.end_offset, [chunk])])
         row = tx.execute(
             "SELECT pg_stat_get_xact_tuples_updated('sessions'::regclass) AS updated,"
             " pg_stat_get_xact_tuples_hot_updated('sessions'::regclass) AS without_index"
@@ -148,7 +149,7 @@ def test_another_chunk_of_a_number_that_is_stored_is_never_left_out_silently(dat
     session_id = make_session(database)
     save(database, Batch(session_id, 1, 0, chain(session_id, b"one")))
     with pytest.raises(Conflict), database.transaction() as tx:
-        recordings.save(tx, [Batch(session_id, 1, 0, chain(session_id, b"another"))], again=True)
+        storage.save(tx, [Batch(session_id, 1, 0, chain(session_id, b"another"))], again=True)
 
 
 def test_a_chunk_that_is_there_already_is_no_first_try(database: Database) -> None:
@@ -164,7 +165,7 @@ def test_a_note_at_the_end_takes_neither_bytes_nor_time(database: Database) -> N
     session_id = make_session(database)
     save(database, Batch(session_id, 1, 0, chain(session_id, b"R1#")))
     with database.transaction() as tx:
-        recordings.append_note(tx, session_id, 2, "its instance was lost")
+        storage.append_note(tx, session_id, 2, "its instance was lost")
     assert said(database, session_id) == (3, 1000.0, 1010.0)
     assert verify(stored(database, session_id)) is None
 
@@ -172,7 +173,7 @@ def test_a_note_at_the_end_takes_neither_bytes_nor_time(database: Database) -> N
 def test_a_note_alone_is_a_recording_without_bytes(database: Database) -> None:
     session_id = make_session(database)
     with database.transaction() as tx:
-        recordings.append_note(tx, session_id, 1, "nothing came")
+        storage.append_note(tx, session_id, 1, "nothing came")
     size, began_at, ended_at = said(database, session_id)
     assert size == 0
     assert began_at == ended_at == stored(database, session_id)[0].began_at
@@ -226,7 +227,7 @@ def test_an_instance_that_freezes_after_it_has_stored_holds_no_session_for_long(
 
 def _save_and_stand_still(database: Database, batch: Batch) -> None:
     with database.transaction() as tx:
-        assert recordings.save(tx, [batch]) == []
+        assert storage.save(tx, [batch]) == []
         time.sleep(1)
 
 

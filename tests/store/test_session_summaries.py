@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 
 from netstacks.errors import NotFound
-from netstacks.store import recordings, session_summaries
-from netstacks.store.chunks import EventKind
+from netstacks.recording import storage
+from netstacks.recording.chunks import EventKind
+from netstacks.store import session_summaries
 from netstacks.store.pool import Database
 from netstacks.store.session_summaries import SessionSummary
 from tests.controller import until
@@ -62,7 +63,7 @@ def test_a_discarded_recording_takes_its_summary_with_it(database: Database) -> 
     end(database, gone)
     end(database, kept)
     with database.transaction() as tx:
-        recordings.discard(tx, [gone, live])
+        storage.discard(tx, [gone, live])
     assert get(database, gone) is None
     assert get(database, kept) == summary_of(kept)
     assert get(database, live) == summary_of(live)
@@ -74,7 +75,7 @@ def test_retention_takes_summaries_with_the_recordings(database: Database) -> No
     end(database, session_id)
     with database.transaction() as tx:
         tx.execute("UPDATE sessions SET ended_at = now() - interval '10 days'")
-        assert recordings.prune(tx, 5) == 1
+        assert storage.prune(tx, 5) == 1
     assert get(database, session_id) is None
 
 
@@ -82,7 +83,7 @@ def test_a_summary_is_not_kept_when_the_recording_is_gone(database: Database) ->
     session_id = recorded(database)
     end(database, session_id)
     with database.transaction() as tx:
-        recordings.discard(tx, [session_id])
+        storage.discard(tx, [session_id])
     with pytest.raises(NotFound):
         put(database, summary_of(session_id))
     with pytest.raises(NotFound):
@@ -95,7 +96,7 @@ def test_a_summary_that_is_put_while_the_recording_is_discarded_does_not_stay(da
 
     def discard() -> None:
         with database.transaction() as tx:
-            recordings.discard(tx, [session_id])
+            storage.discard(tx, [session_id])
 
     discarding = threading.Thread(target=discard)
     with database.transaction() as tx:

@@ -10,12 +10,13 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
-from netstacks.store import audit, recordings, sessions
-from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk, verify
-from netstacks.store.closing import Closing
+from netstacks.recording import storage
+from netstacks.recording.chunks import Chunk, Event, EventKind, make_chunk, verify
+from netstacks.recording.closing import Closing
+from netstacks.recording.spool import Leftover, Spool
+from netstacks.recording.storage import Batch
+from netstacks.store import audit, sessions
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
-from netstacks.store.spool import Leftover, Spool
 from tests.rows import make_session
 
 RELEASED = Closing(False, "the controller is restarting", uuid.uuid4(), "ana", "r1")
@@ -38,7 +39,7 @@ def leftover(session_id: UUID) -> Leftover:
 
 
 def stored(database: Database, session_id: UUID) -> list[Chunk]:
-    return list(recordings.chunks(database, session_id))
+    return list(storage.chunks(database, session_id))
 
 
 def notes(chunks: list[Chunk]) -> str:
@@ -87,7 +88,7 @@ def test_what_was_committed_unseen_before_the_exit_is_not_refused(database: Data
     session_id = make_session(database)
     kept = leftover(session_id)
     with database.transaction() as tx:
-        recordings.save(tx, [kept.batch])
+        storage.save(tx, [kept.batch])
         sessions.release(tx, session_id, 1)
     spool.keep([kept])
     assert spool.restore(database)

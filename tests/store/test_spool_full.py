@@ -7,8 +7,8 @@ from pathlib import Path
 
 import structlog.testing
 
+from netstacks.recording.spool import Spool
 from netstacks.store.pool import Database
-from netstacks.store.spool import Spool
 from tests.rows import make_session
 from tests.store.test_spool import leftover, stored
 

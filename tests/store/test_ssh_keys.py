@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from netstacks.crypto.ssh_keys import opened_private_key
 from netstacks.errors import InvalidInput
-from netstacks.store.ssh_keys import opened_private_key
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 ECDSA = ec.generate_private_key(ec.SECP256R1())

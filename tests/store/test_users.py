@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from netstacks.crypto.passwords import hash_password, is_password
 from netstacks.errors import Conflict, InvalidInput, NotFound
 from netstacks.store import audit, users
-from netstacks.store.passwords import hash_password, is_password
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.schema import migrate
 from netstacks.store.users import Role, User

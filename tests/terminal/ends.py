@@ -18,11 +18,11 @@ from pathlib import Path
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
-from netstacks.terminal import ssh
+from netstacks.terminal import ssh_connection
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hostkeys import HostKey
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh import Hooks, SshTarget
+from netstacks.terminal.ssh_connection import Hooks, SshTarget
 from tests.wire import Wire
 
 host, port, user, key_file, seed, rounds = sys.argv[1:]
@@ -33,7 +33,7 @@ ENDS = ("abort", "cut", "close", "leave", "type and abort")
 
 def healthy(done: greenlets.Event, echoed: list[bytes]) -> None:
     """Types numbered lines into `cat` until it is told to stop; each must come back as it was."""
-    shell = ssh.open_shell(TARGET, Hooks(lambda found: None))
+    shell = ssh_connection.open_shell(TARGET, Hooks(lambda found: None))
     shell.write(b"PS1=; stty raw -echo; bind 'set enable-bracketed-paste off' 2>&-; echo re''ady; exec cat\n")
     read_until(shell, b"ready\n")
     while not done.is_set():
@@ -90,7 +90,7 @@ def attempt(number: int) -> str:
     if not asks:
         greenlets.spawn(f"end-{number}", lambda: (greenlets.sleep(RANDOM.uniform(0, 0.6)), happen()))
     try:
-        shell = ssh.open_shell(target, Hooks(check), Dialogue(left.is_set))
+        shell = ssh_connection.open_shell(target, Hooks(check), Dialogue(left.is_set))
     except DeviceError as error:
         wire.close()
         return type(error).__name__

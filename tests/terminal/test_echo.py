@@ -2,7 +2,7 @@
 
 import pytest
 
-from netstacks.terminal.echo import ECHO_WAIT_SECS, EchoFilter
+from netstacks.recording.echo_filter import ECHO_WAIT_SECS, EchoFilter
 
 PROMPT = ("s", b"\r\nR1#")
 # The device has echoed a key before Enter was typed.

@@ -12,7 +12,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstacks.terminal.echo import ECHO_WAIT_SECS, EchoFilter
+from netstacks.recording.echo_filter import ECHO_WAIT_SECS, EchoFilter
 
 # Few texts, so that secrets, prompts and output are alike by chance, and often.
 WORDS = st.sampled_from([b"a", b"ab", b"b#", b"P", b"a b"])

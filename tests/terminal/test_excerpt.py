@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from netstacks.store import recordings
-from netstacks.store.chunks import EventKind
+from netstacks.recording import storage
+from netstacks.recording.chunks import EventKind
+from netstacks.recording.storage import Batch
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch
 from netstacks.terminal.excerpt import Excerpt, excerpt
 from tests.rows import make_session, record
 from tests.store.test_recordings import chain
@@ -14,7 +14,7 @@ from tests.store.test_recordings import chain
 def recorded(database: Database, *outputs: bytes) -> UUID:
     session_id = make_session(database)
     with database.transaction() as tx:
-        recordings.save(tx, [Batch(session_id, 1, 0, chain(session_id, *outputs))])
+        storage.save(tx, [Batch(session_id, 1, 0, chain(session_id, *outputs))])
     return session_id
 
 

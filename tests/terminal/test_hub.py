@@ -8,15 +8,15 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import ComeAgain
-from netstacks.store.outbox import Outbox
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import Recording
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.terminal import hub as module
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import Recording
 from netstacks.terminal.session import Session, SessionFacts
 from tests.terminal.test_session import Client, Device
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netstacks.terminal.login_prompts import asks_for_secret, wanted
+from netstacks.recording.login_prompts import asks_for_secret, wanted
 
 PASSWORD = (
     *("Password: ", "password for admin@core-1:", "(admin@10.0.0.1) Password:", "admin@token-server's password:"),

@@ -7,13 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.store import recordings
-from netstacks.store.chunks import Chunk, EventKind
-from netstacks.store.closing import Closing
+from netstacks.recording import asciicast, storage
+from netstacks.recording.chunks import Chunk, EventKind
+from netstacks.recording.closing import Closing
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import MASKED_FROM_HERE, Recording
 from netstacks.store.pool import Database
-from netstacks.terminal import asciicast
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import MASKED_FROM_HERE, Recording
 from tests.rows import make_session
 
 
@@ -32,7 +31,7 @@ class Recorded:
 
     def chunks(self) -> list[Chunk]:
         assert self.recorder.flush(10)
-        return list(recordings.chunks(self.database, self.session_id))
+        return list(storage.chunks(self.database, self.session_id))
 
     def events(self) -> list[tuple[EventKind, bytes]]:
         """What is recorded beside the output."""

@@ -8,16 +8,17 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
-from netstacks.store import audit, recordings, sessions
-from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk, verify
-from netstacks.store.closing import Closing
+from netstacks.recording import recorder as module
+from netstacks.recording import session_recording as recording_module
+from netstacks.recording import storage
+from netstacks.recording.chunks import Chunk, Event, EventKind, make_chunk, verify
+from netstacks.recording.closing import Closing
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import Recording
+from netstacks.recording.storage import Batch, output_bytes
+from netstacks.store import audit, sessions
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch, output_bytes
 from netstacks.store.schema import migrate
-from netstacks.terminal import recorder as module
-from netstacks.terminal import recording as recording_module
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import Recording
 from tests.postgres import Postgres
 from tests.rows import make_session
 
@@ -49,7 +50,7 @@ def begin(recorder: Recorder, session_id: UUID, on_fenced: Callable[[], None] = 
 
 
 def stored(database: Database, session_id: UUID) -> list[Chunk]:
-    return list(recordings.chunks(database, session_id))
+    return list(storage.chunks(database, session_id))
 
 
 def test_output_is_stored_in_order_and_its_chain_verifies(database: Database, recorder: Recorder) -> None:
@@ -129,7 +130,7 @@ def test_what_is_spooled_is_not_compressed(
         tried.extend(batches)
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(recordings, "save", fail)
+    monkeypatch.setattr(storage, "save", fail)
     recording = begin(recorder, make_session(database))
     recording.output(LINES)
     until(lambda: tried, "the first try")
@@ -198,7 +199,7 @@ def test_a_batch_whose_commit_was_not_seen_is_not_stored_twice(database: Databas
     assert unstored is not None
     for again in (False, True):
         with database.transaction() as tx:
-            assert recordings.save(tx, [unstored.batch], again=again) == []
+            assert storage.save(tx, [unstored.batch], again=again) == []
     assert len(stored(database, session_id)) == 1
 
 
@@ -267,7 +268,7 @@ def test_a_session_that_postgresql_refuses_for_a_reason_of_its_own_holds_up_no_o
     poisoned, healthy = make_session(database), make_session(database)
     other = make_chunk(b"", poisoned, 1, 0, 0, [Event(1000.0, EventKind.OUTPUT, b"another")])
     with database.transaction() as tx:
-        assert recordings.save(tx, [Batch(poisoned, 1, 0, [other])]) == []
+        assert storage.save(tx, [Batch(poisoned, 1, 0, [other])]) == []
     wrong, right = begin(recorder, poisoned), begin(recorder, healthy)
     wrong.output(b"what comes second")
     for number in range(5):

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstacks.store import recordings, sessions
-from netstacks.store.chunks import EVENT_HEAD_BYTES, Chunk, EventKind, verify
-from netstacks.store.closing import Closing
+from netstacks.recording import storage
+from netstacks.recording.chunks import EVENT_HEAD_BYTES, Chunk, EventKind, verify
+from netstacks.recording.closing import Closing
+from netstacks.recording.limits import Allowance, DayTotal, shown_size
+from netstacks.recording.recorder import Recorder
+from netstacks.recording.session_recording import Backlog, Recording
+from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.terminal.attachment import Kind
-from netstacks.terminal.recorder import Recorder
-from netstacks.terminal.recording import Backlog, Recording
-from netstacks.terminal.recording_limits import Allowance, DayTotal, shown_size
 from tests.rows import make_session
 from tests.terminal.test_recorder import nothing, stored
 from tests.terminal.test_session import CAPACITY, Room, settle, until
@@ -277,7 +278,7 @@ def test_the_end_of_an_unrecorded_session_is_in_its_recording(database: Database
         recording.output(PIECE)
     recording.note("ended: exit")
     assert recorder.flush(10)
-    chunks = list(recordings.chunks(database, session_id))
+    chunks = list(storage.chunks(database, session_id))
     assert said(chunks, EventKind.NOTE)[-1] == b"ended: exit"
     assert verify(chunks) is None
 

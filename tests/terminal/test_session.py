@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from netstacks import greenlets
-from netstacks.terminal import frames, typist
+from netstacks.terminal import frames, input_writer
 from netstacks.terminal import session as module
 from netstacks.terminal.attachment import KEEPALIVE_SECS, Attachment, Kind
 from netstacks.terminal.charset import Charset
@@ -284,7 +284,7 @@ def test_a_paste_that_the_device_takes_slowly_holds_up_no_reader(room: Room) -> 
 
 
 def test_a_client_that_leaves_a_full_session_waits_no_longer(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typist, "TYPED_BYTES", 1)
+    monkeypatch.setattr(input_writer, "TYPED_BYTES", 1)
     _, attachment = room.attach()
     room.device.takes_nothing()
     for key in (b"a", b"b"):

@@ -22,12 +22,12 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable, OpeningAbandoned
-from netstacks.terminal import libssh, ssh
+from netstacks.terminal import libssh, ssh_connection
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hostkeys import HostKey
 from netstacks.terminal.libssh import Counter
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh import Hooks, SshTarget
+from netstacks.terminal.ssh_connection import Hooks, SshTarget
 from tests.sshd import SSHD, Sshd
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")
@@ -62,7 +62,7 @@ def folder() -> Iterator[Path]:
 
 
 def open_shell(target: SshTarget) -> Shell:
-    return ssh.open_shell(target, Hooks(lambda found: None))
+    return ssh_connection.open_shell(target, Hooks(lambda found: None))
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def open_files() -> int:
 
 def test_a_key_opens_a_shell_and_the_host_key_is_shown(server: Sshd, key: SshTarget) -> None:
     shown: list[HostKey] = []
-    ssh.open_shell(key, Hooks(shown.append)).close()
+    ssh_connection.open_shell(key, Hooks(shown.append)).close()
     assert shown == [HostKey(server.host_key_type, server.host_key_base64)]
 
 
@@ -370,7 +370,7 @@ def _stall(device: socket.socket) -> None:
 
 def _open_or_give_up(target: SshTarget, left: greenlets.Event) -> Shell | None:
     try:
-        return ssh.open_shell(target, Hooks(lambda found: None), Dialogue(left.is_set))
+        return ssh_connection.open_shell(target, Hooks(lambda found: None), Dialogue(left.is_set))
     except OpeningAbandoned:
         return None
 

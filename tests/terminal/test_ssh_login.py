@@ -15,7 +15,7 @@ from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable,
 from netstacks.terminal.dialling import dial
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh import Hooks, SshTarget, open_shell
+from netstacks.terminal.ssh_connection import Hooks, SshTarget, open_shell
 from tests.zoo.algorithms import Algorithms
 from tests.zoo.scripts import Console, by_password, in_turn, offering, password, public_key, questions
 from tests.zoo.server import Animal, Request, Script, ScriptedServer, Visit
@@ -188,7 +188,9 @@ def test_a_user_name_that_the_library_refuses_is_told() -> None:
 
 def test_a_host_name_with_an_underscore_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     with device(by_password(SECRET)) as server:
-        monkeypatch.setattr("netstacks.terminal.ssh.dial", lambda host, port, **_: dial("127.0.0.1", port, **_))
+        monkeypatch.setattr(
+            "netstacks.terminal.ssh_connection.dial", lambda host, port, **_: dial("127.0.0.1", port, **_)
+        )
         assert is_welcomed(open_to(SshTarget("core_sw1.lab", server.port, "ada", password=SECRET)))
 
 

@@ -8,7 +8,7 @@ how sessions ended are read, being the product.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from netstacks.store.chunks import Chunk
+from netstacks.recording.chunks import Chunk
 
 
 @dataclass(frozen=True)

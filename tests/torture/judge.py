@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from netstacks.store.chunks import verify
+from netstacks.recording.chunks import verify
 from tests.torture.history import History, Place, Places, Recording, Shell
 from tests.torture.laws_of_ends import (
     ends_were_due,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netstacks.store.chunks import Chunk, Event, EventKind, make_chunk
+from netstacks.recording.chunks import Chunk, Event, EventKind, make_chunk
 from tests.torture.history import Connection, CrowdMember, Fault, History, Hold, Recording, Shell, Told
 from tests.torture.judge import judge
 

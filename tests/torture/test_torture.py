@@ -18,7 +18,8 @@ import psycopg
 import pytest
 
 from bench.cheap_sshd import CheapSshd
-from netstacks.store import recordings, sessions
+from netstacks.recording import storage
+from netstacks.store import sessions
 from netstacks.store.pool import Database
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
 from tests.acceptance.conftest import Lab
@@ -280,7 +281,7 @@ def _recording(database: Database, name: str, session_id: uuid.UUID, sightings: 
     return Recording(
         name,
         str(session_id),
-        tuple(recordings.chunks(database, session_id)),
+        tuple(storage.chunks(database, session_id)),
         row.state,
         row.end_reason,
         frozenset(sightings.chunks.get(str(session_id), set())),

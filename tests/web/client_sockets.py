@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from netstacks.web.client_socket import ClientSocket
-from netstacks.web.connection_limits import ConnectionLimits
+from netstacks.web.listener.client_socket import ClientSocket
+from netstacks.web.listener.connection_limits import ConnectionLimits
 
 # Small, so that an answer that is not read soon waits.
 _BUFFER_BYTES = 64 * 1024

@@ -12,7 +12,7 @@ needs (`services.recorder = ...`) before it asks for a client. `add_user` create
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -23,6 +23,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from netstacks.cluster.model import Snapshot
+from netstacks.crypto.passwords import hash_password
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.withdrawals import Withdrawals
 from netstacks.llm.directory import Defaults
@@ -30,24 +31,31 @@ from netstacks.llm.service import Llm
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.settings import Settings
 from netstacks.store import audit, users
-from netstacks.store.outbox import Outbox
-from netstacks.store.passwords import hash_password
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.users import Role, User
 from netstacks.store.vault import Vault
 from netstacks.terminal.hostkeys import HostKeyPrompts
 from netstacks.terminal.hub import Hub
 from netstacks.web.app import create_app
+from netstacks.web.auth.licensing import Licensing
+from netstacks.web.auth.login_states import LoginStates
+from netstacks.web.auth.parts import auth_parts, install
+from netstacks.web.auth.share_tokens import ShareTokens
+from netstacks.web.auth.tokens import Tokens
 from netstacks.web.context import Services
-from netstacks.web.licensing import Licensing
-from netstacks.web.login_states import LoginStates
-from netstacks.web.share_tokens import ShareTokens
-from netstacks.web.tokens import Tokens
 
 JWT_SECRET = "a secret of this test that is long enough"
 MASTER_KEY = "5e" * 32
 PASSWORD = "correct horse battery"
 _PASSWORD_HASH = hash_password(PASSWORD)
+
+
+def change_auth(api: "Api", **members: Any) -> None:
+    """Has the application that `api` talks to authenticate with other settings."""
+    app = api.client.application
+    with app.app_context():
+        install(app, replace(auth_parts(), **members))
 
 
 @dataclass

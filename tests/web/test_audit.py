@@ -11,7 +11,7 @@ import pytest
 from netstacks.store import audit
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
-from netstacks.web import audit as audit_views
+from netstacks.web.api import audit as audit_views
 from tests.web.conftest import Api
 
 Audited = Callable[[str], list[dict[str, Any]]]

@@ -12,11 +12,11 @@ from werkzeug.test import TestResponse
 from netstacks.instance.withdrawals import What, Withdrawal
 from netstacks.store.pool import Database
 from netstacks.store.users import User
-from netstacks.web import auth, login_states, page_cookie
 from netstacks.web.app import create_app
-from netstacks.web.auth import Identity
+from netstacks.web.auth import guard, login_states, page_cookie
+from netstacks.web.auth.guard import Identity
 from netstacks.web.context import Services
-from tests.web.conftest import PASSWORD, Api
+from tests.web.conftest import PASSWORD, Api, change_auth
 
 AddUser = Callable[..., User]
 LogIn = Callable[..., Api]
@@ -29,15 +29,15 @@ def probes(app: Flask) -> None:
     """Routes that do nothing but ask who is there."""
 
     def who() -> dict[str, Any]:
-        return {"actor": auth.actor().name, "role": auth.identity().role}
+        return {"actor": guard.actor().name, "role": guard.identity().role}
 
     def socket() -> dict[str, Any]:
-        auth.check_origin()
+        guard.check_origin()
         return who()
 
-    app.add_url_rule("/api/probe", "probe", auth.requires()(who), methods=["GET", "POST"])
-    app.add_url_rule("/api/probe/manage", "manage", auth.requires("devices.manage")(who))
-    app.add_url_rule("/api/probe/connect", "connect", auth.requires("sessions.connect")(who))
+    app.add_url_rule("/api/probe", "probe", guard.requires()(who), methods=["GET", "POST"])
+    app.add_url_rule("/api/probe/manage", "manage", guard.requires("devices.manage")(who))
+    app.add_url_rule("/api/probe/connect", "connect", guard.requires("sessions.connect")(who))
     app.add_url_rule("/ws/probe", "socket", socket)
 
 
@@ -228,9 +228,8 @@ def test_a_websocket_with_a_token_may_come_from_a_program_but_not_from_a_foreign
     assert operator.get("/ws/probe", headers={"Origin": origin} if origin else {}).status_code == status
 
 
-def test_allowed_origins_are_as_good_as_our_own(page: Api, services: Services) -> None:
-    origins = {"allowed_origins": ("https://portal.example.net",)}
-    services.settings = services.settings.model_copy(update=origins)
+def test_allowed_origins_are_as_good_as_our_own(page: Api) -> None:
+    change_auth(page, allowed_origins=("https://portal.example.net",))
     assert page.post("/api/probe", headers={"Origin": "https://portal.example.net"}).status_code == 200
 
 

@@ -18,12 +18,12 @@ from netstacks.cluster.model import Instance
 from netstacks.errors import Conflict
 from netstacks.instance.observer import Observer
 from netstacks.peer.clocks import PeerClocks
+from netstacks.recording.chunks import Event, EventKind, make_chunk
+from netstacks.recording.storage import Batch, save
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.store import ai_switch, sanitization
 from netstacks.store import settings as store_settings
-from netstacks.store.chunks import Event, EventKind, make_chunk
 from netstacks.store.pool import Database
-from netstacks.store.recordings import Batch, save
 from netstacks.web.context import Services
 from tests.web.bad_rows import COLUMNS, FRESH, GOOD_SESSION, LISTS, MORE_WHOLE, ROWS, SETTINGS, SHARES, VALUES, WHOLE
 from tests.web.conftest import PASSWORD, Api

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from netstacks import greenlets
-from netstacks.web import client_socket
-from netstacks.web.client_socket import HEAD_BYTES, ClientSocket
+from netstacks.web.listener import client_socket
+from netstacks.web.listener.client_socket import HEAD_BYTES, ClientSocket
 from tests.web.client_sockets import STREAMED_BYTES, Connection, limits, reading, sending, streaming
 from tests.web.conftest import Api
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.web.compat import EMPTY
+from netstacks.web.api.compat import EMPTY
 from tests.web.conftest import Api
 
 UNKNOWN = UUID(int=1)

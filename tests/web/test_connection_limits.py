@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from netstacks.web.connection_limits import ConnectionLimits
+from netstacks.web.listener.connection_limits import ConnectionLimits
 from tests.web.client_sockets import Connection, limits
 from tests.web.conftest import Api
 
@@ -159,7 +159,7 @@ def test_what_is_closed_is_logged_once_in_a_while_with_the_count(
     with structlog.testing.capture_logs() as logs:
         for _ in range(5):
             connect(of)
-        monkeypatch.setattr("netstacks.web.connection_limits._LOG_SECS", 0.0)
+        monkeypatch.setattr("netstacks.web.listener.connection_limits._LOG_SECS", 0.0)
         connect(of)
     told = [{name: entry[name] for name in ("event", "closed", "refused", "network")} for entry in logs]
     line = {"event": "connections.limited", "refused": 0, "network": _ANYWHERE}

@@ -9,9 +9,9 @@ from flask.testing import FlaskClient
 
 from netstacks.store.pool import Database
 from netstacks.store.users import User
-from netstacks.web import cookies
+from netstacks.web.auth.tokens import Tokens, TokenType
 from netstacks.web.context import Services
-from netstacks.web.tokens import Tokens, TokenType
+from netstacks.web.http import cookies
 from tests.web.conftest import PASSWORD
 
 AddUser = Callable[..., User]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netstacks.web.csv_rows import encoded, neutral
+from netstacks.web.http.csv_rows import encoded, neutral
 
 SIGNS = "=+-@＝＋－＠"
 SEPARATORS = ",;|\t\r\n"

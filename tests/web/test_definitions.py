@@ -7,7 +7,7 @@ import pytest
 
 from netstacks.store import devices
 from netstacks.store.pool import Database
-from netstacks.web import definitions
+from netstacks.web.api import definitions
 from tests.rows import make_session
 from tests.web.conftest import Api
 

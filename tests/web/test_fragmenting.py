@@ -9,8 +9,8 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from netstacks.web.assembling import MAX_MESSAGE_BYTES, Assembler, MessageTooBig
-from netstacks.web.fragmenting import FRAGMENT_BYTES, Fragmenter
+from netstacks.web.ws.fragmenting import FRAGMENT_BYTES, Fragmenter
+from netstacks.web.ws.message_assembly import MAX_MESSAGE_BYTES, Assembler, MessageTooBig
 from tests.web.websocket_peer import BINARY, CONTINUATION, PING, TEXT, frame
 
 KEY = bytes([0xA5, 0x3C, 0x00, 0xFF])

@@ -7,8 +7,8 @@ import pytest
 from netstacks import greenlets
 from netstacks.store import failed_logins
 from netstacks.store.pool import Database
-from netstacks.web import authenticate
 from netstacks.web.app import create_app
+from netstacks.web.auth import authenticate
 from netstacks.web.context import Services
 from tests.web.conftest import Api
 from tests.web.test_login import AddUser, Audited, attempt

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from netstacks import greenlets
-from netstacks.web.handshake_pace import HandshakePace, is_for_terminal
+from netstacks.web.listener.handshake_pace import HandshakePace, is_for_terminal
 
 TERMINAL, HEALTH = b"GET /ws/ssh?cols=80 HTTP/1.1\r\n", b"GET /api/v1/health HTTP/1.1\r\n"
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from netstacks.errors import InvalidInput
-from netstacks.web.inputs import json_body, parse, parse_query
+from netstacks.web.http.inputs import json_body, parse, parse_query
 
 
 class Thing(BaseModel):

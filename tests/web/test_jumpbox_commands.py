@@ -12,8 +12,8 @@ from netstacks.store.devices import Device
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.store.vault import Vault
-from netstacks.web.jumpbox_commands import Ask, Clear, Commands, Connect, Leave, Say
-from netstacks.web.jumpbox_completion import Completion
+from netstacks.web.jumpbox.commands import Ask, Clear, Commands, Connect, Leave, Say
+from netstacks.web.jumpbox.completion import Completion
 from tests.web.conftest import MASTER_KEY
 
 AddDevice = Callable[..., Device]

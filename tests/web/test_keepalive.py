@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from netstacks import greenlets
-from netstacks.web import keepalive
+from netstacks.web.ws import keepalive
 
 
 class Client:

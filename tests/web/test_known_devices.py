@@ -8,7 +8,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.store import failed_logins
 from netstacks.store.pool import Database
-from netstacks.web import authenticate, known_devices
+from netstacks.web.auth import authenticate, known_devices
 from tests.web.conftest import PASSWORD, Api
 from tests.web.test_guessing import at, later, wrong
 from tests.web.test_login import AddUser, attempt

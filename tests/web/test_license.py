@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from netstacks.crypto.license import issue
 from netstacks.errors import Conflict, InvalidInput
-from netstacks.store.license import issue
 from netstacks.store.pool import Database
 from netstacks.store.users import User
+from netstacks.web.auth.licensing import Licensing
 from netstacks.web.context import Services
-from netstacks.web.licensing import Licensing
 from tests.store.test_license import PRIVATE, PUBLIC
 from tests.web.conftest import PASSWORD, Api
 

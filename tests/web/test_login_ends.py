@@ -13,9 +13,9 @@ from netstacks.settings import Settings
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.web.app import create_app
+from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.context import Services
-from netstacks.web.login_states import LoginStates
-from tests.web.conftest import JWT_SECRET, MASTER_KEY, Api
+from tests.web.conftest import JWT_SECRET, MASTER_KEY, Api, change_auth
 from tests.web.test_login import renew, tokens_of
 
 AddUser = Callable[..., User]
@@ -114,7 +114,7 @@ def test_an_access_token_ends_with_its_log_in_when_the_limit_is_less_than_a_week
     anonymous: Api, add_user: AddUser, database: Database, services: Services
 ) -> None:
     add_user("lee")
-    services.settings = services.settings.model_copy(update={"login_max_days": 1})
+    change_auth(anonymous, login_max_days=1)
     tokens: dict[str, Any] = tokens_of(anonymous)
     assert timedelta(hours=23) < ends_in(database) <= timedelta(days=1)
     pass_time(database, services, days=1)

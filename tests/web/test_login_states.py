@@ -8,8 +8,8 @@ from netstacks import greenlets
 from netstacks.instance.withdrawals import What, Withdrawal
 from netstacks.store import logins
 from netstacks.store.pool import Database
-from netstacks.web.login_states import LoginStates
-from netstacks.web.tokens import Subject
+from netstacks.web.auth.login_states import LoginStates
+from netstacks.web.auth.tokens import Subject
 
 SUBJECT = Subject(uuid.uuid4(), "ana", "operator", uuid.uuid4())
 

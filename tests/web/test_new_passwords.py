@@ -7,7 +7,7 @@ import pytest
 
 from netstacks.store.pool import Database
 from netstacks.store.users import User
-from netstacks.web import login
+from netstacks.web.api import login
 from tests.web.conftest import PASSWORD, Api
 
 AddUser = Callable[..., User]

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from netstacks.store import sessions
-from netstacks.store.outbox import Outbox
+from netstacks.store.deferred_writes import Outbox
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.terminal.hub import Hub

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask, request
 from werkzeug.test import TestResponse
 
-from netstacks.web.proxies import TrustedProxies, hosts
+from netstacks.web.http.proxies import TrustedProxies, hosts
 
 TRUSTED = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32")
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.store.chunks import EventKind
+from netstacks.recording.chunks import EventKind
 from netstacks.store.pool import Database
 from netstacks.web.context import Services
 from tests.rows import make_session, record

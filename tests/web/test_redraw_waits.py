@@ -14,10 +14,10 @@ from netstacks.errors import ConnectionClosed, Forbidden
 from netstacks.store.audit import Actor
 from netstacks.terminal import resume
 from netstacks.terminal.resume import Resume
-from netstacks.web.session_client import Call
-from netstacks.web.terminal_client import TerminalClient
-from netstacks.web.viewing import NOW, viewing
-from netstacks.web.websocket import WebSocket
+from netstacks.web.viewers.viewing import NOW, viewing
+from netstacks.web.ws.session_client import Call
+from netstacks.web.ws.terminal_client import TerminalClient
+from netstacks.web.ws.websocket import WebSocket
 from tests.terminal.test_session import Room
 from tests.web.test_viewer_connection import World, Ws, until
 

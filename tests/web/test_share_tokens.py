@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from netstacks.store.shares import Permission, Share
-from netstacks.web.share_tokens import Invitation, ShareTokens
+from netstacks.web.auth.share_tokens import Invitation, ShareTokens
 
 SHARE = Share(
     id=uuid4(),

@@ -12,7 +12,7 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from netstacks.web.websocket import CLOSE_TIMEOUT_SECS
+from netstacks.web.ws.websocket import CLOSE_TIMEOUT_SECS
 from tests.controller import until
 from tests.web.websocket_peer import (
     ACCEPT,

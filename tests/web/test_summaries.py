@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from netstacks.store import recordings
-from netstacks.store.chunks import EventKind
+from netstacks.recording import storage
+from netstacks.recording.chunks import EventKind
 from netstacks.store.pool import Database
 from netstacks.web.api import summaries
 from netstacks.web.context import Services
@@ -214,7 +214,7 @@ def test_a_recording_that_is_deleted_meanwhile_is_told(
 
     def delete(exchange: Exchange) -> None:
         with database.transaction() as tx:
-            recordings.discard(tx, [theirs])
+            storage.discard(tx, [theirs])
         answer(TEXT)(exchange)
 
     provider.always(delete)

@@ -5,8 +5,8 @@ import uuid
 
 import pytest
 
-from netstacks.web import tickets
-from netstacks.web.tokens import Tokens
+from netstacks.web.admission import tickets
+from netstacks.web.auth.tokens import Tokens
 
 TOKENS = Tokens("a secret of this test that is long enough")
 ANA, SESSION = uuid.UUID(int=1), uuid.UUID(int=2)

@@ -9,7 +9,7 @@ import jwt
 import pytest
 import structlog.testing
 
-from netstacks.web.tokens import ACCESS_TTL, Subject, Tokens, TokenType
+from netstacks.web.auth.tokens import ACCESS_TTL, Subject, Tokens, TokenType
 
 SECRET = "a secret of this test that is long enough"
 ALICE = Subject(uuid4(), "alice", "operator", uuid4())

@@ -8,8 +8,8 @@ import pytest
 from netstacks.terminal import frames
 from netstacks.terminal.frames import FrameType
 from netstacks.terminal.resume import Resume
-from netstacks.web import viewer_client
-from netstacks.web.viewer_client import ViewerClient
+from netstacks.web.viewers import viewer_client
+from netstacks.web.viewers.viewer_client import ViewerClient
 from tests.terminal.test_session import Client
 
 PLAIN, PAGE = False, True

@@ -16,13 +16,13 @@ from netstacks.instance.finder import Held
 from netstacks.peer import relays
 from netstacks.peer.owner_socket import Ping
 from netstacks.peer.token import Visitor
-from netstacks.terminal import frames, typist
+from netstacks.terminal import frames, input_writer
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
-from netstacks.web import looks, viewer_connection
-from netstacks.web.viewer_connection import SharedSession, ViewerConnection
-from netstacks.web.viewing import Call, watch
+from netstacks.web.viewers import inspection, viewer_connection
+from netstacks.web.viewers.viewer_connection import SharedSession, ViewerConnection
+from netstacks.web.viewers.viewing import Call, watch
 from tests.terminal.test_session import Client, Room
 
 WAITING = b"waiting for its user to reconnect"
@@ -398,11 +398,11 @@ def test_who_has_no_place_is_refused(world: World) -> None:
 
 
 def test_a_client_is_pinged_and_given_up_when_it_is_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(inspection, "LOOK_SECS", 0.01)
     ws = world.serve()
     until(lambda: b"" in ws.pinged and frames.PING in ws.frames)
     assert ws.closed is None
-    monkeypatch.setattr("netstacks.web.viewer_client.KEEPALIVE_SECS", 0.0)
+    monkeypatch.setattr("netstacks.web.viewers.viewer_client.KEEPALIVE_SECS", 0.0)
     until(lambda: ws.closed)
     assert ws.closed[0] == 1006
 
@@ -410,7 +410,7 @@ def test_a_client_is_pinged_and_given_up_when_it_is_silent(world: World, monkeyp
 @pytest.fixture
 def full_room(room: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
     """A session whose device takes nothing, and in which nothing more may wait for it after two keys."""
-    monkeypatch.setattr(typist, "TYPED_BYTES", 1)
+    monkeypatch.setattr(input_writer, "TYPED_BYTES", 1)
     room.device.takes_nothing()
     return room
 
@@ -418,7 +418,7 @@ def full_room(room: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
 @pytest.fixture(params=["here", "elsewhere"])
 def waiting(request: pytest.FixtureRequest, world: World, full_room: Room, monkeypatch: pytest.MonkeyPatch) -> Ws:
     """A viewer that has typed into a full session."""
-    monkeypatch.setattr(looks, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(inspection, "LOOK_SECS", 0.01)
     ws = world.serve()
     world.leads_to(full_room.session if request.param == "here" else FullOwner(1))
     until(lambda: ws.frames)
@@ -449,7 +449,7 @@ def test_a_viewer_that_waits_to_type_is_sent_away_when_its_share_is_over(
 def test_a_viewer_that_waits_to_type_is_given_up_when_it_is_gone(
     world: World, full_room: Room, waiting: Ws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netstacks.web.viewer_client.KEEPALIVE_SECS", 0.0)
+    monkeypatch.setattr("netstacks.web.viewers.viewer_client.KEEPALIVE_SECS", 0.0)
     until(lambda: waiting.closed)
     assert waiting.closed[0] == 1006
     until(lambda: full_room.session.attachments == [])
@@ -458,7 +458,7 @@ def test_a_viewer_that_waits_to_type_is_given_up_when_it_is_gone(
 def test_a_viewer_at_its_owner_is_looked_after_while_it_waits_to_type(
     world: World, full_room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looks, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(inspection, "LOOK_SECS", 0.01)
     ws = world.serve_at_owner(full_room.session)
     until(lambda: full_room.session.attachments)
     for key in (b"a", b"b", b"c"):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from netstacks.web.tokens import Subject
-from netstacks.web.waiting_client import Call, WaitingClient
+from netstacks.web.admission.waiting_client import Call, WaitingClient
+from netstacks.web.auth.tokens import Subject
 
 SUBJECT = Subject(uuid.uuid4(), "ana", "operator", uuid.uuid4())
 

@@ -12,8 +12,8 @@ from flask import Flask
 from netstacks.store.pool import Database
 from netstacks.store.users import Role
 from netstacks.web.app import create_app
+from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.context import Services
-from netstacks.web.login_states import LoginStates
 from tests.web.conftest import Api
 from tests.web.test_doors import doors
 

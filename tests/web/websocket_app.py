@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, jsonify, request
 from werkzeug.exceptions import Forbidden
 
 from netstacks import greenlets
-from netstacks.web.sockets import ConnectionClosed, Sock, WebSocket
+from netstacks.web.ws.routes import ConnectionClosed, Sock, WebSocket
 
 app = Flask(__name__)
 sock = Sock(app)

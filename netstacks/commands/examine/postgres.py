@@ -4,13 +4,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from netstacks.commands.examine.findings import Finding, Findings
+from netstacks.crypto.license import TIER_NAMES
 from netstacks.settings import Settings
 from netstacks.store import checkup, faults, schema
 from netstacks.store.faults import Fault
-from netstacks.store.license import TIER_NAMES
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
-from netstacks.web.licensing import Licensing
+from netstacks.web.auth.licensing import Licensing
 
 _DIAL_SECS = 2
 _WHY = "terminals that are open go on; no user can log in or open another"

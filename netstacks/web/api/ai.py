@@ -35,13 +35,13 @@ from netstacks.llm.failures import AllResting, CallCancelled, Incomplete, NoAnsw
 from netstacks.llm.outcomes import Answering, Hint, Seam, Skipped
 from netstacks.store import sessions
 from netstacks.store.access import WITHDRAWN
-from netstacks.web import auth
 from netstacks.web.api import prompts
 from netstacks.web.api.conversations import AgentChat, Ask, Chat, Highlights, Script, chat_request, single_question
 from netstacks.web.api.findings import found_script, found_values, placed_highlights
-from netstacks.web.api.hang_up import hang_up, has_hung_up
+from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.inputs import parse
+from netstacks.web.http.hang_up import hang_up, has_hung_up
+from netstacks.web.http.inputs import parse
 
 blueprint = Blueprint("ai", __name__)
 log = structlog.get_logger()
@@ -95,10 +95,10 @@ def refuse(error: NetstacksError) -> Response:
 
 
 @blueprint.get("/api/ai/status")
-@auth.requires()
+@guard.requires()
 def status() -> dict[str, Any]:
     """What the client's picker lists; nothing where AI is switched off."""
-    providers = services().llm.assistant.providers(auth.identity().role)
+    providers = services().llm.assistant.providers(guard.identity().role)
     return {
         "configured": bool(providers),
         "providers": [
@@ -108,7 +108,7 @@ def status() -> dict[str, Any]:
 
 
 @blueprint.post("/api/ai/agent-chat")
-@auth.requires()
+@guard.requires()
 def agent_chat() -> dict[str, Any]:
     body = parse(AgentChat)
     answer = _complete(body.request(), body.hint(), "agent-chat")
@@ -122,7 +122,7 @@ def agent_chat() -> dict[str, Any]:
 
 
 @blueprint.post("/api/ai/agent-chat-stream")
-@auth.requires()
+@guard.requires()
 def agent_chat_stream() -> Response:
     """Server-sent events. What fails before the first piece of an answer is refused by a status."""
     body = parse(AgentChat)
@@ -130,14 +130,14 @@ def agent_chat_stream() -> Response:
 
 
 @blueprint.post("/api/ai/chat")
-@auth.requires()
+@guard.requires()
 def chat() -> dict[str, Any]:
     body = parse(Chat)
     return {"response": _complete(chat_request(body, prompts.CHAT), body.hint(), "chat").text}
 
 
 @blueprint.post("/api/ai/generate-script")
-@auth.requires()
+@guard.requires()
 def generate_script() -> dict[str, Any]:
     body = parse(Script)
     script: dict[str, Any] = _find(
@@ -147,14 +147,14 @@ def generate_script() -> dict[str, Any]:
 
 
 @blueprint.post("/api/ai/analyze-highlights")
-@auth.requires()
+@guard.requires()
 def analyze_highlights() -> dict[str, Any]:
     """The client asks three times with every burst of output, each time with the whole buffer."""
     body = parse(Highlights)
     key = hashlib.sha256(f"{body.mode}\0{body.cli_flavor}\0{body.output}".encode("utf-8", "replace")).digest()
     # A user's answers only: what was redacted for one user may be in the answer for another.
-    asked = (auth.identity().user_id, key)
-    highlights = _highlights.get(asked) if services().llm.assistant.providers(auth.identity().role) else None
+    asked = (guard.identity().user_id, key)
+    highlights = _highlights.get(asked) if services().llm.assistant.providers(guard.identity().role) else None
     if highlights is None:
         output = Text(body.output, is_device_output=True)
         request = single_question(prompts.highlights(body.mode, body.cli_flavor), output, max_tokens=1024)
@@ -165,7 +165,7 @@ def analyze_highlights() -> dict[str, Any]:
 
 
 @blueprint.post("/api/v1/ai/ask")
-@auth.requires()
+@guard.requires()
 def ask() -> Response:
     """The assistant of our own terminal page: a question about what is on the screen, answered as a stream."""
     body = parse(Ask)
@@ -193,7 +193,7 @@ def as_events(told: Told) -> Response:
             told.close()
             raise CallCancelled("is no longer wanted")
         first = next(told)
-    response = Response(_events(first, told, environ, auth.lasting()), mimetype="text/event-stream")
+    response = Response(_events(first, told, environ, guard.lasting()), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the pieces back.
     return response
 
@@ -286,13 +286,13 @@ def _check_session(session_id: UUID) -> None:
     """Raises NotFound unless the session is the user's own: the audit log is to name no other one."""
     with services().database.transaction() as tx:
         row = sessions.find(tx, session_id)
-    if row is None or row.user_id != auth.identity().user_id:
+    if row is None or row.user_id != guard.identity().user_id:
         raise NotFound("there is no such session of yours")
 
 
 def asker() -> Asker:
     """The user of this request."""
-    identity = auth.identity()
+    identity = guard.identity()
     return Asker(identity.user_id, identity.username, identity.role, flask.request.remote_addr)
 
 

@@ -29,11 +29,11 @@ from netstacks.store.llm_providers import StoredProvider
 from netstacks.store.llm_usage import Usage
 from netstacks.store.pool import Transaction
 from netstacks.store.users import Role
-from netstacks.web import auth
-from netstacks.web.changes import changes
+from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.inputs import parse
-from netstacks.web.outputs import finite, timestamp
+from netstacks.web.http.changes import changes
+from netstacks.web.http.inputs import parse
+from netstacks.web.http.outputs import finite, timestamp
 
 blueprint = Blueprint("llm_providers", __name__)
 
@@ -88,18 +88,18 @@ class Switch(BaseModel):
 
 
 @blueprint.get(_PATH)
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def list_providers() -> dict[str, Any]:
     with services().database.transaction() as tx:
         return _as_list(tx, llm_providers.every(tx))
 
 
 @blueprint.post(_PATH)
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def create_provider() -> tuple[dict[str, Any], int]:
     body = parse(NewProvider)
-    with auth.transaction() as tx:
-        key, by = body.key or None, auth.identity().username
+    with guard.transaction() as tx:
+        key, by = body.key or None, guard.identity().username
         provider = llm_providers.create(tx, services().vault, body.facts(), key=key, by=by)
         _audit(tx, "created", provider, type=provider.type, base_url=provider.base_url, has_key=provider.has_key)
     _refresh()
@@ -107,7 +107,7 @@ def create_provider() -> tuple[dict[str, Any], int]:
 
 
 @blueprint.get(f"{_PATH}/<uuid:provider_id>")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def get_provider(provider_id: UUID) -> dict[str, Any]:
     with services().database.transaction() as tx:
         provider = llm_providers.find(tx, provider_id)
@@ -115,14 +115,14 @@ def get_provider(provider_id: UUID) -> dict[str, Any]:
 
 
 @blueprint.put(f"{_PATH}/<uuid:provider_id>")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def update_provider(provider_id: UUID) -> dict[str, Any]:
     body = parse(ProviderChange)
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         old = llm_providers.hold(tx, provider_id)
         facts = _checked(old, body)
         key = "" if body.key is None else body.key or None
-        by = auth.identity().username
+        by = guard.identity().username
         provider = llm_providers.update(tx, services().vault, old, facts, key=key, by=by)
         changed = {
             name: both for name, both in changes(old, provider).items() if name not in ("revision", "updated_by")
@@ -134,9 +134,9 @@ def update_provider(provider_id: UUID) -> dict[str, Any]:
 
 
 @blueprint.delete(f"{_PATH}/<uuid:provider_id>")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def delete_provider(provider_id: UUID) -> Response:
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         provider = llm_providers.hold(tx, provider_id)
         llm_providers.delete(tx, provider)
         _audit(tx, "deleted", provider)
@@ -146,45 +146,45 @@ def delete_provider(provider_id: UUID) -> Response:
 
 
 @blueprint.put(f"{_PATH}/order")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def put_order() -> dict[str, Any]:
     ids = parse(Order).ids
-    with auth.transaction() as tx:
-        ordered = llm_providers.reorder(tx, ids, by=auth.identity().username)
+    with guard.transaction() as tx:
+        ordered = llm_providers.reorder(tx, ids, by=guard.identity().username)
         names = [provider.name for provider in ordered]
-        audit.append(tx, auth.actor(), "llm_provider.reordered", "llm_providers", order=names)
+        audit.append(tx, guard.actor(), "llm_provider.reordered", "llm_providers", order=names)
         answer = _as_list(tx, ordered)
     _refresh()
     return answer
 
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/test")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def try_provider(provider_id: UUID) -> dict[str, Any]:
     """One cheap call with the stored entry, told in words; also for a provider that is disabled."""
     wish = parse(Trial).model
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
     if wish is not None and wish not in entry.models:
         raise InvalidInput("model: is none of this provider's models")
     outcome = _tested(provider_id, wish)
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         _audit(tx, "tested", entry, model=outcome["model"], ok=outcome["ok"])
     return outcome
 
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/trip")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def trip(provider_id: UUID) -> dict[str, Any]:
     """Leaves a provider alone for a while, with all its models, on every instance."""
     body = parse(Trip)
-    by = auth.identity().username
+    by = guard.identity().username
     reason = f"opened by {by}: {body.reason}" if body.reason else f"opened by {by}"
     return _decided(provider_id, "tripped", lambda breaker: breaker.trip(body.secs, reason), secs=body.secs)
 
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/reset")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def reset(provider_id: UUID) -> dict[str, Any]:
     """Has a provider asked again at once, with all its models, on every instance."""
     return _decided(provider_id, "reset", lambda breaker: breaker.reset())
@@ -195,7 +195,7 @@ def _decided(provider_id: UUID, event: str, decide: Callable[[Breaker], None], *
     llm = services().llm
     llm.directory.refresh()
     provider = llm.directory.provider(provider_id)
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
         _audit(tx, event, entry, **details)
         used = llm_usage.today_by_provider(tx).get(provider_id, _NOTHING)
@@ -205,22 +205,22 @@ def _decided(provider_id: UUID, event: str, decide: Callable[[Breaker], None], *
 
 
 @blueprint.get("/api/v1/llm/settings")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def get_settings() -> dict[str, Any]:
     with services().database.transaction() as tx:
         return asdict(ai_switch.get(tx))
 
 
 @blueprint.put("/api/v1/llm/settings")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def put_settings() -> dict[str, Any]:
     """Switches AI on or off: for everybody by `enabled`, for users of some roles by `disabled_roles`."""
     body = parse(Switch)
     new = AiSwitch(body.enabled, sorted(set(body.disabled_roles)))
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         old = ai_switch.get(tx)
         ai_switch.put(tx, new)
-        audit.append(tx, auth.actor(), "llm_settings.updated", "llm_settings", changes=changes(old, new))
+        audit.append(tx, guard.actor(), "llm_settings.updated", "llm_settings", changes=changes(old, new))
     _refresh()
     return asdict(new)
 
@@ -326,5 +326,5 @@ def _moment(secs: float | None) -> str | None:
 
 def _audit(tx: Transaction, event: str, provider: StoredProvider, **details: Any) -> None:
     audit.append(
-        tx, auth.actor(), f"llm_provider.{event}", f"llm_provider:{provider.id}", name=provider.name, **details
+        tx, guard.actor(), f"llm_provider.{event}", f"llm_provider:{provider.id}", name=provider.name, **details
     )

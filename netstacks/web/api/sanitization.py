@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field, StringConstraints
 from netstacks.llm.redaction import Redactor
 from netstacks.store import audit, sanitization
 from netstacks.store.sanitization import CustomPattern, SanitizationConfig
-from netstacks.web import auth
-from netstacks.web.changes import changes
+from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.fields import Name
-from netstacks.web.inputs import parse
+from netstacks.web.http.changes import changes
+from netstacks.web.http.fields import Name
+from netstacks.web.http.inputs import parse
 
 blueprint = Blueprint("sanitization", __name__)
 
@@ -49,7 +49,7 @@ class TestInput(BaseModel):
 
 
 @blueprint.get("/api/admin/sanitization/config")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def get_config() -> dict[str, Any]:
     """What is in force; credentials are kept back in any case. With `problems` nothing is sent at all."""
     with services().database.transaction() as tx:
@@ -58,18 +58,18 @@ def get_config() -> dict[str, Any]:
 
 
 @blueprint.put("/api/admin/sanitization/config")
-@auth.requires("llm.manage")
+@guard.requires("llm.manage")
 def put_config() -> dict[str, Any]:
     config = parse(ConfigInput).config()
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         changed = changes(sanitization.stored(tx)[0], config)
         sanitization.put(tx, config)
-        audit.append(tx, auth.actor(), "ai.sanitization_changed", f"setting:{sanitization.SETTING}", **changed)
+        audit.append(tx, guard.actor(), "ai.sanitization_changed", f"setting:{sanitization.SETTING}", **changed)
     return asdict(config)
 
 
 @blueprint.post("/api/ai/sanitization/test")
-@auth.requires()
+@guard.requires()
 def test() -> dict[str, Any]:
     """Shows what would leave the building.
 

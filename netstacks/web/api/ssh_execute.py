@@ -23,13 +23,13 @@ from netstacks.llm.redaction import Redactor
 from netstacks.store import audit, credentials, definitions, devices, sanitization, sessions
 from netstacks.store.addresses import shown_address
 from netstacks.store.pool import Transaction
-from netstacks.web import auth
 from netstacks.web.api import read_only
 from netstacks.web.api.ai import refuse
-from netstacks.web.api.hang_up import has_hung_up
+from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.inputs import parse
-from netstacks.web.terminal import check_open
+from netstacks.web.http.hang_up import has_hung_up
+from netstacks.web.http.inputs import parse
+from netstacks.web.ws.terminal import check_open
 
 blueprint = Blueprint("ssh_execute", __name__)
 for _error in (NotConfigured, TooManyCalls, InvalidInput):
@@ -75,10 +75,10 @@ class _Place:
 
 
 @blueprint.post("/api/ai/ssh-execute")
-@auth.requires("sessions.connect")
+@guard.requires("sessions.connect")
 def ssh_execute() -> dict[str, Any]:
     """A command that fails, or that may not be run, is an answer for the model: 200 with `success` false."""
-    if not services().llm.directory.may_use(auth.identity().role):
+    if not services().llm.directory.may_use(guard.identity().role):
         raise NotConfigured("AI is switched off for you on this controller. An administrator can switch it on.")
     body = parse(Execution)
     if (body.command is None) == (body.commands is None):
@@ -94,7 +94,7 @@ def ssh_execute() -> dict[str, Any]:
 
 
 @blueprint.post("/api/devices/<device_id>/exec-command")
-@auth.requires("sessions.connect")
+@guard.requires("sessions.connect")
 def exec_command(device_id: str) -> dict[str, Any]:
     """For the tests of a change: without AI, and by the same rules."""
     body = parse(SingleExecution)
@@ -118,7 +118,7 @@ def _execute(family: str, purpose: str, name: str, batch: Batch, *, is_list: boo
         _audit(f"{family}.commands_refused", f"target:{name[:100]}", batch, reason=str(error))
         return {"success": False, "output": "", "error": str(error), "execution_time_ms": 0}
     environ = flask.request.environ
-    with _slot(auth.identity().user_id):
+    with _slot(guard.identity().user_id):
         runner = CommandRunner(services().opener.open, purpose=purpose)
         run = runner.run(place.wish, batch, lambda: has_hung_up(environ))
     if run.session_id:
@@ -150,9 +150,9 @@ def _find(tx: Transaction, name: str) -> _Place:
         if used >= target.lines:
             raise DeviceError(f"{used} of the {target.lines} lines of {target.name} are in use: try again later")
     usable = {
-        each.id for each in credentials.usable(tx, auth.identity().user_id) if each.is_for(target.host, target.port)
+        each.id for each in credentials.usable(tx, guard.identity().user_id) if each.is_for(target.host, target.port)
     }
-    default = credentials.default_for(tx, auth.identity().user_id)
+    default = credentials.default_for(tx, guard.identity().user_id)
     candidates = (credential_id, target.default_credential_id, default.id if default else None)
     chosen = next((each for each in candidates if each in usable), None)
     if chosen is None:
@@ -168,7 +168,7 @@ def _wish(tx: Transaction, name: str) -> tuple[Wish, UUID | None]:
     session_id = _uuid(name)
     row = sessions.find(tx, session_id) if session_id else None
     if row is not None:
-        if row.user_id != auth.identity().user_id:
+        if row.user_id != guard.identity().user_id:
             raise NotFound("this session belongs to another user")
         if row.state == "ended":
             raise NotFound(f"this session has ended: {row.end_reason}")
@@ -180,7 +180,7 @@ def _wish(tx: Transaction, name: str) -> tuple[Wish, UUID | None]:
 
 
 def _terminal(target: str | None, host: str | None = None, port: int | None = None) -> Wish:
-    return Wish(auth.actor(), None, target, host, port, term="vt100", cols=_COLS, rows=_ROWS)
+    return Wish(guard.actor(), None, target, host, port, term="vt100", cols=_COLS, rows=_ROWS)
 
 
 def _uuid(text: str) -> UUID | None:
@@ -194,7 +194,7 @@ def _audit(event: str, resource: str, batch: Batch, **details: Any) -> None:
     """By the outbox: what was run is in the log, even if the database is away by now."""
     redactor = Redactor(sanitization.SanitizationConfig(), ())
     commands = redactor.redact_all(list(batch.commands))
-    services().outbox.put(audit.append, auth.actor(), event, resource, commands=commands, **details)
+    services().outbox.put(audit.append, guard.actor(), event, resource, commands=commands, **details)
 
 
 def _as_json(run: Run, *, is_list: bool) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
 from netstacks.store.session_summaries import SessionSummary
 from netstacks.terminal.excerpt import Excerpt, excerpt
-from netstacks.web import auth, recordings
-from netstacks.web.api import ai, prompts
+from netstacks.web.api import ai, prompts, recordings
+from netstacks.web.auth import guard
 from netstacks.web.context import services
 
 blueprint = Blueprint("summaries", __name__)
@@ -46,7 +46,7 @@ def as_json(summary: SessionSummary, recording: dict[str, Any]) -> dict[str, Any
 
 
 @blueprint.get("/api/sessions/<uuid:session_id>/summary")
-@auth.requires("recordings.view")
+@guard.requires("recordings.view")
 def show(session_id: UUID) -> Response:
     with services().database.transaction() as tx:
         recording = recordings.find(tx, session_id)
@@ -57,11 +57,11 @@ def show(session_id: UUID) -> Response:
 
 
 @blueprint.post("/api/sessions/<uuid:session_id>/summary")
-@auth.requires("recordings.view")
+@guard.requires("recordings.view")
 def summarise(session_id: UUID) -> Response:
     """Server-sent events, like the assistant's answers. The summary is kept when it is whole, before `done` is told."""
     database = services().database
-    with auth.transaction() as tx:
+    with guard.transaction() as tx:
         recordings.find(tx, session_id)
     services().recorder.flush(1.0)
     began_at = datetime.now(UTC)
@@ -70,7 +70,7 @@ def summarise(session_id: UUID) -> Response:
         raise NotFound("there is nothing in the recording of this session that could be summarised")
     question = Question(_request(shown), ai.asker(), "summary", session_id, is_kept=True)
     told = services().llm.assistant.stream(question, Hint(), total_secs=ai.STREAM_SECS)
-    actor = auth.actor()
+    actor = guard.actor()
     empty = SessionSummary(session_id, "", "", "", began_at, actor.name, shown.recorded_bytes)
     return ai.as_events(_keeping(told, empty, database, actor))
 

@@ -1,0 +1,1 @@
+"""The waiting room in front of `/ws/ssh`, for clients that must wait for a terminal."""

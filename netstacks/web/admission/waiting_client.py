@@ -1,0 +1,181 @@
+"""A client of the waiting room: its socket, what it has sent meanwhile, and what it is told."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from websockets.frames import Close, Frame, Opcode
+from websockets.frames import CloseCode as WsCloseCode
+
+from netstacks.cluster.admission import Place
+from netstacks.instance.admission import Grant
+from netstacks.instance.applicants import about
+from netstacks.terminal import frames
+from netstacks.terminal.frames import CloseCode
+from netstacks.web.auth.tokens import Subject
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# What a client sends while it waits is kept for its session.
+_UNREAD_BYTES = 64 * 1024
+_READ_BYTES = 4096
+# The Terminal client closes a connection on which its pings were not answered for 65 s.
+_PONG_SECS = 20.0
+_REASON_BYTES = 120
+# Statuses of answers that would be the same the next time. After a 401 the client comes with a new access token, or
+# learns at the handshake that it is logged out.
+_FINAL = (400, 403, 404, 422)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the client asks for, and since when, in seconds since 1970. `token` is None for a new terminal."""
+
+    subject: Subject
+    token: UUID | None
+    query: Mapping[str, str]
+    since: float
+
+
+class WaitingClient:
+    """One client that waits, as the admission queue sees it.
+
+    The bytes that it sends are kept, and not taken apart: its session's owner, perhaps another instance, gets them.
+    """
+
+    def __init__(
+        self,
+        environ: "WSGIEnvironment",
+        sock: socket.socket,
+        call: Call,
+        *,
+        ticket: str,
+        on_turn: Callable[["WaitingClient", Grant], None],
+        on_gone: Callable[["WaitingClient"], None],
+        on_room: Callable[["WaitingClient"], bool],
+    ) -> None:
+        sock.settimeout(0)
+        self.environ = environ
+        self.socket = sock
+        self.call = call
+        self.ticket = ticket
+        self.unread = bytearray()
+        self.place: Place | None = None
+        self.tries_until = 0.0
+        """When it is sent away if it still cannot be served, by the monotonic clock; 0 before the first try."""
+        self.stays = False
+        """Whether another instance could not serve it, whatever its room."""
+        self._speaks_offsets = "offset" in call.query
+        self._on_turn, self._on_gone, self._on_room = on_turn, on_gone, on_room
+        self._scanned = 0
+        """Where in `unread` the next frame begins."""
+        self._is_lost = False
+        self._has_told = False
+        self._ponged_at = time.monotonic()
+
+    def is_gone(self) -> bool:
+        if not self._is_lost and self._is_there():
+            return False
+        self._on_gone(self)
+        self.socket.close()
+        return True
+
+    def _is_there(self) -> bool:
+        try:
+            while len(self.unread) < _UNREAD_BYTES:
+                data = self.socket.recv(_READ_BYTES)
+                if not data:
+                    return False
+                self.unread += data
+                if self._has_said_goodbye():
+                    return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _has_said_goodbye(self) -> bool:
+        """Whether one of the frames that have come whole is a close (RFC 6455, 5.2)."""
+        data = self.unread
+        while len(data) - self._scanned >= 2:
+            at = self._scanned
+            if data[at] & 0x0F == Opcode.CLOSE:
+                return True
+            size, head = data[at + 1] & 0x7F, 2
+            if size >= 126:
+                width = 2 if size == 126 else 8
+                size, head = int.from_bytes(data[at + 2 : at + 2 + width], "big"), 2 + width
+            end = at + head + (4 if data[at + 1] & 0x80 else 0) + size
+            if end > len(data):
+                break
+            self._scanned = end
+        return False
+
+    def tell(self, place: int, wait_secs: float) -> None:
+        if self._speaks_offsets:
+            self._send_frame(frames.waiting(place=place, wait_secs=round(wait_secs), ticket=self.ticket))
+            return
+        if time.monotonic() - self._ponged_at >= _PONG_SECS:
+            self._ponged_at = time.monotonic()
+            self._send_frame(frames.PONG)
+        # One that comes back has a screen, and a cover over it.
+        if self.call.token is None:
+            self._has_told = True
+            words = f"many terminals are being opened: place {place}, {about(wait_secs)}"
+            self._send_frame(frames.data(f"\r\x1b[K[{words}]".encode()))
+
+    def admit(self, grant: Grant) -> None:
+        self._on_turn(self, grant)
+
+    def hand_on(self) -> bool:
+        return not self.stays and self._on_room(self)
+
+    def begin(self) -> None:
+        """Leaves the screen as it was."""
+        if self._has_told:
+            self._has_told = False
+            self._send_frame(frames.data(b"\r\x1b[K"))
+
+    def refuse(self, status: int, body: bytes) -> None:
+        """What would have been an HTTP answer, for a client whose upgrade was accepted before."""
+        try:
+            message = str(json.loads(body)["error"])
+        except (ValueError, KeyError, TypeError):
+            message = f"an unexpected error ({status})"
+        if status in _FINAL:
+            self._send_frame(frames.error(message))
+            self.close(CloseCode.REFUSED, message)
+        else:
+            self.close(CloseCode.RESTARTING if status in (401, 503) else WsCloseCode.INTERNAL_ERROR, message)
+
+    def close(self, code: int, reason: str) -> None:
+        payload = Close(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore")).serialize()
+        self.send(Frame(Opcode.CLOSE, payload).serialize(mask=False))
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            # Unread bytes would turn the end into a reset, which takes the close frame back.
+            self.socket.settimeout(0)
+            for _ in range(_UNREAD_BYTES // _READ_BYTES):
+                if not self.socket.recv(_READ_BYTES):
+                    break
+        self.socket.close()
+
+    def _send_frame(self, message: bytes) -> None:
+        self.send(Frame(Opcode.BINARY, message).serialize(mask=False))
+
+    def send(self, data: bytes) -> None:
+        """Small messages, now and then; a client that does not read them is gone."""
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            sent = 0
+        if sent < len(data):
+            # The rest of a frame would be missing.
+            self._is_lost = True

@@ -1,0 +1,282 @@
+"""The waiting room: in front of `/ws/ssh`, where clients wait for their turn at the admission queue.
+
+A browser opens one WebSocket at a time to a host, and is not told why one was refused. So a client that has to wait is
+accepted at once, told its place, and authorised when its turn comes, before anything else is done for it. Only the
+bearer of a signed access token is accepted so: that is checked without a store. While it waits a client costs a socket
+and no greenlet.
+"""
+
+import json
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import parse_qs, urlencode
+from uuid import UUID
+
+import structlog
+from websockets.exceptions import InvalidHandshake
+
+from netstacks import greenlets
+from netstacks.cluster.balancing import Room
+from netstacks.cluster.model import Instance, Peer
+from netstacks.instance.admission import MOST_WAITING, Grant
+from netstacks.instance.applicants import about
+from netstacks.peer import relays
+from netstacks.peer.client import NoAnswer, Upgrade, Upstream
+from netstacks.terminal.frames import CloseCode
+from netstacks.web.admission import tickets
+from netstacks.web.admission.waiting_client import Call, WaitingClient
+from netstacks.web.auth import guard
+from netstacks.web.auth.parts import AuthParts
+from netstacks.web.context import Services
+from netstacks.web.listener.late_response import LateResponse
+from netstacks.web.ws.grants import granted
+from netstacks.web.ws.routes import ACCEPTED, Accepted, read_ahead, shake_hands, without_head
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = structlog.get_logger()
+
+_PATH = "/ws/ssh"
+HANDED_ON_PATH = "/peer/terminals"
+# How long, and how often, a client is tried again while its session changes owners.
+_TRY_SECS, _PAUSE_SECS = 60.0, 1.0
+# Between two clients that are received: all of a crowd of thousands are before their pages give up.
+_BETWEEN_SECS = 0.001
+RESTARTING = "the controller is restarting"
+
+
+class WaitingRoom:
+    """A WSGI middleware. A request that is admitted at once is not touched, but for its grant in the environment."""
+
+    def __init__(self, app: "WSGIApplication", services: Services, auth: AuthParts) -> None:
+        self._app = app
+        self._services = services
+        self._auth = auth
+        self._arrived: deque[tuple[WSGIEnvironment, socket.socket]] = deque()
+        """Requests of a crowd that are not read yet. They are received one by one, between other work."""
+        self._arrival = greenlets.Event()
+        self._waiting: set[WaitingClient] = set()
+        self._room = Room()
+        self.background = greenlets.Background("waiting-room", self._receive_all)
+
+    def start(self) -> None:
+        self.background.start()
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] != _PATH or not self._is_public(environ) or not self._is_open:
+            return self._app(environ, start_response)
+        if not self._arrived and not len(self._services.admission):
+            query = _query(environ)
+            token = _token(query)
+            if self._is_here(token) or guard.signed_subject(environ, self._auth) is None:
+                return self._app(environ, start_response)
+            if grant := self._services.admission.try_now():
+                return self._begin(environ, start_response, grant)
+        if len(self._arrived) >= MOST_WAITING:
+            return _busy(start_response)
+        # gunicorn closes its own descriptor of the connection when the request ends.
+        self._arrived.append((environ, environ["gunicorn.socket"].dup()))
+        self._arrival.set()
+        return _leave_open()
+
+    def _is_public(self, environ: "WSGIEnvironment") -> bool:
+        sock = environ.get("gunicorn.socket")
+        return sock is not None and sock.getsockname()[1] != self._services.peer_port
+
+    @property
+    def _is_open(self) -> bool:
+        return self._services.agent.me.state == "active"
+
+    def _is_here(self, token: UUID | None) -> bool:
+        """Whether the session is, or has ended here: that costs little."""
+        hub = self._services.hub
+        return token is not None and (hub.find_by_token(token) is not None or hub.ended(token) is not None)
+
+    def _begin(self, environ: "WSGIEnvironment", start_response: "StartResponse", grant: Grant) -> Iterable[bytes]:
+        with granted(environ, grant):
+            return self._app(environ, start_response)
+
+    def _receive_all(self) -> None:
+        while True:
+            self._arrival.wait()
+            self._arrival.clear()
+            while self._arrived:
+                environ, sock = self._arrived.popleft()
+                try:
+                    self._receive(environ, sock)
+                except Exception:
+                    # What is wrong with one request is no other's affair.
+                    log.exception("waiting_room.failed")
+                    sock.close()
+                # Those that are still to be accepted go first: a health check may be among them.
+                greenlets.sleep(_BETWEEN_SECS)
+
+    def _receive(self, environ: "WSGIEnvironment", sock: socket.socket) -> None:
+        services, query = self._services, _query(environ)
+        token = _token(query)
+        subject = None if self._is_here(token) or not self._is_open else guard.signed_subject(environ, self._auth)
+        try:
+            answer = shake_hands(environ) if subject is not None else b""
+        except InvalidHandshake:
+            subject = None
+        if subject is None:
+            greenlets.spawn("not-admitted", self._pass_on, environ, sock)
+            return
+        since = tickets.since(services.tokens, subject.user_id, token, query.pop("ticket", ""))
+        client = WaitingClient(
+            environ,
+            sock,
+            Call(subject, token, query, since),
+            ticket=tickets.issue(services.tokens, subject.user_id, token, since),
+            on_turn=self._on_turn,
+            on_gone=self._waiting.discard,
+            on_room=self._on_room,
+        )
+        if services.admission.is_full(subject.user_id):
+            greenlets.spawn("refused", self._refuse, client)
+            return
+        client.unread += read_ahead(environ)
+        client.send(answer)
+        self._enter(client)
+        client.tell(len(services.admission), services.admission.wait_secs(len(services.admission)))
+
+    def _enter(self, client: WaitingClient) -> None:
+        call = client.call
+        self._waiting.add(client)
+        client.place = self._services.admission.enter(
+            client, call.subject.user_id, since=call.since, token=call.token, former=client.place
+        )
+
+    def _pass_on(self, environ: "WSGIEnvironment", sock: socket.socket) -> None:
+        """Has a request answered that need not wait, or is going to be refused."""
+        environ["gunicorn.socket"] = sock
+        with sock:
+            response = LateResponse()
+            try:
+                body = b"".join(self._app(environ, response.start))
+            except StopIteration:
+                return
+            response.send(sock, body)
+
+    def _refuse(self, client: WaitingClient) -> None:
+        admission = self._services.admission
+        wait_secs = max(1, round(admission.wait_secs(len(admission))))
+        body = {
+            "error": f"very many terminals are being opened: connect again in {about(wait_secs)}",
+            "ticket": client.ticket,
+            "place": len(admission),
+            "wait_secs": wait_secs,
+        }
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Retry-After", str(wait_secs))]
+        with client.socket:
+            client.socket.settimeout(None)
+            LateResponse("503 Service Unavailable", headers).send(client.socket, json.dumps(body).encode())
+
+    def _on_turn(self, client: WaitingClient, grant: Grant) -> None:
+        self._waiting.discard(client)
+        greenlets.spawn("admitted", self._serve, client, grant)
+
+    def _serve(self, client: WaitingClient, grant: Grant) -> None:
+        client.begin()
+        response = LateResponse()
+        environ = {**client.environ, "gunicorn.socket": client.socket, ACCEPTED: Accepted(bytes(client.unread))}
+        client.socket.settimeout(None)
+        try:
+            body = b"".join(self._begin(environ, response.start, grant))
+        except StopIteration:
+            client.socket.close()
+            return
+        if response.code != 503 or not self._tries_again(client):
+            client.refuse(response.code, body)
+
+    def _tries_again(self, client: WaitingClient) -> bool:
+        """Puts a client in the queue again, in its old place."""
+        now = time.monotonic()
+        client.tries_until = client.tries_until or now + _TRY_SECS
+        if now > client.tries_until:
+            return False
+        greenlets.sleep(_PAUSE_SECS)
+        if not self._is_open:
+            return False
+        client.socket.settimeout(0)
+        self._enter(client)
+        return True
+
+    def _on_room(self, client: WaitingClient) -> bool:
+        """Whether another instance is asked to serve a client that would wait for long."""
+        agent = self._services.agent
+        ttl_secs = self._services.settings.ha_stale_instance_ttl_secs
+        peer = self._room.peer(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
+        if peer is None:
+            return False
+        self._waiting.discard(client)
+        greenlets.spawn("handed-on", self._ask_peer, client, peer)
+        return True
+
+    def _ask_peer(self, client: WaitingClient, peer: Instance) -> None:
+        call = client.call
+        claims = {
+            "user_id": str(call.subject.user_id),
+            "username": call.subject.username,
+            "role": call.subject.role,
+            "login_id": str(call.subject.login_id),
+            "address": client.environ.get("REMOTE_ADDR"),
+            "reconnect_token": str(call.token) if call.token else None,
+        }
+        # Neither the user's token nor that of the session: they would stand in the URL.
+        query = {name: value for name, value in call.query.items() if name not in ("token", "reconnect_token")}
+        upgrade = Upgrade(client.environ["HTTP_SEC_WEBSOCKET_KEY"], urlencode(query))
+        try:
+            answer = self._services.peers.upgrade(Peer(peer.id, peer.peer_address), HANDED_ON_PATH, claims, upgrade)
+        except Exception:
+            log.exception("waiting_room.not_handed_on", peer=peer.id)
+            answer = NoAnswer("declined")
+        if isinstance(answer, Upstream):
+            client.begin()
+            client.socket.settimeout(None)
+            relays.begin(client.socket, without_head(answer), bytes(client.unread))
+            return
+        if answer.status in (0, 503):
+            self._room.declined(peer, time.monotonic())
+        else:
+            client.stays = True
+        if self._is_open:
+            self._enter(client)
+        else:
+            client.close(CloseCode.RESTARTING, RESTARTING)
+
+    def hang_up(self) -> None:
+        """Closes all that wait: this instance leaves, and others take them. Returns at once."""
+        # No yield here: the set would change meanwhile.
+        for client in self._waiting:
+            if client.place is not None:
+                self._services.admission.leave(client.place)
+            client.close(CloseCode.RESTARTING, RESTARTING)
+        self._waiting.clear()
+
+
+def _busy(start_response: "StartResponse") -> Iterable[bytes]:
+    body = b'{"error": "very many connections at once: connect again in a moment"}'
+    headers = [("Content-Type", "application/json"), ("Retry-After", "5"), ("Content-Length", str(len(body)))]
+    start_response("503 Service Unavailable", headers)
+    return [body]
+
+
+def _leave_open() -> NoReturn:
+    """Writes no HTTP into what is a WebSocket by now: gunicorn takes StopIteration for "close this connection"."""
+    raise StopIteration
+
+
+def _query(environ: "WSGIEnvironment") -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+
+
+def _token(query: dict[str, str]) -> UUID | None:
+    try:
+        return UUID(query["reconnect_token"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,43 @@
+"""What the client may offer (wire contract 4)."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from netstacks import __version__
+from netstacks.web.auth import guard
+from netstacks.web.context import services
+
+blueprint = Blueprint("capabilities", __name__)
+
+# Features that the client adds by itself unless they are listed as disabled are listed: only what exists is offered.
+_FEATURES = {
+    "central_ssh": True,
+    "rbac": True,
+    "audit_logging": True,
+    "central_sftp": False,
+    "local_custom_prompts": False,
+    "local_docs": False,
+    "local_integrations": False,
+    "local_session_recording": False,
+    "local_sftp": False,
+    "local_topology": False,
+    "mops": False,
+    "service_stacks": False,
+    "terminal_deenrollment": False,
+}
+
+
+@blueprint.get("/api/capabilities")
+@guard.requires()
+def capabilities() -> dict[str, Any]:
+    # The client fills its list of tools only when the second one is on.
+    has_ai = bool(services().llm.assistant.providers(guard.identity().role))
+    features = {**_FEATURES, "central_ai": has_ai, "local_ai_tools": has_ai}
+    return {
+        "version": __version__,
+        "license_tier": services().licensing.current().tier,
+        "features": [{"name": name, "enabled": enabled} for name, enabled in features.items()],
+        "permissions": sorted(guard.identity().permissions),
+        "plugins": [],
+    }

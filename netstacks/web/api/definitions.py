@@ -1,0 +1,186 @@
+"""Session definitions (wire contract 5.4); each device counts as one, too, for whatever knows no device list."""
+
+from typing import Annotated, Any, NoReturn
+from uuid import UUID
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from netstacks.errors import Conflict, InvalidInput, NotFound
+from netstacks.instance.targets import DEVICE_PREFIX
+from netstacks.store import audit, credentials, definitions, devices
+from netstacks.store.definitions import Definition
+from netstacks.store.devices import Device
+from netstacks.store.pool import Transaction
+from netstacks.web.auth import guard
+from netstacks.web.context import services
+from netstacks.web.http.changes import changes
+from netstacks.web.http.fields import Description, Host, Name, Port
+from netstacks.web.http.inputs import parse
+from netstacks.web.http.organisation import ORG_ID
+from netstacks.web.http.outputs import timestamp
+
+blueprint = Blueprint("definitions", __name__)
+
+_ROOT = "/api/session-definitions"
+_DEVICE = f"{_ROOT}/{DEVICE_PREFIX}<uuid:device_id>"
+# The client asks for no page of the list, and takes no more devices of its other one either.
+_MOST_DEVICES = 1000
+
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+
+
+class DefinitionChange(BaseModel):
+    """What may be sent of a definition; what is absent stays as it is."""
+
+    name: Name = ""
+    host: Host = ""
+    port: Port = 22
+    description: Description = None
+    credential_override_id: UUID | None = None
+    cli_flavor: Annotated[str, Field(max_length=100)] = "auto"
+    tags: Annotated[list[Tag], Field(max_length=100)] = []
+
+
+class NewDefinition(DefinitionChange):
+    name: Name
+    host: Host
+
+
+@blueprint.get(_ROOT)
+@guard.requires("devices.access")
+def list_definitions() -> dict[str, Any]:
+    """The definitions, then the first devices by name. `total` counts the devices, too, that are left out."""
+    with services().database.transaction() as tx:
+        stored = definitions.everything(tx)
+        page, total = devices.browse(tx, limit=_MOST_DEVICES)
+        live = definitions.live_connections(tx)
+    items = [as_json(each) for each in stored]
+    items += [_device_as_json(each, live.get((each.host, each.port), 0)) for each in page]
+    return {"items": items, "total": len(stored) + total}
+
+
+@blueprint.post(_ROOT)
+@guard.requires("devices.manage")
+def create_definition() -> tuple[dict[str, Any], int]:
+    values = parse(NewDefinition).model_dump(exclude_unset=True)
+    with guard.transaction() as tx:
+        _check_credential(tx, values)
+        definition = definitions.create(tx, created_by=guard.identity().user_id, **values)
+        _audit(tx, "session_definition.created", definition, host=definition.host, port=definition.port)
+    return as_json(definition), 201
+
+
+@blueprint.get(f"{_ROOT}/<uuid:definition_id>")
+@guard.requires("devices.access")
+def get_definition(definition_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        definition = definitions.find(tx, definition_id)
+    if definition is None:
+        raise NotFound("there is no such session definition")
+    return as_json(definition)
+
+
+@blueprint.put(f"{_ROOT}/<uuid:definition_id>")
+@guard.requires("devices.manage")
+def update_definition(definition_id: UUID) -> dict[str, Any]:
+    values = parse(DefinitionChange).model_dump(exclude_unset=True)
+    with guard.transaction() as tx:
+        _check_credential(tx, values)
+        old = definitions.hold(tx, definition_id)
+        definition = definitions.update(tx, old, values)
+        _audit(tx, "session_definition.updated", definition, changes=changes(old, definition))
+    return as_json(definition)
+
+
+@blueprint.delete(f"{_ROOT}/<uuid:definition_id>")
+@guard.requires("devices.manage")
+def delete_definition(definition_id: UUID) -> Response:
+    """Takes it out of everybody's folders too."""
+    with guard.transaction() as tx:
+        definition = definitions.hold(tx, definition_id)
+        definitions.delete(tx, definition)
+        _audit(tx, "session_definition.deleted", definition, host=definition.host, port=definition.port)
+    return Response(status=204)
+
+
+@blueprint.get(_DEVICE)
+@guard.requires("devices.access")
+def get_device(device_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        device = _find_device(tx, device_id)
+        live = definitions.live_connections(tx)
+    return _device_as_json(device, live.get((device.host, device.port), 0))
+
+
+@blueprint.put(_DEVICE)
+@blueprint.delete(_DEVICE)
+@blueprint.put(f"{_DEVICE}/folder")
+@guard.requires("devices.access")
+def refuse_change(device_id: UUID) -> NoReturn:
+    with services().database.transaction() as tx:
+        device = _find_device(tx, device_id)
+    raise Conflict(f"this stands for the device {device.name}: change or delete it in the device list")
+
+
+def _find_device(tx: Transaction, device_id: UUID) -> Device:
+    device = devices.find(tx, device_id)
+    if device is None:
+        raise NotFound("there is no such device")
+    return device
+
+
+def as_json(definition: Definition) -> dict[str, Any]:
+    """A session definition as clients see it."""
+    return {
+        "id": str(definition.id),
+        "org_id": ORG_ID,
+        "name": definition.name,
+        "host": definition.host,
+        "port": definition.port,
+        "description": definition.description,
+        "credential_override_id": _text(definition.credential_override_id),
+        "cli_flavor": definition.cli_flavor,
+        "tags": [tag for tag in definition.tags if isinstance(tag, str)],
+        "created_by": _text(definition.created_by),
+        "created_at": timestamp(definition.created_at),
+        "updated_at": timestamp(definition.updated_at),
+        "active_connections": definition.active_connections,
+    }
+
+
+def _device_as_json(device: Device, active_connections: int) -> dict[str, Any]:
+    """A device in the shape of a definition: its id opens a terminal as well."""
+    facts = (device.device_type, device.manufacturer, device.model, device.site)
+    return {
+        "id": f"{DEVICE_PREFIX}{device.id}",
+        "org_id": ORG_ID,
+        "name": device.name,
+        "host": device.host,
+        "port": device.port,
+        "description": device.description,
+        "credential_override_id": None,
+        "cli_flavor": "auto",
+        "tags": [text for text in facts if text],
+        "created_by": None,
+        "created_at": timestamp(device.created_at),
+        "updated_at": timestamp(device.updated_at),
+        "active_connections": active_connections,
+    }
+
+
+def _text(id: UUID | None) -> str | None:
+    return str(id) if id else None
+
+
+def _check_credential(tx: Transaction, values: dict[str, Any]) -> None:
+    credential_id = values.get("credential_override_id")
+    if credential_id is None:
+        return
+    credential = credentials.find(tx, credential_id)
+    if credential is None or not credential.is_usable_by(guard.identity().user_id):
+        raise InvalidInput("credential_override_id: must be an SSH credential that you may use")
+
+
+def _audit(tx: Transaction, event: str, definition: Definition, **details: Any) -> None:
+    audit.append(tx, guard.actor(), event, f"session_definition:{definition.id}", name=definition.name, **details)

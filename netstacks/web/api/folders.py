@@ -1,0 +1,118 @@
+"""The folders in which a user files session definitions (wire contract 5.4); a user's own, so not audited."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel, Field
+
+from netstacks.store import definitions, folders
+from netstacks.store.definitions import Assignment
+from netstacks.store.folders import Folder
+from netstacks.web.auth import guard
+from netstacks.web.context import services
+from netstacks.web.http.fields import Name
+from netstacks.web.http.inputs import parse
+from netstacks.web.http.organisation import ORG_ID
+from netstacks.web.http.outputs import timestamp
+
+blueprint = Blueprint("folders", __name__)
+
+SortOrder = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+
+
+class NewFolder(BaseModel):
+    name: Name
+    parent_id: UUID | None = None
+
+
+class FolderChange(BaseModel):
+    """What may be sent of a folder; what is absent stays as it is."""
+
+    name: Name = ""
+    parent_id: UUID | None = None
+    sort_order: SortOrder = 0
+
+
+class Filing(BaseModel):
+    folder_id: UUID | None
+    sort_order: SortOrder | None = None
+
+
+@blueprint.get("/api/session-definitions/folders")
+@guard.requires("devices.access")
+def list_folders() -> Response:
+    """A bare array."""
+    with services().database.transaction() as tx:
+        return jsonify([as_json(folder) for folder in folders.everything(tx, guard.identity().user_id)])
+
+
+@blueprint.post("/api/session-definitions/folders")
+@guard.requires("devices.access")
+def create_folder() -> tuple[dict[str, Any], int]:
+    body = parse(NewFolder)
+    with guard.transaction() as tx:
+        return as_json(folders.create(tx, guard.identity().user_id, body.name, body.parent_id)), 201
+
+
+@blueprint.put("/api/session-definitions/folders/<uuid:folder_id>")
+@guard.requires("devices.access")
+def update_folder(folder_id: UUID) -> dict[str, Any]:
+    values = parse(FolderChange).model_dump(exclude_unset=True)
+    with guard.transaction() as tx:
+        return as_json(folders.update(tx, guard.identity().user_id, folder_id, values))
+
+
+@blueprint.delete("/api/session-definitions/folders/<uuid:folder_id>")
+@guard.requires("devices.access")
+def delete_folder(folder_id: UUID) -> Response:
+    """What was filed in it is at the top again."""
+    with guard.transaction() as tx:
+        folders.delete(tx, guard.identity().user_id, folder_id)
+    return Response(status=204)
+
+
+@blueprint.get("/api/session-definitions/assignments")
+@guard.requires("devices.access")
+def list_assignments() -> Response:
+    """A bare array of what the user has filed where."""
+    with services().database.transaction() as tx:
+        return jsonify([_assignment(each) for each in definitions.assignments(tx, guard.identity().user_id)])
+
+
+@blueprint.put("/api/session-definitions/<uuid:definition_id>/folder")
+@guard.requires("devices.access")
+def file_definition(definition_id: UUID) -> dict[str, Any]:
+    """Files a definition in one of the user's folders, or at the top."""
+    body = parse(Filing)
+    user_id = guard.identity().user_id
+    with guard.transaction() as tx:
+        definitions.hold(tx, definition_id)
+        if body.folder_id is not None:
+            folders.hold(tx, user_id, body.folder_id)
+        return _assignment(definitions.assign(tx, user_id, definition_id, body.folder_id, body.sort_order))
+
+
+def as_json(folder: Folder) -> dict[str, Any]:
+    """A folder as clients see it."""
+    return {
+        "id": str(folder.id),
+        "user_id": str(folder.user_id),
+        "org_id": ORG_ID,
+        "name": folder.name,
+        "parent_id": str(folder.parent_id) if folder.parent_id else None,
+        "sort_order": folder.sort_order,
+        "created_at": timestamp(folder.created_at),
+        "updated_at": timestamp(folder.updated_at),
+    }
+
+
+def _assignment(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "id": str(assignment.id),
+        "user_id": str(assignment.user_id),
+        "session_definition_id": str(assignment.definition_id),
+        "folder_id": str(assignment.folder_id) if assignment.folder_id else None,
+        "sort_order": assignment.sort_order,
+        "created_at": timestamp(assignment.created_at),
+    }

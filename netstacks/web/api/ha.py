@@ -1,0 +1,163 @@
+"""HA status for operators: `/api/v1/ha`, which the page Admin → HA Status shows (specification, Workflow 4)."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel
+
+from netstacks import greenlets
+from netstacks.cluster import clocks
+from netstacks.cluster.model import Event
+from netstacks.cluster.overview import Line, check_drain, overview
+from netstacks.errors import ComeAgain, NotFound, RegistryUnavailable
+from netstacks.instance.observer import View
+from netstacks.store import audit
+from netstacks.web.auth import guard
+from netstacks.web.context import Services, services
+from netstacks.web.http.inputs import parse
+from netstacks.web.http.outputs import timestamp
+
+blueprint = Blueprint("ha", __name__)
+log = structlog.get_logger()
+
+_LOOK_SECS = 2.0
+# A browser comes back by itself, and proves anew that it may look.
+_STREAM_SECS = 60.0
+_MAX_STREAMS = 100
+_streams: set[object] = set()
+
+
+class _Drain(BaseModel):
+    force: bool = False
+
+
+@blueprint.get("/api/v1/ha/status")
+@guard.requires("ha.view")
+def status() -> Response:
+    return jsonify(as_json(services(), services().observer.look()))
+
+
+@blueprint.get("/api/v1/ha/stream")
+@guard.requires("ha.view")
+def stream() -> Response:
+    """The same as server-sent events, one whenever something has changed."""
+    if len(_streams) >= _MAX_STREAMS:
+        raise ComeAgain(f"{_MAX_STREAMS} pages are being kept up to date already: reload this one instead")
+    response = Response(_changes(services(), guard.lasting()), mimetype="text/event-stream")
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold them back.
+    return response
+
+
+def _changes(parts: Services, may_look: Callable[[], bool]) -> Iterator[str]:
+    me = object()
+    _streams.add(me)
+    ends_at = time.monotonic() + _STREAM_SECS
+    told = ""
+    try:
+        while time.monotonic() < ends_at and not parts.agent.is_draining and may_look():
+            body = json.dumps(as_json(parts, parts.observer.look()))
+            # A comment finds out whether anybody is still there.
+            yield f"data: {body}\n\n" if body != told else ":\n\n"
+            told = body
+            greenlets.sleep(_LOOK_SECS)
+    finally:
+        _streams.discard(me)
+
+
+@blueprint.post("/api/v1/ha/instances/<instance_id>/drain")
+@guard.requires("ha.manage")
+def drain(instance_id: str) -> tuple[Response, int]:
+    """Asks an instance to hand over its sessions and leave; it hears of it at its next heartbeat."""
+    force = parse(_Drain).force
+    parts = services()
+    check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
+    log.info("instance.drain_requested", instance_id=instance_id, by=guard.identity().username)
+    if instance_id == parts.agent.me.id:
+        # At once, and without Valkey too.
+        parts.agent.on_drain()
+        with contextlib.suppress(RegistryUnavailable, NotFound):
+            parts.observer.drain(instance_id, by=guard.identity().username)
+    else:
+        parts.observer.drain(instance_id, by=guard.identity().username)
+    # Without PostgreSQL, too: that may be why this instance has to go.
+    parts.outbox.put(audit.append, guard.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force)
+    return jsonify(instance_id=instance_id, state="draining"), 202
+
+
+def lines_of(parts: Services, view: View) -> list[Line]:
+    """The instance table."""
+    settings = parts.settings
+    interval_secs, ttl_secs = settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs
+    return overview(view.snapshot, interval_secs, ttl_secs, view.clock_skews)
+
+
+def clock_warning(lines: list[Line], own_id: str) -> str | None:
+    """What is wrong with the clocks of these instances, seen from this one; None when they agree."""
+    differing = [line for line in lines if line.clock_differs]
+    measured = [line for line in lines if line.clock_skew_secs is not None]
+    if not differing:
+        return None
+    told = ", ".join(
+        f"{line.instance.id} on {line.instance.host} is {clocks.in_words(line.clock_skew_secs or 0.0)}"
+        for line in differing
+    )
+    if len(differing) == len(measured) > 1:
+        return f"The clock of {own_id}, which serves this page, differs from that of every other instance: {told}"
+    return f"Clocks differ. Compared with {own_id}, which serves this page, {told}"
+
+
+def as_json(parts: Services, view: View) -> dict[str, Any]:
+    """The whole status. `seen_at` tells of when instances and events are; without a registry they are older."""
+    lines = lines_of(parts, view)
+    return {
+        "instance_id": parts.agent.me.id,
+        "seen_at": timestamp(datetime.fromtimestamp(view.seen_at, UTC)) if view.seen_at else None,
+        "valkey": {
+            "connection": view.registry.connection,
+            "error": view.registry.error,
+            **view.registry.details,
+        },
+        "totals": {
+            "registered_instances": len(lines),
+            "healthy_instances": sum(line.condition == "healthy" for line in lines),
+            "total_sessions": sum(line.instance.sessions for line in lines),
+        },
+        "clocks": {"warning": clock_warning(lines, parts.agent.me.id), "tolerated_secs": clocks.TOLERATED_SECS},
+        "unreadable": [{"key": key, "problem": problem} for key, problem in view.unreadable.items()],
+        "instances": [_instance(line) for line in lines],
+        "events": [_event(event) for event in view.events],
+    }
+
+
+def _instance(line: Line) -> dict[str, Any]:
+    instance = line.instance
+    return {
+        "id": instance.id,
+        "host": instance.host,
+        "peer_address": instance.peer_address or None,
+        "version": instance.version,
+        "pid": instance.pid,
+        "started_at": timestamp(datetime.fromtimestamp(instance.started_at, UTC)),
+        "status": line.condition,
+        "problem": line.problem,
+        "heartbeat_age_secs": round(line.heartbeat_age_secs, 1),
+        "sessions": instance.sessions,
+        # Compared with the instance that answers; None for itself and before it was measured.
+        "clock_skew_secs": None if line.clock_skew_secs is None else round(line.clock_skew_secs, 1),
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    # Last: a detail of the same name does not hide them.
+    return {
+        **event.details,
+        "at": timestamp(datetime.fromtimestamp(event.at, UTC)),
+        "kind": event.kind,
+        "instance_id": event.instance_id,
+    }

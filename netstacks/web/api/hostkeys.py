@@ -1,0 +1,127 @@
+"""Host keys: those that are approved, and the questions that waiting connections have asked."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel, Field
+
+from netstacks.store import audit, hostkeys, prompts
+from netstacks.store.hostkeys import StoredHostKey
+from netstacks.store.pool import Transaction
+from netstacks.web.auth import guard
+from netstacks.web.context import services
+from netstacks.web.http.fields import Host, Port
+from netstacks.web.http.inputs import parse
+from netstacks.web.http.outputs import timestamp
+
+blueprint = Blueprint("hostkeys", __name__)
+
+
+class NewHostKey(BaseModel):
+    """`public_key` as `ssh-keyscan` prints it, or as in a `.pub` file."""
+
+    host: Host
+    port: Port = 22
+    public_key: str = Field(max_length=16384)
+
+
+@blueprint.get("/api/host-keys")
+@guard.requires("devices.access")
+def list_host_keys() -> Response:
+    """All approved keys, as a bare array."""
+    with services().database.transaction() as tx:
+        keys = hostkeys.everything(tx)
+    return jsonify([as_json(key) for key in keys])
+
+
+@blueprint.post("/api/host-keys")
+@guard.requires("hostkeys.manage")
+def approve_host_key() -> tuple[dict[str, Any], int]:
+    """Approves a key before the first connection, in place of any other for that address."""
+    body = parse(NewHostKey)
+    key_type, public_key = hostkeys.parse_public_key(body.public_key)
+    with guard.transaction() as tx:
+        old = hostkeys.find(tx, body.host, body.port)
+        key = hostkeys.remember(tx, body.host, body.port, key_type, public_key, guard.identity().username)
+        _audit(tx, "host_key.approved", key, changed=old is not None and old.public_key != key.public_key)
+    return as_json(key), 201
+
+
+@blueprint.delete("/api/host-keys/<host>/<int:port>")
+@guard.requires("hostkeys.manage")
+def forget_host_key(host: str, port: int) -> Response:
+    """The next connection to that address asks again, also users that have rejected its key."""
+    with guard.transaction() as tx:
+        key = hostkeys.forget(tx, host, port)
+        prompts.forget_rejections(tx, key.host, key.port)
+        _audit(tx, "host_key.forgotten", key)
+    return Response(status=204)
+
+
+@blueprint.get("/api/host-keys/prompts")
+@guard.requires()
+def list_prompts() -> dict[str, Any]:
+    """What the user's own connections are waiting for; asked by every browser every 750 ms, answered from memory."""
+    waiting = services().prompts.pending(guard.identity().user_id)
+    return {
+        "prompts": [
+            {
+                "id": str(prompt.id),
+                "host": prompt.host,
+                "port": prompt.port,
+                "is_changed_key": prompt.is_changed_key,
+                "fingerprint": prompt.fingerprint,
+                "previous_fingerprint": prompt.previous_fingerprint,
+                "previous_approved_by": prompt.previous_approved_by,
+                "previous_approved_at": timestamp(prompt.previous_approved_at),
+                "created_at": timestamp(prompt.created_at),
+            }
+            for prompt in waiting
+        ]
+    }
+
+
+@blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/approve")
+@guard.requires("sessions.connect")
+def approve_prompt(prompt_id: UUID) -> Response:
+    """A changed key takes `hostkeys.manage`, and so does the key of another user's connection."""
+    return _answer(prompt_id, approve=True)
+
+
+@blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/reject")
+@guard.requires()
+def reject_prompt(prompt_id: UUID) -> Response:
+    return _answer(prompt_id, approve=False)
+
+
+def _answer(prompt_id: UUID, *, approve: bool) -> Response:
+    event = "host_key.prompt_approved" if approve else "host_key.prompt_rejected"
+    with guard.transaction() as tx:
+        # As the transaction has it: the role may have changed since the request came.
+        who = guard.identity()
+        asked = services().prompts.answer(
+            tx, prompt_id, who.user_id, approve, answered_by=who.username, may_manage=who.may("hostkeys.manage")
+        )
+        facts = {"host": asked.host, "port": asked.port, "fingerprint": asked.fingerprint}
+        if asked.previous_fingerprint is not None:
+            facts["previous_fingerprint"] = asked.previous_fingerprint
+        audit.append(tx, guard.actor(), event, f"host_key_prompt:{prompt_id}", **facts)
+    return Response(status=204)
+
+
+def as_json(key: StoredHostKey) -> dict[str, Any]:
+    """An approved key as clients see it."""
+    return {
+        "host": key.host,
+        "port": key.port,
+        "key_type": key.key_type,
+        "fingerprint": key.fingerprint,
+        "public_key": key.public_key,
+        "approved_by": key.approved_by,
+        "approved_at": timestamp(key.approved_at),
+    }
+
+
+def _audit(tx: Transaction, event: str, key: StoredHostKey, **details: Any) -> None:
+    audit.append(tx, guard.actor(), event, f"host:{key.host}:{key.port}", fingerprint=key.fingerprint, **details)

@@ -1,0 +1,171 @@
+"""`/api/recordings`: what the controller recorded, as asciicast v2 (wire contract 12).
+
+A recording has the id of its session.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, Field
+
+from netstacks.errors import AccessWithdrawn, Conflict, Forbidden, InvalidInput, NotFound
+from netstacks.recording import asciicast, storage
+from netstacks.recording.chunks import Chunk
+from netstacks.store import access, audit
+from netstacks.store.pool import Transaction
+from netstacks.web.auth import guard
+from netstacks.web.context import services
+from netstacks.web.http.fields import Moment
+from netstacks.web.http.inputs import parse, parse_query
+from netstacks.web.http.outputs import finite, moment
+
+blueprint = Blueprint("recordings", __name__)
+
+_MADE_HERE = "sessions are recorded by the controller itself: a client can neither add to a recording nor replace it"
+
+
+class _Query(BaseModel):
+    session_id: UUID | None = None
+    before: Moment | None = None
+    limit: int = Field(100, ge=1, le=500)
+
+
+class _Create(BaseModel):
+    session_id: UUID | None = None
+
+
+class _Rename(BaseModel):
+    name: str | None = Field(None, max_length=200)
+
+
+def _whose(identity: guard.Identity) -> UUID | None:
+    """Whose recordings this user may see: their own, or everybody's."""
+    return None if identity.may("sessions.manage") else identity.user_id
+
+
+def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
+    """The recording, if the user of this request may see it; raises NotFound."""
+    found = storage.summaries(tx, session_id=recording_id, user_id=_whose(guard.identity()), limit=1)
+    if not found:
+        raise NotFound("there is no such recording")
+    return found[0]
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    began, last = row["began_at"], row["last_at"]
+    # Both stand on the row, or neither, unless something else has written it.
+    last = began if last is None else last
+    return {
+        "id": str(row["id"]),
+        "session_id": str(row["id"]),
+        "name": row["recording_name"] or f"{row['username']}@{row['device_name']}",
+        "terminal_cols": row["cols"],
+        "terminal_rows": row["rows"],
+        "duration_ms": round((moment(last) - moment(began)).total_seconds() * 1000) if began is not None else 0,
+        "file_path": "",
+        "created_at": row["started_at"].isoformat(),
+        "updated_at": (moment(last) if last else row["started_at"]).isoformat(),
+        "username": row["username"],
+        "device_name": row["device_name"],
+        "bytes": row["bytes"],
+        "state": "pruned" if began is None and row["state"] == "ended" else row["state"],
+    }
+
+
+@blueprint.get("/api/recordings")
+@guard.requires("recordings.view")
+def browse() -> Response:
+    query = parse_query(_Query)
+    with services().database.transaction() as tx:
+        rows = storage.summaries(
+            tx, session_id=query.session_id, user_id=_whose(guard.identity()), before=query.before, limit=query.limit
+        )
+    return jsonify([_item(row) for row in rows])
+
+
+@blueprint.post("/api/recordings")
+@guard.requires("recordings.view")
+def create() -> tuple[Response, int]:
+    """A client that asks for a recording of its session is given the one that is being made."""
+    wanted = parse(_Create)
+    if wanted.session_id is None:
+        raise InvalidInput(f"session_id is missing: {_MADE_HERE}")
+    with services().database.transaction() as tx:
+        return jsonify(_item(find(tx, wanted.session_id))), 201
+
+
+@blueprint.get("/api/recordings/<uuid:recording_id>")
+@guard.requires("recordings.view")
+def show(recording_id: UUID) -> Response:
+    with services().database.transaction() as tx:
+        return jsonify(_item(find(tx, recording_id)))
+
+
+@blueprint.put("/api/recordings/<uuid:recording_id>")
+@guard.requires("recordings.view")
+def rename(recording_id: UUID) -> Response:
+    """Gives a recording another name; its other members are facts and stay as they are."""
+    wanted = parse(_Rename)
+    with guard.transaction() as tx:
+        find(tx, recording_id)
+        if wanted.name:
+            storage.rename(tx, recording_id, wanted.name)
+            audit.append(tx, guard.actor(), "recording.renamed", f"session:{recording_id}", name=wanted.name)
+        return jsonify(_item(find(tx, recording_id)))
+
+
+@blueprint.post("/api/recordings/<uuid:recording_id>/append")
+@blueprint.post("/api/recordings/<uuid:recording_id>/save-to-docs")
+@guard.requires("recordings.view")
+def refuse(recording_id: UUID) -> Response:
+    raise Conflict(_MADE_HERE)
+
+
+@blueprint.delete("/api/recordings/<uuid:recording_id>")
+@guard.requires("sessions.manage")
+def delete(recording_id: UUID) -> tuple[str, int]:
+    """It is gone at once; what it holds is removed within minutes, however much that is (instance/retention.py)."""
+    with guard.transaction() as tx:
+        row = find(tx, recording_id)
+        if row["state"] != "ended":
+            raise Conflict("this session is still being recorded: end it first")
+        storage.discard(tx, [recording_id])
+        audit.append(tx, guard.actor(), "recording.deleted", f"session:{recording_id}", bytes=row["bytes"])
+    return "", 204
+
+
+@blueprint.get("/api/recordings/<uuid:recording_id>/data")
+@guard.requires("recordings.view")
+def data(recording_id: UUID) -> Response:
+    """The recording as asciicast v2; `?input=1` adds the recorded keystrokes, which is audited."""
+    with_input = request.args.get("input") == "1"
+    if with_input and not guard.identity().may("recordings.input"):
+        raise Forbidden("reading recorded keystrokes needs the permission recordings.input")
+    database = services().database
+    with guard.transaction() as tx:
+        row = find(tx, recording_id)
+        event = "recording.input_read" if with_input else "recording.read"
+        audit.append(tx, guard.actor(), event, f"session:{recording_id}", device=row["device_name"])
+    services().recorder.flush(1.0)
+    body = asciicast.lines(
+        _while_allowed(storage.chunks(database, recording_id), guard.lasting()),
+        title=_item(row)["name"],
+        cols=row["cols"],
+        rows=row["rows"],
+        started_at=finite(row["began_at"]) or row["started_at"].timestamp(),
+        with_input=with_input,
+    )
+    response = Response(body, mimetype="application/x-asciicast")
+    if request.args.get("download"):
+        response.headers["Content-Disposition"] = f'attachment; filename="{recording_id}.cast"'
+    return response
+
+
+def _while_allowed(chunks: Iterator[Chunk], may_read_on: Callable[[], bool]) -> Iterator[Chunk]:
+    """Raises AccessWithdrawn, which cuts the download off."""
+    for chunk in chunks:
+        if not may_read_on():
+            raise AccessWithdrawn(access.WITHDRAWN)
+        yield chunk

@@ -1,0 +1,240 @@
+"""`/api/sessions/{id}/share` and `/viewers`: letting colleagues watch a session, seeing who does, and ending it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from flask import Blueprint, Response, jsonify, url_for
+from pydantic import BaseModel, Field
+
+from netstacks.errors import ComeAgain, Conflict, NotFound, SessionGone
+from netstacks.instance.pending_claims import Opening
+from netstacks.peer.claims import EndingViews, FormOfSession, OfSession
+from netstacks.peer.client import Reply
+from netstacks.store import audit, sessions, shares
+from netstacks.store.pool import Transaction
+from netstacks.store.sessions import SessionRow
+from netstacks.store.shares import Permission, Share
+from netstacks.terminal.session import Session
+from netstacks.terminal.viewer import expel, viewers
+from netstacks.web import peer
+from netstacks.web.auth import guard
+from netstacks.web.auth.share_tokens import Invitation
+from netstacks.web.context import services
+from netstacks.web.http.inputs import parse
+from netstacks.web.http.outputs import timestamp
+
+blueprint = Blueprint("shares", __name__)
+log = structlog.get_logger()
+
+_SHARES = "/api/sessions/<uuid:session_id>/share"
+_VIEWERS = "/api/sessions/<uuid:session_id>/viewers"
+
+
+class _NewShare(BaseModel):
+    permission: Permission = "read-only"
+    ttl_minutes: int = Field(60, ge=5, le=1440)
+    max_viewers: int = Field(5, ge=1, le=50)
+
+
+@blueprint.get(_SHARES)
+@guard.requires()
+def browse(session_id: UUID) -> Response:
+    with services().database.transaction() as tx:
+        session = _managed(tx, session_id)
+        found = [] if session.state == "ended" else shares.open_of(tx, session_id)
+    return jsonify([_item(share) for share in found])
+
+
+@blueprint.post(_SHARES)
+@guard.requires()
+def create(session_id: UUID) -> tuple[Response, int]:
+    wanted = parse(_NewShare)
+    with guard.transaction() as tx:
+        if _managed(tx, session_id).state == "ended":
+            raise Conflict("this session has ended: only a live one can be shared")
+        share = shares.create(
+            tx,
+            session_id=session_id,
+            permission=wanted.permission,
+            max_viewers=wanted.max_viewers,
+            ttl=timedelta(minutes=wanted.ttl_minutes),
+            created_by=guard.identity().username,
+        )
+        _note(tx, "session.shared", session_id, share=str(share.id), **wanted.model_dump())
+    item = _item(share)
+    return jsonify({name: item[name] for name in ("share_url", "token", "expires_at")}), 201
+
+
+@blueprint.get(f"{_SHARES}/<token>")
+@guard.requires()
+def show(session_id: UUID, token: str) -> Response:
+    share_id = _share_id(session_id, token)
+    with services().database.transaction() as tx:
+        _managed(tx, session_id)
+        # By PostgreSQL's clock, by which it was made.
+        share = shares.find(tx, share_id) if shares.is_open(tx, share_id) else None
+    if share is None:
+        raise NotFound("this share has expired or was revoked")
+    count = sum(viewer["share_id"] == str(share_id) for viewer in _watching(session_id))
+    return jsonify(**_item(share), session_id=str(session_id), created_by=share.created_by, viewer_count=count)
+
+
+@blueprint.delete(f"{_SHARES}/<token>")
+@guard.requires()
+def revoke(session_id: UUID, token: str) -> Response:
+    """Takes a share back and ends its viewers; once more does no harm."""
+    return _revoke(session_id, _share_id(session_id, token))
+
+
+@blueprint.delete(_SHARES)
+@guard.requires()
+def revoke_all(session_id: UUID) -> Response:
+    """Takes every share of the session back and ends all its viewers."""
+    return _revoke(session_id, None)
+
+
+def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
+    """204 when no viewer of these shares is left, 202 when the session's owner could not be told."""
+    with guard.transaction() as tx:
+        _managed(tx, session_id)
+        for share in shares.revoke(tx, session_id, share_id):
+            _note(tx, "session.share_revoked", session_id, share=str(share.id))
+    reason = f"this share was revoked by {guard.identity().username}"
+    try:
+        _at_owner(session_id, "viewers/end", share_id=str(share_id) if share_id else None, reason=reason)
+    except ComeAgain as error:
+        log.info("share.revoked_without_owner", session_id=str(session_id), error=str(error))
+        status = "The share is revoked. Its viewers are closed as soon as the session's instance answers again."
+        response = jsonify(status=status)
+        response.status_code = 202
+        return response
+    return Response(status=204)
+
+
+@blueprint.get(_VIEWERS)
+@guard.requires()
+def watching(session_id: UUID) -> Response:
+    """Who watches the session now, through whichever instance."""
+    with services().database.transaction() as tx:
+        _managed(tx, session_id)
+    return jsonify(items=_watching(session_id))
+
+
+@blueprint.delete(f"{_VIEWERS}/<uuid:viewer_id>")
+@guard.requires()
+def end_view(session_id: UUID, viewer_id: UUID) -> tuple[str, int]:
+    """Ends one view; the share stays, so to keep its viewer out it must be revoked."""
+    with guard.transaction() as tx:
+        _managed(tx, session_id)
+    reason = f"{guard.identity().username} has ended your view of this session"
+    if not _at_owner(session_id, "viewers/end", viewer_id=str(viewer_id), reason=reason):
+        raise NotFound("this viewer does not watch any more")
+    with guard.transaction() as tx:
+        _note(tx, "session.view_ended", session_id, viewer=str(viewer_id))
+    return "", 204
+
+
+def end_views_of(share: Share, reason: str) -> None:
+    """Ends the views of a share that was revoked, after the commit. An owner that is silent looks by itself."""
+    try:
+        _at_owner(share.session_id, "viewers/end", share_id=str(share.id), reason=reason)
+    except ComeAgain as error:
+        log.info("share.revoked_without_owner", session_id=str(share.session_id), error=str(error))
+
+
+def _watching(session_id: UUID) -> list[dict[str, Any]]:
+    try:
+        return _at_owner(session_id, "viewers")
+    except ComeAgain:
+        return []  # A session that no instance holds has no viewers.
+
+
+def _managed(tx: Transaction, session_id: UUID) -> SessionRow:
+    """One's own session, or anybody's for those who manage them."""
+    row, who = sessions.find(tx, session_id), guard.identity()
+    if row is None or not (row.user_id == who.user_id or who.may("sessions.manage")):
+        raise NotFound("there is no such session")
+    return row
+
+
+def _note(tx: Transaction, event: str, session_id: UUID, **details: Any) -> None:
+    audit.append(tx, guard.actor(), event, f"session:{session_id}", **details)
+
+
+def _share_id(session_id: UUID, token: str) -> UUID:
+    match services().share_tokens.read(token):
+        case Invitation(share_id=share_id, session_id=owned) if owned == session_id:
+            return share_id
+    raise NotFound("this session has no such share")
+
+
+def _item(share: Share) -> dict[str, Any]:
+    token = services().share_tokens.issue(share)
+    # A fragment: it is in nobody's log, and no server sees it before the page connects.
+    has_client = services().settings.terminal_web_dir is not None
+    url = f"{url_for('client.file', _external=True)}#share=" if has_client else f"{_page_url()}#"
+    return {
+        "token": token,
+        "share_url": f"{url}{token}",
+        "permission": share.permission,
+        "max_viewers": share.max_viewers,
+        "created_at": timestamp(share.created_at),
+        "expires_at": timestamp(share.expires_at),
+    }
+
+
+def _page_url() -> str:
+    return url_for("shared.page", _external=True)
+
+
+# At the owner: viewers are known nowhere else.
+
+
+def _list(session: Session) -> list[dict[str, Any]]:
+    return [viewer.describe() for viewer in viewers(session)]
+
+
+def _end(
+    session: Session, *, reason: str, share_id: str | None = None, viewer_id: str | None = None
+) -> list[dict[str, Any]]:
+    those = viewers(session, share_id=share_id, viewer_id=viewer_id)
+    expel(session, those, reason)
+    return [viewer.describe() for viewer in those]
+
+
+_DOORS: dict[str, Callable[..., list[dict[str, Any]]]] = {"viewers": _list, "viewers/end": _end}
+
+
+def _at_owner(session_id: UUID, door: str, **arguments: str | None) -> list[dict[str, Any]]:
+    """What the owner answers, be it this instance or a peer. Raises ComeAgain when nobody does."""
+    try:
+        match services().broker.ask(session_id, door, **arguments):
+            case Session() as session:
+                return _DOORS[door](session, **arguments)
+            case Reply(list(found)):
+                return found
+            case Reply(body):
+                raise ComeAgain(f"the instance that holds the session answered {str(body)[:100]!r}: try again")
+    except SessionGone:
+        pass
+    return []
+
+
+@blueprint.post("/peer/sessions/<uuid:session_id>/viewers")
+def list_for_peer(session_id: UUID) -> Response:
+    return _answer_peer(session_id, "viewers", OfSession)
+
+
+@blueprint.post("/peer/sessions/<uuid:session_id>/viewers/end")
+def end_for_peer(session_id: UUID) -> Response:
+    return _answer_peer(session_id, "viewers/end", EndingViews)
+
+
+def _answer_peer(session_id: UUID, door: str, form: type[FormOfSession]) -> Response:
+    said, place = peer.held(session_id, form)
+    arguments = said.model_dump(exclude={"epoch"})
+    # Nobody watches what is still being opened.
+    return jsonify([] if isinstance(place, Opening) else _DOORS[door](place, **arguments))

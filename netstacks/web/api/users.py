@@ -1,0 +1,223 @@
+"""Administration of users, and everybody's own password."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from netstacks import permissions
+from netstacks.crypto import password_rules
+from netstacks.crypto.password_rules import MAX_LENGTH
+from netstacks.crypto.passwords import hash_password
+from netstacks.errors import Forbidden
+from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.store import access, audit, logins, sessions, shares, users
+from netstacks.store.access import WITHDRAWN
+from netstacks.store.pool import Transaction
+from netstacks.store.shares import Share
+from netstacks.store.users import Role, User
+from netstacks.web.api.login import as_json
+from netstacks.web.api.shares import end_views_of
+from netstacks.web.auth import guard
+from netstacks.web.auth.authenticate import is_own_password
+from netstacks.web.context import services
+from netstacks.web.http.inputs import parse
+
+blueprint = Blueprint("users", __name__)
+
+Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
+class Profile(BaseModel):
+    """What an administrator decides about a user."""
+
+    role: Role
+    email: Email | None = None
+    display_name: str | None = Field(None, max_length=128)
+
+
+class NewUser(Profile):
+    username: str
+    password: str
+
+
+class UserChange(Profile):
+    is_active: bool
+
+
+class NewPassword(BaseModel):
+    password: str
+
+
+class OwnPassword(BaseModel):
+    current_password: str = Field(max_length=MAX_LENGTH)
+    new_password: str
+
+
+@blueprint.get("/api/users")
+@guard.requires("users.manage")
+def list_users() -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        items = [as_json(user) for user in users.every(tx)]
+    return {"items": items, "total": len(items)}
+
+
+@blueprint.post("/api/users")
+@guard.requires("users.manage")
+def create_user() -> tuple[dict[str, Any], int]:
+    body = parse(NewUser)
+    password_rules.check(body.password, role=body.role, names=(body.username, body.email, body.display_name))
+    password_hash, is_long = hash_password(body.password), password_rules.is_long(body.password)
+    values = body.model_dump(exclude={"password"})
+    with _administration() as tx:
+        user = users.create(tx, password_hash=password_hash, is_password_long=is_long, **values)
+        _audit(tx, "user.created", user.id, username=user.username, role=user.role)
+    return as_json(user), 201
+
+
+@blueprint.get("/api/users/<uuid:user_id>")
+@guard.requires("users.manage")
+def get_user(user_id: UUID) -> dict[str, Any]:
+    with services().database.transaction() as tx:
+        return as_json(users.get(tx, user_id))
+
+
+@blueprint.put("/api/users/<uuid:user_id>")
+@guard.requires("users.manage")
+def update_user(user_id: UUID) -> dict[str, Any]:
+    """Replaces the profile; a user who is deactivated is logged out everywhere.
+
+    The terminals of a user end who is deactivated or whose role may not open any.
+    """
+    body = parse(UserChange)
+    with _administration(user_id) as tx:
+        before = users.get(tx, user_id)
+        user: User = users.update(tx, user_id, **body.model_dump())
+        what, revoked = _withdrawn(user), []
+        if what is What.ACCESS:
+            logins.revoke_all(tx, user_id)
+        if what is not What.NOTHING:
+            _end_sessions(tx, user)
+        if what is What.ACCESS or not permissions.grants(user.role, "sessions.manage"):
+            revoked = _revoke_shares(tx, user)
+        _audit(tx, "user.updated", user_id, username=user.username, role=user.role, is_active=user.is_active)
+    if (before.role, before.is_active) != (user.role, user.is_active):
+        _withdraw(user_id, what, revoked)
+    return as_json(user)
+
+
+@blueprint.delete("/api/users/<uuid:user_id>")
+@guard.requires("users.manage")
+def delete_user(user_id: UUID) -> Response:
+    with _administration(user_id) as tx:
+        user = users.get(tx, user_id)
+        users.delete(tx, user_id)
+        _end_sessions(tx, user)
+        revoked = _revoke_shares(tx, user)
+        _audit(tx, "user.deleted", user_id, username=user.username)
+    _withdraw(user_id, What.ACCESS, revoked)
+    return Response(status=204)
+
+
+@blueprint.put("/api/users/<uuid:user_id>/password")
+@guard.requires("users.manage")
+def set_password(user_id: UUID) -> Response:
+    """Sets a user's password, logs them out everywhere and ends their terminals."""
+    password = parse(NewPassword).password
+    with services().database.transaction() as tx:
+        user = users.get(tx, user_id)
+    _check(password, user)
+    password_hash = hash_password(password)
+    with _administration(user_id) as tx:
+        user = users.get(tx, user_id)
+        users.set_password(tx, user_id, password_hash, is_long=password_rules.is_long(password))
+        ended = logins.revoke_all(tx, user_id)
+        _end_sessions(tx, user)
+        _audit(tx, "user.updated", user_id, username=user.username, changed="password")
+    services().withdrawals.everywhere(Withdrawal(user_id, What.ALL_LOGINS, tuple(ended)))
+    return Response(status=204)
+
+
+@blueprint.delete("/api/users/<uuid:user_id>/logins")
+@guard.requires("users.manage")
+def revoke_logins(user_id: UUID) -> Response:
+    """Logs a user out everywhere and ends their terminals."""
+    with _administration(user_id) as tx:
+        user = users.get(tx, user_id)
+        ended = logins.revoke_all(tx, user_id)
+        _end_sessions(tx, user)
+        _audit(tx, "user.logins_revoked", user_id, username=user.username)
+    services().withdrawals.everywhere(Withdrawal(user_id, What.ALL_LOGINS, tuple(ended)))
+    return Response(status=204)
+
+
+@blueprint.put("/api/auth/password")
+@guard.requires()
+def change_own_password() -> Response:
+    """Changes the user's own password, given the current one, and ends all other log-ins of theirs."""
+    body = parse(OwnPassword)
+    who = guard.identity()
+    with services().database.transaction() as tx:
+        user, current_hash = users.get(tx, who.user_id), users.password_hash_of(tx, who.user_id)
+    if not is_own_password(body.current_password, current_hash, str(who.user_id), str(who.login_id)):
+        raise Forbidden("current_password: is not correct")
+    _check(body.new_password, user)
+    password_hash = hash_password(body.new_password)
+    with _administration(who.user_id) as tx:
+        users.set_password(tx, who.user_id, password_hash, is_long=password_rules.is_long(body.new_password))
+        ended = logins.revoke_all(tx, who.user_id, but=who.login_id)
+        _audit(tx, "user.updated", who.user_id, username=who.username, changed="password")
+    services().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, tuple(ended)))
+    return Response(status=204)
+
+
+def _check(password: str, user: User) -> None:
+    password_rules.check(password, role=user.role, names=(user.username, user.email, user.display_name))
+
+
+@contextmanager
+def _administration(user_id: UUID | None = None) -> Iterator[Transaction]:
+    """A transaction that changes users, one at a time; `user_id` is the user that is there already."""
+    with services().database.transaction() as tx:
+        access.lock_administration(tx)
+        if user_id is not None:
+            access.hold(tx, user_id)
+        guard.confirm(tx)
+        yield tx
+
+
+def _withdrawn(user: User) -> What:
+    """What a user in this state may not have open."""
+    if not user.is_active:
+        return What.ACCESS
+    return What.NOTHING if permissions.grants(user.role, "sessions.connect") else What.TERMINALS
+
+
+def _withdraw(user_id: UUID, what: What, revoked: Iterable[Share]) -> None:
+    """To be called after the commit."""
+    services().withdrawals.everywhere(Withdrawal(user_id, what))
+    for share in revoked:
+        end_views_of(share, "this share was revoked: its creator has no access any more")
+
+
+def _end_sessions(tx: Transaction, user: User) -> None:
+    """Notes that a user's sessions are to end; their owners are told after the commit."""
+    ended, owned = sessions.end_all_of(tx, user.id, WITHDRAWN)
+    for session_id in (*ended, *owned):
+        details = {"owner": user.username, "reason": WITHDRAWN}
+        audit.append(tx, guard.actor(), "session.ended_by_user", f"session:{session_id}", **details)
+
+
+def _revoke_shares(tx: Transaction, user: User) -> list[Share]:
+    """Takes back what an administrator who is none any more has shared of others' sessions."""
+    revoked = shares.revoke_of_others(tx, user.id, user.username)
+    for share in revoked:
+        audit.append(tx, guard.actor(), "session.share_revoked", f"session:{share.session_id}", share=str(share.id))
+    return revoked
+
+
+def _audit(tx: Transaction, event: str, user_id: UUID, **details: Any) -> None:
+    audit.append(tx, guard.actor(), event, f"user:{user_id}", **details)

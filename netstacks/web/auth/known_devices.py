@@ -1,0 +1,51 @@
+"""Browsers in which a user has logged in before, known by a signed cookie.
+
+It opens nothing. Guesses from elsewhere do not delay its user, and what is guessed with it is counted by itself.
+"""
+
+import hmac
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from flask import Response, request
+
+from netstacks.web.auth.tokens import Tokens
+from netstacks.web.http import cookies
+
+COOKIE = "netstacks_device"
+KEPT = timedelta(days=180)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a genuine cookie says: a user has logged in with this browser, which has a random id."""
+
+    user_id: UUID
+    device: str
+
+
+def marks(tokens: Tokens) -> list[Mark]:
+    """Those that the browser sends which makes this request. A worthless cookie may come first."""
+    return [mark for value in cookies.values(request, COOKIE) if (mark := _read(tokens, value))]
+
+
+def remember(response: Response, tokens: Tokens, user_id: UUID) -> None:
+    """Marks the browser as one of this user, who has logged in there."""
+    device = next((mark.device for mark in marks(tokens) if mark.user_id == user_id), secrets.token_hex(8))
+    text = f"{user_id}.{device}.{int(time.time() + KEPT.total_seconds())}"
+    cookies.put(response, COOKIE, f"{text}.{_signature(tokens, text)}", max_age_secs=KEPT.total_seconds())
+
+
+def _read(tokens: Tokens, value: str) -> Mark | None:
+    text, _, signature = value.rpartition(".")
+    if not hmac.compare_digest(_signature(tokens, text).encode(), signature.encode()):
+        return None
+    user_id, device, until = text.split(".")
+    return Mark(UUID(user_id), device) if time.time() < int(until) else None
+
+
+def _signature(tokens: Tokens, text: str) -> str:
+    return tokens.sign(f"device:{text}")

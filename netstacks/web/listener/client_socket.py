@@ -1,0 +1,180 @@
+"""The connection of one client: how long the client may keep this instance waiting at each stage of a request.
+
+A limit is a timeout of the socket itself, computed anew for each call: no exception comes from outside.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING
+
+from netstacks import greenlets
+
+if TYPE_CHECKING:
+    from netstacks.web.listener.connection_limits import ConnectionLimits, Crowd
+
+# From the accept, or from the first byte on a connection that is kept alive, to the end of the head. How long a
+# connection may rest between two requests is gunicorn's `keepalive`.
+HEAD_SECS = 15.0
+# As much as nginx takes. gunicorn looks at the whole of an unfinished head with each piece of it.
+HEAD_BYTES = 32 * 1024
+# From the end of the head to the end of the body, which has 4 MiB at most.
+BODY_SECS = 60.0
+# The most that a body has. As it comes it may be larger: chunks have frames, and comments of any length.
+BODY_BYTES = 4 * 1024 * 1024
+_MOST_RAW_BYTES = 2 * BODY_BYTES
+# How long a client may take nothing of an answer. What it takes is credited at a rate that any line has: a download
+# goes on for as long as it makes progress, and a client that takes a byte now and then is cut off.
+STALL_SECS = 30.0
+_LEAST_BYTES_PER_SEC = 1024
+# A client that sends, or reads, without a pause never makes its greenlet wait. After so many calls, of which a request
+# counts for several, the greenlet rests: whatever else is ready has its turn, which `sleep(0)` would not promise.
+_STEPS_IN_A_TURN, _STEPS_OF_A_REQUEST = 16, 8
+_REST_SECS = 0.001
+
+
+class ClientSocket(socket.socket):
+    """An accepted connection as gunicorn's worker uses it. A copy (`dup`) has no limits: a WebSocket has its own."""
+
+    def __init__(self, accepted: socket.socket, limits: "ConnectionLimits") -> None:
+        """Takes over the connection of `accepted`, which is detached from it."""
+        super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        # These four are the business of `limits`.
+        self.network: str | None = None
+        self.crowds: tuple[Crowd, ...] = ()
+        self.is_known = False
+        self.is_waiting = True
+        self.limits = limits
+        self._is_in_request = False
+        self._ends_at: float | None = time.monotonic() + HEAD_SECS
+        """When the head or the body must be complete; None while a connection rests."""
+        self._head_bytes = HEAD_BYTES
+        self._body_bytes = 0
+        self._stall_secs = STALL_SECS
+        self._steps = 0
+
+    def begin_request(self) -> None:
+        """The head is complete."""
+        self._is_in_request = True
+        self._ends_at = time.monotonic() + BODY_SECS
+        self._body_bytes = 0
+        self._stall_secs = STALL_SECS
+        self.limits.request_began(self)
+
+    def end_request(self, body_bytes: int) -> None:
+        """The answer is sent. What comes next is the rest of a body of so many bytes, and another head."""
+        self._is_in_request = False
+        rest = max(0, body_bytes - self._body_bytes)
+        self._ends_at = time.monotonic() + BODY_SECS if rest else None
+        self._head_bytes = HEAD_BYTES + rest
+        self.limits.request_ended(self)
+        self._step(_STEPS_OF_A_REQUEST)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """In a request raises ConnectionResetError when the body is late or cut short, so that no part is taken for it.
+
+        Before a request b"" is the end: the client has gone, or its head is late or too long.
+        """
+        if self._is_in_request:
+            # What the last call has brought may have been much work: a body in chunks of one byte.
+            greenlets.give_way()
+        self.settimeout(0.0)
+        try:
+            data = super().recv(size, flags)
+            self._step()
+        except BlockingIOError:
+            data = self._wait_and_recv(size, flags)
+        finally:
+            self.settimeout(None)
+        if self._is_in_request:
+            if not data:
+                raise _reset("the body of the request is not complete")
+            self._body_bytes += len(data)
+            if self._body_bytes > _MOST_RAW_BYTES:
+                raise _reset("the body of the request comes in too many bytes")
+            return data
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + HEAD_SECS
+        self._head_bytes -= len(data)
+        return data if self._head_bytes >= 0 else b""
+
+    def _wait_and_recv(self, size: int, flags: int) -> bytes:
+        self._begin_wait()
+        try:
+            self.settimeout(None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()))
+            return super().recv(size, flags)
+        except (TimeoutError, BlockingIOError):
+            return b""
+        finally:
+            self._end_wait()
+
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:  # type: ignore[override]
+        """Raises ConnectionResetError when the client does not take its answer."""
+        if not self._is_in_request:
+            # gunicorn's answer to what is no HTTP, which it does not wait for.
+            return super().send(data, flags)
+        self.settimeout(0.0)
+        try:
+            sent = super().send(data, flags)
+            self._step()
+            return sent
+        except BlockingIOError:
+            return self._wait_and_send(data, flags)
+        finally:
+            self.settimeout(None)
+
+    def sendall(self, data: bytes | memoryview, flags: int = 0) -> None:  # type: ignore[override]
+        """As `send`, until all is sent."""
+        view = memoryview(data)
+        while view:
+            view = view[self.send(view, flags) :]
+
+    def _wait_and_send(self, data: bytes | memoryview, flags: int) -> int:
+        """What was sent, perhaps nothing. The kernel may have room only long after the client has taken something."""
+        self._begin_wait()
+        began_at, undelivered, sent = time.monotonic(), self._undelivered_bytes(), 0
+        try:
+            self.settimeout(self._stall_secs)
+            sent = super().send(data, flags)
+        except TimeoutError:
+            pass
+        finally:
+            self._end_wait()
+        delivered = undelivered + sent - self._undelivered_bytes()
+        credit_secs = delivered / _LEAST_BYTES_PER_SEC - (time.monotonic() - began_at)
+        self._stall_secs = min(STALL_SECS, self._stall_secs + credit_secs)
+        if self._stall_secs <= 0:
+            raise _reset("the client does not read its answer")
+        return sent
+
+    def _undelivered_bytes(self) -> int:
+        """What the kernel keeps until the client's host has acknowledged it."""
+        kept = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(kept, sys.byteorder)
+
+    def _begin_wait(self) -> None:
+        self._steps = 0
+        if self._is_in_request:
+            self.limits.wait_began(self)
+
+    def _end_wait(self) -> None:
+        if self._is_in_request:
+            self.limits.wait_ended(self)
+
+    def _step(self, count: int = 1) -> None:
+        self._steps += count
+        if self._steps >= _STEPS_IN_A_TURN:
+            self._steps = 0
+            greenlets.sleep(_REST_SECS)
+
+    def dup(self) -> socket.socket:  # type: ignore[override]
+        return socket.socket(fileno=os.dup(self.fileno()))
+
+
+def _reset(reason: str) -> ConnectionResetError:
+    """gunicorn takes this number for a client that has gone, which is nothing to be logged."""
+    return ConnectionResetError(errno.ECONNRESET, reason)

@@ -1,0 +1,1 @@
+"""Our own pages, rendered by Jinja, and the mounted build of the Terminal web client."""

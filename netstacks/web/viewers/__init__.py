@@ -1,0 +1,1 @@
+"""Viewers of a shared session, at the instance they came to and at the owner."""
