@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from bench.storm_database import SESSIONS_PER_USER, Counts, Full, Metered, full, id_of, name_of
 from netstacks import greenlets
-from netstacks.instance.login_slots import LoginTurns
+from netstacks.instance.login_slots import LoginSlots
 from netstacks.instance.login_trials import Trial
 from netstacks.instance.lookup import ROW_SECS
 from netstacks.instance.opener import Opener
@@ -20,7 +20,7 @@ from netstacks.recording.session_recording import Recording
 from netstacks.recording.storage import Batch, save
 from netstacks.store import audit, hostkeys, login_trials, logins, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.login_trials import Place
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
@@ -38,7 +38,7 @@ _ROUTING_CONNECTIONS, _VITAL_CONNECTIONS = 8, 4
 # At once they are let in; the others wait, and are looked up together.
 _BURST = 10
 _BANNER = b"\r\nrouter uptime is 3 weeks, 2 days\r\nrouter#"
-# A savepoint and its release, around each write of the outbox.
+# A savepoint and its release, around each deferred write.
 _SAVEPOINT_STATEMENTS = 2
 
 
@@ -78,11 +78,11 @@ class Share:
         self._routing, self._vital = (cast(Any, Metered(each, counts)) for each in self._databases)
         for each in self._databases:
             each.open()
-        self._turns = LoginTurns(self._routing)
+        self._turns = LoginSlots(self._routing)
         self._witness = Witness(full.url, self._routing, self._name)
-        self._outbox, self._recorder = Outbox(self._vital), Recorder(self._vital)
+        self._deferred_writes, self._recorder = DeferredWrites(self._vital), Recorder(self._vital)
         self._recorder.start()
-        self._outbox.start()
+        self._deferred_writes.start()
         self._dead: set[str] = set()
         # Only `prepare` is asked of it, which needs no more.
         rest = dict.fromkeys(("agent", "dialer", "recorder", "loop"), cast(Any, None))
@@ -101,7 +101,7 @@ class Share:
         if not all(each.value for each in openings):
             raise RuntimeError("a session was not taken over")
         self._counts.statements += _SAVEPOINT_STATEMENTS * len(numbers)
-        if not (self._recorder.flush(30) and self._outbox.flush(30)):
+        if not (self._recorder.flush(30) and self._deferred_writes.flush(30)):
             raise RuntimeError("not stored in time")
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Share:
             prepared = self._opener.prepare(tx, claimed, actor)
         self._log_in(claimed, prepared.credential_id)
         self._record(claimed, prepared.end, prepared.sha256)
-        self._outbox.put(sessions.mark_attached, row.id, claimed.epoch, row.cols, row.rows)
+        self._deferred_writes.put(sessions.mark_attached, row.id, claimed.epoch, row.cols, row.rows)
         return True
 
     def _look_up(self, token: Any) -> SessionRow:

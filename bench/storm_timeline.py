@@ -22,7 +22,7 @@ _OPENING_CPU_SECS = 0.015
 _DEVICE_SECS = 1.5
 # As the page's: how long after a failure it tries again, which doubles up to the longest.
 _DELAY_SECS, _LONGEST_DELAY_SECS = 1.0, 15.0
-_CALM = Strain(0.0, 0)
+_SOFT_RESET = Strain(0.0, 0)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _admitted(arrivals: list[float]) -> Iterator[float]:
         if now >= step_at:
             step_at = now + _STEP_SECS
             if waiting:
-                pace.adapt(_CALM, is_wanted=True)
+                pace.adapt(_SOFT_RESET, is_wanted=True)
 
 
 def _served(arrivals: list[float], servers: int, secs: list[float]) -> list[float]:

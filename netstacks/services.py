@@ -29,7 +29,6 @@ from netstacks.instance.disk_watch import DiskWatch
 from netstacks.instance.failed_login_summary import FailedLoginSummary
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.identity import secrets_fingerprint
-from netstacks.instance.lines import Lines
 from netstacks.instance.load_meter import LoadMeter
 from netstacks.instance.lookup import Lookup
 from netstacks.instance.loop_watch import LoopWatch
@@ -41,6 +40,7 @@ from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.relay_watch import RelayWatch
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.startup import Startup
+from netstacks.instance.vty_lines import VtyLines
 from netstacks.instance.withdrawals import Withdrawals
 from netstacks.llm import provider_file
 from netstacks.llm.directory import Defaults
@@ -59,7 +59,7 @@ from netstacks.registry.valkey import open_registry
 from netstacks.settings import Settings
 from netstacks.store import llm_providers
 from netstacks.store.checkup import Checkup
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import IDLE_IN_TRANSACTION_SECS, Database
 from netstacks.store.users import ensure_administrator
 from netstacks.store.vault import Vault
@@ -112,7 +112,7 @@ class Node:
         self._vault_problem: str | None = None
         # By itself: health must not wait for a table that is locked.
         self._vault_check = greenlets.Periodic("vault-check", self._check_vault, _VAULT_CHECK_SECS)
-        self._outbox = Outbox(self._vital_database)
+        self._deferred_writes = DeferredWrites(self._vital_database)
         self._recorder = Recorder(
             self._vital_database,
             may_compress=lambda: versions.all_have(self._agent.snapshot, versions.READS_COMPRESSED),
@@ -127,7 +127,7 @@ class Node:
             database.open()
         licensing = Licensing(self._database, settings.license_key)
         self._registry = _registry(settings, licensing)
-        self._hub = Hub(self._outbox, settings.session_detach_ttl_secs, settings.session_close_grace_secs)
+        self._hub = Hub(self._deferred_writes, settings.session_detach_ttl_secs, settings.session_close_grace_secs)
         self._holdings = Holdings(self._hub, self._recorder)
         self._startup = Startup(self._database, self._vault, prepare=self._prepare, on_ready=self._begin)
         self._retention = Retention(self._database, settings.recording_retention_days)
@@ -145,7 +145,7 @@ class Node:
             database=self._database,
             vault=self._vault,
             registry=self._registry,
-            outbox=self._outbox,
+            deferred_writes=self._deferred_writes,
             instance_id=instance_id,
             tell=self._agent.record_event,
             defaults=Defaults(settings.llm_first_token_secs, settings.llm_timeout_secs),
@@ -157,7 +157,7 @@ class Node:
         )
         self._recording_quota = RecordingQuota(
             self._vital_database,
-            self._outbox,
+            self._deferred_writes,
             session_bytes=settings.recording_session_max_bytes,
             user_daily_bytes=settings.recording_user_daily_bytes,
             ends_session=settings.recording_limit_action == "end",
@@ -172,7 +172,7 @@ class Node:
             recorder=self._recorder,
             loop=self._loop,
             limits=SessionLimits(
-                self._outbox,
+                self._deferred_writes,
                 of_user=settings.user_sessions_max,
                 of_device=settings.device_sessions_max,
                 openings_of_user=settings.user_openings_max,
@@ -212,7 +212,7 @@ class Node:
         )
         self._clock_watch = ClockWatch(self._agent, peers, self._registry, ttl_secs=ttl_secs)
         broker = self._broker(opener, peers)
-        opener.make_room = Lines(self._routing_database, partial(broker.end, only_detached=True)).make_room
+        opener.make_room = VtyLines(self._routing_database, partial(broker.end, only_detached=True)).make_room
         self.services = Services(
             settings=settings,
             database=self._database,
@@ -234,7 +234,7 @@ class Node:
             peer_tokens=peer_tokens,
             peers=peers,
             share_tokens=ShareTokens(settings.jwt_secret),
-            outbox=self._outbox,
+            deferred_writes=self._deferred_writes,
             llm=self._llm,
         )
 
@@ -254,8 +254,8 @@ class Node:
             registry=self._registry,
             database=self._routing_database,
             opener=opener,
-            openings=self._holdings.openings,
-            outbox=self._outbox,
+            pending_claims=self._holdings.pending_claims,
+            deferred_writes=self._deferred_writes,
             spool=self._spool,
         )
         return Broker(
@@ -302,7 +302,7 @@ class Node:
         self._witness.start()
         self._loop.start()
         self._recorder.start()
-        self._outbox.start()
+        self._deferred_writes.start()
         self._spool.prepare()
         self._disk_watch.start()
         self._startup.start()
@@ -352,9 +352,11 @@ class Node:
         self._hub.hand_over_all("the controller is restarting", timeout_secs - flush_secs, plan.per_sec)
         stored = self._recorder.flush(flush_secs)
         self._spool.keep(self._recorder.stop())
-        if not self._outbox.flush(1.0):
+        if not self._deferred_writes.flush(1.0):
             log.error(
-                "outbox.lost", rows=len(self._outbox), advice="the database was away: these are not in the audit log"
+                "deferred_writes.lost",
+                rows=len(self._deferred_writes),
+                advice="the database was away: these are not in the audit log",
             )
         self._agent.leave()
         self._witness.stop()
@@ -412,11 +414,11 @@ class Node:
             pass
 
     def _background(self) -> Iterator[greenlets.Background]:
-        yield from (self._recorder.background, self._outbox.background, self._startup.background)
+        yield from (self._recorder.background, self._deferred_writes.background, self._startup.background)
         yield from (self._loop.background, self._witness.periodic, self._reconciler.periodic)
         yield from (self.services.withdrawals.periodic, self._recording_quota.periodic, self._disk_watch.periodic)
         yield self._agent_check.background
-        yield from (self._admission.doorman, self._admission.clerk, self._waiting_room.background)
+        yield from (self._admission.admitting, self._admission.ranking, self._waiting_room.background)
         yield from self._agent.background()
         yield from self._registry.background()
         yield from self._llm.background()

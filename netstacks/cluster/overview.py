@@ -16,7 +16,7 @@ _LATE_HEARTBEATS = 2.5
 
 
 @dataclass(frozen=True)
-class Line:
+class InstanceStatus:
     """One instance in the table; `problem` says in words what is wrong, if anything is."""
 
     instance: Instance
@@ -36,7 +36,7 @@ class Line:
 
 def overview(
     snapshot: Snapshot, interval_secs: float, ttl_secs: float, clock_skews: Mapping[str, float] | None = None
-) -> list[Line]:
+) -> list[InstanceStatus]:
     """One line an instance, by host and then by age; all ages are those of the moment of the snapshot.
 
     `clock_skews` tells by instance id what was measured.
@@ -50,11 +50,11 @@ def overview(
 
 def _line(
     instance: Instance, now: float, interval_secs: float, ttl_secs: float, total: int, clock_skew_secs: float | None
-) -> Line:
+) -> InstanceStatus:
     age_secs = abs(now - instance.last_heartbeat_at)
     condition, problem = _judge(instance, now, age_secs, interval_secs, ttl_secs)
     share = instance.sessions / total if total else 0.0
-    return Line(instance, condition, problem, age_secs, share, clock_skew_secs)
+    return InstanceStatus(instance, condition, problem, age_secs, share, clock_skew_secs)
 
 
 def _judge(
@@ -71,7 +71,7 @@ def _judge(
     return "healthy", None
 
 
-def check_drain(lines: list[Line], instance_id: str, *, force: bool) -> None:
+def check_drain(lines: list[InstanceStatus], instance_id: str, *, force: bool) -> None:
     """Whether an instance can be drained. Raises NotFound, or Conflict with what speaks against it.
 
     `force` drains the last healthy one as well.

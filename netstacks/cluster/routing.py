@@ -116,13 +116,13 @@ def choose_route(placement: Placement, me: Instance, now: float, ttl_secs: float
     if current.owner is None or current.owner == me.id:
         return _claim(placement, current, me)
     return (
-        _reach(placement, current.owner, current.epoch)
-        or _spare(placement, current.owner, current.epoch, now, ttl_secs)
+        _proxy_to_owner(placement, current.owner, current.epoch)
+        or _wait_for_owner(placement, current.owner, current.epoch, now, ttl_secs)
         or _claim(placement, current, me)
     )
 
 
-def _reach(placement: Placement, owner: str, epoch: int) -> Proxy | None:
+def _proxy_to_owner(placement: Placement, owner: str, epoch: int) -> Proxy | None:
     """The owner is dialled first; one that confirmed is proxied to, however stale its heartbeat."""
     address = placement.owner.peer_address if placement.owner else placement.row_address
     dial = _dial_of(placement, owner, epoch)
@@ -131,7 +131,7 @@ def _reach(placement: Placement, owner: str, epoch: int) -> Proxy | None:
     return None
 
 
-def _spare(placement: Placement, owner: str, epoch: int, now: float, ttl_secs: float) -> Wait | None:
+def _wait_for_owner(placement: Placement, owner: str, epoch: int, now: float, ttl_secs: float) -> Wait | None:
     """An owner that does not answer keeps its session until its death is proven or its heartbeat is stale.
 
     It keeps it in any case while PostgreSQL hears from it: it lives then, and may only be slow or out of our reach.

@@ -50,7 +50,7 @@ def passwd_command(username: str, password: str) -> None:
         password_hash, is_long = hash_password(password), password_rules.is_long(password)
         with opened.transaction() as tx:
             access.lock_administration(tx)
-            access.hold(tx, user.id)
+            access.lock(tx, user.id)
             users.set_password(tx, user.id, password_hash, is_long=is_long)
             logins.revoke_all(tx, user.id)
             # The instances that own them find out within seconds.

@@ -75,13 +75,13 @@ class Admission:
         """When the last ones were let in, by the monotonic clock."""
         self._lags: list[float] = []
         self._idle_since = time.monotonic()
-        self._wake, self._wake_clerk = greenlets.Event(), greenlets.Event()
-        self.doorman = greenlets.Background("admission", self._run)
-        self.clerk = greenlets.Background("admission-clerk", self._keep_records)
+        self._wake, self._wake_ranking = greenlets.Event(), greenlets.Event()
+        self.admitting = greenlets.Background("admission", self._run)
+        self.ranking = greenlets.Background("admission-ranking", self._keep_records)
 
     def start(self) -> None:
-        self.doorman.start()
-        self.clerk.start()
+        self.admitting.start()
+        self.ranking.start()
 
     def __len__(self) -> int:
         """How many wait."""
@@ -127,7 +127,7 @@ class Admission:
         if token is not None:
             self._former[token] = place
             self._unranked.append(place)
-            self._wake_clerk.set()
+            self._wake_ranking.set()
         self._wake.set()
         return place
 
@@ -253,8 +253,8 @@ class Admission:
     def _keep_records(self) -> None:
         """Finds out what the sessions were that are waited for, and keeps them from ending meanwhile."""
         while True:
-            self._wake_clerk.wait()
-            self._wake_clerk.clear()
+            self._wake_ranking.wait()
+            self._wake_ranking.clear()
             touch_at = time.monotonic()
             while self._queue:
                 greenlets.sleep(_ASK_SECS)

@@ -13,9 +13,9 @@ from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Finder, Held
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import Found, Key, Lookup, WitnessReader
-from netstacks.instance.pending_claims import Opening
+from netstacks.instance.pending_claims import PendingClaim
 from netstacks.peer.client import NoAnswer, PeerClient, Reply, Upgrade, Upstream
-from netstacks.peer.token import Visitor
+from netstacks.peer.token import PeerPrincipal
 from netstacks.recording.recorder import Recorder
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
@@ -23,7 +23,7 @@ from netstacks.terminal.session import Session
 # Look-ups for one connection: each but the last ended with a session that had just changed hands.
 _ROUNDS = 5
 
-Place = Session | Opening | Upstream
+Place = Session | PendingClaim | Upstream
 _Reached = TypeVar("_Reached")
 
 
@@ -64,17 +64,17 @@ class Broker:
         if ended is not None:
             _check_user(ended[0], actor)
             raise SessionGone(f"it has ended: {ended[1]}")
-        visitor = Visitor("control", "read-write", actor.id, actor.name, actor.address)
+        principal = PeerPrincipal("control", "read-write", actor.id, actor.name, actor.address)
         return self._walk(
             Key(token=token),
             check=lambda found: _check_resume(found, actor),
             reach=lambda owner, found: self._upgrade(
-                owner, found.session_id, _epoch(found), "terminal", visitor, upgrade
+                owner, found.session_id, _epoch(found), "terminal", principal, upgrade
             ),
             claim=lambda found: self._claims.claim(found, token, actor),
         )
 
-    def locate(self, session_id: UUID) -> Session | Opening | Held:
+    def locate(self, session_id: UUID) -> Session | PendingClaim | Held:
         """Where a session is that viewers want to see; the share is the caller's to check.
 
         Raises SessionGone, and ComeAgain when nobody holds it now: viewers never claim.
@@ -87,9 +87,9 @@ class Broker:
             raise SessionGone("it has ended")
         return place
 
-    def visit(self, held: Held, visitor: Visitor, upgrade: Upgrade) -> Upstream:
+    def visit(self, held: Held, principal: PeerPrincipal, upgrade: Upgrade) -> Upstream:
         """Brings a viewer to the owner that was found. Raises ComeAgain when that does not take it."""
-        upstream = self._upgrade(held.owner, held.session_id, held.epoch, "shared", visitor, upgrade)
+        upstream = self._upgrade(held.owner, held.session_id, held.epoch, "shared", principal, upgrade)
         if isinstance(upstream, NoAnswer):
             raise ComeAgain("the session has just moved or ended")
         return upstream
@@ -99,7 +99,7 @@ class Broker:
         reply = self._peers.call(owner, f"/peer/sessions/{found.session_id}/viewers", epoch=epoch)
         return reply if isinstance(reply, NoAnswer) else Held(found.session_id, owner, epoch)
 
-    def ask(self, session_id: UUID, door: str, **claims: Any) -> Session | Opening | Reply | None:
+    def ask(self, session_id: UUID, door: str, **claims: Any) -> Session | PendingClaim | Reply | None:
         """The session if it is here, or else its owner's answer to a request; None: there is no such session.
 
         Raises SessionGone, and ComeAgain when nobody holds it now.
@@ -128,10 +128,10 @@ class Broker:
         match place:
             case Session():
                 place.end(reason, only_detached=only_detached)
-            case Opening() if not only_detached:
+            case PendingClaim() if not only_detached:
                 place.wait().end(reason)
 
-    def admit(self, session_id: UUID, epoch: int) -> Session | Opening:
+    def admit(self, session_id: UUID, epoch: int) -> Session | PendingClaim:
         """For a peer that takes this instance for the owner at `epoch`. Raises SessionGone when it is not.
 
         A row that says so all the same is given up, by the only one who can know that it is wrong.
@@ -161,7 +161,7 @@ class Broker:
         claim: Callable[[Found], _Reached | None] = lambda found: None,
         check: Callable[[Found], None] = lambda found: None,
         viewer: bool = False,
-    ) -> Session | Opening | _Reached | None:
+    ) -> Session | PendingClaim | _Reached | None:
         """Looks up, decides and acts until somebody serves; `reach` dials an owner, `claim` may lose."""
         dial = None
         for _ in range(_ROUNDS):
@@ -195,17 +195,17 @@ class Broker:
         raise ComeAgain("the session changes hands too often")
 
     def _upgrade(
-        self, owner: Peer, session_id: UUID, epoch: int, door: str, visitor: Visitor, upgrade: Upgrade
+        self, owner: Peer, session_id: UUID, epoch: int, door: str, principal: PeerPrincipal, upgrade: Upgrade
     ) -> Upstream | NoAnswer:
         # An owner gives the terminal to the newest handshake: one that its client has given up must not get there later
         # than the client's next one.
         if not upgrade.is_wanted():
             raise ComeAgain("the client has left")
-        claims = {"epoch": epoch, "visitor": visitor.claims()}
+        claims = {"epoch": epoch, "visitor": principal.claims()}
         return self._peers.upgrade(owner, f"/peer/sessions/{session_id}/{door}", claims, upgrade)
 
-    def _here(self, session_id: UUID) -> Session | Opening | None:
-        return self._holdings.openings.get(session_id) or self._hub.find(session_id)
+    def _here(self, session_id: UUID) -> Session | PendingClaim | None:
+        return self._holdings.pending_claims.get(session_id) or self._hub.find(session_id)
 
     def _witness_after(self, outcome: Outcome, owner: Peer) -> Witness:
         return self._witness.of(owner.id) if outcome in ("refused", "other_id", "timed_out") else "unknown"

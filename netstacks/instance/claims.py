@@ -12,13 +12,13 @@ from netstacks.errors import ComeAgain, NetstacksError, OpeningAbandoned, Regist
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
 from netstacks.instance.opener import PERMISSION, Opener, Prepared
-from netstacks.instance.pending_claims import Opening, Openings
+from netstacks.instance.pending_claims import PendingClaim, PendingClaims
 from netstacks.recording import storage
 from netstacks.recording.spool import Spool
 from netstacks.registry.base import Registry
 from netstacks.store import access, audit, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.witness import end_connections
@@ -48,20 +48,20 @@ class Claims:
         registry: Registry,
         database: Database,
         opener: Opener,
-        openings: Openings,
-        outbox: Outbox,
+        pending_claims: PendingClaims,
+        deferred_writes: DeferredWrites,
         spool: Spool,
     ) -> None:
         self._agent = agent
         self._registry = registry
         self._database = database
         self._opener = opener
-        self._openings = openings
-        self._outbox = outbox
+        self._pending_claims = pending_claims
+        self._deferred_writes = deferred_writes
         self._spool = spool
         self._reaped: TTLCache[str, bool] = TTLCache(1000, _REAPED_SECS)
 
-    def claim(self, found: Found, token: UUID, actor: Actor) -> Opening | None:
+    def claim(self, found: Found, token: UUID, actor: Actor) -> PendingClaim | None:
         """Takes the session over and begins to log in to its device; None when somebody else was faster.
 
         What its last owner left in the spool is stored first, while the epoch still allows it. Raises AccessWithdrawn.
@@ -70,16 +70,16 @@ class Claims:
         assert row is not None
         # No yield between the look and the insert: two connections would claim the same session. The opening is there
         # before the row says so, because a peer that asks in between must not take the claim for lost.
-        if row.id in self._openings:
-            return self._openings[row.id]
-        opening = self._openings[row.id] = Opening(row.id, row.epoch + 1, actor)
+        if row.id in self._pending_claims:
+            return self._pending_claims[row.id]
+        opening = self._pending_claims[row.id] = PendingClaim(row.id, row.epoch + 1, actor)
         claimed = None
         try:
             if not self._spool.restore(self._database, row.id):
                 claimed = self._take(found, row, actor)
         finally:
             if claimed is None:
-                del self._openings[row.id]
+                del self._pending_claims[row.id]
                 # Others may wait for it by now.
                 opening.fail(ComeAgain("the session could not be taken over here, or another instance was faster"))
         if claimed is None:
@@ -119,7 +119,7 @@ class Claims:
             with self._database.transaction() as tx:
                 end_connections(tx, owner)
 
-    def _continue(self, claimed: _Claimed, dial: Dial | None, token: UUID, actor: Actor, opening: Opening) -> None:
+    def _continue(self, claimed: _Claimed, dial: Dial | None, token: UUID, actor: Actor, opening: PendingClaim) -> None:
         """In its own greenlet: the log-in goes on though the client that caused it has gone again."""
         row = claimed.row
         try:
@@ -129,11 +129,11 @@ class Claims:
             opening.succeed(self._reopen(claimed.prepared, row, token, actor, opening.dialogue))
         except Exception as error:
             log.warning("session.not_reopened", session_id=str(row.id), device=row.device_name, error=str(error))
-            # By the outbox: the row must not go on naming an owner that holds nothing, even if the database is away.
-            self._outbox.put(_give_back, row, actor, str(error) or type(error).__name__)
+            # Deferred, not skipped, while PostgreSQL is away: the row must not name an owner that holds nothing.
+            self._deferred_writes.put(_give_back, row, actor, str(error) or type(error).__name__)
             opening.fail(error)
         finally:
-            del self._openings[row.id]
+            del self._pending_claims[row.id]
 
     def _reopen(self, prepared: Prepared, row: SessionRow, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from netstacks.errors import DeviceError, LimitReached, OpeningAbandoned
-from netstacks.instance.targets import Wish
+from netstacks.instance.targets import ConnectRequest
 from netstacks.terminal.cli import BREAK_SECS, CommandLine
 from netstacks.terminal.session import Session
 from netstacks.terminal.unattended import UnattendedDialogue
@@ -63,11 +63,11 @@ class CommandRunner:
     The session's recording says what it was for. It has no person: a question of the device's ends the log-in.
     """
 
-    def __init__(self, open_session: Callable[[Wish], Session], *, purpose: str) -> None:
+    def __init__(self, open_session: Callable[[ConnectRequest], Session], *, purpose: str) -> None:
         self._open = open_session
         self._purpose = purpose
 
-    def run(self, wish: Wish, batch: Batch, is_abandoned: Callable[[], bool]) -> Run:
+    def run(self, request: ConnectRequest, batch: Batch, is_abandoned: Callable[[], bool]) -> Run:
         """Stops soon after `is_abandoned` says that the caller has left.
 
         Raises what Opener.open raises, but for DeviceError and LimitReached, which are in the answer.
@@ -75,19 +75,26 @@ class CommandRunner:
         until = time.monotonic() + batch.total_secs
         dialogue = UnattendedDialogue(lambda: is_abandoned() or time.monotonic() > until)
         try:
-            session = self._open(replace(wish, dialogue=dialogue))
+            session = self._open(replace(request, dialogue=dialogue))
         except OpeningAbandoned:
             late = f"the log-in did not end within {batch.total_secs:.0f} s"
             return Run(None, (), _LEFT if is_abandoned() else late)
         except (DeviceError, LimitReached) as error:
             return Run(None, (), str(error))
-        session.recording.note(f"opened for {self._purpose} of {wish.actor.name}")
+        session.recording.note(f"opened for {self._purpose} of {request.actor.name}")
         try:
-            return self._run(session, wish, batch, until, is_abandoned)
+            return self._run(session, request, batch, until, is_abandoned)
         finally:
             session.end(f"{self._purpose} done")
 
-    def _run(self, session: Session, wish: Wish, batch: Batch, until: float, is_abandoned: Callable[[], bool]) -> Run:
+    def _run(
+        self,
+        session: Session,
+        request: ConnectRequest,
+        batch: Batch,
+        until: float,
+        is_abandoned: Callable[[], bool],
+    ) -> Run:
         def check() -> None:
             if is_abandoned():
                 raise DeviceError(_LEFT)
@@ -96,7 +103,13 @@ class CommandRunner:
         # No yield between the check and the attachment.
         if not session.is_live:
             return Run(session.id, (), f"the session has ended: {session.end_reason}")
-        line = CommandLine(session, wish.actor.id, wish.actor.name, check, login_id=wish.actor.login_id)
+        line = CommandLine(
+            session,
+            request.actor.id,
+            request.actor.name,
+            check,
+            login_id=request.actor.login_id,
+        )
         error: str | None = None
         try:
             line.find_prompt(until)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from netstacks import permissions
 from netstacks.errors import AccessWithdrawn, NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
-from netstacks.instance.login_slots import LoginTurns, Turn
+from netstacks.instance.login_slots import LoginSlots, Turn
 from netstacks.instance.login_trials import Trial
 from netstacks.instance.targets import Target
 from netstacks.store import access, audit, credentials, hostkeys
@@ -32,7 +32,7 @@ class Dialer:
         self._database = database
         self._vault = vault
         self._prompts = prompts
-        self._turns = LoginTurns(database)
+        self._turns = LoginSlots(database)
 
     def dial(
         self,

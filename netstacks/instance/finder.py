@@ -8,7 +8,7 @@ from uuid import UUID
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.errors import ComeAgain, NetstacksError
-from netstacks.instance.pending_claims import Opening
+from netstacks.instance.pending_claims import PendingClaim
 from netstacks.terminal.session import Session
 
 # Between two look-ups of a session that has no owner, at random: instances must not all ask PostgreSQL at once.
@@ -24,7 +24,7 @@ class Held:
     epoch: int
 
 
-Whereabouts = Session | Opening | Held
+Whereabouts = Session | PendingClaim | Held
 
 
 class Finder:

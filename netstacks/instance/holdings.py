@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from netstacks.instance.pending_claims import Openings
+from netstacks.instance.pending_claims import PendingClaims
 from netstacks.recording.recorder import Recorder
 from netstacks.store.audit import Actor
 from netstacks.terminal.dialogue import Dialogue
@@ -16,7 +16,7 @@ class Holdings:
 
     def __init__(self, hub: Hub, recorder: Recorder) -> None:
         self.hub = hub
-        self.openings: Openings = {}
+        self.pending_claims: PendingClaims = {}
         self._recorder = recorder
         self._creating: set[UUID] = set()
         self.dialled: dict[Dialogue, Actor] = {}
@@ -42,7 +42,7 @@ class Holdings:
 
     def held_epoch(self, session_id: UUID) -> int | None:
         """The epoch at which this instance holds the session or is opening it."""
-        session, opening = self.hub.find(session_id), self.openings.get(session_id)
+        session, opening = self.hub.find(session_id), self.pending_claims.get(session_id)
         if opening is not None:
             return opening.epoch
         return session.facts.epoch if session is not None else None

@@ -22,7 +22,7 @@ _ASK_AGAIN_SECS = 0.2
 _LOOK_SECS = 0.5
 
 
-class LoginTurns:
+class LoginSlots:
     """Turns at logging in to devices, shared by all instances through PostgreSQL."""
 
     def __init__(self, database: Database, *, wait_secs: float = WAIT_SECS) -> None:

@@ -16,7 +16,7 @@ from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
-from netstacks.instance.targets import Target, Wish
+from netstacks.instance.targets import ConnectRequest, Target
 from netstacks.recording import storage
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
@@ -80,93 +80,93 @@ class Opener:
         self.make_room: Callable[[Target, Dialogue], None] = lambda target, dialogue: None
         """Called before a device is dialled for a new session: frees one of its lines if it has too few."""
 
-    def open(self, wish: Wish) -> Session:
+    def open(self, request: ConnectRequest) -> Session:
         """A new session: the device is logged in to first, then the session exists.
 
-        Raises InvalidInput or NotFound for a wish that leads nowhere, DeviceError, VaultLocked, StoreUnavailable,
+        Raises InvalidInput or NotFound for a request that leads nowhere, DeviceError, VaultLocked, StoreUnavailable,
         LimitReached and AccessWithdrawn.
         """
-        with self._holdings.dialling(wish.actor, wish.dialogue):
+        with self._holdings.dialling(request.actor, request.dialogue):
             try:
-                return self._open(wish)
+                return self._open(request)
             except OpeningAbandoned:
                 # What is in the middle of a wait knows only that the opening is given up.
-                wish.dialogue.check_stopped()
+                request.dialogue.check_stopped()
                 raise
 
-    def _open(self, wish: Wish) -> Session:
+    def _open(self, request: ConnectRequest) -> Session:
         with self._database.transaction() as tx:
-            access.confirm(tx, wish.actor, PERMISSION)
-            target = targets.resolve(tx, wish)
-            credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
-            self._limits.check(tx, wish.actor, target)
-            self._recording_quota.check(tx, wish.actor)
+            access.confirm(tx, request.actor, PERMISSION)
+            target = targets.resolve(tx, request)
+            credential_id, secret = targets.secret_for(tx, self._vault, request, target)
+            self._limits.check(tx, request.actor, target)
+            self._recording_quota.check(tx, request.actor)
         try:
-            with self._limits.place(wish.actor, wish.dialogue):
+            with self._limits.place(request.actor, request.dialogue):
                 transport = self._dialer.dial(
-                    wish.actor,
+                    request.actor,
                     target,
                     credential_id,
                     secret,
-                    wish.dialogue,
-                    term=wish.term,
-                    cols=wish.cols,
-                    rows=wish.rows,
-                    make_room=lambda: self.make_room(target, wish.dialogue),
+                    request.dialogue,
+                    term=request.term,
+                    cols=request.cols,
+                    rows=request.rows,
+                    make_room=lambda: self.make_room(target, request.dialogue),
                 )
         except OpeningAbandoned:
             raise
         except DeviceError as error:
-            self._audit_refusal(wish.actor, target, error)
+            self._audit_refusal(request.actor, target, error)
             raise
         try:
-            return self._begin(wish, target, credential_id, transport)
+            return self._begin(request, target, credential_id, transport)
         except BaseException:
             transport.close()
             raise
 
-    def _begin(self, wish: Wish, target: Target, credential_id: UUID, transport: Transport) -> Session:
+    def _begin(self, request: ConnectRequest, target: Target, credential_id: UUID, transport: Transport) -> Session:
         token = uuid.uuid4()
         output = OutputLog(self._log_bytes)
-        with self._holdings.creating(wish.session_id):
-            with self._limits.creating(wish.actor, target):
-                row = self._create(wish, target, credential_id, token)
+        with self._holdings.creating(request.session_id):
+            with self._limits.creating(request.actor, target):
+                row = self._create(request, target, credential_id, token)
             try:
-                session = self._adopt(row, token, target, transport, output, wish.dialogue, previous_sha256=b"")
+                session = self._adopt(row, token, target, transport, output, request.dialogue, previous_sha256=b"")
             except (AccessWithdrawn, ComeAgain) as error:
                 with self._database.transaction() as tx:
                     sessions.end(tx, row.id, row.epoch, str(error))
                 raise
-        log.info("session.opened", session_id=str(row.id), device=target.name, username=wish.actor.name)
+        log.info("session.opened", session_id=str(row.id), device=target.name, username=request.actor.name)
         return session
 
-    def _create(self, wish: Wish, target: Target, credential_id: UUID, token: UUID) -> SessionRow:
+    def _create(self, request: ConnectRequest, target: Target, credential_id: UUID, token: UUID) -> SessionRow:
         self._hub.check_open()
-        assert wish.actor.id is not None
+        assert request.actor.id is not None
         with self._database.transaction() as tx:
             # Access may have been withdrawn while the device was logged in to.
-            access.confirm(tx, wish.actor, PERMISSION)
-            self._limits.take(tx, wish.actor, target)
+            access.confirm(tx, request.actor, PERMISSION)
+            self._limits.take(tx, request.actor, target)
             row = sessions.create(
                 tx,
-                session_id=wish.session_id,
-                user_id=wish.actor.id,
-                username=wish.actor.name,
+                session_id=request.session_id,
+                user_id=request.actor.id,
+                username=request.actor.name,
                 device_id=target.device_id,
                 device_name=target.name,
                 host=target.host,
                 port=target.port,
                 credential_id=credential_id,
-                term=wish.term,
-                cols=wish.cols,
-                rows=wish.rows,
+                term=request.term,
+                cols=request.cols,
+                rows=request.rows,
                 owner=self._agent.me.id,
                 owner_address=self._agent.me.peer_address or None,
                 token=token,
             )
             audit.append(
                 tx,
-                wish.actor,
+                request.actor,
                 "session.opened",
                 f"session:{row.id}",
                 device=target.name,
@@ -181,7 +181,7 @@ class Opener:
 
         The device is the one that was opened, where it is now: another entry may have the same address.
         """
-        wish = Wish(
+        request = ConnectRequest(
             actor,
             row.credential_id,
             target=f"device-{row.device_id}" if row.device_id else None,
@@ -191,8 +191,8 @@ class Opener:
             cols=row.cols,
             rows=row.rows,
         )
-        target = targets.resolve(tx, wish)
-        credential_id, secret = targets.secret_for(tx, self._vault, wish, target)
+        target = targets.resolve(tx, request)
+        credential_id, secret = targets.secret_for(tx, self._vault, request, target)
         return Prepared(target, credential_id, secret, *storage.tail(tx, row.id, self._log_bytes))
 
     def reopen(self, row: SessionRow, prepared: Prepared, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:

@@ -8,7 +8,7 @@ from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.session import Session
 
 
-class Opening:
+class PendingClaim:
     """A session that this instance has claimed, or is claiming, at `epoch`; it is held here once the device lets us.
 
     Its user takes part in the log-in through `dialogue`.
@@ -33,4 +33,4 @@ class Opening:
         self._result.set_exception(error)
 
 
-Openings = dict[UUID, Opening]
+PendingClaims = dict[UUID, PendingClaim]

@@ -11,7 +11,7 @@ from netstacks.errors import LimitReached, StoreUnavailable
 from netstacks.recording.limits import Allowance, DayTotal, shown_size
 from netstacks.store import audit, quotas
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.session import Session
@@ -26,10 +26,16 @@ class RecordingQuota:
     """A limit of 0 is none. A session whose recording has reached one ends, or goes on without being recorded."""
 
     def __init__(
-        self, database: Database, outbox: Outbox, *, session_bytes: int, user_daily_bytes: int, ends_session: bool
+        self,
+        database: Database,
+        deferred_writes: DeferredWrites,
+        *,
+        session_bytes: int,
+        user_daily_bytes: int,
+        ends_session: bool,
     ) -> None:
         self._database = database
-        self._outbox = outbox
+        self._deferred_writes = deferred_writes
         self._session_bytes = session_bytes
         self._user_daily_bytes = user_daily_bytes
         self._ends_session = ends_session
@@ -69,7 +75,7 @@ class RecordingQuota:
         log.warning("recording.limit_reached", session_id=str(facts.id), username=facts.username, session=action)
         actor = Actor(facts.username, facts.user_id)
         details = {"device": facts.device_name, "reason": reason, "session": action}
-        self._outbox.put(audit.append, actor, "recording.limit_reached", f"session:{facts.id}", **details)
+        self._deferred_writes.put(audit.append, actor, "recording.limit_reached", f"session:{facts.id}", **details)
         session.recording_stopped(reason, ends=self._ends_session)
 
     def refresh(self) -> None:

@@ -16,7 +16,7 @@ from netstacks.errors import LimitReached
 from netstacks.instance.targets import Target
 from netstacks.store import audit, quotas
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Transaction
 from netstacks.terminal.dialogue import Dialogue
 
@@ -31,8 +31,8 @@ _LOOK_SECS = 0.5
 class SessionLimits:
     """A limit of 0 is none. Sessions that are taken over are there already: they are counted, and never refused."""
 
-    def __init__(self, outbox: Outbox, *, of_user: int, of_device: int, openings_of_user: int) -> None:
-        self._outbox = outbox
+    def __init__(self, deferred_writes: DeferredWrites, *, of_user: int, of_device: int, openings_of_user: int) -> None:
+        self._deferred_writes = deferred_writes
         self._of_user = of_user
         self._of_device = of_device
         self._openings_of_user = openings_of_user
@@ -131,5 +131,5 @@ class SessionLimits:
         if (actor.id, resource) not in self._told:
             self._told[actor.id, resource] = True
             log.warning("session.limit_reached", username=actor.name, resource=resource)
-            self._outbox.put(audit.append, actor, "session.limit_reached", resource, reason=text)
+            self._deferred_writes.put(audit.append, actor, "session.limit_reached", resource, reason=text)
         raise LimitReached(text)

@@ -19,7 +19,7 @@ DEVICE_PREFIX = "device-"
 
 
 @dataclass(frozen=True)
-class Wish:
+class ConnectRequest:
     """A terminal that a user asks for: `target` is `device-UUID` or a session definition's id.
 
     The user takes part in the opening through `dialogue`, and gives it up there. It becomes the session `session_id`.
@@ -39,7 +39,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the wish leads, and how the device there is spoken to: see `Device`. It was last edited at `changed_at`."""
+    """Where the request leads, and how the device there is spoken to: see `Device`. Last edited at `changed_at`."""
 
     device_id: UUID | None
     name: str
@@ -53,16 +53,19 @@ class Target:
     changed_at: datetime
 
 
-def resolve(tx: Transaction, wish: Wish) -> Target:
+def resolve(tx: Transaction, request: ConnectRequest) -> Target:
     """Finds the target; raises NotFound for a device or definition that is not there, or whose address differs.
 
     Whatever address the client names, only addresses of stored devices and definitions are dialled.
     """
-    target = _named(tx, wish.target) if wish.target else _addressed(tx, wish)
-    if wish.host and (normal_host(wish.host), wish.port or target.port) != (target.host, target.port):
+    target = _named(tx, request.target) if request.target else _addressed(tx, request)
+    if request.host and (normal_host(request.host), request.port or target.port) != (
+        target.host,
+        target.port,
+    ):
         raise NotFound(
             f"{target.name} is at {shown_address(target.host, target.port)}, not at"
-            f" {shown_address(wish.host, wish.port or target.port)}:"
+            f" {shown_address(request.host, request.port or target.port)}:"
             " its address was changed, reload the device list"
         )
     return target
@@ -89,13 +92,13 @@ def _named(tx: Transaction, name: str) -> Target:
     return _of_device(device)
 
 
-def _addressed(tx: Transaction, wish: Wish) -> Target:
-    if not wish.host:
+def _addressed(tx: Transaction, request: ConnectRequest) -> Target:
+    if not request.host:
         raise InvalidInput("neither session_id nor host: name the device to connect to")
-    device = devices.find_by_address(tx, wish.host, wish.port or 22)
+    device = devices.find_by_address(tx, request.host, request.port or 22)
     if device is None:
         raise NotFound(
-            f"no device is stored at {shown_address(wish.host, wish.port or 22)}: add it to the device list first"
+            f"no device is stored at {shown_address(request.host, request.port or 22)}: add it to the device list first"
         )
     return _of_device(device)
 
@@ -115,13 +118,13 @@ def _of_device(device: devices.Device) -> Target:
     )
 
 
-def secret_for(tx: Transaction, vault: Vault, wish: Wish, target: Target) -> tuple[UUID, LoginSecret]:
+def secret_for(tx: Transaction, vault: Vault, request: ConnectRequest, target: Target) -> tuple[UUID, LoginSecret]:
     """The credential to log in with, opened.
 
     Raises NotFound for one that is not the user's, InvalidInput for one that is for another address, VaultLocked.
     """
-    credential_id = wish.credential_id or target.default_credential_id
-    if credential_id is None or wish.actor.id is None:
+    credential_id = request.credential_id or target.default_credential_id
+    if credential_id is None or request.actor.id is None:
         raise InvalidInput("no credential was chosen and the device has no default one")
-    secret = credentials.for_login(tx, vault, credential_id, wish.actor.id, host=target.host, port=target.port)
+    secret = credentials.for_login(tx, vault, credential_id, request.actor.id, host=target.host, port=target.port)
     return credential_id, secret

@@ -157,7 +157,7 @@ class Withdrawals:
             for withdrawal in of_user.get(actor.id, ()):
                 if withdrawal.takes(actor.login_id):
                     dialogue.stop(AccessWithdrawn(WITHDRAWN))
-        for opening in self._holdings.openings.values():
+        for opening in self._holdings.pending_claims.values():
             # Other log-ins of the user may wait for it too: those of its clients that may not have it are not attached.
             for withdrawal in of_user.get(opening.actor.id, ()):
                 if withdrawal.ends_sessions:
@@ -169,7 +169,7 @@ class Withdrawals:
         connects = {session.facts.user_id for session in holdings.hub}
         logins: dict[UUID, UUID] = {}
         watches = set()
-        for actor in (*holdings.dialled.values(), *(each.actor for each in holdings.openings.values())):
+        for actor in (*holdings.dialled.values(), *(each.actor for each in holdings.pending_claims.values())):
             if actor.id is not None:
                 connects.add(actor.id)
                 if actor.login_id is not None:

@@ -17,7 +17,7 @@ from netstacks.llm.redaction import Redactor
 from netstacks.registry.base import Registry
 from netstacks.store import audit, llm_usage, sanitization
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
 
@@ -31,7 +31,7 @@ class Llm:
         database: Database,
         vault: Vault,
         registry: Registry,
-        outbox: Outbox,
+        deferred_writes: DeferredWrites,
         instance_id: str,
         tell: Callable[..., object],
         defaults: Defaults,
@@ -43,7 +43,7 @@ class Llm:
     ) -> None:
         self._database = database
         self._vault = vault
-        self._outbox = outbox
+        self._deferred_writes = deferred_writes
         self.directory = Directory(database, vault, defaults, _client, interval_secs=interval_secs)
         self.circuits = Circuits(
             registry,
@@ -87,7 +87,7 @@ class Llm:
             return Redactor(sanitization.get(tx), sanitization.known_secrets(tx, self._vault, user_id, session_id))
 
     def _count(self, provider: Provider, user_id: UUID | None, usage: Usage, *, failed: bool) -> None:
-        self._outbox.put(
+        self._deferred_writes.put(
             llm_usage.add,
             provider_id=provider.id,
             user_id=user_id,
@@ -100,7 +100,7 @@ class Llm:
         """One row of the audit log for each call, without its content."""
         attempt, asker, session_id = called.attempt, called.question.asker, called.question.session_id
         self._count(attempt.provider, attempt.user_id, attempt.usage, failed=attempt.failure is not None)
-        self._outbox.put(
+        self._deferred_writes.put(
             audit.append,
             Actor(asker.name, asker.user_id, asker.address),
             "ai.called",

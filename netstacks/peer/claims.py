@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError, model_validator
 
 from netstacks.errors import MalformedClaims
-from netstacks.peer.token import Visitor
+from netstacks.peer.token import PeerPrincipal
 
 
 def _storable(text: str) -> str:
@@ -68,14 +68,14 @@ class _Visitor(BaseModel):
         return self
 
 
-class ForVisitor(OfSession):
+class ForPrincipal(OfSession):
     """Somebody who is brought to a session."""
 
     visitor: _Visitor
 
-    def who(self) -> Visitor:
+    def who(self) -> PeerPrincipal:
         given = self.visitor.model_dump()
-        return Visitor(**given | {"share_id": str(self.visitor.share_id) if self.visitor.share_id else None})
+        return PeerPrincipal(**given | {"share_id": str(self.visitor.share_id) if self.visitor.share_id else None})
 
 
 class HandedOn(BaseModel):

@@ -90,16 +90,16 @@ def _move(source: socket.socket, sink: socket.socket) -> None:
         moved_at = 0.0
         while True:
             readable.wait(read=True)
-            with _pipe() as (outlet, inlet):
+            with _pipe() as (reading_end, writing_end):
                 try:
-                    size = waiting = os.splice(source.fileno(), inlet, CHUNK_BYTES, flags=os.SPLICE_F_NONBLOCK)
+                    size = waiting = os.splice(source.fileno(), writing_end, CHUNK_BYTES, flags=os.SPLICE_F_NONBLOCK)
                 except BlockingIOError:
                     continue
                 if not size:
                     return
                 while waiting:
                     try:
-                        waiting -= os.splice(outlet, sink.fileno(), waiting, flags=os.SPLICE_F_NONBLOCK)
+                        waiting -= os.splice(reading_end, sink.fileno(), waiting, flags=os.SPLICE_F_NONBLOCK)
                     except BlockingIOError:
                         writable.wait(write=True)
             before, moved_at = moved_at, time.monotonic()

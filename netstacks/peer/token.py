@@ -25,7 +25,7 @@ Claims = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Visitor:
+class PeerPrincipal:
     """Whom an instance has authenticated, and what he may do with the session that he is brought to."""
 
     kind: Literal["control", "viewer"]

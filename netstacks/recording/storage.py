@@ -239,7 +239,7 @@ def chunks(database: Database, session_id: UUID) -> Iterator[Chunk]:
         epoch, seq = page[-1].epoch, page[-1].seq
 
 
-def summaries(
+def list_page(
     tx: Transaction,
     *,
     session_id: UUID | None = None,

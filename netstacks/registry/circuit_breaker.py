@@ -13,7 +13,7 @@ HUNG_SECS = 0.25
 REST_SECS = 1.0
 
 
-class Patience:
+class CircuitBreaker:
     """After a question that hung, others are answered at once, with its error, until Valkey has been left a moment."""
 
     def __init__(self) -> None:

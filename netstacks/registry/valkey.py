@@ -20,7 +20,7 @@ from netstacks.errors import RegistryUnavailable
 from netstacks.greenlets import Background
 from netstacks.registry import addresses, hashes, keys
 from netstacks.registry.base import Publication, Pulse, RegistryStatus
-from netstacks.registry.circuit_breaker import Patience
+from netstacks.registry.circuit_breaker import CircuitBreaker
 from netstacks.registry.connection import RESERVED_CONNECTIONS, beside, connect, connect_through
 from netstacks.registry.damage import Damage
 from netstacks.registry.figures import describe
@@ -80,9 +80,9 @@ class ValkeyRegistry:
         self._damage = damage or Damage()
         # A pool that is used up does not make health say that Valkey is away.
         self._status_client = beside(client, _STATUS_CONNECTIONS)
-        self.patience = Patience()
+        self.patience = CircuitBreaker()
         # Of its own: what hung before a heartbeat is no answer to it.
-        self._heartbeat_patience = Patience()
+        self._heartbeat_patience = CircuitBreaker()
         folder = resources.files("netstacks.registry") / "lua"
         shared = (folder / "shared.lua").read_text()
         self._scripts = {

@@ -41,7 +41,7 @@ def confirm(tx: Transaction, actor: Actor, permission: str | None) -> None:
         raise AccessWithdrawn(WITHDRAWN)
 
 
-def hold(tx: Transaction, user_id: UUID) -> None:
+def lock(tx: Transaction, user_id: UUID) -> None:
     """To be called first in a transaction that changes a user or ends log-ins of that user.
 
     It waits for those that have confirmed the user's access, and those that want to wait for it.

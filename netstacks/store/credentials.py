@@ -189,10 +189,10 @@ def default_for(tx: Transaction, user_id: UUID) -> Credential | None:
     """
     candidates = usable(tx, user_id)
     try:
-        wish = user_settings.get(tx, user_id, DEFAULT_SETTING)
+        connect_request = user_settings.get(tx, user_id, DEFAULT_SETTING)
     except NotFound:
-        wish = None
-    wished = [credential for credential in candidates if str(credential.id) == wish]
+        connect_request = None
+    wished = [credential for credential in candidates if str(credential.id) == connect_request]
     only = candidates if len(candidates) == 1 else []
     return next(iter(wished or only), None)
 

@@ -21,7 +21,7 @@ _RETRY_SECS = 1.0
 Write = Callable[[Transaction], None]
 
 
-class Outbox:
+class DeferredWrites:
     """Each `put` is a function of a transaction; it must be safe to run twice, or harmless.
 
     What does not fit is dropped, oldest first, and how much it was is written to the audit log afterwards.
@@ -34,7 +34,7 @@ class Outbox:
         self._wake = greenlets.Event()
         self._idle = greenlets.Event()
         self._idle.set()
-        self.background = greenlets.Background("outbox", self._run)
+        self.background = greenlets.Background("deferred_writes", self._run)
 
     def start(self) -> None:
         self.background.start()
@@ -71,7 +71,7 @@ class Outbox:
             self._put_back(writes)
         except Exception:
             # One of them: each by itself, and the wrong one is left out.
-            log.exception("outbox.failed", writes=len(writes))
+            log.exception("deferred_writes.failed", writes=len(writes))
             while writes:
                 try:
                     self._write(writes[:1])
@@ -79,7 +79,7 @@ class Outbox:
                     self._put_back(writes)
                     return
                 except Exception:
-                    log.exception("outbox.refused")
+                    log.exception("deferred_writes.refused")
                     self._dropped += 1
                 del writes[0]
 
@@ -109,6 +109,6 @@ def _accepted(tx: Transaction, write: Write) -> bool:
     ):
         raise  # It is the connection's fault, or the server's.
     except Exception:
-        log.exception("outbox.refused")
+        log.exception("deferred_writes.refused")
         return False
     return True

@@ -84,7 +84,7 @@ def hold(tx: Transaction, definition_id: UUID) -> Definition:
     raise NotFound("there is no such session definition")
 
 
-def everything(tx: Transaction) -> list[Definition]:
+def list_all(tx: Transaction) -> list[Definition]:
     """All definitions by name."""
     return _all(tx, "all")
 

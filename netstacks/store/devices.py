@@ -146,7 +146,7 @@ def live_sessions(tx: Transaction, device_id: UUID) -> int:
     return int(row["sessions"])
 
 
-def browse(
+def list_page(
     tx: Transaction,
     *,
     search: str | None = None,

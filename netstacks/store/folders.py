@@ -26,7 +26,7 @@ class Folder:
     updated_at: datetime
 
 
-def everything(tx: Transaction, user_id: UUID) -> list[Folder]:
+def list_all(tx: Transaction, user_id: UUID) -> list[Folder]:
     """The user's folders in the order of their choice."""
     return _all(tx, "all", user_id=user_id)
 

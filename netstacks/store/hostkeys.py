@@ -58,7 +58,7 @@ def find(tx: Transaction, host: str, port: int) -> StoredHostKey | None:
     return _one(tx, "find", host=normal_host(host), port=port)
 
 
-def everything(tx: Transaction) -> list[StoredHostKey]:
+def list_all(tx: Transaction) -> list[StoredHostKey]:
     """All approved keys, by address."""
     with tx.cursor(row_factory=row_of(StoredHostKey)) as cursor:
         return cursor.execute(_SQL["all"]).fetchall()
@@ -99,7 +99,7 @@ def approve(
     return _one(tx, "approve_changed", **place, **key, former_type=former.key_type, former_key=former.public_key)
 
 
-def forget(tx: Transaction, host: str, port: int) -> StoredHostKey:
+def delete(tx: Transaction, host: str, port: int) -> StoredHostKey:
     """The next connection will ask again. Raises NotFound."""
     key = _one(tx, "forget", host=normal_host(host), port=port)
     if key is None:

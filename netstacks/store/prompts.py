@@ -120,6 +120,6 @@ def answer(
     raise NotFound("this question is not open any more: connect again")
 
 
-def withdraw(tx: Transaction, prompt_id: UUID) -> None:
+def cancel(tx: Transaction, prompt_id: UUID) -> None:
     """Nobody waits for the answer any more."""
     tx.execute(_SQL["withdraw"], {"id": prompt_id})

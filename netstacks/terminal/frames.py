@@ -32,7 +32,6 @@ class CloseCode(IntEnum):
     """WebSocket close codes towards the client; below 4000 as in RFC 6455."""
 
     NORMAL = 1000
-    TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     RESTARTING = 1012
     ENDED = 4001

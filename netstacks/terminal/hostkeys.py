@@ -100,7 +100,7 @@ class HostKeyPrompts:
         finally:
             if prompt is not None and prompt.approved is None:
                 with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
-                    prompts.withdraw(tx, prompt.id)
+                    prompts.cancel(tx, prompt.id)
 
 
 def check_host_key(

@@ -13,7 +13,7 @@ from netstacks.cluster.model import SessionRecord
 from netstacks.errors import ComeAgain
 from netstacks.recording.closing import Closing
 from netstacks.store import sessions
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.session import Hooks, Session, State
 
@@ -36,8 +36,8 @@ class Hub:
     `on_gone` is called with every session that this instance stops owning.
     """
 
-    def __init__(self, outbox: Outbox, detach_ttl_secs: float, close_grace_secs: float) -> None:
-        self._outbox = outbox
+    def __init__(self, deferred_writes: DeferredWrites, detach_ttl_secs: float, close_grace_secs: float) -> None:
+        self._deferred_writes = deferred_writes
         self._detach_ttl_secs = detach_ttl_secs
         self._close_grace_secs = min(close_grace_secs, detach_ttl_secs)
         self._sessions: dict[UUID, Session] = {}
@@ -132,9 +132,9 @@ class Hub:
         """Tells PostgreSQL anew whether the session's client is attached."""
         facts = session.facts
         if session.state is State.ACTIVE:
-            self._outbox.put(sessions.mark_attached, facts.id, facts.epoch, session.cols, session.rows)
+            self._deferred_writes.put(sessions.mark_attached, facts.id, facts.epoch, session.cols, session.rows)
         elif session.state is State.DETACHED:
-            self._outbox.put(sessions.mark_detached, facts.id, facts.epoch)
+            self._deferred_writes.put(sessions.mark_detached, facts.id, facts.epoch)
 
     def _attached(self, session: Session, attachment: Attachment) -> None:
         if attachment.kind is Kind.CONTROL:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netstacks.terminal.dialogue import notice_line
 from netstacks.terminal.redraws import redraw
-from netstacks.terminal.screen import TAIL_BYTES, settled
+from netstacks.terminal.screen import TAIL_BYTES, complete_prefix
 from netstacks.terminal.session import Session
 
 # The former shell may have left the terminal in any state. In turn: the end of any sequence, the main screen (with its
@@ -74,7 +74,7 @@ def start(
 def _screen_of_now(session: Session, size: tuple[int, int], is_wanted: Callable[[], bool]) -> Start:
     newest = _newest(session, session.output.end)
     # What the former shell left unfinished stays so.
-    end = max(session.first_offset, session.output.end - len(newest) + settled(newest))
+    end = max(session.first_offset, session.output.end - len(newest) + complete_prefix(newest))
     newest = newest[: len(newest) - (session.output.end - end)]
     changed_at = len(newest) - (end - session.first_offset)
     if session.facts.epoch > 1 and 0 <= changed_at <= len(newest):

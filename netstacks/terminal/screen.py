@@ -34,7 +34,7 @@ _GAP = "\x1b\\"
 _EMPTY = "\x1b[0m\x1b[H\x1b[2J"
 
 
-def settled(output: bytes) -> int:
+def complete_prefix(output: bytes) -> int:
     """How much of `output` a terminal can be shown so that what follows is not the rest of a sequence or character."""
     newest = output[-_LONGEST_SEQUENCE:]
     unfinished = _UNFINISHED.search(newest)

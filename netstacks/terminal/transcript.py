@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Callable
 
-from netstacks.terminal.screen import settled
+from netstacks.terminal.screen import complete_prefix
 
 # A longer line is taken for several.
 _LONGEST_LINE = 16 * 1024
@@ -47,7 +47,7 @@ class Transcript:
     def feed(self, data: bytes) -> None:
         """Takes the next piece. The beginning of a sequence or a character waits for its rest."""
         data = self._waiting + data
-        whole = settled(data)
+        whole = complete_prefix(data)
         self._waiting = data[whole:]
         for token in _TOKEN.finditer(self._decode(data[:whole])):
             if token["text"]:

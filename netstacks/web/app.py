@@ -36,7 +36,7 @@ from netstacks.web.api import (
 from netstacks.web.auth import guard
 from netstacks.web.auth.parts import AuthParts
 from netstacks.web.context import Services
-from netstacks.web.health import HealthDoor
+from netstacks.web.health import HealthEndpoint
 from netstacks.web.http import csp, inputs
 from netstacks.web.http.proxies import TrustedProxies
 from netstacks.web.jumpbox import endpoint as jumpbox
@@ -109,7 +109,7 @@ def create_app(services: Services) -> Flask:
     app.wsgi_app = waiting_room  # type: ignore[method-assign]
     if services.settings.trusted_proxies:
         app.wsgi_app = TrustedProxies(app.wsgi_app, services.settings.trusted_proxies)  # type: ignore[method-assign]
-    app.wsgi_app = HealthDoor(app.wsgi_app, services.health)  # type: ignore[method-assign]
+    app.wsgi_app = HealthEndpoint(app.wsgi_app, services.health)  # type: ignore[method-assign]
 
     app.before_request(_begin)
     app.before_request(inputs.check_address)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netstacks.peer.client import PeerClient
     from netstacks.peer.token import PeerTokens
     from netstacks.recording.recorder import Recorder
-    from netstacks.store.deferred_writes import Outbox
+    from netstacks.store.deferred_writes import DeferredWrites
     from netstacks.terminal.hub import Hub
     from netstacks.web.auth.licensing import Licensing
     from netstacks.web.auth.login_states import LoginStates
@@ -55,7 +55,7 @@ class Services:
     peer_tokens: "PeerTokens"
     peers: "PeerClient"
     share_tokens: "ShareTokens"
-    outbox: "Outbox"
+    deferred_writes: "DeferredWrites"
     llm: "Llm"
     peer_port: int | None = None
     """Where this worker's private listener is, if it has one."""

@@ -18,7 +18,7 @@ _METHODS = ("GET", "HEAD", "OPTIONS")
 _STARTING: Answer = (503, {"status": "unhealthy", "reason": "starting"})
 
 
-class HealthDoor:
+class HealthEndpoint:
     """Answers health before the application is asked: it is asked for often, and by many."""
 
     def __init__(self, app: "WSGIApplication", monitor: "HealthMonitor") -> None:

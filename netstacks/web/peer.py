@@ -10,13 +10,13 @@ from werkzeug.exceptions import NotFound
 from netstacks.errors import ComeAgain, Conflict, Forbidden, SessionGone
 from netstacks.instance import withdrawals
 from netstacks.instance.lookup import FIND_PATH, Key
-from netstacks.instance.pending_claims import Opening
+from netstacks.instance.pending_claims import PendingClaim
 from netstacks.instance.relay_watch import ALIVE_PATH
 from netstacks.instance.withdrawals import What, Withdrawal
 from netstacks.peer import claims
-from netstacks.peer.claims import Ending, Form, FormOfSession, ForVisitor, HandedOn, Nothing, Wanted, Withdrawn
+from netstacks.peer.claims import Ending, Form, FormOfSession, ForPrincipal, HandedOn, Nothing, Wanted, Withdrawn
 from netstacks.peer.client import CLOCK_HEADER, INSTANCE_HEADER, Upstream
-from netstacks.peer.token import Visitor
+from netstacks.peer.token import PeerPrincipal
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
 from netstacks.web.admission.waiting_room import HANDED_ON_PATH
@@ -25,7 +25,7 @@ from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import services
 from netstacks.web.ws.grants import granted
 from netstacks.web.ws.routes import Sock, WebSocket
-from netstacks.web.ws.session_client import Call
+from netstacks.web.ws.session_client import ControlRequest
 from netstacks.web.ws.terminal import authorise, parse_login, resumed
 from netstacks.web.ws.terminal_client import TerminalClient
 
@@ -71,7 +71,7 @@ def said_by_peer(form: type[Form]) -> Form:
     return claims.read(form, services().peer_tokens.read(services().agent.me.id, request.path, token))
 
 
-def held(session_id: UUID, form: type[FormOfSession]) -> tuple[FormOfSession, Session | Opening]:
+def held(session_id: UUID, form: type[FormOfSession]) -> tuple[FormOfSession, Session | PendingClaim]:
     """What a peer says of a session of this instance. Another owner's is answered with 409 and never forwarded on."""
     said = said_by_peer(form)
     try:
@@ -84,31 +84,31 @@ def held(session_id: UUID, form: type[FormOfSession]) -> tuple[FormOfSession, Se
 class Admitted:
     """A connection that a peer has authenticated, and the session of this instance that it is for."""
 
-    visitor: Visitor
-    place: Session | Opening
+    principal: PeerPrincipal
+    place: Session | PendingClaim
 
 
 def admit(session_id: UUID) -> Admitted:
     """Checks what a peer forwards."""
-    said, place = held(session_id, ForVisitor)
+    said, place = held(session_id, ForPrincipal)
     return Admitted(said.who(), place)
 
 
-def _authorise(session_id: UUID) -> Call:
+def _authorise(session_id: UUID) -> ControlRequest:
     admitted = admit(session_id)
-    visitor = admitted.visitor
-    if visitor.kind != "control":
+    principal = admitted.principal
+    if principal.kind != "control":
         raise Forbidden("only its user has the terminal of a session")
-    actor = Actor(visitor.username, visitor.user_id, visitor.address, parse_login())
+    actor = Actor(principal.username, principal.user_id, principal.address, parse_login())
     return resumed(actor, admitted.place)
 
 
 @sock.route("/peer/sessions/<uuid:session_id>/terminal", bp=blueprint, authorise=_authorise)
-def terminal(ws: WebSocket, call: Call, session_id: UUID) -> None:
-    TerminalClient(ws, call).run()
+def terminal(ws: WebSocket, asked: ControlRequest, session_id: UUID) -> None:
+    TerminalClient(ws, asked).run()
 
 
-def _authorise_handed_on() -> Call:
+def _authorise_handed_on() -> ControlRequest:
     """A client that would wait for long at a peer. Whether its log-in still holds is asked here."""
     said = said_by_peer(HandedOn)
     guard.act_for(Subject(said.user_id, said.username, said.role, said.login_id))
@@ -125,14 +125,14 @@ def _authorise_handed_on() -> Call:
 
 
 @sock.route(HANDED_ON_PATH, bp=blueprint, authorise=_authorise_handed_on)
-def handed_on(ws: WebSocket, call: Call) -> None:
-    TerminalClient(ws, call).run()
+def handed_on(ws: WebSocket, asked: ControlRequest) -> None:
+    TerminalClient(ws, asked).run()
 
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end")
 def end(session_id: UUID) -> Response:
     said, place = held(session_id, Ending)
-    session = place.wait() if isinstance(place, Opening) else place
+    session = place.wait() if isinstance(place, PendingClaim) else place
     # An instance of a former version asks here for both.
     session.end(said.reason, only_detached=said.only_detached)
     return Response(status=204)
@@ -142,7 +142,7 @@ def end(session_id: UUID) -> Response:
 def end_detached(session_id: UUID) -> Response:
     said, place = held(session_id, Ending)
     # One that is being opened has a client that waits for it.
-    if not isinstance(place, Opening):
+    if not isinstance(place, PendingClaim):
         place.end(said.reason, only_detached=True)
     return Response(status=204)
 

@@ -26,9 +26,9 @@ class Viewer(Terminal):
         return self
 
 
-def share(terminal: Terminal, **wish: Any) -> str:
+def share(terminal: Terminal, **connect_request: Any) -> str:
     """Shares a session; the token."""
-    token: str = terminal.api.post(shares_path(terminal), wish)["token"]
+    token: str = terminal.api.post(shares_path(terminal), connect_request)["token"]
     return token
 
 

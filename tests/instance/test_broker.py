@@ -19,12 +19,12 @@ from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Held
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.lookup import FIND_PATH, Lookup
-from netstacks.instance.pending_claims import Opening
+from netstacks.instance.pending_claims import PendingClaim
 from netstacks.peer.client import NoAnswer, Reply, Upgrade, Upstream
-from netstacks.peer.token import Visitor
+from netstacks.peer.token import PeerPrincipal
 from netstacks.store import sessions
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub
@@ -34,7 +34,7 @@ from tests.rows import make_session, make_user
 TTL_SECS = 30.0
 ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
 UPGRADE = Upgrade("a key")
-VIEWER = Visitor("viewer", "read-only", None, "a guest", None)
+VIEWER = PeerPrincipal("viewer", "read-only", None, "a guest", None)
 CONFIRMED = Upstream(Peer("a", ""), Any, b"101")  # type: ignore[arg-type]
 
 Answer = Upstream | NoAnswer | Reply | Callable[[], Upstream | NoAnswer]
@@ -55,8 +55,8 @@ class World:
         self.restore: Callable[[], bool] = lambda: False
         self.device: Callable[[], Any] = lambda: SimpleNamespace(is_live=True)
         self.registry = SharedRegistry(lambda: self.now)
-        self.outbox = Outbox(database)
-        self.hub = Hub(self.outbox, detach_ttl_secs=60, close_grace_secs=10)
+        self.deferred_writes = DeferredWrites(database)
+        self.hub = Hub(self.deferred_writes, detach_ttl_secs=60, close_grace_secs=10)
         self.token = uuid.uuid4()
         self.session_id = make_session(
             database, owner="a", owner_address="10.0.0.7:7000", user_id=ANA.id, token=self.token
@@ -87,7 +87,12 @@ class World:
             ttl_secs=TTL_SECS,
             lookup=Lookup(**common, **stores, **asked, holdings=holdings),
             claims=Claims(
-                **common, **stores, openings=holdings.openings, opener=opener, outbox=self.outbox, spool=spool
+                **common,
+                **stores,
+                pending_claims=holdings.pending_claims,
+                opener=opener,
+                deferred_writes=self.deferred_writes,
+                spool=spool,
             ),
             holdings=holdings,
             recorder=recorder,
@@ -147,7 +152,7 @@ def test_an_owner_that_the_registry_has_lost_is_dialled_at_its_rows_address(worl
 def test_a_proven_death_is_claimed_at_once_and_announced(world: World, outcome: Outcome) -> None:
     world.answers, world.witness = [NoAnswer(outcome)], "free"
     opening = world.resume()
-    assert isinstance(opening, Opening)
+    assert isinstance(opening, PendingClaim)
     assert opening.wait().is_live
     assert (world.row().owner, world.row().epoch) == ("me", 2)
     assert world.registry.instance("a") is None
@@ -183,7 +188,7 @@ def test_an_owner_that_is_not_registered_may_live_just_after_the_registry_came_b
 
 
 def test_who_waits_for_a_claim_that_is_lost_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting: list[Opening] = []
+    waiting: list[PendingClaim] = []
 
     def lose(*_: object) -> None:
         waiting.append(world.resume())
@@ -238,10 +243,10 @@ def test_a_session_whose_device_refuses_can_be_claimed_again(world: World) -> No
         raise DeviceUnreachable("no route to r1")
 
     world.answers, world.witness, world.device = [NoAnswer("refused")], "free", unreachable
-    world.outbox.start()
+    world.deferred_writes.start()
     with pytest.raises(DeviceUnreachable):
         world.resume().wait()
-    assert world.outbox.flush(10)
+    assert world.deferred_writes.flush(10)
     assert (world.row().owner, world.row().epoch, world.row().state) == (None, 3, "detached")
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from netstacks.errors import DeviceLoginRefused, LimitReached, OpeningAbandoned, StoreUnavailable
 from netstacks.instance.command_runner import Batch, CommandRunner, Run
-from netstacks.instance.targets import Wish
+from netstacks.instance.targets import ConnectRequest
 from netstacks.store.audit import Actor
 from netstacks.terminal.unattended import UnattendedDialogue
 from tests.terminal.test_cli import Desk
 
-WISH = Wish(Actor("ana", None, None), None, "device-x", None, None, "vt100", 200, 50)
+WISH = ConnectRequest(Actor("ana", None, None), None, "device-x", None, None, "vt100", 200, 50)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def desk() -> Iterator[Desk]:
 
 
 def run(
-    open_session: Callable[[Wish], Any],
+    open_session: Callable[[ConnectRequest], Any],
     *commands: str,
     is_abandoned: bool = False,
     timeout_secs: float = 5,
@@ -34,16 +34,16 @@ def run(
     return CommandRunner(open_session, purpose="AI commands").run(WISH, batch, lambda: is_abandoned)
 
 
-def failing(error: Exception) -> Callable[[Wish], Any]:
-    def open_session(_: Wish) -> Any:
+def failing(error: Exception) -> Callable[[ConnectRequest], Any]:
+    def open_session(_: ConnectRequest) -> Any:
         raise error
 
     return open_session
 
 
-def opened(desk: Desk) -> Callable[[Wish], Any]:
-    def open_session(wish: Wish) -> Any:
-        assert isinstance(wish.dialogue, UnattendedDialogue)
+def opened(desk: Desk) -> Callable[[ConnectRequest], Any]:
+    def open_session(connect_request: ConnectRequest) -> Any:
+        assert isinstance(connect_request.dialogue, UnattendedDialogue)
         return desk.room.session
 
     return open_session

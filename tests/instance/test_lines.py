@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from netstacks.errors import ComeAgain
-from netstacks.instance.lines import Lines
 from netstacks.instance.targets import Target
+from netstacks.instance.vty_lines import VtyLines
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.terminal.dialogue import Dialogue
@@ -33,7 +33,7 @@ def add(database: Database, *, detached: bool, device_id: UUID = DEVICE) -> UUID
 
 def freed(database: Database, lines: int | None) -> list[UUID]:
     ended: list[UUID] = []
-    Lines(database, lambda session_id, reason: ended.append(session_id)).make_room(target(lines), Dialogue())
+    VtyLines(database, lambda session_id, reason: ended.append(session_id)).make_room(target(lines), Dialogue())
     return ended
 
 
@@ -67,7 +67,7 @@ def test_one_that_cannot_be_ended_now_is_no_obstacle(database: Database) -> None
     def end(session_id: UUID, reason: str) -> None:
         raise ComeAgain("its owner is silent")
 
-    Lines(database, end).make_room(target(1), dialogue)
+    VtyLines(database, end).make_room(target(1), dialogue)
 
 
 @pytest.mark.parametrize("lines", [1, 2])
@@ -86,5 +86,5 @@ def test_the_engineer_is_told_whose_session_was_ended(database: Database, lines:
 
     dialogue = Dialogue()
     dialogue.join(Terminal())
-    Lines(database, lambda session_id, reason: None).make_room(target(lines), dialogue)
+    VtyLines(database, lambda session_id, reason: None).make_room(target(lines), dialogue)
     assert told.count(b"a session of ana, which no client was attached to, was ended to free one of the") == 1

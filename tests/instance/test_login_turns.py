@@ -7,7 +7,7 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceUnreachable
-from netstacks.instance.login_slots import LoginTurns
+from netstacks.instance.login_slots import LoginSlots
 from netstacks.store import login_slots
 from netstacks.store.login_slots import TURNS
 from netstacks.store.pool import Database
@@ -16,10 +16,10 @@ DEVICE = ("192.0.2.1", 22)
 
 
 def test_a_device_sees_only_so_many_log_ins_at_once(database: Database) -> None:
-    instances = [LoginTurns(database), LoginTurns(database)]
+    instances = [LoginSlots(database), LoginSlots(database)]
     inside, most, done = 0, 0, 0
 
-    def log_in(turns: LoginTurns) -> None:
+    def log_in(turns: LoginSlots) -> None:
         nonlocal inside, most, done
         with turns.turn(*DEVICE):
             inside += 1
@@ -33,7 +33,7 @@ def test_a_device_sees_only_so_many_log_ins_at_once(database: Database) -> None:
 
 
 def test_who_gets_no_turn_is_told_why_and_others_devices_are_free(database: Database) -> None:
-    here, there = LoginTurns(database, wait_secs=0), LoginTurns(database, wait_secs=0)
+    here, there = LoginSlots(database, wait_secs=0), LoginSlots(database, wait_secs=0)
     with ExitStack() as taken:
         for _ in range(TURNS):
             taken.enter_context(here.turn(*DEVICE))
@@ -47,7 +47,7 @@ def test_who_gets_no_turn_is_told_why_and_others_devices_are_free(database: Data
 
 
 def test_a_log_in_that_fails_gives_its_turn_back(database: Database) -> None:
-    turns = LoginTurns(database, wait_secs=0)
+    turns = LoginSlots(database, wait_secs=0)
     for _ in range(2 * TURNS):
         with pytest.raises(DeviceUnreachable, match="no route"), turns.turn(*DEVICE):
             raise DeviceUnreachable("no route")
@@ -59,12 +59,12 @@ def test_the_turn_of_who_died_is_free_when_its_lease_is_over(database: Database)
             return login_slots.take(tx, *DEVICE, uuid.uuid4(), lease_secs)
 
     assert [take(lease_secs=2) for _ in range(TURNS + 1)] == [True] * TURNS + [False]
-    with LoginTurns(database, wait_secs=60).turn(*DEVICE):
+    with LoginSlots(database, wait_secs=60).turn(*DEVICE):
         assert take(lease_secs=60)
 
 
 def test_while_a_person_thinks_others_have_the_turn(database: Database) -> None:
-    turns = LoginTurns(database, wait_secs=0)
+    turns = LoginSlots(database, wait_secs=0)
     with ExitStack() as thinking:
         for _ in range(TURNS):
             thinking.enter_context(thinking.enter_context(turns.turn(*DEVICE)).paused())
@@ -75,7 +75,7 @@ def test_while_a_person_thinks_others_have_the_turn(database: Database) -> None:
 
 
 def test_a_turn_that_does_not_come_again_after_a_pause_leaves_nothing_behind(database: Database) -> None:
-    turns = LoginTurns(database, wait_secs=0)
+    turns = LoginSlots(database, wait_secs=0)
     with ExitStack() as others, pytest.raises(DeviceUnreachable):
         _pause_while_others_come(turns, others)
     for _ in range(2 * TURNS):
@@ -83,7 +83,7 @@ def test_a_turn_that_does_not_come_again_after_a_pause_leaves_nothing_behind(dat
             pass
 
 
-def _pause_while_others_come(turns: LoginTurns, others: ExitStack) -> None:
+def _pause_while_others_come(turns: LoginSlots, others: ExitStack) -> None:
     with turns.turn(*DEVICE) as turn, turn.paused():
         for _ in range(TURNS):
             others.enter_context(turns.turn(*DEVICE))

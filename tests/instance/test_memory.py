@@ -20,7 +20,7 @@ def test_what_lives_at_the_start_is_not_looked_at_again_and_what_comes_is() -> N
 
 _HASHES = """
 from netstacks.instance import memory
-from netstacks.store import passwords
+from netstacks.crypto import passwords
 
 def resident_mb():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024

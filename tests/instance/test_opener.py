@@ -13,12 +13,12 @@ from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.opener import Opener
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
-from netstacks.instance.targets import Target, Wish
+from netstacks.instance.targets import ConnectRequest, Target
 from netstacks.recording.recorder import Recorder
 from netstacks.store import credentials, devices, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Secrets
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
@@ -38,8 +38,8 @@ class World:
         make_user(database, ANA.id)
         self.dialled: list[Target] = []
         self.transports: list[Device] = []
-        outbox = Outbox(database)
-        self.hub = Hub(outbox, detach_ttl_secs=60, close_grace_secs=10)
+        deferred_writes = DeferredWrites(database)
+        self.hub = Hub(deferred_writes, detach_ttl_secs=60, close_grace_secs=10)
         recorder = Recorder(database)
         vault = Vault(database, "5e" * 32)
         vault.unlock()
@@ -58,8 +58,10 @@ class World:
             holdings=self.holdings,
             recorder=recorder,
             loop=LoopWatch(60),
-            limits=SessionLimits(outbox, of_user=0, of_device=0, openings_of_user=24),
-            recording_quota=RecordingQuota(database, outbox, session_bytes=0, user_daily_bytes=0, ends_session=True),
+            limits=SessionLimits(deferred_writes, of_user=0, of_device=0, openings_of_user=24),
+            recording_quota=RecordingQuota(
+                database, deferred_writes, session_bytes=0, user_daily_bytes=0, ends_session=True
+            ),
             log_bytes=1000,
         )
 
@@ -89,8 +91,8 @@ class World:
             prepared = self.opener.prepare(tx, row, ANA)
         return self.opener.reopen(row, prepared, uuid.uuid4(), ANA, Dialogue())
 
-    def wish(self, device: devices.Device) -> Wish:
-        return Wish(ANA, self.credential.id, f"device-{device.id}", None, None, "xterm", 80, 24)
+    def connect_request(self, device: devices.Device) -> ConnectRequest:
+        return ConnectRequest(ANA, self.credential.id, f"device-{device.id}", None, None, "xterm", 80, 24)
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection
 
     world.opener._dialer.dial = slow_dial  # type: ignore[assignment,method-assign]
     with pytest.raises(ComeAgain, match="restarting"):
-        world.opener.open(world.wish(device))
+        world.opener.open(world.connect_request(device))
     with pytest.raises(ComeAgain, match="restarting"):
         world.reopen(device.id)
     assert [transport.read(1) for transport in world.transports] == [b"", b""]

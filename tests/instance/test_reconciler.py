@@ -23,7 +23,7 @@ from netstacks.recording.spool import Leftover, Spool
 from netstacks.recording.storage import Batch
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.store import audit, sessions
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.held_sessions import Held, Page, differences
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
@@ -70,9 +70,9 @@ class World:
         self.clock = Clock()
         self.around = Surroundings()
         self.registry = registry(self.clock)
-        self.outbox = Outbox(database)
-        self.outbox.start()
-        self.hub = Hub(self.outbox, detach_ttl_secs=60, close_grace_secs=10)
+        self.deferred_writes = DeferredWrites(database)
+        self.deferred_writes.start()
+        self.hub = Hub(self.deferred_writes, detach_ttl_secs=60, close_grace_secs=10)
         self.recorder = Recorder(database)
         self.holdings = Holdings(self.hub, self.recorder)
         self.spool = Spool(folder)
@@ -180,7 +180,7 @@ def test_a_row_that_calls_an_attached_session_detached_is_corrected(world: World
     with world.database.transaction() as tx:
         sessions.mark_detached(tx, session.id, 1)
     world.reconciler.look()
-    until(lambda: world.outbox.flush(0.1) and world.row(session.id).state == "active", "the correction")
+    until(lambda: world.deferred_writes.flush(0.1) and world.row(session.id).state == "active", "the correction")
     assert world.row(session.id).detached_at is None
 
 

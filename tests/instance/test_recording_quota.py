@@ -13,7 +13,7 @@ from netstacks.recording.chunks import Event, EventKind, make_chunk
 from netstacks.recording.storage import Batch
 from netstacks.store import audit, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from tests.rows import make_session
@@ -23,7 +23,9 @@ ANA = Actor("ana", uuid.UUID(int=1))
 
 
 def quota(database: Database, *, session: int = 0, day: int = 0, ends: bool = True) -> RecordingQuota:
-    return RecordingQuota(database, Outbox(database), session_bytes=session, user_daily_bytes=day, ends_session=ends)
+    return RecordingQuota(
+        database, DeferredWrites(database), session_bytes=session, user_daily_bytes=day, ends_session=ends
+    )
 
 
 def row(database: Database, session_id: UUID) -> SessionRow:
@@ -77,12 +79,12 @@ def test_reaching_a_limit_is_audited_with_what_becomes_of_the_session(
     database: Database, *, ends: bool, action: str
 ) -> None:
     room: Any = Room()
-    outbox = Outbox(database)
-    outbox.start()
-    by = RecordingQuota(database, outbox, session_bytes=1, user_daily_bytes=0, ends_session=ends)
+    deferred_writes = DeferredWrites(database)
+    deferred_writes.start()
+    by = RecordingQuota(database, deferred_writes, session_bytes=1, user_daily_bytes=0, ends_session=ends)
     by.reached(room.session, "a limit is reached")
     assert room.session.is_live is not ends
-    assert outbox.flush(10)
+    assert deferred_writes.flush(10)
     with database.transaction() as tx:
         (written,) = audit.page(tx, event="recording.limit_reached")
     assert written["resource"] == f"session:{room.session.id}"

@@ -14,7 +14,7 @@ from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import Target
 from netstacks.store import audit, quotas
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.terminal.dialogue import Dialogue
 from tests.controller import until
@@ -40,7 +40,7 @@ def target(name: str = "r1", host: str = "192.0.2.1", **facts: Any) -> Target:
 
 
 def limits(database: Database, *, of_user: int = 0, of_device: int = 0, openings: int = 24) -> SessionLimits:
-    return SessionLimits(Outbox(database), of_user=of_user, of_device=of_device, openings_of_user=openings)
+    return SessionLimits(DeferredWrites(database), of_user=of_user, of_device=of_device, openings_of_user=openings)
 
 
 @pytest.fixture
@@ -112,13 +112,13 @@ def test_a_device_with_lines_is_limited_by_these_alone(database: Database) -> No
 
 def test_a_refusal_is_audited_once_however_often_it_is_tried(database: Database) -> None:
     make_session(database, user_id=ANA.id)
-    outbox = Outbox(database)
-    outbox.start()
-    by = SessionLimits(outbox, of_user=1, of_device=0, openings_of_user=24)
+    deferred_writes = DeferredWrites(database)
+    deferred_writes.start()
+    by = SessionLimits(deferred_writes, of_user=1, of_device=0, openings_of_user=24)
     for _ in range(5):
         with pytest.raises(LimitReached), database.transaction() as tx:
             by.check(tx, ANA, target())
-    assert outbox.flush(10)
+    assert deferred_writes.flush(10)
     with database.transaction() as tx:
         (row,) = audit.page(tx, event="session.limit_reached")
     assert (row["actor"], row["resource"]) == ("ana", f"user:{ANA.id}")
@@ -148,7 +148,7 @@ def test_a_session_is_taken_over_whatever_the_limits_say_and_no_other_is_opened(
     assert world.reopen(device.id).is_live
     assert len(world.dialled) == 1
     with pytest.raises(LimitReached):
-        world.opener.open(world.wish(device))
+        world.opener.open(world.connect_request(device))
     assert len(world.dialled) == 1
 
 
@@ -161,7 +161,7 @@ def test_a_session_that_another_instance_creates_first_leaves_nothing_of_this_on
 
     world.opener._dialer.dial = slow_dial  # type: ignore[assignment,method-assign]
     with pytest.raises(LimitReached):
-        world.opener.open(world.wish(device))
+        world.opener.open(world.connect_request(device))
     assert [transport.read(1) for transport in world.transports] == [b""]
     with world.database.transaction() as tx:
         assert quotas.sessions_of_user(tx, ANA.id or uuid.uuid4()) == 1

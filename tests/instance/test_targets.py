@@ -1,11 +1,11 @@
-"""Where a client's wish leads: to stored addresses alone, in whatever spelling the client names them."""
+"""Where a client's request leads: to stored addresses alone, in whatever spelling the client names them."""
 
 import uuid
 
 import pytest
 
 from netstacks.errors import InvalidInput, NotFound
-from netstacks.instance.targets import Wish, resolve, secret_for
+from netstacks.instance.targets import ConnectRequest, resolve, secret_for
 from netstacks.store import credentials, definitions, devices, users
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Secrets
@@ -13,9 +13,9 @@ from netstacks.store.pool import Database, Transaction
 from netstacks.store.vault import Vault
 
 
-def wish(target: str | None, host: str | None, credential_id: uuid.UUID | None = None) -> Wish:
+def connect_request(target: str | None, host: str | None, credential_id: uuid.UUID | None = None) -> ConnectRequest:
     actor = Actor("ana", uuid.uuid4(), "192.0.2.9")
-    return Wish(
+    return ConnectRequest(
         actor=actor, credential_id=credential_id, target=target, host=host, port=22, term="xterm", cols=80, rows=24
     )
 
@@ -47,22 +47,22 @@ def limited(tx: Transaction, vault: Vault, host: str) -> uuid.UUID:
 def test_a_device_is_reached_by_any_spelling_of_its_address(database: Database, stored: str, named: str) -> None:
     with database.transaction() as tx:
         device = devices.create(tx, name="r1", host=stored)
-        assert resolve(tx, wish(f"device-{device.id}", named)).device_id == device.id
-        assert resolve(tx, wish(None, named)).device_id == device.id
+        assert resolve(tx, connect_request(f"device-{device.id}", named)).device_id == device.id
+        assert resolve(tx, connect_request(None, named)).device_id == device.id
 
 
 def test_another_zone_is_another_address(database: Database) -> None:
     with database.transaction() as tx:
         device = devices.create(tx, name="r1", host="fe80::1%eth0")
         with pytest.raises(NotFound, match="r1 is at"):
-            resolve(tx, wish(f"device-{device.id}", "fe80::1%eth1"))
+            resolve(tx, connect_request(f"device-{device.id}", "fe80::1%eth1"))
         with pytest.raises(NotFound, match="no device is stored"):
-            resolve(tx, wish(None, "fe80::1%ETH0"))
+            resolve(tx, connect_request(None, "fe80::1%ETH0"))
 
 
 def test_a_host_that_is_none_is_told(database: Database) -> None:
     with database.transaction() as tx, pytest.raises(InvalidInput, match="neither a host name nor an IP address"):
-        resolve(tx, wish(None, "r1 or r2"))
+        resolve(tx, connect_request(None, "r1 or r2"))
 
 
 def test_no_way_of_naming_a_device_gets_it_a_credential_for_another_address(database: Database, vault: Vault) -> None:
@@ -76,10 +76,10 @@ def test_no_way_of_naming_a_device_gets_it_a_credential_for_another_address(data
         for target, host in ((f"device-{device.id}", None), (str(definition.id), None), (None, "::ffff:192.0.2.1")):
             # Chosen by the client, as the wire contract has it, or the device's default.
             for chosen in (there, None):
-                asked = wish(target, host, chosen)
+                asked = connect_request(target, host, chosen)
                 with pytest.raises(InvalidInput, match=r"core is only for 192\.0\.2\.2"):
                     secret_for(tx, vault, asked, resolve(tx, asked))
-            asked = wish(target, host, here)
+            asked = connect_request(target, host, here)
             assert secret_for(tx, vault, asked, resolve(tx, asked))[1].password == "s3cret"
 
 
@@ -87,7 +87,7 @@ def test_a_device_that_moves_leaves_its_credential_behind(database: Database, va
     with database.transaction() as tx:
         here = limited(tx, vault, "192.0.2.1")
         device = devices.create(tx, name="r1", host="192.0.2.1")
-        asked = wish(f"device-{device.id}", None, here)
+        asked = connect_request(f"device-{device.id}", None, here)
         assert secret_for(tx, vault, asked, resolve(tx, asked))
         devices.update(tx, device, {"host": "192.0.2.2"})
         with pytest.raises(InvalidInput, match=r"the device is at 192\.0\.2\.2:22"):

@@ -16,7 +16,7 @@ from netstacks.instance.withdrawals import What, Withdrawal, Withdrawals
 from netstacks.peer.client import Reply
 from netstacks.store import logins, users
 from netstacks.store.audit import Actor
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.users import Role, User
 from netstacks.terminal.attachment import Attachment, Kind
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.hub = Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10)
+        self.hub = Hub(DeferredWrites(database), detach_ttl_secs=60, close_grace_secs=10)
         self.holdings = Holdings(self.hub, cast(Any, None))
         self.forgotten: list[Withdrawal] = []
         alone = SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {}))
@@ -194,7 +194,7 @@ def test_many_log_ins_are_told_in_requests_that_peers_take() -> None:
     withdrawals = Withdrawals(
         agent=cast(Any, agent),
         peers=cast(Any, SimpleNamespace(call=call)),
-        holdings=cast(Any, SimpleNamespace(hub=[], dialled={}, openings={})),
+        holdings=cast(Any, SimpleNamespace(hub=[], dialled={}, pending_claims={})),
         database=cast(Any, None),
         forget=lambda withdrawal: None,
     )

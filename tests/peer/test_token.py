@@ -13,8 +13,8 @@ import pytest
 from netstacks.cluster.clocks import TOLERATED_SECS
 from netstacks.errors import Forbidden
 from netstacks.peer import claims, token
-from netstacks.peer.claims import ForVisitor
-from netstacks.peer.token import PeerTokens, Visitor
+from netstacks.peer.claims import ForPrincipal
+from netstacks.peer.token import PeerPrincipal, PeerTokens
 
 SECRET = "a secret of the tests that is long enough"
 PATH = "/peer/sessions/1/terminal"
@@ -44,13 +44,13 @@ def test_what_was_signed_is_read() -> None:
     assert TOKENS.read("ctrl-a", PATH, TOKENS.issue("ctrl-a", PATH, {"epoch": 3})) == {"epoch": 3}
 
 
-@pytest.mark.parametrize("visitor", [
-    Visitor("control", "read-write", uuid.uuid4(), "alice", "10.0.0.1"),
-    Visitor("viewer", "read-only", None, "a guest", None, str(uuid.UUID(int=7)), 5, 1_900_000_000),
+@pytest.mark.parametrize("principal", [
+    PeerPrincipal("control", "read-write", uuid.uuid4(), "alice", "10.0.0.1"),
+    PeerPrincipal("viewer", "read-only", None, "a guest", None, str(uuid.UUID(int=7)), 5, 1_900_000_000),
 ])  # fmt: skip
-def test_a_visitor_arrives_as_he_was_sent(visitor: Visitor) -> None:
-    said = TOKENS.read("ctrl-a", PATH, TOKENS.issue("ctrl-a", PATH, {"epoch": 1, "visitor": visitor.claims()}))
-    assert claims.read(ForVisitor, said).who() == visitor
+def test_a_visitor_arrives_as_he_was_sent(principal: PeerPrincipal) -> None:
+    said = TOKENS.read("ctrl-a", PATH, TOKENS.issue("ctrl-a", PATH, {"epoch": 1, "visitor": principal.claims()}))
+    assert claims.read(ForPrincipal, said).who() == principal
 
 
 def refusal(audience: str, path: str, issued: str, tokens: PeerTokens = TOKENS) -> str:

@@ -12,7 +12,7 @@ from netstacks.cluster.circuits import MAX_OPEN_SECS, Circuit
 from netstacks.errors import RegistryBusy, RegistryUnavailable
 from netstacks.registry import keys
 from netstacks.registry.base import Pulse
-from netstacks.registry.circuit_breaker import HUNG_SECS, Patience
+from netstacks.registry.circuit_breaker import HUNG_SECS, CircuitBreaker
 from netstacks.registry.connection import CONNECT_SECS, MAX_CONNECTIONS, QUEUE_SECS, REPLY_SECS, connect
 from netstacks.registry.sentinel import DISCOVERY_SECS
 from netstacks.registry.valkey import ValkeyRegistry
@@ -117,7 +117,7 @@ def test_a_busy_pool_begins_no_rest_however_long_it_was_waited_for() -> None:
             time.sleep(HUNG_SECS + 0.05)
             raise MaxConnectionsError("every connection to Valkey is in use")
 
-    patience = Patience()
+    patience = CircuitBreaker()
     with pytest.raises(RegistryBusy):
         wait_in_vain()
     with patience.ask():

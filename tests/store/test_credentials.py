@@ -149,7 +149,7 @@ def test_connect_uses_the_only_usable_one_and_never_guesses(store: Store) -> Non
             credential = credentials.default_for(tx, store.ann)
             return credential and credential.name
 
-    def wish(value: object) -> None:
+    def connect_request(value: object) -> None:
         with store.database.transaction() as tx:
             user_settings.put(tx, store.ann, credentials.DEFAULT_SETTING, value)
 
@@ -160,10 +160,10 @@ def test_connect_uses_the_only_usable_one_and_never_guesses(store: Store) -> Non
     assert default() == "mine"
     ours = store.add("ours")
     assert default() is None
-    wish(str(ours.id))
+    connect_request(str(ours.id))
     assert default() == "ours"
     for nonsense in (str(anothers.id), {"id": 1}, None):
-        wish(nonsense)
+        connect_request(nonsense)
         assert default() is None
 
 

@@ -44,7 +44,7 @@ def test_active_connections_are_the_live_sessions_at_its_address(database: Datab
             )
             if number:
                 sessions.end(tx, session_id, 1, "over")
-        assert definitions.everything(tx)[0].active_connections == 1
+        assert definitions.list_all(tx)[0].active_connections == 1
 
 
 def test_filing_again_moves_and_keeps_the_order(database: Database, ann: UUID) -> None:
@@ -65,7 +65,7 @@ def test_deleting_a_folder_leaves_what_was_filed_in_it_at_the_top(database: Data
         inner = folders.create(tx, ann, "inner", outer.id)
         definitions.assign(tx, ann, definition.id, inner.id, None)
         folders.delete(tx, ann, outer.id)
-        assert folders.everything(tx, ann) == []
+        assert folders.list_all(tx, ann) == []
         assert [each.folder_id for each in definitions.assignments(tx, ann)] == [None]
 
 
@@ -84,7 +84,7 @@ def test_folders_are_their_users_own(database: Database, ann: UUID) -> None:
     bob = add_user(database, "bob")
     with database.transaction() as tx:
         folder = folders.create(tx, ann, "hers", None)
-        assert folders.everything(tx, bob) == []
+        assert folders.list_all(tx, bob) == []
         for attempt in (
             lambda: folders.hold(tx, bob, folder.id),
             lambda: folders.create(tx, bob, "below", folder.id),

@@ -36,7 +36,7 @@ def test_browsing_filters_and_counts_all_that_match(database: Database) -> None:
         devices.create(tx, name="edge_1", host="10.1.0.1", site="paris", source="netbox")
 
         def names(**filters: object) -> tuple[list[str], int]:
-            page, total = devices.browse(tx, **filters)  # type: ignore[arg-type]
+            page, total = devices.list_page(tx, **filters)  # type: ignore[arg-type]
             return [device.name for device in page], total
 
         assert names(limit=2, offset=1) == (["Core-1", "Core-2"], 6)
@@ -100,7 +100,7 @@ def test_what_an_instance_of_the_former_version_writes_counts(
         device = devices.create(tx, name="r1", host="r1", algorithms=before)
         tx.execute("UPDATE devices SET legacy_algorithms = %s", [is_legacy])
         found = [devices.find(tx, device.id), devices.find_by_address(tx, "r1", 22), devices.hold(tx, device.id)]
-        found += devices.browse(tx)[0] + devices.starting_with(tx, "r", limit=9)
+        found += devices.list_page(tx)[0] + devices.starting_with(tx, "r", limit=9)
         assert [each and each.algorithms for each in found] == [after] * 5
         devices.update(tx, devices.hold(tx, device.id), {"name": "r2"})
         row = tx.execute("SELECT algorithms, legacy_algorithms FROM devices").fetchone()

@@ -32,7 +32,7 @@ def test_a_discarded_recording_is_gone_for_everybody_at_once(database: Database)
     assert stored(database, session_id) == []
     with database.transaction() as tx:
         assert storage.ids(tx) == []
-        (row,) = storage.summaries(tx, session_id=session_id)
+        (row,) = storage.list_page(tx, session_id=session_id)
     assert (row["bytes"], row["began_at"], row["last_at"]) == (0, None, None)
     assert count(database, session_id) == 2
 

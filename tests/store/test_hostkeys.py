@@ -44,14 +44,14 @@ def test_the_next_key_of_an_address_replaces_the_one_before(database: Database) 
         hostkeys.remember(tx, "r1", 22, "ssh-rsa", "b25l", "ann")
         hostkeys.remember(tx, "r1", 2222, "ssh-rsa", "b25l", "ann")
         hostkeys.remember(tx, "r1", 22, "ssh-ed25519", "dHdv", "bob")
-        assert [(key.port, key.public_key, key.approved_by) for key in hostkeys.everything(tx)] == [
+        assert [(key.port, key.public_key, key.approved_by) for key in hostkeys.list_all(tx)] == [
             (22, "dHdv", "bob"),
             (2222, "b25l", "ann"),
         ]
-        hostkeys.forget(tx, "r1", 22)
+        hostkeys.delete(tx, "r1", 22)
         assert hostkeys.find(tx, "r1", 22) is None
         with pytest.raises(NotFound):
-            hostkeys.forget(tx, "r1", 22)
+            hostkeys.delete(tx, "r1", 22)
 
 
 def test_an_approval_replaces_the_key_that_it_was_about_and_no_other(database: Database) -> None:
@@ -64,5 +64,5 @@ def test_an_approval_replaces_the_key_that_it_was_about_and_no_other(database: D
         assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dGhyZWU=", "bob", first) is None
         assert hostkeys.find(tx, "r1", 22) == second
         assert (second.public_key, second.approved_by) == ("dHdv", "cal")
-        hostkeys.forget(tx, "r1", 22)
+        hostkeys.delete(tx, "r1", 22)
         assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dGhyZWU=", "bob", second) is None

@@ -150,7 +150,7 @@ def test_sessions(crowded: str, user_id: UUID | None, live: bool | None, before:
 @pytest.mark.parametrize("user_id", [None, BUSY, IDLE, NOBODY])
 def test_recordings(crowded: str, user_id: UUID | None, before: datetime | None, session_id: UUID | None) -> None:
     filters = {"user_id": user_id, "before": before, "session_id": session_id}
-    reads_no_more_than(crowded, 100, lambda tx: storage.summaries(tx, **filters, limit=100))
+    reads_no_more_than(crowded, 100, lambda tx: storage.list_page(tx, **filters, limit=100))
 
 
 def test_recordings_to_verify(crowded: str) -> None:
@@ -205,10 +205,10 @@ OTHERS: dict[str, tuple[int, Call]] = {
     "seats": (5000, logins.holding_seats),
     "users": (5000, users.every),
     # The total that is shown with them counts them all.
-    "devices": (20_000, lambda tx: devices.browse(tx, limit=500)),
-    "folders of a user": (4, lambda tx: folders.everything(tx, A_USER)),
+    "devices": (20_000, lambda tx: devices.list_page(tx, limit=500)),
+    "folders of a user": (4, lambda tx: folders.list_all(tx, A_USER)),
     "assignments of a user": (20, lambda tx: definitions.assignments(tx, A_USER)),
-    "definitions and the connections of each": (100 + LIVE, definitions.everything),
+    "definitions and the connections of each": (100 + LIVE, definitions.list_all),
     "connections to a device": (0, lambda tx: devices.live_sessions(tx, NOBODY)),
     "shares of a session": (1, lambda tx: shares.open_of(tx, UUID(int=2**64 + SESSIONS - 1))),
 }

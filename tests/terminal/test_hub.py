@@ -10,7 +10,7 @@ from netstacks import greenlets
 from netstacks.errors import ComeAgain
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.terminal import hub as module
 from netstacks.terminal.attachment import Attachment, Kind
@@ -31,7 +31,7 @@ def gone() -> list[str]:
 
 @pytest.fixture
 def hub(gone: list[str]) -> Hub:
-    hub = Hub(Outbox(Database("postgresql://nobody@127.0.0.1:1/x")), detach_ttl_secs=60, close_grace_secs=10)
+    hub = Hub(DeferredWrites(Database("postgresql://nobody@127.0.0.1:1/x")), detach_ttl_secs=60, close_grace_secs=10)
     hub.on_gone = lambda session: gone.append(session.facts.device_name)
     return hub
 

@@ -10,7 +10,7 @@ from pyte import ByteStream
 from wcwidth import wcwidth
 
 from netstacks.terminal import screen
-from netstacks.terminal.screen import TAIL_BYTES, redraw, settled
+from netstacks.terminal.screen import TAIL_BYTES, complete_prefix, redraw
 from tests.terminal import careful_screen
 from tests.terminal.careful_screen import Model
 
@@ -200,7 +200,7 @@ def test_a_redraw_shows_the_same_screen(pieces: list[bytes]) -> None:
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.data())
 def test_the_output_may_be_cut_anywhere(pieces: list[bytes], data: st.DataObject) -> None:
     output = b"".join(pieces)
-    cut = settled(output[: data.draw(st.integers(0, len(output)))])
+    cut = complete_prefix(output[: data.draw(st.integers(0, len(output)))])
     assert_same(shown(redraw(output[:cut], COLS, ROWS) + output[cut:]), shown(output))
 
 
@@ -296,14 +296,14 @@ def test_what_can_be_seen_no_more_is_not_drawn(output: bytes, monkeypatch: pytes
     ],
 )
 def test_a_beginning_waits_for_its_end(unfinished: bytes) -> None:
-    assert settled(b"lab> " + unfinished) == 5
+    assert complete_prefix(b"lab> " + unfinished) == 5
 
 
 @pytest.mark.parametrize(
     "whole", [b"", b"\x1b[1m", b"\x1b(B", b"\x1b]0;t\x07", b"\x1b]0;t\x1b\\", b"\x1b=", "日".encode()]
 )
 def test_what_is_whole_is_shown(whole: bytes) -> None:
-    assert settled(b"lab> " + whole) == 5 + len(whole)
+    assert complete_prefix(b"lab> " + whole) == 5 + len(whole)
 
 
 def test_what_lies_beneath_the_alternate_screen_is_kept() -> None:

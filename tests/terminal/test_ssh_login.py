@@ -365,7 +365,7 @@ def test_a_banner_is_shown_in_front_of_a_question() -> None:
         assert user.dialogue.words_shown == len(user.dialogue.words)
 
 
-# Patience
+# CircuitBreaker
 
 
 def test_a_slow_device_is_waited_for_and_the_user_is_told() -> None:

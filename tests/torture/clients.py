@@ -217,8 +217,8 @@ class Typist(Client):
         """A name is used once: what became of a try that failed is not known."""
         self.session = next(self._names)
         lab = self._random.choice(self._labs)
-        wish = {"term": self.session, "epoch": 0, "offset": 0}
-        if self._attach((0, 0), lambda: lab.api.open(lab.device, lab.credential, **wish)):
+        connect_request = {"term": self.session, "epoch": 0, "offset": 0}
+        if self._attach((0, 0), lambda: lab.api.open(lab.device, lab.credential, **connect_request)):
             assert self._terminal is not None
             self._adopt(self._terminal)
             self.has_ended = False

@@ -60,7 +60,7 @@ BUGS = {
         Edit(
             _SPLICE,
             "            before, moved_at",
-            "                os.read(outlet, lost)\n            before, moved_at",
+            "                os.read(frame_writer, lost)\n            before, moved_at",
         ),
     ],
     # Whoever is not in the list is gone, whatever it says when it is asked.

@@ -31,7 +31,7 @@ from netstacks.llm.service import Llm
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.settings import Settings
 from netstacks.store import audit, users
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.users import Role, User
 from netstacks.store.vault import Vault
@@ -98,7 +98,7 @@ def services(settings: Settings, database: Database) -> Services:
     vault = Vault(database, MASTER_KEY)
     vault.unlock()
     nothing = cast(Any, None)
-    hub = Hub(Outbox(database), detach_ttl_secs=60, close_grace_secs=10)
+    hub = Hub(DeferredWrites(database), detach_ttl_secs=60, close_grace_secs=10)
     login_states = LoginStates(database, max_days=30)
     alone = cast(Any, SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {})))
     return Services(
@@ -126,7 +126,7 @@ def services(settings: Settings, database: Database) -> Services:
         peer_tokens=nothing,
         peers=nothing,
         share_tokens=ShareTokens(JWT_SECRET),
-        outbox=Outbox(database),
+        deferred_writes=DeferredWrites(database),
         health=nothing,
         observer=nothing,
         llm=_llm(database, vault),
@@ -138,7 +138,7 @@ def _llm(database: Database, vault: Vault) -> Llm:
         database=database,
         vault=vault,
         registry=MemoryRegistry(),
-        outbox=Outbox(database),
+        deferred_writes=DeferredWrites(database),
         instance_id="here",
         tell=lambda *_, **__: None,
         defaults=Defaults(first_token_secs=2, total_secs=5),

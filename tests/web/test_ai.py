@@ -405,10 +405,10 @@ def test_each_call_is_in_the_audit_log_without_its_content(
     services: Services, operator: Api, provider: ScriptedProvider, audited: Callable[..., list[dict[str, Any]]]
 ) -> None:
     provider.next(scripted_provider.answer("All is well."), scripted_provider.status(500))
-    services.llm._outbox.start()
+    services.llm._deferred_writes.start()
     operator.post("/api/ai/agent-chat", json={"messages": [{"role": "user", "content": "password 7 0822455D0A16"}]})
     operator.post("/api/ai/agent-chat", json=ASK)
-    assert services.llm._outbox.flush(5)
+    assert services.llm._deferred_writes.flush(5)
     rows = audited("ai.called")
     assert [each["actor"] for each in rows] == [operator.user["username"]] * 2
     by_outcome = {each["details"]["outcome"]: each["details"] for each in rows}
@@ -432,7 +432,7 @@ def test_a_probe_is_sent_while_ai_is_on_and_counts_as_a_call_of_no_user(
     services: Services, admin: Api, provider: ScriptedProvider
 ) -> None:
     llm = services.llm
-    llm._outbox.start()
+    llm._deferred_writes.start()
     [entry] = llm.directory.providers()
     breaker = llm.circuits.circuit_for(entry, "scripted-1")
     breaker.trip(1, "a test")
@@ -445,7 +445,7 @@ def test_a_probe_is_sent_while_ai_is_on_and_counts_as_a_call_of_no_user(
         assert [each.body["max_tokens"] for each in provider.requests] == ([1] if is_on else [])
     while not breaker.is_closed:
         greenlets.sleep(0.1)
-    assert llm._outbox.flush(5)
+    assert llm._deferred_writes.flush(5)
     with services.database.transaction() as tx:
         used = llm_usage.today_by_provider(tx)[entry.id]
         assert (used.requests, used.failures, used.tokens) == (1, 0, 18)

@@ -8,7 +8,7 @@ from werkzeug.test import Client
 
 from netstacks.cluster.health import Facts, judge
 from netstacks.cluster.model import ClusterSummary
-from netstacks.web.health import HealthDoor
+from netstacks.web.health import HealthEndpoint
 
 
 def door(**facts: object) -> Client:
@@ -31,7 +31,7 @@ def door(**facts: object) -> Client:
         start_response("418 I'm a teapot", [])
         return [b"the application"]
 
-    return Client(HealthDoor(application, SimpleNamespace(report=lambda: report)))  # type: ignore[arg-type]
+    return Client(HealthEndpoint(application, SimpleNamespace(report=lambda: report)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_forgotten_client_is_not_looked_at_and_the_next_one_is(looks: Counter[
     gone = Client("gone", looks)
     keepalive.watch(gone)
     wait_for(looks, "gone", 1)
-    keepalive.forget(gone)
+    keepalive.remove(gone)
     seen = looks["gone"]
     while keepalive._is_running:
         greenlets.sleep(0.001)

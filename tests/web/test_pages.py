@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from netstacks.store import sessions
-from netstacks.store.deferred_writes import Outbox
+from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.terminal.hub import Hub
@@ -161,7 +161,7 @@ def test_only_the_replay_may_compile_web_assembly(page: Api, session_of: Callabl
 def test_a_terminal_opens_for_its_own_user_only(
     services: Services, page: Api, browser: Callable[[str], FlaskClient], session_of: Callable[..., uuid.UUID]
 ) -> None:
-    services.hub = Hub(Outbox(services.database), detach_ttl_secs=60, close_grace_secs=10)
+    services.hub = Hub(DeferredWrites(services.database), detach_ttl_secs=60, close_grace_secs=10)
     session_id = session_of(page.user_id)
     assert page.get(f"/terminals/{session_id}").status_code == 200
     assert browser("operator").get(f"/terminals/{session_id}").status_code == 404

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import requests
 
-from netstacks.peer.token import PeerTokens, Visitor
+from netstacks.peer.token import PeerPrincipal, PeerTokens
 from tests.acceptance.cluster import Cluster
 from tests.controller import JWT_SECRET, until
 from tests.postgres import Postgres
@@ -22,7 +22,7 @@ UPGRADE = {
 }
 SESSION = uuid.uuid4()
 PATH = f"/peer/sessions/{SESSION}/terminal"
-CLAIMS = {"epoch": 1, "visitor": Visitor("control", "read-write", uuid.uuid4(), "alice", None).claims()}
+CLAIMS = {"epoch": 1, "visitor": PeerPrincipal("control", "read-write", uuid.uuid4(), "alice", None).claims()}
 
 
 @pytest.fixture(scope="module")

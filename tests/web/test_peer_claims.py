@@ -29,20 +29,20 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
-VISITOR = {
+PRINCIPAL = {
     "kind": "viewer", "permission": "read-only", "user_id": ID, "username": "ana", "address": None, "share_id": ID,
     "max_viewers": 5, "expires_at": 1_900_000_000,
 }  # fmt: skip
 # All that any route asks for.
 WHOLE = {
-    "epoch": 1, "visitor": VISITOR, "reason": "why", "only_detached": False, "share_id": None, "viewer_id": None,
+    "epoch": 1, "visitor": PRINCIPAL, "reason": "why", "only_detached": False, "share_id": None, "viewer_id": None,
     "user_id": ID, "username": "ana", "role": "operator", "login_id": ID, "address": "192.0.2.1",
     "reconnect_token": None, "session_id": ID, "token": None, "what": "access", "login_ids": [ID],
 }  # fmt: skip
 TEXTS = st.sampled_from(["", "\0", "\ud800", "x" * 2000, "nan", "-1", ID, "viewer", "control"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(sorted(VISITOR)), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(sorted(PRINCIPAL)), inner, max_size=3),
     max_leaves=4,
 )
 # What a valid token says of itself.
@@ -113,7 +113,7 @@ def ask(app: Flask, method: str, path: str, **said: Any) -> tuple[int, str]:
 def test_every_route_understands_what_it_asks_for(app: Flask) -> None:
     assert len(routes(app)) >= 9
     for method, path in routes(app):
-        visitor = VISITOR | ({"kind": "control"} if path.endswith("/terminal") else {})
+        visitor = PRINCIPAL | ({"kind": "control"} if path.endswith("/terminal") else {})
         status, text = ask(app, method, path, claims=WHOLE | {"visitor": visitor})
         # The log-in of a client that is handed on is not known here.
         expected = {401} if path == "/peer/terminals" else {200, 204, ACCEPTED}
@@ -143,11 +143,11 @@ def judge(status: int, text: str) -> None:
 @given(data=st.data(), value=VALUES)
 def test_no_member_of_any_value_is_an_error_of_ours(app: Flask, data: st.DataObject, value: Any) -> None:
     method, path = data.draw(st.sampled_from(routes(app)))
-    in_visitor = data.draw(st.booleans())
-    whole: dict[str, Any] = VISITOR if in_visitor else WHOLE
+    in_principal = data.draw(st.booleans())
+    whole: dict[str, Any] = PRINCIPAL if in_principal else WHOLE
     name = data.draw(st.sampled_from(sorted(whole)))
     spoilt = {each: whole[each] for each in whole if each != name} | data.draw(st.sampled_from([{name: value}, {}]))
-    judge(*ask(app, method, path, claims=WHOLE | {"visitor": spoilt} if in_visitor else spoilt))
+    judge(*ask(app, method, path, claims=WHOLE | {"visitor": spoilt} if in_principal else spoilt))
 
 
 @EXAMPLES

@@ -15,7 +15,7 @@ from netstacks.store.audit import Actor
 from netstacks.terminal import resume
 from netstacks.terminal.resume import Resume
 from netstacks.web.viewers.viewing import NOW, viewing
-from netstacks.web.ws.session_client import Call
+from netstacks.web.ws.session_client import ControlRequest
 from netstacks.web.ws.terminal_client import TerminalClient
 from netstacks.web.ws.websocket import WebSocket
 from tests.terminal.test_session import Room
@@ -91,7 +91,9 @@ class OwnWs(Ws):
 
 def test_a_users_own_terminal(room: Room, redraw: LongRedraw) -> None:
     ws: Any = OwnWs()
-    call = Call(Actor("anna", uuid4()), (80, 24), NOW, lambda: room.session, lambda wish: room.session)
+    call = ControlRequest(
+        Actor("anna", uuid4()), (80, 24), NOW, lambda: room.session, lambda connect_request: room.session
+    )
     served = greenlets.spawn("served", TerminalClient(ws, call).run)
     until(lambda: redraw.begun)
     ws.leaves()

@@ -9,7 +9,7 @@ import pytest
 
 from netstacks.errors import DeviceError
 from netstacks.instance.command_runner import Batch, Result, Run
-from netstacks.instance.targets import Wish
+from netstacks.instance.targets import ConnectRequest
 from netstacks.store import credentials, devices, sessions
 from netstacks.store.credentials import Secrets
 from netstacks.store.pool import Database
@@ -26,10 +26,10 @@ class Opener:
     """Notes what is asked for, and has no device to offer."""
 
     def __init__(self) -> None:
-        self.wishes: list[Wish] = []
+        self.wishes: list[ConnectRequest] = []
 
-    def open(self, wish: Wish) -> Any:
-        self.wishes.append(wish)
+    def open(self, connect_request: ConnectRequest) -> Any:
+        self.wishes.append(connect_request)
         raise DeviceError("r1 is switched off")
 
 
@@ -157,10 +157,14 @@ def test_a_live_session_leads_to_its_device_with_its_credential_and_only_its_use
     session_id = make_session(database, user_id=operator.user_id, **facts)
     assert "belongs to another user" in refusal(admin, str(session_id))
     execute(operator, str(session_id))
-    (wish,) = opener.wishes
-    assert (wish.target, wish.credential_id, wish.actor.id) == (f"device-{device.id}", chosen, operator.user_id)
-    assert wish.session_id != session_id
-    assert isinstance(wish.dialogue, UnattendedDialogue)
+    (connect_request,) = opener.wishes
+    assert (connect_request.target, connect_request.credential_id, connect_request.actor.id) == (
+        f"device-{device.id}",
+        chosen,
+        operator.user_id,
+    )
+    assert connect_request.session_id != session_id
+    assert isinstance(connect_request.dialogue, UnattendedDialogue)
     with database.transaction() as tx:
         sessions.end(tx, session_id, 1, "its device was switched off")
     assert "this session has ended: its device was switched off" in refusal(operator, str(session_id))
@@ -178,7 +182,7 @@ def test_a_credential_for_another_address_is_none(
     with database.transaction() as tx:
         tx.execute("UPDATE credentials SET host = '192.0.2.1', port = 22")
     execute(operator, f"device-{device.id}")
-    assert [wish.credential_id for wish in opener.wishes] == [own]
+    assert [connect_request.credential_id for connect_request in opener.wishes] == [own]
 
 
 def test_the_credential_is_the_definitions_else_the_devices_else_the_users(
@@ -195,7 +199,7 @@ def test_the_credential_is_the_definitions_else_the_devices_else_the_users(
     # Another user's: it counts for nothing.
     execute(operator, definition["id"])
     execute(admin, definition["id"])
-    assert [wish.credential_id for wish in opener.wishes] == [own, shared, shared, foreign]
+    assert [connect_request.credential_id for connect_request in opener.wishes] == [own, shared, shared, foreign]
 
 
 def test_a_device_without_a_free_line_is_left_alone(
@@ -237,7 +241,7 @@ def test_answers_have_the_members_of_the_contract(
     batches: list[Batch] = []
     session_id = uuid4()
 
-    def run(_: object, _wish: Wish, batch: Batch, _is_abandoned: object) -> Run:
+    def run(_: object, _wish: ConnectRequest, batch: Batch, _is_abandoned: object) -> Run:
         batches.append(batch)
         results = [Result(command, f"of {command}", None, 0.25) for command in batch.commands]
         results[-1] = Result(batch.commands[-1], "partial", "it was interrupted after 7 s", 7)
@@ -267,8 +271,8 @@ def test_answers_have_the_members_of_the_contract(
     execute(operator, f"device-{device.id}", *["show a"] * 10, timeout_secs=300)
     # The client gives up after timeout x commands + 15 s, and after 600 s.
     assert [batch.total_secs < limit for batch, limit in zip(batches, (29, 45, 600), strict=True)] == [True] * 3
-    services.outbox.start()
-    assert services.outbox.flush(10)
+    services.deferred_writes.start()
+    assert services.deferred_writes.flush(10)
     rows = audited("ai.commands_run")
     assert [row["resource"] for row in rows] == [f"session:{session_id}"] * 3
     assert rows[0]["details"] == {"device": "r1", "commands": ["show a", "show b"], "success": False}

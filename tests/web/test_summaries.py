@@ -96,7 +96,9 @@ def test_a_summary_streams_in_and_is_kept(operator: Api, path: str, audited: Aud
 
 def test_the_question_is_accounted_for(operator: Api, path: str, services: Services) -> None:
     written: list[dict[str, Any]] = []
-    services.llm._outbox = cast(Any, SimpleNamespace(put=lambda write, *args, **details: written.append(details)))
+    services.llm._deferred_writes = cast(
+        Any, SimpleNamespace(put=lambda write, *args, **details: written.append(details))
+    )
     operator.post(path).get_data()
     (row,) = [each for each in written if "purpose" in each]
     assert (row["purpose"], row["outcome"]) == ("summary", "answered")

@@ -15,14 +15,14 @@ from netstacks.errors import ComeAgain, ConnectionClosed, Forbidden, SessionGone
 from netstacks.instance.finder import Held
 from netstacks.peer import relays
 from netstacks.peer.owner_socket import Ping
-from netstacks.peer.token import Visitor
+from netstacks.peer.token import PeerPrincipal
 from netstacks.terminal import frames, input_writer
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
-from netstacks.web.viewers import inspection, viewer_connection
+from netstacks.web.viewers import viewer_connection, watchdog
 from netstacks.web.viewers.viewer_connection import SharedSession, ViewerConnection
-from netstacks.web.viewers.viewing import Call, watch
+from netstacks.web.viewers.viewing import ViewerRequest, watch
 from tests.terminal.test_session import Client, Room
 
 WAITING = b"waiting for its user to reconnect"
@@ -159,14 +159,16 @@ class World:
                 self.owners.append(place)
             self.places.put(place)
 
-    def visit(self, held: Held, visitor: Visitor, upgrade: Any) -> Any:
+    def visit(self, held: Held, principal: PeerPrincipal, upgrade: Any) -> Any:
         owner = self.owners.pop(0)
         owner.query = parse_qs(upgrade.query)
         return owner
 
-    def call(self, permission: Any = "read-write") -> Call:
-        visitor = Visitor("viewer", permission, None, "guest", None, str(uuid.uuid4()), 1, 2**31)
-        return Call(visitor, uuid.uuid4(), lambda: self.over, lambda event, *_, **__: self.noted.append(event))
+    def call(self, permission: Any = "read-write") -> ViewerRequest:
+        principal = PeerPrincipal("viewer", permission, None, "guest", None, str(uuid.uuid4()), 1, 2**31)
+        return ViewerRequest(
+            principal, uuid.uuid4(), lambda: self.over, lambda event, *_, **__: self.noted.append(event)
+        )
 
     def serve_at_owner(self, session: Session) -> Ws:
         """As another instance brings it here."""
@@ -176,9 +178,9 @@ class World:
 
     def serve(self, permission: Any = "read-write", *, speaks_offsets: bool = True) -> Ws:
         self.owners: list[Owner] = []
-        call = self.call(permission)
+        asked = self.call(permission)
         shared = SharedSession(uuid.uuid4(), self, lambda: self.is_draining)  # type: ignore[arg-type]
-        connection = ViewerConnection(self.ws, shared, call, speaks_offsets=speaks_offsets)  # type: ignore[arg-type]
+        connection = ViewerConnection(self.ws, shared, asked, speaks_offsets=speaks_offsets)  # type: ignore[arg-type]
         self.served = greenlets.spawn("served", self._run, connection)
         return self.ws
 
@@ -398,7 +400,7 @@ def test_who_has_no_place_is_refused(world: World) -> None:
 
 
 def test_a_client_is_pinged_and_given_up_when_it_is_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(watchdog, "LOOK_SECS", 0.01)
     ws = world.serve()
     until(lambda: b"" in ws.pinged and frames.PING in ws.frames)
     assert ws.closed is None
@@ -418,7 +420,7 @@ def full_room(room: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
 @pytest.fixture(params=["here", "elsewhere"])
 def waiting(request: pytest.FixtureRequest, world: World, full_room: Room, monkeypatch: pytest.MonkeyPatch) -> Ws:
     """A viewer that has typed into a full session."""
-    monkeypatch.setattr(inspection, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(watchdog, "LOOK_SECS", 0.01)
     ws = world.serve()
     world.leads_to(full_room.session if request.param == "here" else FullOwner(1))
     until(lambda: ws.frames)
@@ -458,7 +460,7 @@ def test_a_viewer_that_waits_to_type_is_given_up_when_it_is_gone(
 def test_a_viewer_at_its_owner_is_looked_after_while_it_waits_to_type(
     world: World, full_room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspection, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(watchdog, "LOOK_SECS", 0.01)
     ws = world.serve_at_owner(full_room.session)
     until(lambda: full_room.session.attachments)
     for key in (b"a", b"b", b"c"):

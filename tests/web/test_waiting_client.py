@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from netstacks.web.admission.waiting_client import Call, WaitingClient
+from netstacks.web.admission.waiting_client import WaitingClient, WaitingRequest
 from netstacks.web.auth.tokens import Subject
 
 SUBJECT = Subject(uuid.uuid4(), "ana", "operator", uuid.uuid4())
@@ -29,7 +29,7 @@ def line(*, query: dict[str, str] | None = None, token: uuid.UUID | None = None)
     client = WaitingClient(
         {},
         near,
-        Call(SUBJECT, token, query or {}, 0.0),
+        WaitingRequest(SUBJECT, token, query or {}, 0.0),
         ticket="a ticket",
         on_turn=lambda client, grant: None,
         on_gone=lambda client: None,

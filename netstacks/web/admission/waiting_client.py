@@ -34,7 +34,7 @@ _FINAL = (400, 403, 404, 422)
 
 
 @dataclass(frozen=True)
-class Call:
+class WaitingRequest:
     """What the client asks for, and since when, in seconds since 1970. `token` is None for a new terminal."""
 
     subject: Subject
@@ -53,7 +53,7 @@ class WaitingClient:
         self,
         environ: "WSGIEnvironment",
         sock: socket.socket,
-        call: Call,
+        asked: WaitingRequest,
         *,
         ticket: str,
         on_turn: Callable[["WaitingClient", Grant], None],
@@ -63,7 +63,7 @@ class WaitingClient:
         sock.settimeout(0)
         self.environ = environ
         self.socket = sock
-        self.call = call
+        self.asked = asked
         self.ticket = ticket
         self.unread = bytearray()
         self.place: Place | None = None
@@ -71,7 +71,7 @@ class WaitingClient:
         """When it is sent away if it still cannot be served, by the monotonic clock; 0 before the first try."""
         self.stays = False
         """Whether another instance could not serve it, whatever its room."""
-        self._speaks_offsets = "offset" in call.query
+        self._speaks_offsets = "offset" in asked.query
         self._on_turn, self._on_gone, self._on_room = on_turn, on_gone, on_room
         self._scanned = 0
         """Where in `unread` the next frame begins."""
@@ -126,7 +126,7 @@ class WaitingClient:
             self._ponged_at = time.monotonic()
             self._send_frame(frames.PONG)
         # One that comes back has a screen, and a cover over it.
-        if self.call.token is None:
+        if self.asked.token is None:
             self._has_told = True
             words = f"many terminals are being opened: place {place}, {about(wait_secs)}"
             self._send_frame(frames.data(f"\r\x1b[K[{words}]".encode()))

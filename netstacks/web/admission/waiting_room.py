@@ -27,7 +27,7 @@ from netstacks.peer import relays
 from netstacks.peer.client import NoAnswer, Upgrade, Upstream
 from netstacks.terminal.frames import CloseCode
 from netstacks.web.admission import tickets
-from netstacks.web.admission.waiting_client import Call, WaitingClient
+from netstacks.web.admission.waiting_client import WaitingClient, WaitingRequest
 from netstacks.web.auth import guard
 from netstacks.web.auth.parts import AuthParts
 from netstacks.web.context import Services
@@ -130,7 +130,7 @@ class WaitingRoom:
         client = WaitingClient(
             environ,
             sock,
-            Call(subject, token, query, since),
+            WaitingRequest(subject, token, query, since),
             ticket=tickets.issue(services.tokens, subject.user_id, token, since),
             on_turn=self._on_turn,
             on_gone=self._waiting.discard,
@@ -145,10 +145,10 @@ class WaitingRoom:
         client.tell(len(services.admission), services.admission.wait_secs(len(services.admission)))
 
     def _enter(self, client: WaitingClient) -> None:
-        call = client.call
+        asked = client.asked
         self._waiting.add(client)
         client.place = self._services.admission.enter(
-            client, call.subject.user_id, since=call.since, token=call.token, former=client.place
+            client, asked.subject.user_id, since=asked.since, token=asked.token, former=client.place
         )
 
     def _pass_on(self, environ: "WSGIEnvironment", sock: socket.socket) -> None:
@@ -218,17 +218,17 @@ class WaitingRoom:
         return True
 
     def _ask_peer(self, client: WaitingClient, peer: Instance) -> None:
-        call = client.call
+        asked = client.asked
         claims = {
-            "user_id": str(call.subject.user_id),
-            "username": call.subject.username,
-            "role": call.subject.role,
-            "login_id": str(call.subject.login_id),
+            "user_id": str(asked.subject.user_id),
+            "username": asked.subject.username,
+            "role": asked.subject.role,
+            "login_id": str(asked.subject.login_id),
             "address": client.environ.get("REMOTE_ADDR"),
-            "reconnect_token": str(call.token) if call.token else None,
+            "reconnect_token": str(asked.token) if asked.token else None,
         }
         # Neither the user's token nor that of the session: they would stand in the URL.
-        query = {name: value for name, value in call.query.items() if name not in ("token", "reconnect_token")}
+        query = {name: value for name, value in asked.query.items() if name not in ("token", "reconnect_token")}
         upgrade = Upgrade(client.environ["HTTP_SEC_WEBSOCKET_KEY"], urlencode(query))
         try:
             answer = self._services.peers.upgrade(Peer(peer.id, peer.peer_address), HANDED_ON_PATH, claims, upgrade)

@@ -52,8 +52,8 @@ class NewDefinition(DefinitionChange):
 def list_definitions() -> dict[str, Any]:
     """The definitions, then the first devices by name. `total` counts the devices, too, that are left out."""
     with services().database.transaction() as tx:
-        stored = definitions.everything(tx)
-        page, total = devices.browse(tx, limit=_MOST_DEVICES)
+        stored = definitions.list_all(tx)
+        page, total = devices.list_page(tx, limit=_MOST_DEVICES)
         live = definitions.live_connections(tx)
     items = [as_json(each) for each in stored]
     items += [_device_as_json(each, live.get((each.host, each.port), 0)) for each in page]

@@ -65,7 +65,7 @@ class NewDevice(DeviceChange):
 def browse_devices() -> dict[str, Any]:
     query = parse_query(BrowseQuery)
     with services().database.transaction() as tx:
-        page, total = devices.browse(tx, **query.model_dump())
+        page, total = devices.list_page(tx, **query.model_dump())
     return {
         "items": [as_json(device) for device in page],
         "total": total,

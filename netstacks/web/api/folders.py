@@ -44,7 +44,7 @@ class Filing(BaseModel):
 def list_folders() -> Response:
     """A bare array."""
     with services().database.transaction() as tx:
-        return jsonify([as_json(folder) for folder in folders.everything(tx, guard.identity().user_id)])
+        return jsonify([as_json(folder) for folder in folders.list_all(tx, guard.identity().user_id)])
 
 
 @blueprint.post("/api/session-definitions/folders")

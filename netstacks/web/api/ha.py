@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from netstacks import greenlets
 from netstacks.cluster import clocks
 from netstacks.cluster.model import Event
-from netstacks.cluster.overview import Line, check_drain, overview
+from netstacks.cluster.overview import InstanceStatus, check_drain, overview
 from netstacks.errors import ComeAgain, NotFound, RegistryUnavailable
 from netstacks.instance.observer import View
 from netstacks.store import audit
@@ -86,18 +86,20 @@ def drain(instance_id: str) -> tuple[Response, int]:
     else:
         parts.observer.drain(instance_id, by=guard.identity().username)
     # Without PostgreSQL, too: that may be why this instance has to go.
-    parts.outbox.put(audit.append, guard.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force)
+    parts.deferred_writes.put(
+        audit.append, guard.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force
+    )
     return jsonify(instance_id=instance_id, state="draining"), 202
 
 
-def lines_of(parts: Services, view: View) -> list[Line]:
+def lines_of(parts: Services, view: View) -> list[InstanceStatus]:
     """The instance table."""
     settings = parts.settings
     interval_secs, ttl_secs = settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs
     return overview(view.snapshot, interval_secs, ttl_secs, view.clock_skews)
 
 
-def clock_warning(lines: list[Line], own_id: str) -> str | None:
+def clock_warning(lines: list[InstanceStatus], own_id: str) -> str | None:
     """What is wrong with the clocks of these instances, seen from this one; None when they agree."""
     differing = [line for line in lines if line.clock_differs]
     measured = [line for line in lines if line.clock_skew_secs is not None]
@@ -135,7 +137,7 @@ def as_json(parts: Services, view: View) -> dict[str, Any]:
     }
 
 
-def _instance(line: Line) -> dict[str, Any]:
+def _instance(line: InstanceStatus) -> dict[str, Any]:
     instance = line.instance
     return {
         "id": instance.id,

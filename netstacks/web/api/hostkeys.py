@@ -31,7 +31,7 @@ class NewHostKey(BaseModel):
 def list_host_keys() -> Response:
     """All approved keys, as a bare array."""
     with services().database.transaction() as tx:
-        keys = hostkeys.everything(tx)
+        keys = hostkeys.list_all(tx)
     return jsonify([as_json(key) for key in keys])
 
 
@@ -53,7 +53,7 @@ def approve_host_key() -> tuple[dict[str, Any], int]:
 def forget_host_key(host: str, port: int) -> Response:
     """The next connection to that address asks again, also users that have rejected its key."""
     with guard.transaction() as tx:
-        key = hostkeys.forget(tx, host, port)
+        key = hostkeys.delete(tx, host, port)
         prompts.forget_rejections(tx, key.host, key.port)
         _audit(tx, "host_key.forgotten", key)
     return Response(status=204)

@@ -162,12 +162,12 @@ def put_order() -> dict[str, Any]:
 @guard.requires("llm.manage")
 def try_provider(provider_id: UUID) -> dict[str, Any]:
     """One cheap call with the stored entry, told in words; also for a provider that is disabled."""
-    wish = parse(Trial).model
+    connect_request = parse(Trial).model
     with guard.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
-    if wish is not None and wish not in entry.models:
+    if connect_request is not None and connect_request not in entry.models:
         raise InvalidInput("model: is none of this provider's models")
-    outcome = _tested(provider_id, wish)
+    outcome = _tested(provider_id, connect_request)
     with guard.transaction() as tx:
         _audit(tx, "tested", entry, model=outcome["model"], ok=outcome["ok"])
     return outcome

@@ -106,7 +106,7 @@ def end_own_login(login_id: UUID) -> Response:
     """Ends another log-in of the user's own, on a device left somewhere."""
     who = guard.identity()
     with services().database.transaction() as tx:
-        access.hold(tx, who.user_id)
+        access.lock(tx, who.user_id)
         guard.confirm(tx)
         logins.revoke_own(tx, who.user_id, login_id)
         audit.append(tx, guard.actor(), "auth.logout", f"user:{who.user_id}", login=str(login_id))
@@ -149,7 +149,7 @@ def _begin(proof: Authenticated, client_type: Literal["terminal", "admin_ui"]) -
     token_id = tokens.new_token_id()
     with services().database.transaction() as tx:
         # Before the seats: what this user waits for must hold up no other user's log-in.
-        access.hold(tx, proof.user.id)
+        access.lock(tx, proof.user.id)
         if client_type == "terminal":
             services().licensing.take_seat(tx, proof.user.id)
         subject = guard.begin_login(tx, proof, client_type, token_id)

@@ -47,7 +47,7 @@ def _whose(identity: guard.Identity) -> UUID | None:
 
 def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
     """The recording, if the user of this request may see it; raises NotFound."""
-    found = storage.summaries(tx, session_id=recording_id, user_id=_whose(guard.identity()), limit=1)
+    found = storage.list_page(tx, session_id=recording_id, user_id=_whose(guard.identity()), limit=1)
     if not found:
         raise NotFound("there is no such recording")
     return found[0]
@@ -79,7 +79,7 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
 def browse() -> Response:
     query = parse_query(_Query)
     with services().database.transaction() as tx:
-        rows = storage.summaries(
+        rows = storage.list_page(
             tx, session_id=query.session_id, user_id=_whose(guard.identity()), before=query.before, limit=query.limit
         )
     return jsonify([_item(row) for row in rows])

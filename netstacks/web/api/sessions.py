@@ -68,7 +68,7 @@ def end(session_id: UUID) -> tuple[str, int]:
         if row.state == "ended":
             raise Conflict(f"this session has ended already: {row.end_reason}")
     services().broker.end(session_id, f"ended by {identity.username}")
-    # By the outbox: it has ended, so that must be in the log, even if the database is away by now.
+    # By deferred writes: it has ended, so that must be in the log, even if the database is away by now.
     event = ("session.ended_by_user", f"session:{session_id}")
-    services().outbox.put(audit.append, guard.actor(), *event, owner=row.username)
+    services().deferred_writes.put(audit.append, guard.actor(), *event, owner=row.username)
     return "", 204

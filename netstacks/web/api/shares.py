@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, url_for
 from pydantic import BaseModel, Field
 
 from netstacks.errors import ComeAgain, Conflict, NotFound, SessionGone
-from netstacks.instance.pending_claims import Opening
+from netstacks.instance.pending_claims import PendingClaim
 from netstacks.peer.claims import EndingViews, FormOfSession, OfSession
 from netstacks.peer.client import Reply
 from netstacks.store import audit, sessions, shares
@@ -237,4 +237,4 @@ def _answer_peer(session_id: UUID, door: str, form: type[FormOfSession]) -> Resp
     said, place = peer.held(session_id, form)
     arguments = said.model_dump(exclude={"epoch"})
     # Nobody watches what is still being opened.
-    return jsonify([] if isinstance(place, Opening) else _DOORS[door](place, **arguments))
+    return jsonify([] if isinstance(place, PendingClaim) else _DOORS[door](place, **arguments))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from netstacks.errors import DeviceError, InvalidInput, NotFound
 from netstacks.instance import targets
 from netstacks.instance.command_runner import Batch, CommandRunner, Result, Run
-from netstacks.instance.targets import Target, Wish
+from netstacks.instance.targets import ConnectRequest, Target
 from netstacks.llm.failures import NotConfigured, TooManyCalls
 from netstacks.llm.limits import Slots
 from netstacks.llm.redaction import Redactor
@@ -70,7 +70,7 @@ class SingleExecution(BaseModel):
 class _Place:
     """Where the commands go, and as whom."""
 
-    wish: Wish
+    connect_request: ConnectRequest
     target: Target
 
 
@@ -120,7 +120,7 @@ def _execute(family: str, purpose: str, name: str, batch: Batch, *, is_list: boo
     environ = flask.request.environ
     with _slot(guard.identity().user_id):
         runner = CommandRunner(services().opener.open, purpose=purpose)
-        run = runner.run(place.wish, batch, lambda: has_hung_up(environ))
+        run = runner.run(place.connect_request, batch, lambda: has_hung_up(environ))
     if run.session_id:
         resource = f"session:{run.session_id}"
     else:
@@ -142,8 +142,8 @@ def _slot(user_id: UUID) -> Iterator[None]:
 
 def _find(tx: Transaction, name: str) -> _Place:
     """Raises InvalidInput or NotFound for what is not there or not the caller's, DeviceError without a free line."""
-    wish, credential_id = _wish(tx, name)
-    target = targets.resolve(tx, wish)
+    connect_request, credential_id = _wish(tx, name)
+    target = targets.resolve(tx, connect_request)
     if target.lines is not None and target.device_id is not None:
         # A terminal would end a colleague's session that waits for its client.
         used = devices.live_sessions(tx, target.device_id)
@@ -160,10 +160,10 @@ def _find(tx: Transaction, name: str) -> _Place:
             f"there is no credential to log in to {target.name} with: on the page Credentials choose one as your"
             f" default that is for any address, or for {shown_address(target.host, target.port)}"
         )
-    return _Place(replace(wish, credential_id=chosen), target)
+    return _Place(replace(connect_request, credential_id=chosen), target)
 
 
-def _wish(tx: Transaction, name: str) -> tuple[Wish, UUID | None]:
+def _wish(tx: Transaction, name: str) -> tuple[ConnectRequest, UUID | None]:
     """What a terminal there would ask for, and the credential that was chosen for it, if one was."""
     session_id = _uuid(name)
     row = sessions.find(tx, session_id) if session_id else None
@@ -179,8 +179,8 @@ def _wish(tx: Transaction, name: str) -> tuple[Wish, UUID | None]:
     return _terminal(name), definition.credential_override_id if definition else None
 
 
-def _terminal(target: str | None, host: str | None = None, port: int | None = None) -> Wish:
-    return Wish(guard.actor(), None, target, host, port, term="vt100", cols=_COLS, rows=_ROWS)
+def _terminal(target: str | None, host: str | None = None, port: int | None = None) -> ConnectRequest:
+    return ConnectRequest(guard.actor(), None, target, host, port, term="vt100", cols=_COLS, rows=_ROWS)
 
 
 def _uuid(text: str) -> UUID | None:
@@ -191,10 +191,10 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _audit(event: str, resource: str, batch: Batch, **details: Any) -> None:
-    """By the outbox: what was run is in the log, even if the database is away by now."""
+    """By deferred writes: what was run is in the log, even if the database is away by now."""
     redactor = Redactor(sanitization.SanitizationConfig(), ())
     commands = redactor.redact_all(list(batch.commands))
-    services().outbox.put(audit.append, guard.actor(), event, resource, commands=commands, **details)
+    services().deferred_writes.put(audit.append, guard.actor(), event, resource, commands=commands, **details)
 
 
 def _as_json(run: Run, *, is_list: bool) -> dict[str, Any]:

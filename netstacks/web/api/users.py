@@ -184,7 +184,7 @@ def _administration(user_id: UUID | None = None) -> Iterator[Transaction]:
     with services().database.transaction() as tx:
         access.lock_administration(tx)
         if user_id is not None:
-            access.hold(tx, user_id)
+            access.lock(tx, user_id)
         guard.confirm(tx)
         yield tx
 

@@ -212,7 +212,7 @@ def begin_login(tx: Transaction, proof: Authenticated, client_type: ClientType, 
     A withdrawal of access waits for it. Raises Unauthorized when one has come first.
     """
     user = proof.user
-    access.hold(tx, user.id)
+    access.lock(tx, user.id)
     role = users.note_login(tx, user.id, proof.password_hash)
     if role is None:
         raise Unauthorized("Your password or your access was changed a moment ago. Log in again.")
@@ -235,7 +235,7 @@ def end_login() -> None:
     """Revokes the log-in of this request and takes its page cookie away."""
     who = identity()
     with auth_parts().database.transaction() as tx:
-        access.hold(tx, who.user_id)
+        access.lock(tx, who.user_id)
         logins.revoke(tx, who.login_id)
         audit.append(tx, actor(), "auth.logout", f"user:{who.user_id}")
     auth_parts().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, (who.login_id,)))

@@ -104,7 +104,7 @@ class Commands:
 
     def _devices(self, text: str) -> Action:
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
-            found, total = devices.browse(tx, search=text or None, limit=_LISTED_DEVICES)
+            found, total = devices.list_page(tx, search=text or None, limit=_LISTED_DEVICES)
         if not found:
             what = f"no device has {text!r} in its name or address" if text else "there are no devices yet"
             return Say([f"{what[0].upper()}{what[1:]}."])

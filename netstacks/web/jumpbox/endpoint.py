@@ -11,7 +11,7 @@ from flask import Blueprint
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed, InvalidInput, NetstacksError, StoreUnavailable
-from netstacks.instance.targets import Wish
+from netstacks.instance.targets import ConnectRequest
 from netstacks.store.addresses import shown_address
 from netstacks.store.credentials import Credential
 from netstacks.store.devices import Device
@@ -58,10 +58,10 @@ class JumpBox(SessionClient):
     _check_secs = 10.0
 
     def __init__(self, ws: WebSocket, visit: Visit) -> None:
-        super().__init__(ws, visit.call)
+        super().__init__(ws, visit.asked)
         self._visit = visit
-        self._id = visit.call.session_id
-        self._commands = Commands(visit.parts.database, visit.call.actor, visit.role)
+        self._id = visit.asked.session_id
+        self._commands = Commands(visit.parts.database, visit.asked.actor, visit.role)
         self._completion = Completion(visit.parts.database, visit.subject.user_id, visit.check)
         self._history: list[str] = []
         self._editor = LineEditor(_PROMPT)
@@ -178,8 +178,8 @@ class JumpBox(SessionClient):
         self._send(_lines([f"Connecting to {device.name} at {address} as {credential.name}. Ctrl-C gives up."]))
         cols, rows = self._size
         self._open_new(
-            Wish(
-                self._call.actor,
+            ConnectRequest(
+                self._request.actor,
                 credential.id,
                 target=f"device-{device.id}",
                 host=None,
@@ -204,7 +204,7 @@ class JumpBox(SessionClient):
 
     def _come_back(self, before: bytes) -> None:
         """The prompt again. Called by the greenlets that opened the session, or sent its rest."""
-        self._call = replace(self._call, session_id=self._id)
+        self._request = replace(self._request, session_id=self._id)
         self._knows_session = False
         self.show(before)
         if self._turn_away():

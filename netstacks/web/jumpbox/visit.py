@@ -14,7 +14,7 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import Services, services
-from netstacks.web.ws.session_client import RESTARTING, Call
+from netstacks.web.ws.session_client import RESTARTING, ControlRequest
 from netstacks.web.ws.terminal import open_another, parse_size
 
 
@@ -22,7 +22,7 @@ from netstacks.web.ws.terminal import open_another, parse_size
 class Visit:
     """A connection that may use the jump box, as long as its log-in holds."""
 
-    call: Call
+    asked: ControlRequest
     subject: Subject
     logins: LoginStates
     parts: Services
@@ -50,9 +50,9 @@ def authorise() -> Visit:
         raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
     parts = services()
     resume = Resume(None, None, tail=False)
-    call = Call(guard.actor(), parse_size(), resume, _no_session, partial(open_another, parts, who.login_id))
+    asked = ControlRequest(guard.actor(), parse_size(), resume, _no_session, partial(open_another, parts, who.login_id))
     subject = Subject(who.user_id, who.username, who.role, who.login_id)
-    return Visit(call, subject, guard.login_states(), parts)
+    return Visit(asked, subject, guard.login_states(), parts)
 
 
 def _no_session() -> Session:

@@ -110,7 +110,7 @@ def csrf_token() -> Response:
 def device_list() -> str:
     query = request.args.get("q", "").strip()
     with services().database.transaction() as tx:
-        found, total = devices.browse(tx, search=query or None, limit=_MOST_DEVICES)
+        found, total = devices.list_page(tx, search=query or None, limit=_MOST_DEVICES)
         shared = [item for item in credentials.shared(tx) if item.credential_type in credentials.SSH_TYPES]
     return _page("devices.html", devices=found, total=total, query=query, credentials=shared)
 
@@ -214,7 +214,7 @@ def session_list() -> str:
 def replay(session_id: UUID) -> Response:
     me = guard.identity()
     with services().database.transaction() as tx:
-        found = storage.summaries(
+        found = storage.list_page(
             tx, session_id=session_id, user_id=None if me.may("sessions.manage") else me.user_id, limit=1
         )
         summary = session_summaries.get(tx, session_id)
@@ -278,7 +278,7 @@ def ha_status() -> str:
 @guard.requires("devices.access")
 def host_keys() -> str:
     with services().database.transaction() as tx:
-        return _page("host_keys.html", keys=hostkeys.everything(tx))
+        return _page("host_keys.html", keys=hostkeys.list_all(tx))
 
 
 @blueprint.get("/about")

@@ -10,19 +10,19 @@ from netstacks.terminal import frames
 from netstacks.terminal.frames import CloseCode, FrameType
 from netstacks.terminal.resume import Resume
 from netstacks.web.viewers.viewer_client import ViewerClient
-from netstacks.web.viewers.viewing import Call
+from netstacks.web.viewers.viewing import ViewerRequest
 from netstacks.web.ws.routes import ConnectionClosed
 
 # The owner lives and has let the session go.
 LET_GO = (CloseCode.RESTARTING, CloseCode.FENCED)
 
 
-def query_of(call: Call, resume: Resume) -> str:
+def query_of(asked: ViewerRequest, resume: Resume) -> str:
     """What the owner is to know of a viewer beside the peer token."""
     place = {"offset": "tail"} if resume.tail else {"epoch": resume.epoch, "offset": resume.offset}
-    returns = {"returns": "yes"} if call.returns else {}
-    login = {"login_id": call.login_id} if call.login_id else {}
-    return urlencode({"viewer": call.viewer_id, **place, **returns, **login})
+    returns = {"returns": "yes"} if asked.returns else {}
+    login = {"login_id": asked.login_id} if asked.login_id else {}
+    return urlencode({"viewer": asked.viewer_id, **place, **returns, **login})
 
 
 class RemoteView:

@@ -12,7 +12,7 @@ from flask import Blueprint, render_template, request
 from netstacks import greenlets
 from netstacks.cluster.clocks import TOLERATED_SECS
 from netstacks.errors import Forbidden, InvalidInput, NetstacksError, StoreBusy, StoreUnavailable
-from netstacks.peer.token import Visitor
+from netstacks.peer.token import PeerPrincipal
 from netstacks.store import audit, shares
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
@@ -20,7 +20,7 @@ from netstacks.web import peer
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.viewers.viewer_connection import SharedSession, ViewerConnection
-from netstacks.web.viewers.viewing import Call, refuse, watch
+from netstacks.web.viewers.viewing import ViewerRequest, refuse, watch
 from netstacks.web.ws.routes import Sock, WebSocket
 from netstacks.web.ws.terminal import parse_login, parse_resume
 
@@ -54,7 +54,7 @@ def _check() -> _Connection:
     if invitation is None:
         raise Forbidden("this link is not complete, or not of this controller: ask for it once more")
     who = guard.identify(anew=True)
-    visitor = Visitor(
+    principal = PeerPrincipal(
         kind="viewer",
         permission=invitation.permission,
         user_id=who.user_id if who else None,
@@ -66,35 +66,35 @@ def _check() -> _Connection:
     )
     agent = services().agent
     shared_session = SharedSession(invitation.session_id, services().broker, lambda: agent.is_draining)
-    call = _call(visitor, who.login_id if who else None, returns="viewer" in request.args)
+    asked = _request(principal, who.login_id if who else None, returns="viewer" in request.args)
     speaks_offsets = parse_resume().speaks_offsets
-    reason = call.over()
+    reason = asked.over()
     if reason is not None:
         raise Forbidden(reason)
-    return partial(ViewerConnection, shared=shared_session, call=call, speaks_offsets=speaks_offsets)
+    return partial(ViewerConnection, shared=shared_session, asked=asked, speaks_offsets=speaks_offsets)
 
 
 def _admit(session_id: UUID) -> partial[None]:
     admitted = peer.admit(session_id)
-    if admitted.visitor.kind != "viewer":
+    if admitted.principal.kind != "viewer":
         raise Forbidden("this door is for viewers")
-    call = _call(admitted.visitor, parse_login(), returns="returns" in request.args)
-    return partial(watch, call=call, place=admitted.place, resume=parse_resume())
+    asked = _request(admitted.principal, parse_login(), returns="returns" in request.args)
+    return partial(watch, asked=asked, place=admitted.place, resume=parse_resume())
 
 
-def _call(visitor: Visitor, login_id: UUID | None, *, returns: bool) -> Call:
+def _request(principal: PeerPrincipal, login_id: UUID | None, *, returns: bool) -> ViewerRequest:
     parts = services()
-    actor = Actor(visitor.username, visitor.user_id, visitor.address, login_id)
-    call = Call(
-        visitor,
+    actor = Actor(principal.username, principal.user_id, principal.address, login_id)
+    asked = ViewerRequest(
+        principal,
         _viewer_id(),
-        _over_of(parts.routing_database, visitor),
-        partial(parts.outbox.put, audit.append, actor),
+        _over_of(parts.routing_database, principal),
+        partial(parts.deferred_writes.put, audit.append, actor),
         returns,
         login_id,
     )
     # A guest has no access that could be withdrawn, but for the share.
-    return replace(call, confirm=partial(parts.withdrawals.confirm, actor, None)) if visitor.user_id else call
+    return replace(asked, confirm=partial(parts.withdrawals.confirm, actor, None)) if principal.user_id else asked
 
 
 def _viewer_id() -> UUID:
@@ -106,33 +106,33 @@ def _viewer_id() -> UUID:
         raise InvalidInput(f"viewer={text!r}: it must be a UUID") from error
 
 
-def _over(database: Database, visitor: Visitor) -> str | None:
+def _over(database: Database, principal: PeerPrincipal) -> str | None:
     """Why a share is valid no more: by PostgreSQL's clock, by which it was made.
 
     Without the database its token alone counts, by a clock that may differ, and a revocation catches up.
     Raises StoreBusy when the database answers others and not this.
     """
-    assert visitor.share_id is not None
-    assert visitor.expires_at is not None
+    assert principal.share_id is not None
+    assert principal.expires_at is not None
     try:
         with database.transaction(timeout_secs=_DATABASE_SECS) as tx:
-            return None if shares.is_open(tx, UUID(visitor.share_id)) else "this share was revoked, or has expired"
+            return None if shares.is_open(tx, UUID(principal.share_id)) else "this share was revoked, or has expired"
     except StoreBusy:
         raise
     except StoreUnavailable:
-        return "this share has expired" if visitor.expires_at + TOLERATED_SECS <= time.time() else None
+        return "this share has expired" if principal.expires_at + TOLERATED_SECS <= time.time() else None
 
 
 _checks: WeakValueDictionary[str, greenlets.SingleFlight] = WeakValueDictionary()
 
 
-def _over_of(database: Database, visitor: Visitor) -> greenlets.SingleFlight:
+def _over_of(database: Database, principal: PeerPrincipal) -> greenlets.SingleFlight:
     """`_over` for one share: its viewers, who all ask when the session's owner was lost, share an answer."""
-    assert visitor.share_id is not None
-    check = _checks.get(visitor.share_id)
+    assert principal.share_id is not None
+    check = _checks.get(principal.share_id)
     if check is None:
-        check = greenlets.SingleFlight("share-check", partial(_over, database, visitor))
-        _checks[visitor.share_id] = check
+        check = greenlets.SingleFlight("share-check", partial(_over, database, principal))
+        _checks[principal.share_id] = check
     return check
 
 

@@ -23,10 +23,10 @@ from netstacks.terminal import frames
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.session import Session
 from netstacks.terminal.viewer import send_away
-from netstacks.web.viewers.inspection import Looks
 from netstacks.web.viewers.remote_view import LET_GO, RemoteView, query_of
 from netstacks.web.viewers.viewer_client import ViewerClient
-from netstacks.web.viewers.viewing import Call, over_now, refuse, session_at, viewing
+from netstacks.web.viewers.viewing import ViewerRequest, over_now, refuse, session_at, viewing
+from netstacks.web.viewers.watchdog import Watchdog
 from netstacks.web.ws.routes import ConnectionClosed, WebSocket
 
 log = structlog.get_logger()
@@ -53,10 +53,10 @@ class _View(Protocol):
 class ViewerConnection:
     """This greenlet receives from the client; a second one follows the session from owner to owner."""
 
-    def __init__(self, ws: WebSocket, shared: SharedSession, call: Call, *, speaks_offsets: bool) -> None:
+    def __init__(self, ws: WebSocket, shared: SharedSession, asked: ViewerRequest, *, speaks_offsets: bool) -> None:
         self._ws = ws
         self._shared = shared
-        self._call = call
+        self._request = asked
         self._client = ViewerClient(ws, speaks_offsets=speaks_offsets)
         self._view: _View | None = None
         self._end_view: Callable[[], object] = _nothing
@@ -84,7 +84,7 @@ class ViewerConnection:
     # From the client.
 
     def _receive(self) -> None:
-        looks = Looks(self._look)
+        looks = Watchdog(self._look)
         while True:
             message = self._ws.receive(timeout=looks.due_secs)
             looks.look_if_due()
@@ -117,7 +117,9 @@ class ViewerConnection:
         Raises ConnectionClosed when the client is gone.
         """
         if self._client.is_dead(is_read=is_read):
-            log.info("viewer.half_open", session_id=str(self._shared.session_id), viewer_id=str(self._call.viewer_id))
+            log.info(
+                "viewer.half_open", session_id=str(self._shared.session_id), viewer_id=str(self._request.viewer_id)
+            )
             self._ws.abort()
             raise ConnectionClosed(None, "")
         if not self._is_over():
@@ -125,7 +127,7 @@ class ViewerConnection:
 
     def _is_over(self) -> bool:
         """Whether the share is not valid any more, and the viewer was sent away for it."""
-        reason = over_now(self._call)
+        reason = over_now(self._request)
         if reason is not None:
             self._send_away(reason)
         return reason is not None
@@ -170,21 +172,23 @@ class ViewerConnection:
             return
         if self._has_left:
             return
-        call = replace(self._call, returns=self._call.returns or self._client.has_joined)
+        asked = replace(self._request, returns=self._request.returns or self._client.has_joined)
         # An owner that did not take the viewer now is looked for again.
         with contextlib.suppress(ComeAgain):
             if isinstance(place, Held):
-                self._relay(place, call)
+                self._relay(place, asked)
             else:
-                self._attend(session_at(place), call)
+                self._attend(session_at(place), asked)
         if self._client.has_joined:
             self._tell_waiting()
 
     def _tell_waiting(self) -> None:
         if not self._has_left and not self._shared.is_draining():
-            self._client.tell_waiting(self._shared.session_id, self._call.visitor.permission, self._call.viewer_id)
+            self._client.tell_waiting(
+                self._shared.session_id, self._request.principal.permission, self._request.viewer_id
+            )
 
-    def _attend(self, session: Session, call: Call) -> None:
+    def _attend(self, session: Session, asked: ViewerRequest) -> None:
         """A view of a session that is here; returns when it has gone from here, or the viewer has."""
         over = greenlets.Event()
 
@@ -196,7 +200,7 @@ class ViewerConnection:
 
         view = viewing(
             self._client,
-            call,
+            asked,
             session,
             self._client.resume,
             speaks_offsets=True,
@@ -208,11 +212,11 @@ class ViewerConnection:
             if not self._is_over():
                 over.wait()
 
-    def _relay(self, held: Held, call: Call) -> None:
+    def _relay(self, held: Held, asked: ViewerRequest) -> None:
         """A view at another instance; returns when that has lost or let go the session, or the viewer has left."""
-        handshake = Handshake(query_of(call, self._client.resume))
-        owner = OwnerSocket(self._shared.broker.visit(held, call.visitor, handshake.upgrade), handshake)
-        view = RemoteView(owner, call.visitor.permission)
+        handshake = Handshake(query_of(asked, self._client.resume))
+        owner = OwnerSocket(self._shared.broker.visit(held, asked.principal, handshake.upgrade), handshake)
+        view = RemoteView(owner, asked.principal.permission)
         relay = relays.registered(held.owner, owner.hang_up)
         with contextlib.closing(owner), relay, self._viewing(view, owner.hang_up):
             end = view.pass_on(self._client)

@@ -20,15 +20,15 @@ from netstacks.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from netstacks.instance.pending_claims import Opening
-from netstacks.peer.token import Visitor
+from netstacks.instance.pending_claims import PendingClaim
+from netstacks.peer.token import PeerPrincipal
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Sink
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.resume import Resume, Start, start
 from netstacks.terminal.session import Session
 from netstacks.terminal.viewer import Viewer, expel, viewers
-from netstacks.web.viewers.inspection import Looks
+from netstacks.web.viewers.watchdog import Watchdog
 from netstacks.web.ws.routes import ConnectionClosed, WebSocket
 
 log = structlog.get_logger()
@@ -45,14 +45,14 @@ def _hold() -> None:
 
 
 @dataclass(frozen=True)
-class Call:
+class ViewerRequest:
     """A viewer that may join. `over` tells why its share is not valid any more, None while it is.
 
     `confirm` raises AccessWithdrawn when the viewer is a user who has no access any more.
     `note` writes an event to the audit log, in the viewer's name. `returns` says that the viewer has watched before.
     """
 
-    visitor: Visitor
+    principal: PeerPrincipal
     viewer_id: UUID
     over: Callable[[], str | None]
     note: Callable[..., None]
@@ -75,10 +75,10 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
     ws.close(code, str(error))
 
 
-def session_at(place: Session | Opening) -> Session:
+def session_at(place: Session | PendingClaim) -> Session:
     """The session there. Raises ComeAgain when it has gone from here, or could not be opened here: others may do it."""
     try:
-        session = place.wait() if isinstance(place, Opening) else place
+        session = place.wait() if isinstance(place, PendingClaim) else place
     except NetstacksError as error:
         raise ComeAgain(f"the session could not be opened here: {error}") from error
     if not session.is_live:
@@ -86,10 +86,10 @@ def session_at(place: Session | Opening) -> Session:
     return session
 
 
-def over_now(call: Call) -> str | None:
+def over_now(asked: ViewerRequest) -> str | None:
     """Why the share is not valid any more; a database that is busy is asked again at the next look."""
     try:
-        return call.over()
+        return asked.over()
     except StoreBusy:
         return None
 
@@ -97,7 +97,7 @@ def over_now(call: Call) -> str | None:
 @contextmanager
 def viewing(
     sink: Sink,
-    call: Call,
+    asked: ViewerRequest,
     session: Session,
     resume: Resume,
     *,
@@ -111,21 +111,21 @@ def viewing(
     here, and ConnectionClosed when the viewer has.
     """
     # A viewer that has no place costs no redraw.
-    _check_place(session, call)
+    _check_place(session, asked)
     begin = _begin(session, resume, is_wanted)
-    _confirm(call, session)
-    viewer = _join(sink, call, session, begin, speaks_offsets, on_finish)
+    _confirm(asked, session)
+    viewer = _join(sink, asked, session, begin, speaks_offsets, on_finish)
     resource = f"session:{session.id}"
     about = {"viewer": str(viewer.viewer_id), "share": viewer.share_id, "permission": viewer.permission}
-    call.note("session.viewer_joined", resource, **about)
+    asked.note("session.viewer_joined", resource, **about)
     try:
         yield viewer
     finally:
         session.detach(viewer)
-        call.note("session.viewer_left", resource, **about)
+        asked.note("session.viewer_left", resource, **about)
 
 
-def _confirm(call: Call, session: Session) -> None:
+def _confirm(asked: ViewerRequest, session: Session) -> None:
     """Asks anew whether the viewer may join: a revocation while it was on its way could not end its view.
 
     No yield between its return and `attach`. Raises Forbidden, AccessWithdrawn and ComeAgain.
@@ -134,56 +134,56 @@ def _confirm(call: Call, session: Session) -> None:
     while counted != session.expulsions:
         counted = session.expulsions
         try:
-            reason = call.over()
+            reason = asked.over()
         except StoreBusy as error:
             raise ComeAgain("whether the share is still valid cannot be told now") from error
         if reason is not None:
             raise Forbidden(reason)
-        call.confirm()
+        asked.confirm()
 
 
-def _check_place(session: Session, call: Call) -> None:
+def _check_place(session: Session, asked: ViewerRequest) -> None:
     """Raises Forbidden when as many others as may are watching."""
-    most = call.visitor.max_viewers
+    most = asked.principal.max_viewers
     assert most is not None
-    others = [each for each in viewers(session, share_id=call.visitor.share_id) if each.viewer_id != call.viewer_id]
+    others = [each for each in viewers(session, share_id=asked.principal.share_id) if each.viewer_id != asked.viewer_id]
     if len(others) >= most:
         raise Forbidden(f"as many as may are watching already ({most}): try again when somebody has left")
 
 
 def _join(
     sink: Sink,
-    call: Call,
+    asked: ViewerRequest,
     session: Session,
     begin: Start,
     speaks_offsets: bool,
     on_finish: Callable[[CloseCode, str], bool] | None,
 ) -> Viewer:
-    visitor = call.visitor
-    assert visitor.share_id is not None
+    principal = asked.principal
+    assert principal.share_id is not None
     # No yield from here to `attach`: the count is exact, and what was confirmed holds.
     if not session.is_live:
         raise ComeAgain("the session has just moved or ended")
-    if session.facts.epoch > 1 and not call.returns and time.time() < session.opened_at + _RETURN_SECS:
+    if session.facts.epoch > 1 and not asked.returns and time.time() < session.opened_at + _RETURN_SECS:
         raise ComeAgain("the session has just changed its owner: those who were watching come first")
-    _check_place(session, call)
-    for former in viewers(session, share_id=visitor.share_id, viewer_id=str(call.viewer_id)):
+    _check_place(session, asked)
+    for former in viewers(session, share_id=principal.share_id, viewer_id=str(asked.viewer_id)):
         session.detach(former)
         former.drop(CloseCode.SUPERSEDED, "this viewer has come back over another connection")
     viewer = Viewer(
         sink,
-        viewer_id=call.viewer_id,
-        share_id=visitor.share_id,
-        permission=visitor.permission,
-        user_id=visitor.user_id,
-        username=visitor.username,
-        login_id=call.login_id,
-        address=visitor.address,
+        viewer_id=asked.viewer_id,
+        share_id=principal.share_id,
+        permission=principal.permission,
+        user_id=principal.user_id,
+        username=principal.username,
+        login_id=asked.login_id,
+        address=principal.address,
         speaks_offsets=speaks_offsets,
     )
     if on_finish is not None:
         viewer.on_finish = on_finish
-    viewer.queue(frames.session_info(**_about(session, viewer, begin.cursor, visitor.expires_at)))
+    viewer.queue(frames.session_info(**_about(session, viewer, begin.cursor, principal.expires_at)))
     viewer.follow_window(session.cols, session.rows)
     if begin.before:
         viewer.show(begin.before)
@@ -215,7 +215,7 @@ def _about(session: Session, viewer: Viewer, offset: int, expires_at: int | None
     }
 
 
-def watch(ws: WebSocket, call: Call, place: Session | Opening, resume: Resume) -> None:
+def watch(ws: WebSocket, asked: ViewerRequest, place: Session | PendingClaim, resume: Resume) -> None:
     """Serves a viewer that another instance has brought here, until one of the two ends it.
 
     Instances of the first release relay the viewer's own frames, and their viewers may not speak offsets.
@@ -225,9 +225,9 @@ def watch(ws: WebSocket, call: Call, place: Session | Opening, resume: Resume) -
     try:
         session = session_at(place)
         is_wanted = partial(_is_connected, ws)
-        with viewing(ws, call, session, where, speaks_offsets=speaks_offsets, is_wanted=is_wanted) as viewer:
+        with viewing(ws, asked, session, where, speaks_offsets=speaks_offsets, is_wanted=is_wanted) as viewer:
             ws.on_pong = viewer.on_pong
-            _serve(ws, call, session, viewer)
+            _serve(ws, asked, session, viewer)
     except ConnectionClosed:
         pass
     except NetstacksError as error:
@@ -238,9 +238,9 @@ def _is_connected(ws: WebSocket) -> bool:
     return not ws.has_hung_up()
 
 
-def _serve(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
+def _serve(ws: WebSocket, asked: ViewerRequest, session: Session, viewer: Viewer) -> None:
     # At once for the first time: a revocation while this viewer was on its way found nobody to end.
-    looks = Looks(partial(_look, ws, call, session, viewer), at_once=True)
+    looks = Watchdog(partial(_look, ws, asked, session, viewer), at_once=True)
     while True:
         looks.look_if_due()
         message = ws.receive(timeout=looks.due_secs)
@@ -261,12 +261,12 @@ def _serve(ws: WebSocket, call: Call, session: Session, viewer: Viewer) -> None:
                 return
 
 
-def _look(ws: WebSocket, call: Call, session: Session, viewer: Viewer, is_read: bool) -> None:
+def _look(ws: WebSocket, asked: ViewerRequest, session: Session, viewer: Viewer, is_read: bool) -> None:
     """Ends a view whose share is over or whose client is gone, and pings the others (wire contract 7).
 
     Raises ConnectionClosed when the client is gone.
     """
-    reason = over_now(call)
+    reason = over_now(asked)
     if reason is not None:
         expel(session, [viewer], reason)
     elif viewer.is_dead(is_read=is_read):

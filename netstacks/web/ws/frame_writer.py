@@ -16,7 +16,7 @@ SEND_BUFFER_BYTES = 256 * 1024
 _UNHURRIED_BYTES = 8 * 1024
 
 
-class Outlet:
+class FrameWriter:
     """Sends frames over a socket of gunicorn's gevent worker; any greenlet may call any method.
 
     A frame is never interrupted by another one: a ping inside a large message would corrupt it (pitfalls 11).

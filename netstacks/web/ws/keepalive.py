@@ -33,7 +33,7 @@ def watch(client: Watched) -> None:
         greenlets.spawn("keepalive", _run)
 
 
-def forget(client: Watched) -> None:
+def remove(client: Watched) -> None:
     _due_at.pop(client, None)
 
 

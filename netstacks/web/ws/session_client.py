@@ -9,7 +9,7 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.errors import ComeAgain, InvalidInput, NetstacksError
-from netstacks.instance.targets import Wish
+from netstacks.instance.targets import ConnectRequest
 from netstacks.instance.withdrawals import Withdrawal
 from netstacks.store.access import WITHDRAWN
 from netstacks.store.audit import Actor
@@ -37,20 +37,20 @@ def _hold() -> None:
 
 
 @dataclass(frozen=True)
-class Call:
+class ControlRequest:
     """What a connection is for. `session` waits for its session and raises why there is none.
 
     `confirm` raises AccessWithdrawn when the user has no access any more; an opener has asked that for a new session.
-    `wish` is what another session on the same connection is opened for, None when only the session can tell that. A
-    session that `is_new` is of no use to anybody when its client has left, which `left` tells.
+    `connect_request` opens another session on the same connection; None when only the session can tell what that is.
+    A session that `is_new` is given up when its client has left, which `left` tells.
     """
 
     actor: Actor
     size: tuple[int, int]
     resume: Resume
     session: Callable[[], Session]
-    open_another: Callable[[Wish], Session]
-    wish: Wish | None = None
+    open_another: Callable[[ConnectRequest], Session]
+    connect_request: ConnectRequest | None = None
     confirm: Callable[[], None] = _hold
     session_id: UUID = field(default_factory=uuid4)
     dialogue: Dialogue = field(default_factory=Dialogue)
@@ -84,16 +84,16 @@ class SessionClient:
     _check_secs: float | None = None
     """After how long a silence `_may_stay` is asked; None is never."""
 
-    def __init__(self, ws: WebSocket, call: Call) -> None:
+    def __init__(self, ws: WebSocket, asked: ControlRequest) -> None:
         self._ws = ws
-        self._call = call
-        self._size = call.size
-        self._speaks_offsets = call.resume.speaks_offsets
+        self._request = asked
+        self._size = asked.size
+        self._speaks_offsets = asked.resume.speaks_offsets
         self._session: Session | None = None
         self._is_opening = False
         self._attachment = self._new_attachment()
         # Where keys go: to the dialogue of the log-in, to the session, or to the question for another session.
-        self._type: Callable[[bytes], None] = call.dialogue.input
+        self._type: Callable[[bytes], None] = asked.dialogue.input
         self._sizes = SizeQuestion()
         self._knows_session = False
         self._has_said_goodbye = False
@@ -107,9 +107,9 @@ class SessionClient:
             self._receive()
         finally:
             _clients.discard(self)
-            keepalive.forget(self)
-            self._call.left.set()
-            self._call.dialogue.leave(self)
+            keepalive.remove(self)
+            self._request.left.set()
+            self._request.dialogue.leave(self)
             if self._session is not None:
                 was_left = self._has_said_goodbye or self._ws.close_code in _LEFT_CODES
                 self._session.detach(self._attachment, was_left=was_left)
@@ -127,7 +127,7 @@ class SessionClient:
 
     def close_withdrawn(self, withdrawal: Withdrawal) -> None:
         """Closes the connection soon if that takes its access. With a session, or an opening, it ends with that."""
-        actor = self._call.actor
+        actor = self._request.actor
         if self._session is not None or self._is_opening or actor.id != withdrawal.user_id:
             return
         if withdrawal.takes(actor.login_id):
@@ -152,40 +152,40 @@ class SessionClient:
         if not self._knows_session:
             self._knows_session = True
             with contextlib.suppress(ConnectionClosed):  # The receiving greenlet notices, too.
-                self._ws.send(frames.session_info(session_id=str(self._call.session_id), credential_id=""))
+                self._ws.send(frames.session_info(session_id=str(self._request.session_id), credential_id=""))
 
-    # Opening.
+    # PendingClaim.
 
     def _open(self) -> None:
-        call = self._call
+        asked = self._request
         self._is_opening = True
-        call.dialogue.join(self)
+        asked.dialogue.join(self)
         try:
-            self._attach(call.session())
+            self._attach(asked.session())
         except ConnectionClosed:
             pass
         except NetstacksError as error:
-            if not call.left.is_set():
-                call.dialogue.show_words()
-                call.dialogue.progress(None)
+            if not asked.left.is_set():
+                asked.dialogue.show_words()
+                asked.dialogue.progress(None)
                 self._refuse(error)
         except Exception:
             log.exception("terminal.failed")
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
         finally:
             self._is_opening = False
-            call.dialogue.leave(self)
+            asked.dialogue.leave(self)
 
     def _attach(self, session: Session) -> None:
-        call = self._call
-        words_shown = call.dialogue.words_shown if call.is_new else 0
+        asked = self._request
+        words_shown = asked.dialogue.words_shown if asked.is_new else 0
         # What the client has seen of the log-in is the beginning of the log.
         begin = Start(session.first_offset + words_shown) if words_shown else self._start(session)
-        if not call.is_new:
-            call.confirm()
+        if not asked.is_new:
+            asked.confirm()
         # No yield from here to `attach`: the client could leave, the session end, or access be withdrawn, unnoticed.
-        if call.left.is_set():
-            if call.is_new:
+        if asked.left.is_set():
+            if asked.is_new:
                 session.end("its client left before it was open")
             return
         if not session.is_live:
@@ -198,18 +198,18 @@ class SessionClient:
         if begin.between:
             attachment.show_at(begin.between_at, begin.between)
         is_same_size = self._size == (session.cols, session.rows)
-        question = self._size_question() if call.is_new and not self._speaks_offsets else b""
+        question = self._size_question() if asked.is_new and not self._speaks_offsets else b""
         if question:
             attachment.show(question)
         session.attach(attachment, begin.cursor, self._size)
         self._type = self._type_into_session
-        if not self._speaks_offsets and not call.is_new and not begin.between and is_same_size:
+        if not self._speaks_offsets and not asked.is_new and not begin.between and is_same_size:
             session.have_redrawn(attachment)
 
     def _start(self, session: Session) -> Start:
-        call = self._call
+        asked = self._request
         # A new session whose client has left is still to be ended.
-        return start(session, call.resume, self._size, lambda: call.is_new or not call.left.is_set())
+        return start(session, asked.resume, self._size, lambda: asked.is_new or not asked.left.is_set())
 
     def _size_question(self) -> bytes:
         """What makes the terminal tell its size; empty when the client knew it."""
@@ -232,9 +232,9 @@ class SessionClient:
         attachment = Attachment(
             self._ws,
             Kind.CONTROL,
-            user_id=self._call.actor.id,
-            username=self._call.actor.name,
-            login_id=self._call.actor.login_id,
+            user_id=self._request.actor.id,
+            username=self._request.actor.name,
+            login_id=self._request.actor.login_id,
             speaks_offsets=self._speaks_offsets,
         )
         attachment.on_finish = self._stay
@@ -249,19 +249,19 @@ class SessionClient:
         """Called when the session's rest has been sent: whether the connection stays open after its end."""
         raise NotImplementedError
 
-    def _open_new(self, like: Wish) -> None:
+    def _open_new(self, like: ConnectRequest) -> None:
         """Opens a session on this connection, which has none now."""
-        call = self._call
-        dialogue = Dialogue(call.left.is_set)
+        asked = self._request
+        dialogue = Dialogue(asked.left.is_set)
         cols, rows = self._size
-        wish = replace(like, dialogue=dialogue, session_id=uuid4(), cols=cols, rows=rows)
-        self._call = replace(
-            call,
-            wish=wish,
-            session_id=wish.session_id,
+        connect_request = replace(like, dialogue=dialogue, session_id=uuid4(), cols=cols, rows=rows)
+        self._request = replace(
+            asked,
+            connect_request=connect_request,
+            session_id=connect_request.session_id,
             dialogue=dialogue,
             resume=Resume(None, None, tail=False),
-            session=lambda: call.open_another(wish),
+            session=lambda: asked.open_another(connect_request),
             is_new=True,
         )
         self._type = dialogue.input
@@ -295,7 +295,7 @@ class SessionClient:
     def look(self) -> None:
         """Pings a silent client when that is due, and cuts off one that is gone. Never waits."""
         if self._attachment.is_dead():
-            log.info("terminal.half_open", username=self._call.actor.name)
+            log.info("terminal.half_open", username=self._request.actor.name)
             self._ws.abort()
         else:
             with contextlib.suppress(ConnectionClosed):  # The receiving greenlet notices, too.

@@ -13,8 +13,8 @@ from netstacks import errors, greenlets, permissions
 from netstacks.errors import AccessWithdrawn, ComeAgain, InvalidInput, NetstacksError, OpeningAbandoned, SessionGone
 from netstacks.instance.admission import Grant
 from netstacks.instance.applicants import about
-from netstacks.instance.pending_claims import Opening
-from netstacks.instance.targets import Wish
+from netstacks.instance.pending_claims import PendingClaim
+from netstacks.instance.targets import ConnectRequest
 from netstacks.peer.client import Upgrade, Upstream
 from netstacks.store import logins
 from netstacks.store.audit import Actor
@@ -27,7 +27,7 @@ from netstacks.web.context import Services, services
 from netstacks.web.http.hang_up import has_hung_up
 from netstacks.web.ws.grants import take_grant
 from netstacks.web.ws.routes import Sock, WebSocket
-from netstacks.web.ws.session_client import Call
+from netstacks.web.ws.session_client import ControlRequest
 from netstacks.web.ws.terminal_client import TerminalClient
 
 blueprint = Blueprint("terminal", __name__)
@@ -36,13 +36,13 @@ sock = Sock()
 _ANY_SIZE = (80, 24)
 
 
-def _authorise() -> Call | Upstream:
+def _authorise() -> ControlRequest | Upstream:
     """Everything that is decided before the upgrade: who it is, from where, what they may do, and who serves them."""
     guard.check_origin()
     return authorise(guard.actor(), request.args.get("reconnect_token"))
 
 
-def authorise(actor: Actor, token: str | None) -> Call | Upstream:
+def authorise(actor: Actor, token: str | None) -> ControlRequest | Upstream:
     """Who serves this user, who comes back with `token` or wants a new session. Raises Forbidden, ComeAgain."""
     if not guard.identity().may("sessions.connect"):
         raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
@@ -58,7 +58,7 @@ def authorise(actor: Actor, token: str | None) -> Call | Upstream:
         return _failed(actor, error, is_new=token is None)
 
 
-def _paced(place: Call | Upstream) -> Call | Upstream:
+def _paced(place: ControlRequest | Upstream) -> ControlRequest | Upstream:
     """What this instance opens itself counts among what it is opening, until it is open or will not be."""
     if isinstance(place, Upstream):
         return place
@@ -75,7 +75,7 @@ def _paced(place: Call | Upstream) -> Call | Upstream:
     return replace(place, session=session)
 
 
-def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> Call:
+def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> ControlRequest:
     """A call without a session: its client is told why, and may ask for another one."""
 
     def session() -> Session:
@@ -84,12 +84,12 @@ def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> Call:
     another = partial(open_another, services(), actor.login_id)
     if isinstance(error, InvalidInput):
         resume = Resume(None, None, tail="offset" in request.args)
-        return Call(actor, _ANY_SIZE, resume, session, another, is_new=is_new)
+        return ControlRequest(actor, _ANY_SIZE, resume, session, another, is_new=is_new)
     size = parse_size()
-    return Call(actor, size, parse_resume(), session, another, _wish(actor, size, Dialogue()), is_new=is_new)
+    return ControlRequest(actor, size, parse_resume(), session, another, _wish(actor, size, Dialogue()), is_new=is_new)
 
 
-def _find(actor: Actor, token: str | None) -> Call | Upstream:
+def _find(actor: Actor, token: str | None) -> ControlRequest | Upstream:
     session_token, size, resume = _as_uuid("reconnect_token", token), parse_size(), parse_resume()
     if session_token is not None:
         place = services().broker.resume(session_token, actor, _upgrade())
@@ -100,15 +100,15 @@ def _find(actor: Actor, token: str | None) -> Call | Upstream:
     check_open(services())
     left = greenlets.Event()
     dialogue = Dialogue(left.is_set)
-    wish = _wish(actor, size, dialogue)
-    return Call(
+    connect_request = _wish(actor, size, dialogue)
+    return ControlRequest(
         actor,
         size,
         resume,
-        partial(services().opener.open, wish),
+        partial(services().opener.open, connect_request),
         partial(open_another, services(), actor.login_id),
-        wish,
-        session_id=wish.session_id,
+        connect_request,
+        session_id=connect_request.session_id,
         dialogue=dialogue,
         left=left,
         is_new=True,
@@ -123,19 +123,21 @@ def check_open(parts: Services) -> None:
         raise ComeAgain(f"this instance takes no new sessions{why}: connect again")
 
 
-def resumed(actor: Actor, place: Session | Opening, wish: Wish | None = None) -> Call:
-    """A call for a session that is here, or is being opened here; `wish` is for another one after its end."""
+def resumed(
+    actor: Actor, place: Session | PendingClaim, connect_request: ConnectRequest | None = None
+) -> ControlRequest:
+    """The request for a session that is here or is opened here; `connect_request` is for the next one after its end."""
     another = partial(open_another, services(), actor.login_id)
     confirm = partial(services().withdrawals.confirm, actor, "sessions.connect")
-    call = Call(actor, parse_size(), parse_resume(), waiting_for(place), another, wish, confirm)
+    asked = ControlRequest(actor, parse_size(), parse_resume(), waiting_for(place), another, connect_request, confirm)
     match place:
-        case Opening():
-            return replace(call, session_id=place.session_id, dialogue=place.dialogue)
+        case PendingClaim():
+            return replace(asked, session_id=place.session_id, dialogue=place.dialogue)
         case Session():
-            return replace(call, session_id=place.id)
+            return replace(asked, session_id=place.id)
 
 
-def open_another(parts: Services, login_id: UUID | None, wish: Wish) -> Session:
+def open_another(parts: Services, login_id: UUID | None, connect_request: ConnectRequest) -> Session:
     """Opens a session on a connection that was authorised a while ago.
 
     Waits for its turn. Raises Forbidden when the user's role no longer allows that. Raises ComeAgain when this instance
@@ -145,21 +147,21 @@ def open_another(parts: Services, login_id: UUID | None, wish: Wish) -> Session:
     check_open(parts)
     if login_id is None:
         raise ComeAgain("this connection cannot open another session: connect again")
-    grant = _wait_for_turn(parts, wish)
+    grant = _wait_for_turn(parts, connect_request)
     try:
-        return _open_another(parts, login_id, wish)
+        return _open_another(parts, login_id, connect_request)
     finally:
         grant.done()
 
 
-def _wait_for_turn(parts: Services, wish: Wish) -> Grant:
-    assert wish.actor.id is not None
-    dialogue = wish.dialogue
+def _wait_for_turn(parts: Services, connect_request: ConnectRequest) -> Grant:
+    assert connect_request.actor.id is not None
+    dialogue = connect_request.dialogue
 
     def tell(place: int, wait_secs: float) -> None:
         dialogue.progress(f"many terminals are being opened: place {place}, {about(wait_secs)} (Ctrl-C cancels)")
 
-    grant = parts.admission.wait(wish.actor.id, tell, lambda: dialogue.is_given_up)
+    grant = parts.admission.wait(connect_request.actor.id, tell, lambda: dialogue.is_given_up)
     if grant is None or dialogue.is_given_up:
         if grant is not None:
             grant.done()
@@ -169,21 +171,21 @@ def _wait_for_turn(parts: Services, wish: Wish) -> Grant:
     return grant
 
 
-def _open_another(parts: Services, login_id: UUID, wish: Wish) -> Session:
+def _open_another(parts: Services, login_id: UUID, connect_request: ConnectRequest) -> Session:
     with parts.routing_database.transaction() as tx:
         role = logins.role(tx, login_id, max_days=parts.settings.login_max_days)
     if role is None:
         raise ComeAgain("your log-in has ended: log in again")
     if not permissions.grants(role, "sessions.connect"):
         raise errors.Forbidden("you may not open terminals any more: an administrator can change that")
-    return parts.opener.open(wish)
+    return parts.opener.open(connect_request)
 
 
-def waiting_for(place: Session | Opening) -> Callable[[], Session]:
+def waiting_for(place: Session | PendingClaim) -> Callable[[], Session]:
     """The session there, unless it has ended between the decision and the upgrade."""
 
     def session() -> Session:
-        found = place.wait() if isinstance(place, Opening) else place
+        found = place.wait() if isinstance(place, PendingClaim) else place
         if not found.is_live:
             raise ComeAgain("the session has just moved or ended")
         return found
@@ -192,8 +194,8 @@ def waiting_for(place: Session | Opening) -> Callable[[], Session]:
 
 
 @sock.route("/ws/ssh", bp=blueprint, authorise=_authorise)
-def ssh(ws: WebSocket, call: Call) -> None:
-    TerminalClient(ws, call).run()
+def ssh(ws: WebSocket, asked: ControlRequest) -> None:
+    TerminalClient(ws, asked).run()
 
 
 def _upgrade() -> Upgrade:
@@ -206,10 +208,10 @@ def _upgrade() -> Upgrade:
     )
 
 
-def _wish(actor: Actor, size: tuple[int, int], dialogue: Dialogue) -> Wish:
+def _wish(actor: Actor, size: tuple[int, int], dialogue: Dialogue) -> ConnectRequest:
     given = request.args
     cols, rows = size
-    return Wish(
+    return ConnectRequest(
         actor=actor,
         credential_id=_uuid("credential_id"),
         target=given.get("session_id") or None,

@@ -13,7 +13,7 @@ from netstacks.errors import (
     SessionGone,
     StoreUnavailable,
 )
-from netstacks.instance.targets import Wish
+from netstacks.instance.targets import ConnectRequest
 from netstacks.store.access import WITHDRAWN
 from netstacks.store.audit import Actor
 from netstacks.terminal import frames
@@ -41,19 +41,19 @@ class TerminalClient(SessionClient):
         if self._speaks_offsets or isinstance(error, AccessWithdrawn) or not self._is_final(error):
             refuse(self._ws, error)
             return
-        if not self._call.is_new:
+        if not self._request.is_new:
             # It has a terminal already, with a cover over it that goes away when the connection counts as made.
             self._tell_session()
         if isinstance(error, SessionGone):
             self._hold(f"Session ended: {str(error).removeprefix('it has ended: ')}. Press Enter for a new one.")
         else:
-            self._hold(f"Not connected: {error}. Press Enter to try again.", same_session=not self._call.is_new)
+            self._hold(f"Not connected: {error}. Press Enter to try again.", same_session=not self._request.is_new)
 
     def _is_final(self, error: NetstacksError) -> bool:
         """Whether trying again by itself would be in vain. A session that goes on is tried again while it may."""
         if isinstance(error, StoreUnavailable | ComeAgain):
             return False
-        if self._call.is_new or not isinstance(error, DeviceError):
+        if self._request.is_new or not isinstance(error, DeviceError):
             return True
         return isinstance(error, DeviceLoginRefused | HostKeyRejected | OpeningAbandoned)
 
@@ -63,13 +63,16 @@ class TerminalClient(SessionClient):
             return False
         session, self._session = self._session, None
         if session is not None:
-            self._call = replace(self._call, wish=self._call.wish or _wish_of(session, self._call.actor))
+            self._request = replace(
+                self._request,
+                connect_request=self._request.connect_request or _request_of(session, self._request.actor),
+            )
             self._hold(f"Session ended: {reason}. Press Enter for a new one.")
         return True
 
     def _hold(self, text: str, *, same_session: bool = False) -> None:
         """Says why there is no session, and waits for Enter: for another one, or for another try at the same."""
-        self._opens_another = not same_session and self._call.wish is not None
+        self._opens_another = not same_session and self._request.connect_request is not None
         self._type = self._look_for_enter
         self.show(notice_line(text))
 
@@ -77,12 +80,12 @@ class TerminalClient(SessionClient):
         """Enter by itself: what is left of a paste must not open another shell, and end up in it."""
         if data not in _ENTER:
             return
-        call = self._call
-        if call.wish is None or not self._opens_another:
+        asked = self._request
+        if asked.connect_request is None or not self._opens_another:
             # Its client connects anew, with what only it knows.
             self._ws.close(CloseCode.RESTARTING, "connect again")
             return
-        self._open_new(call.wish)
+        self._open_new(asked.connect_request)
 
 
 def refuse(ws: WebSocket, error: NetstacksError) -> None:
@@ -95,10 +98,10 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
     ws.close(code, str(error))
 
 
-def _wish_of(session: Session, actor: Actor) -> Wish:
+def _request_of(session: Session, actor: Actor) -> ConnectRequest:
     """Another session like this one."""
     facts = session.facts
-    return Wish(
+    return ConnectRequest(
         actor,
         facts.credential_id,
         target=f"device-{facts.device_id}" if facts.device_id else None,

@@ -1,4 +1,4 @@
-"""One accepted WebSocket: `websockets` knows the protocol, the outlet writes, and whoever calls `receive` reads."""
+"""One accepted WebSocket: `websockets` knows the protocol, the frame writer writes, the caller of `receive` reads."""
 
 import contextlib
 import math
@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
 from netstacks.web.ws.fragmenting import Fragmenter
-from netstacks.web.ws.frame_writer import Outlet
+from netstacks.web.ws.frame_writer import FrameWriter
 from netstacks.web.ws.message_assembly import MAX_MESSAGE_BYTES, Assembler, MessageTooBig
 
 READ_BYTES = 64 * 1024
@@ -47,7 +47,7 @@ class WebSocket:
     def __init__(self, sock: socket.socket, protocol: ServerProtocol) -> None:
         self._socket = sock
         self._protocol = protocol
-        self._outlet = Outlet(sock)
+        self._frame_writer = FrameWriter(sock)
         self._reading = greenlets.BoundedSemaphore(1)
         self._fragmenter = Fragmenter()
         self._assembler = Assembler()
@@ -85,7 +85,7 @@ class WebSocket:
         while (message := self._next_message()) is None:
             if self._protocol.state is not State.OPEN:
                 raise self._closed()
-            longest_secs = _PONG_RETRY_SECS if self._outlet.is_behind else _IDLE_SECS
+            longest_secs = _PONG_RETRY_SECS if self._frame_writer.is_behind else _IDLE_SECS
             wait_secs = min(max(0.0, ends_at - time.monotonic()), longest_secs)
             if not self._read(wait_secs) and time.monotonic() >= ends_at:
                 return None
@@ -107,7 +107,7 @@ class WebSocket:
 
     def can_take_now(self, size: int) -> bool:
         """Whether a message of `size` bytes is sent without waiting for anybody."""
-        return self._outlet.can_take_now(size)
+        return self._frame_writer.can_take_now(size)
 
     def ping(self, payload: bytes) -> None:
         """Sends a ping of at most 125 bytes, which its pong brings back to `on_pong`. Raises ConnectionClosed."""
@@ -147,15 +147,15 @@ class WebSocket:
         self.on_pong = None
         if self._protocol.parser_exc is not None:
             self._protocol.parser_exc.__traceback__ = None
-        self._outlet.abort()
+        self._frame_writer.abort()
 
     def delivered_bytes(self) -> int:
         """What the peer has acknowledged since the start: a slow client's grows, a dead one's does not."""
-        return self._outlet.delivered_bytes()
+        return self._frame_writer.delivered_bytes()
 
     def undelivered_bytes(self) -> int:
         """What was sent and the peer has not acknowledged yet."""
-        return self._outlet.undelivered_bytes()
+        return self._frame_writer.undelivered_bytes()
 
     def has_hung_up(self) -> bool:
         """Whether the peer has closed its side, whatever is still to be received of it. Does not wait."""
@@ -177,13 +177,13 @@ class WebSocket:
 
     def _send(self, frames: Callable[[], list[bytes]]) -> None:
         try:
-            self._outlet.send(frames)
+            self._frame_writer.send(frames)
         except (InvalidState, OSError) as error:
             raise self._closed() from error
 
     def _read(self, wait_secs: float) -> bool:
         """Takes in what has come, and answers it where the protocol wants that; False when nothing came in time."""
-        self._outlet.retry_pongs()
+        self._frame_writer.retry_pongs()
         try:
             with self._reading, greenlets.deadline(wait_secs, _TimeIsUp()):
                 data = self._socket.recv(READ_BYTES)
@@ -208,11 +208,11 @@ class WebSocket:
         if not replies:
             return
         if replies[-1] != SEND_EOF:
-            self._outlet.pong(replies)
+            self._frame_writer.pong(replies)
             return
         try:
             with greenlets.Timer(CLOSE_TIMEOUT_SECS, self.abort):
-                self._outlet.hang_up(replies[:-1])
+                self._frame_writer.hang_up(replies[:-1])
         except OSError:
             self.abort()
 

@@ -10,7 +10,7 @@ from netstacks import greenlets
 LOOK_SECS = 10.0
 
 
-class Looks:
+class Watchdog:
     """Calls `look` when it is due, which it is first `at_once` or after a while.
 
     Its argument tells whether the viewer is read: while it is not, its pongs wait unread, too. To be used by the

@@ -17,7 +17,7 @@ log = structlog.get_logger()
 EndDetached = Callable[[UUID, str], None]
 
 
-class Lines:
+class VtyLines:
     """Frees lines of devices whose entry says how many they have."""
 
     def __init__(self, database: Database, end_detached: EndDetached) -> None:
