@@ -1,11 +1,11 @@
-# `make run` and `make test` do all their own set-up; see README.md.
+# `make run` and `make test` set up everything that they need; see README.md.
 
-# The first Python that runs and fits; name another one with PYTHON=...
+# The first Python with a supported version; select another one with PYTHON=...
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run cluster test torture check bench format vendor clean
+.PHONY: run cluster test torture mutants check bench format vendor clean
 
 run: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo
@@ -13,15 +13,20 @@ run: .venv/.installed
 cluster: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo.cluster
 
-# In the order of their names: the files that take longest, those of tests/acceptance, come first. 5 is what pytest ends
-# with when PYTEST_ARGS names no test of a part.
+# In the order of file names: the slowest files, those of tests/acceptance, come first. pytest exits with 5 when
+# PYTEST_ARGS selects no test of a part.
 test: .venv/.installed
 	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST_ARGS) || test $$? = 5
 	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || test $$? = 5
 
-# A random enemy against three instances for SECONDS; SEED plays one again. What it did is in artefacts/.
+# Random faults against three instances for SECONDS; SEED repeats a run. Its history is written to artefacts/.
 torture: .venv/.installed
 	TORTURE_SECONDS=$(or $(SECONDS),600) TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/torture $(PYTEST_ARGS)
+
+# Mutation testing, of ROOM or of all rooms that setup.cfg names: see docs/mutants.md. Results are kept in mutants/.
+mutants: .venv/.mutants
+	nice -n 19 $(BIN)/mutmut run $(if $(ROOM),'netstacks.$(ROOM).*')
+	@$(BIN)/mutmut results | grep -v ': not checked$$' || true
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .
@@ -41,7 +46,7 @@ format: .venv/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The browser's libraries, by npm, in the versions that static/vendor/VERSIONS names; their source maps stay out.
+# The browser libraries, from npm, in the versions of static/vendor/VERSIONS, without source maps.
 vendor:
 	@cd static/vendor && unpack() { \
 		version=$$(awk -v name="$$1" '$$1 == name {print $$2}' VERSIONS) && \
@@ -56,9 +61,9 @@ vendor:
 	unpack asciinema-player LICENSE asciinema-player/LICENSE && \
 	rm -f *.tgz
 
-# var/, the data of `make run`, is kept.
+# Keeps var/, the data of `make run`.
 clean:
-	rm -rf .venv artefacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv artefacts mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 .venv/.installed: setup.cfg constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: name one with PYTHON=/path/to/python"; exit 1; }
@@ -66,4 +71,8 @@ clean:
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv || \
 		{ echo "This Python cannot make environments; on Debian and Ubuntu the package python3-venv is missing."; exit 1; }
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[demo,dev,bench]'
+	@touch $@
+
+.venv/.mutants: .venv/.installed
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[mutants]'
 	@touch $@

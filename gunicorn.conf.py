@@ -1,12 +1,13 @@
-"""One controller from the environment alone: `gunicorn -c gunicorn.conf.py` in the project's root."""
+"""The gunicorn configuration of a controller, from environment variables alone."""
 
-# Only the standard library up here: what is imported before the fork is not patched by gevent (pitfalls 1).
+# Only the standard library at module level: gevent does not patch what is imported before the fork
+# (docs/design-notes.md, 1).
 import os
 from typing import Any
 
 
 def _number(name: str, default: int) -> int:
-    """A wrong value counts as absent here: `on_starting` refuses it, in words."""
+    """The value of a variable; a malformed one counts as absent here, and `on_starting` reports it."""
     try:
         return int(float(os.environ.get(name) or default))
     except (ValueError, OverflowError):
@@ -17,27 +18,27 @@ wsgi_app = "netstacks.wsgi:app"
 bind = f"0.0.0.0:{_number('PORT', 8080)}"
 worker_class = "gevent"
 # `workers` is left to gunicorn, which reads WEB_CONCURRENCY itself.
-# For requests: a terminal has no place among them once its WebSocket is open.
-# netstacks.web.listener.connection_limits divides the places among strangers, users and health.
+# The limit of concurrent requests: an open WebSocket does not count towards it.
+# netstacks.web.listener.connection_limits divides it among anonymous clients, users and health probes.
 worker_connections = 10_000
-# A blocked event loop is killed before its peers would take it for dead (HA_STALE_INSTANCE_TTL_SECS).
+# A worker with a blocked event loop is killed before its peers declare it dead (HA_STALE_INSTANCE_TTL_SECS, 30 s).
 timeout = 20
-# The instance drains itself within DRAIN_TIMEOUT_SECS; this is the arbiter's patience with it.
+# The instance drains itself within DRAIN_TIMEOUT_SECS; the arbiter kills it 5 s after that.
 graceful_timeout = _number("DRAIN_TIMEOUT_SECS", 20) + 5
 keepalive = 75
 control_socket_disable = True
-# Whose X-Forwarded-* headers count is TRUSTED_PROXIES, and the application's business.
+# The application handles X-Forwarded-* headers itself, by TRUSTED_PROXIES.
 forwarded_allow_ips = ""
-# No access log: the application logs what happens, and query strings hold tokens.
+# No access log: query strings contain tokens, and the application logs its own events.
 accesslog = None
 loglevel = "warning"
-# In memory: a worker that waits for a slow disk to touch its heartbeat file would be taken for blocked.
+# In memory: a worker that waits for a slow disk to touch its heartbeat file would count as blocked.
 if os.path.isdir("/dev/shm"):  # noqa: S108
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 
 def on_starting(server: Any) -> None:
-    """Refuses wrong settings before anything listens, with a line for each and exit code 2."""
+    """Rejects wrong settings before any socket listens: one line for each, exit code 2."""
     import resource
     import sys
 
@@ -55,14 +56,14 @@ def on_starting(server: Any) -> None:
 
 
 def _check_license(key: str) -> None:
-    """In a process of its own: what reads licences must not be imported before gevent has patched this one."""
+    """Checks the licence in a subprocess: its imports must not happen here before gevent has patched this process."""
     import subprocess
     import sys
 
     from netstacks.settings import SettingsError
 
     command = [sys.executable, "-m", "netstacks", "license", "inspect"]
-    answer = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+    answer = subprocess.run(  # noqa: S603 - no part of the command is user input
         command, env={**os.environ, "LICENSE_KEY": key}, capture_output=True, text=True, check=False
     )
     if answer.returncode:
@@ -75,12 +76,12 @@ def _is_clustered() -> bool:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Gives each worker a listener of its own, for other instances: one that is shared cannot address a worker."""
+    """Gives each worker a private listener of its own, so that peers can address this worker and not just this host."""
     import gc
 
     from gunicorn.sock import TCPSocket  # type: ignore[import-untyped]
 
-    # Nothing that is imported is garbage, and to look at all of it takes a tenth of the start (memory.settle).
+    # Imports leave no garbage, and collections during them take a tenth of the start; memory.settle enables it again.
     gc.disable()
     if _is_clustered():
         listener = TCPSocket(("0.0.0.0", _number("HA_PEER_PORT", 0)), worker.cfg, worker.log)  # noqa: S104
@@ -89,7 +90,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Begins the instance's life, now that everything is patched."""
+    """Starts the instance: gevent has patched the process by now."""
     from netstacks.wsgi import start
 
     start(worker)

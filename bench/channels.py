@@ -1,4 +1,4 @@
-"""Terminals as a script sees them: the same calls, whichever stack is behind."""
+"""Terminals as a script sees them: the same calls for every stack."""
 
 import json
 import os
@@ -23,10 +23,10 @@ class Channel(Protocol):
     def fileno(self) -> int: ...
     def send(self, keys: bytes) -> None: ...
     def receive(self) -> bytes:
-        """Waits for the stack; b"" when what came was no output. Raises EOFError when the terminal has ended."""
+        """Waits for the stack; b"" when the message was no output. Raises EOFError when the terminal has ended."""
 
     def own_cpu_secs(self) -> float:
-        """What the channel's own process has cost, where the stack has one for each terminal."""
+        """The cost of the channel's own process, where the stack has one for each terminal."""
 
     def close(self) -> None: ...
 
@@ -47,7 +47,7 @@ class NetstacksDoor:
 
 
 class NetstacksChannel:
-    """The frames of wire contract 6.2. Usable once the device has been logged in to."""
+    """The frames of docs/protocol.md, 6.2. Usable once the device has been logged in to."""
 
     def __init__(self, socket: FastWebSocket) -> None:
         self._socket = socket

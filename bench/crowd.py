@@ -13,7 +13,7 @@ _LOGOUT_SECS = 60
 
 
 class Crowd:
-    """Opens terminals and holds them; a thread reads what comes, so that pings are answered."""
+    """Opens terminals and holds them; a thread reads the frames, so that pings are answered."""
 
     def __init__(self, door: Door) -> None:
         self._door = door

@@ -1,4 +1,4 @@
-"""Clients by the thousand that come back as our page does, and what they meet on their way."""
+"""Thousands of clients that reconnect as our page does, and the answers that they get meanwhile."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ _ECHO_WITHIN_SECS = 15.0
 
 @dataclass
 class Tally:
-    """Attempts that led to no terminal."""
+    """The number of attempts that led to no terminal."""
 
     refused: int = 0
     """Answered with 503."""
@@ -69,7 +69,7 @@ class Client:
         """Done when there has been a terminal, or a refusal for good."""
 
     async def live(self) -> None:
-        """Returns when the client is refused for good."""
+        """Runs the client; returns when it is refused for good."""
         while not self.refusal:
             socket = await self._attempt()
             if await socket.arrived:
@@ -94,7 +94,7 @@ class Client:
             self.settled.set_result(None)
 
     async def _attempt(self) -> TerminalSocket:
-        """A socket whose `arrived` is done."""
+        """Returns a socket whose `arrived` is done."""
         loop = asyncio.get_running_loop()
         socket = TerminalSocket(self._request(), self.place)
         try:
@@ -124,7 +124,7 @@ class Client:
         ).encode()
 
     def _delay_secs(self, socket: TerminalSocket) -> float:
-        """Until the next attempt; a page looks at its clock once a tick."""
+        """Waits until the next attempt; a page checks its clock once a tick."""
         attempts, self._attempts = self._attempts, self._attempts + 1
         if socket.close_code == CloseCode.FENCED and attempts == 0:
             return 0
@@ -183,11 +183,11 @@ class Crowd:
                 await asyncio.sleep(_PING_EVERY_SECS / len(self.clients))
 
     def connected_since(self, began_at: float) -> list[float]:
-        """For each client that is connected since then, by the loop's clock: after how many seconds."""
+        """The seconds from then to the connection of each client that has connected since, by the loop's clock."""
         return [each.connected_at - began_at for each in self.clients if each.socket and each.connected_at > began_at]
 
     def refusals(self) -> Counter[str]:
-        """Why clients do not come again."""
+        """The reasons of clients that do not reconnect."""
         return Counter(each.refusal for each in self.clients if each.refusal)
 
     async def count_silent(self) -> int:

@@ -1,4 +1,4 @@
-"""What a scenario has measured, each figure with what is to be reached, and the lines that say how far it is."""
+"""The figures of a scenario: each with its target, and the lines that compare both."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ _HEALTH_P99_MS, _ECHO_P99_MS = 250, 50
 
 
 class Figures:
-    """Of one scenario, in the order in which they are added; of those with the same name the median counts."""
+    """The figures of one scenario, in the order in which they are added; the median counts for repeated names."""
 
     def __init__(self, scenario: str) -> None:
         self._scenario = scenario
@@ -27,7 +27,7 @@ class Figures:
         self.results.add(row.name, "netstacks", value)
 
     def add_sights(self, when: str, sights: Sights, *echo_max_targets: Target) -> None:
-        """Of a watch on one instance."""
+        """Adds the figures of a watch on one instance."""
         health, echoes = sights.health, sights.echoes
         self.add(f"health {when}, p50", "ms", percentile(health, 50) * 1000)
         self.add(f"health {when}, p99", "ms", percentile(health, 99) * 1000, at_most(_HEALTH_P99_MS))
@@ -39,7 +39,7 @@ class Figures:
 
 
 def table(all_figures: Sequence[Figures]) -> str:
-    """One line a figure, by scenario; the last line counts the targets that were missed."""
+    """One line per figure, by scenario; the last line counts the missed targets."""
     text = "\n\n".join(figures.results.table(figures.rows) for figures in all_figures)
     count = sum(len(row.targets) for figures in all_figures for row in figures.rows)
     return f"{text}\n\n{text.count('MISSED')} of {count} targets missed"

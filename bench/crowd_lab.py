@@ -1,4 +1,4 @@
-"""A fresh cluster with a thousand devices, and a crowd's way into it."""
+"""A fresh cluster with a thousand devices, and a crowd's connections to it."""
 
 import math
 import os
@@ -19,11 +19,11 @@ from tests.controller import Controller
 from tests.postgres import Postgres
 from tests.processes import children, cpu_secs, parent
 
-# Each has an address of its own, so that no limit per device decides.
+# Each device has an address of its own, so that no limit per device applies.
 DEVICES = 1000
 _SESSIONS_OF_USER = 100
 DURABLE = ("-c", "fsync=on", "-c", "max_connections=200")
-# The defaults of the program, where tests have others.
+# The program's defaults; tests use other values.
 _SETTINGS = {
     "HA_ADVERTISE_HOST": "127.0.0.1",
     "HA_HEARTBEAT_INTERVAL_SECS": "5",
@@ -47,7 +47,7 @@ class CpuTimes:
 
 
 class Lab:
-    """`instances` on a PostgreSQL that waits for its disk and a Valkey of their own, for the `with` block."""
+    """`instances` on a PostgreSQL with fsync and a Valkey of their own, for the `with` block."""
 
     def __init__(self, instances: int, settings: dict[str, str]) -> None:
         self._instances = instances
@@ -88,7 +88,7 @@ class Lab:
         return devices
 
     def access_tokens(self, sessions: int) -> list[str]:
-        """Of new users, each of whom has a hundred of the terminals at most: so no limit per user decides."""
+        """Tokens of new users, each with a hundred terminals at most, so that no limit per user applies."""
         tokens = []
         for number in range(math.ceil(sessions / _SESSIONS_OF_USER)):
             name, password = f"engineer-{number}", f"the password of engineer {number}"
@@ -99,7 +99,7 @@ class Lab:
         return tokens
 
     def query(self, number: int) -> dict[str, Any]:
-        """What our page asks for when it opens a terminal to the device of that number."""
+        """The query of our page for a terminal to the device of that number."""
         id, host = self._hosts[number % DEVICES]
         return {
             "credential_id": self._credential["id"],
@@ -126,13 +126,13 @@ class Lab:
 
 
 def postmaster_pid(database_url: str) -> int:
-    """Of the server on this machine that the URL leads to."""
+    """The process id of the server on this machine that listens at the URL."""
     with psycopg.connect(database_url) as db:
         return parent(db.info.backend_pid)
 
 
 def tree_cpu_secs(pid: int) -> float:
-    """Of a process, its children and those of its children that have ended."""
+    """The processor seconds of a process, its children, and its ended children."""
     of_living = sum(map(_cpu_secs_so_far, (pid, *children(pid))))
     of_ended = map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15])
     return of_living + sum(of_ended) / os.sysconf("SC_CLK_TCK")

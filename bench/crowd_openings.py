@@ -1,4 +1,4 @@
-"""Many terminals opened on one instance, and then left alone: what the next terminal feels, and what they cost."""
+"""Many terminals opened on one instance, then idle: the delay of the next terminal, and their cost."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from tests.processes import cpu_secs, rss_bytes
 _SETTLE_SECS, _IDLE_SECS = 3.0, 20.0
 _ECHO_MAX_MS = 250
 _IDLE_CPU_PERCENT = 5
-# What the first sessions load stays, whatever comes after them.
+# The first sessions load code that stays in memory.
 _WARM_UP_SESSIONS = 10
 
 
@@ -42,7 +42,7 @@ async def _measure(sessions: int, at_once: int, lab: Lab) -> Figures:
             watch.take()
             await asyncio.sleep(_IDLE_SECS)
             figures.add_sights("when idle", watch.take(), at_most(_ECHO_MAX_MS))
-        # The watch's keys and questions are no part of what idle terminals cost.
+        # The watch's keys and requests are no part of the cost of idle terminals.
         await asyncio.sleep(_SETTLE_SECS)
         figures.add("CPU when idle", "%", await _cpu_percent(pid), at_most(_IDLE_CPU_PERCENT))
         crowd.start_pings()
@@ -52,7 +52,7 @@ async def _measure(sessions: int, at_once: int, lab: Lab) -> Figures:
 
 
 async def _cpu_percent(pid: int) -> float:
-    """Of one core, for a while."""
+    """The used share of one core, over a while."""
     before = cpu_secs(pid)
     await asyncio.sleep(_IDLE_SECS)
     return (cpu_secs(pid) - before) / _IDLE_SECS * 100

@@ -1,4 +1,4 @@
-"""What PostgreSQL pays for a recording: processor time, and disk a byte that the device prints."""
+"""The cost of a recording in PostgreSQL: processor time, and disk per byte that the device prints."""
 
 import math
 import random
@@ -28,7 +28,7 @@ _CHUNK_TABLES = (
 
 
 def measure(megabytes: int, settings: dict[str, str]) -> Figures:
-    """One instance, one terminal, whose device prints so much text as fast as it can."""
+    """Measures one terminal on one instance, whose device prints that much text as fast as it can."""
     figures = Figures(f"recording {megabytes} MB")
     postgres = Postgres(DURABLE).start()
     try:
@@ -56,7 +56,7 @@ def measure(megabytes: int, settings: dict[str, str]) -> Figures:
 
 
 def _disk_bytes(db: psycopg.Connection) -> int:
-    """Of all tables of recordings with their indexes, when what is dead in them has been freed."""
+    """The size of all recording tables with their indexes, after a vacuum."""
     db.execute("VACUUM")
     db.execute("CHECKPOINT")
     row = db.execute(_CHUNK_TABLES).fetchone()
@@ -65,7 +65,7 @@ def _disk_bytes(db: psycopg.Connection) -> int:
 
 
 def _log_bytes(db: psycopg.Connection) -> int:
-    """Written to the write-ahead log so far."""
+    """The bytes written to the write-ahead log so far."""
     row = db.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone()
     assert row is not None
     return int(row[0])

@@ -14,7 +14,7 @@ _NO_CODE = 1005
 
 @dataclass
 class Place:
-    """Where a terminal stands: what its client names when it comes back."""
+    """A terminal's session, epoch and offset, which its client names when it reconnects."""
 
     token: str = ""
     epoch: int = 0
@@ -56,7 +56,7 @@ class TerminalSocket(asyncio.Protocol):
         self._send(_BINARY, PING)
 
     def abort(self) -> None:
-        """Cuts the connection without a word."""
+        """Cuts the connection without a close frame."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -15,7 +15,7 @@ _IMPORT = "from gevent import monkey; monkey.patch_all(); import time, netstacks
 
 
 def measure(rounds: int, settings: dict[str, str]) -> Figures:
-    """So many starts; the median counts."""
+    """Measures that many starts; the median counts."""
     figures = Figures("start")
     postgres = Postgres().start()
     try:

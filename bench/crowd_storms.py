@@ -11,7 +11,7 @@ from bench.crowd_lab import CpuTimes, Lab
 from bench.crowd_watch import Watch
 from bench.report import Target, at_most
 
-# In how many seconds all are to be back, up to that many sessions, on one standby; several share the work.
+# The target seconds until all are back, by the number of sessions, on one standby; several share the work.
 _KILL_BOUNDS = ((400, 16), (1000, 40), (3000, 120), (5000, 200))
 _LEAST_BOUND_SECS, _DRAIN_BOUND_SECS = 16.0, 45.0
 _LOOK_EVERY_SECS = 0.5

@@ -47,7 +47,7 @@ class Watch:
         self._process.join()
 
     def take(self) -> Sights:
-        """What has been seen since the call before."""
+        """The observations since the previous call."""
         self._pipe.send(None)
         sights: Sights = self._pipe.recv()
         return sights
@@ -86,7 +86,7 @@ def _look(port: int, path: str, pipe: Connection) -> None:
 
 
 def _repeat(action: Callable[[], None], every_secs: float, note: Callable[[list[float]], None]) -> None:
-    """Notes how long each action takes, and how long those would have taken whose turn came meanwhile."""
+    """Records the time of each action, and of those that were due while it ran."""
     while True:
         began_at = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""What happens with hundreds and thousands of terminals, each figure beside what is to be reached.
+"""Hundreds and thousands of terminals: each figure beside its target.
 
     python -m bench.crowds                                         all scenarios, about 15 minutes
     python -m bench.crowds --scenario kill --sessions 300 1000     one scenario, with one size or several
@@ -76,7 +76,7 @@ def main() -> None:
     began_at = time.monotonic()
     measured: list[Figures] = []
     try:
-        # One by one: what has been measured is shown even when a later scenario fails.
+        # One by one: the figures are shown even when a later scenario fails.
         measured.extend(measure() for measure in _chosen(arguments))
     finally:
         if measured:

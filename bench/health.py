@@ -18,7 +18,7 @@ def bare_flask() -> Iterator[str]:
 
 
 def requests_per_sec(url: str, duration_secs: int) -> float:
-    """By wrk, on 16 connections that are kept."""
+    """Requests per second by wrk, on 16 persistent connections."""
     command = ["wrk", "--threads=1", "--connections=16", f"--duration={duration_secs}s", url]
     output = subprocess.run(
         command, capture_output=True, text=True, check=True, preexec_fn=lambda: pin(os.getpid(), CLIENT_CORE)

@@ -1,4 +1,4 @@
-"""The hop of a proxied terminal alone: an application whose one route relays to the peer at HOP_ORIGIN."""
+"""The proxy hop of a terminal alone: an application whose one route relays to the peer at HOP_ORIGIN."""
 
 import os
 

@@ -16,7 +16,7 @@ from tests.fast_websocket import FastWebSocket
 from tests.ports import free_port
 from tests.processes import children, cpu_secs
 
-# What matters of deploy/nginx.conf for a WebSocket, with one worker.
+# The part of deploy/nginx.conf that matters for a WebSocket, with one worker.
 _NGINX = """
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -39,7 +39,7 @@ http {{
     }}
 }}
 """
-# What matters of deploy/haproxy.cfg, with one thread.
+# The part of deploy/haproxy.cfg that matters, with one thread.
 _HAPROXY = """
 global
     nbthread 1
@@ -59,7 +59,7 @@ backend owner
 
 @dataclass(frozen=True)
 class Hop:
-    """A port that leads to the origin, and the process that costs."""
+    """A port that leads to the origin, and the process whose cost counts."""
 
     name: str
     port: int
@@ -113,7 +113,7 @@ def _server(program: str, template: str, origin: int, command: Callable[[str], l
 
 
 def _ready(hop: Hop) -> Hop:
-    """When it relays; on the server's core."""
+    """Starts it on the server's core; returns when it relays."""
 
     def relays() -> bool:
         try:

@@ -79,7 +79,7 @@ ECHO_ROWS = (
     Row("CPU meanwhile", "% of a core"),
 )
 _HANGING, _STREAMING, _TERMINALS = 100, 10, 20
-# Room for what a stream sends while its client does not read: reading would cost the core that takes the times.
+# Room for a stream's events while its client does not read: reading would use the core that measures.
 _UNREAD_BYTES = 1024 * 1024
 
 
@@ -101,7 +101,7 @@ _LITELLM_SHARE = 10
 
 
 def measure_calls(plan: Plan, address: str) -> Results:
-    """Each stack in turn, as many rounds as planned, after a few calls that do not count."""
+    """Measures each stack in turn, as many rounds as planned, after a few calls that do not count."""
     results = Results(*_STACKS)
     with ExitStack() as resources:
         callers = [resources.enter_context(each) for name in _STACKS if (each := _caller(name, address))]

@@ -30,7 +30,7 @@ from tests.processes import rss_bytes
 
 DIALECTS = ("messages", "chat_completions")
 SYSTEM = "You help network engineers. Answer in few words."
-# What a terminal shows, and one secret in it.
+# A terminal's text with one secret in it.
 SCREEN = "\n".join(
     [
         *(
@@ -55,12 +55,12 @@ def netstacks(dialect: str, url: str) -> Ask:
 
 
 def redacted(dialect: str, url: str) -> Ask:
-    """All of it, as a controller asks: the question redacted, the answer restored and accounted for."""
+    """The controller's whole path: the question redacted, the answer restored and accounted for."""
     return _ours(dialect, url, is_redacted=True)
 
 
 def _ours(dialect: str, url: str, *, is_redacted: bool) -> Ask:
-    from netstacks.llm.assistant import Asker, Assistant, Question
+    from netstacks.llm.assistant import Assistant, Question, Requester
     from netstacks.llm.circuits import Circuits
     from netstacks.llm.client import ProviderClient
     from netstacks.llm.conversation import ChatRequest, Message, Text, TextDelta
@@ -102,7 +102,7 @@ def _ours(dialect: str, url: str, *, is_redacted: bool) -> Ask:
     )  # fmt: skip
     user = UUID(int=2)
     request = ChatRequest((Message("user", (Text(QUESTION),)),), system=SYSTEM)
-    question = Question(request, Asker(user, "bench", "operator", None), "bench")
+    question = Question(request, Requester(user, "bench", "operator", None), "bench")
 
     def ask() -> str:
         told: Generator[Any] = (

@@ -36,7 +36,7 @@ class Provider:
     pid: int
 
     def open_files(self) -> int:
-        """One for each connection, and those that a process always has."""
+        """The descriptors: one for each connection, and those that a process always has."""
         return open_files(self.pid)
 
 
@@ -56,7 +56,7 @@ def running_provider() -> Iterator[Provider]:
 
 
 def base_url(address: str, dialect: str, way: str) -> str:
-    """Where a client of the dialect finds that way to answer."""
+    """The base URL under which a client of the dialect gets that kind of answer."""
     return f"{address}/{way}" if dialect == "messages" else f"{address}/{way}/v1"
 
 

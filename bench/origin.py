@@ -1,4 +1,4 @@
-"""What stands behind a hop: a WebSocket server that costs next to nothing, so that the hop is what is measured.
+"""The origin behind a hop: a WebSocket server that costs next to nothing, so that the figures are the hop's.
 
 `/?size=S&count=N` is sent N messages of S bytes; without a count, what comes is sent back.
 """

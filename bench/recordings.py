@@ -71,7 +71,7 @@ def _log(rand: random.Random) -> str:
 
 
 def _pieces() -> list[bytes]:
-    """What routers print, of which each piece is of one command."""
+    """The output of routers; each piece is of one command."""
     rand = random.Random(1)
     outputs = ("".join(kind(rand) for _ in range(60_000)).encode() for kind in (_config, _route, _log))
     return [output[at : at + _PIECE] for output in outputs for at in range(0, len(output), _PIECE)]
@@ -85,7 +85,7 @@ def _server(postgres: Postgres) -> psutil.Process:
 
 
 def _cpu_secs(server: psutil.Process) -> float:
-    """Of the server and its processes; of those that have ended, too."""
+    """The processor seconds of the server and its processes, ended ones included."""
     times = server.cpu_times()
     running = (each.cpu_times() for each in server.children())
     return sum((each.user + each.system for each in running), times.children_user + times.children_system) + (

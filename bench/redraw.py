@@ -87,7 +87,7 @@ def _vim(random: random.Random, rows: int) -> bytes:
     return page + b"\x1b[%d;63H%d,1\x1b[8C%d%%\x1b[1;1H\x1b[?25h" % (rows, random.randrange(999), random.randrange(99))
 
 
-# What each is made of, and how much of the careful one's cost it may have.
+# The content of each screen, and the share of the careful redraw's cost that it may take.
 OUTPUTS = {
     "show running-config": (_config, 0.1),
     "ls --color": (_ls, 0.15),
@@ -118,7 +118,7 @@ def _tail(name: str, rows: int) -> bytes:
 
 
 def _ours(output: bytes, cols: int, rows: int) -> bytes:
-    """Of a session of its own each: a session's redraws follow each other."""
+    """A redraw by the product, each for a session of its own: those of one session would follow each other."""
     return redraws.redraw(uuid4(), output, cols, rows)
 
 

@@ -30,7 +30,7 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What commands have cost the server."""
+    """The cost of commands at the server."""
 
     calls: int
     secs: float
@@ -71,13 +71,13 @@ class Populated:
         return [record.id for record in records]
 
     def cost_of(self, action: Callable[[], Any]) -> Cost:
-        """What the server spends on scripts, or else on look-ups, while `action` runs; nobody else speaks to it."""
+        """The server's time for scripts, or else for look-ups, while `action` runs; it has no other client."""
         self.server.config_resetstat()
         self.server.config_set("slowlog-log-slower-than", 0)
         action()
         self.server.config_set("slowlog-log-slower-than", -1)
         stats = self.server.info("commandstats")
-        # What a script calls is in its own time already.
+        # A script's own time includes the commands that it calls.
         used = stats.get("cmdstat_evalsha") or stats["cmdstat_hgetall"]
         longest = max(each["duration"] for each in self.server.slowlog_get(_SLOWLOG))
         self.server.slowlog_reset()

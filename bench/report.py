@@ -1,4 +1,4 @@
-"""What was measured, as a table: medians or the worst, ratios, and whether they reach what was promised."""
+"""The figures as a table: medians or the worst, ratios, and whether they reach their targets."""
 
 import statistics
 from collections import defaultdict

@@ -27,7 +27,7 @@ _CALLS = 500
 
 @dataclass(frozen=True)
 class Size:
-    """What a cluster of one size costs its Valkey; seconds are those of the server's one core."""
+    """The cost of a cluster of one size at its Valkey, in seconds of the server's one core."""
 
     instances: int
     sessions: int
@@ -44,7 +44,7 @@ class Size:
         return 3 * self.instances / HEARTBEAT_SECS + 2 * self._changes_per_sec()
 
     def busy_share(self) -> float:
-        """Of the server's core."""
+        """The used share of the server's core."""
         beat = _each(self.heartbeat) + _each(self.snapshot)
         change = _each(self.publish) + _each(self.lookup)
         return self.instances / HEARTBEAT_SECS * beat + self._changes_per_sec() * change

@@ -1,4 +1,4 @@
-"""The stacks that are compared, each started afresh against the same device."""
+"""The compared stacks, each started afresh against the same device."""
 
 import os
 import shutil
@@ -105,7 +105,7 @@ def install_litellm() -> None:
 def _install(folder: Path, *requirement: str) -> None:
     if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        # What is not complete must not stay: it would be taken for an installation.
+        # An incomplete installation must not stay: the next run would use it.
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         subprocess.run([*pip, "--target", str(unfinished), *requirement], check=True, stderr=subprocess.DEVNULL)

@@ -27,7 +27,7 @@ _OTHER_TRANSACTIONS = 4
 
 
 def run(storm: Storm) -> None:
-    """Prints what is measured as soon as it is."""
+    """Prints each figure as soon as it is measured."""
     print(
         f"{storm.instances:,} instances, {storm.sessions:,} sessions; {storm.lost} die, {storm.clients:,} clients come"
         f" back to {storm.survivors:,} others, about {storm.share} to each\n"
@@ -74,7 +74,7 @@ def _valkey_lines(storm: Storm, seen: Seen) -> Iterator[tuple[str, str]]:
 
 def _looks(storm: Storm, lookout: Lookout) -> Iterator[tuple[str, str]]:
     looks = storm.survivors / INTERVAL_SECS
-    for name, cost in (("its own sessions", lookout.own), ("who owns sessions", lookout.owners)):
+    for name, cost in (("its own sessions", lookout.own), ("owners of sessions", lookout.owners)):
         yield f"{name}: CPU of one look, ms", f"{cost.cpu_secs * 1e3:.1f}"
         yield f"{name}: cores for all looks (arithmetic)", f"{looks * cost.cpu_secs:.1f}"
     yield "marking the orphans: CPU of the first look after the loss, s", f"{lookout.mark.cpu_secs:.2f}"

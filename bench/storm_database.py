@@ -1,4 +1,4 @@
-"""A PostgreSQL that is full of a cluster's sessions, and what statements cost it."""
+"""A PostgreSQL filled with a cluster's sessions, and the cost of statements on it."""
 
 import hashlib
 import time
@@ -50,7 +50,7 @@ _FILL = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What an action has cost the server."""
+    """The cost of an action at the server."""
 
     transactions: int
     statements: int
@@ -125,7 +125,7 @@ class Full:
         self.settle()
 
     def settle(self) -> None:
-        """What was changed is on disk and its rows are known to the planner; the next change of each page is dear."""
+        """Vacuums, analyzes and checkpoints: the next change of each page writes the whole page to the log."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")

@@ -22,7 +22,7 @@ _WITNESSES = 200
 
 @dataclass(frozen=True)
 class Lookout:
-    """What one instance's look costs while all live, and what the first look after a loss costs."""
+    """The cost of one instance's look while all live, and of the first look after a loss."""
 
     own: Cost
     """Its own sessions compared with their rows."""
@@ -36,7 +36,7 @@ class Lookout:
     """One look at a witness, beside `_WITNESSES` others."""
 
     def cpu_secs(self) -> float:
-        """Of one look."""
+        """The processor seconds of one look."""
         return self.own.cpu_secs + self.owners.cpu_secs + self.mark_again.cpu_secs
 
 
@@ -72,7 +72,7 @@ def measure(full: Full, lost: int) -> Lookout:
 
 
 def _each(full: Full, action: Callable[[], None]) -> Cost:
-    """Of one call, as it is after many."""
+    """The cost of one call after many others."""
 
     def calls(count: int) -> None:
         for _ in range(count):

@@ -21,7 +21,7 @@ from netstacks.recording.storage import Batch, save
 from netstacks.store import audit, hostkeys, login_trials, logins, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.deferred_writes import DeferredWrites
-from netstacks.store.login_trials import Place
+from netstacks.store.login_trials import CredentialAddress
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.witness import Witness
@@ -53,7 +53,7 @@ def record(full: Full, numbers: list[int]) -> None:
 
 
 def _know_good(tx: Transaction, full: Full, row: SessionRow) -> None:
-    place = Place(full.credential_id, row.host, row.port, "1")
+    place = CredentialAddress(full.credential_id, row.host, row.port, "1")
     login_trials.begin(tx, place, row.id, 45)
     login_trials.accepted(tx, place)
 
@@ -78,14 +78,15 @@ class Share:
         self._routing, self._vital = (cast(Any, Metered(each, counts)) for each in self._databases)
         for each in self._databases:
             each.open()
-        self._turns = LoginSlots(self._routing)
+        self._slots = LoginSlots(self._routing)
         self._witness = Witness(full.url, self._routing, self._name)
         self._deferred_writes, self._recorder = DeferredWrites(self._vital), Recorder(self._vital)
         self._recorder.start()
         self._deferred_writes.start()
         self._dead: set[str] = set()
         # Only `prepare` is asked of it, which needs no more.
-        rest = dict.fromkeys(("agent", "dialer", "recorder", "loop"), cast(Any, None))
+        unused = ("agent", "dialer", "recorder", "loop", "limits", "recording_quota")
+        rest = dict.fromkeys(unused, cast(Any, None))
         holdings = cast(Any, SimpleNamespace(hub=None))
         self._opener = Opener(database=self._routing, vault=full.vault, holdings=holdings, log_bytes=LOG_BYTES, **rest)
         self._users = max(1, full.sessions // SESSIONS_PER_USER)
@@ -137,13 +138,13 @@ class Share:
         return row
 
     def _log_in(self, row: SessionRow, credential_id: Any) -> None:
-        trial = Trial(self._routing, Place(credential_id, row.host, row.port, "1"), Dialogue())
+        trial = Trial(self._routing, CredentialAddress(credential_id, row.host, row.port, "1"), Dialogue())
 
         def read(tx: Transaction) -> None:
             trial.read(tx)
             hostkeys.find(tx, row.host, row.port)
 
-        with self._turns.turn(row.host, row.port, None, read):
+        with self._slots.slot(row.host, row.port, None, read):
             trial.begin()
 
     def _record(self, row: SessionRow, end: int, sha256: bytes) -> None:
@@ -163,7 +164,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Takeover:
-    """What taking over one session costs PostgreSQL: over connections that are opened for it, and over used ones."""
+    """The cost of taking over one session in PostgreSQL: over new connections, and over used ones."""
 
     transactions: float
     statements: float

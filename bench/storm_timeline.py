@@ -1,4 +1,4 @@
-"""When everybody is back: the program's own pace at each instance, then PostgreSQL and the devices.
+"""The time until all clients are back: the program's own pace at each instance, then PostgreSQL and the devices.
 
 Arithmetic, of what was measured: no clock runs. PostgreSQL serves in the order of arrival, on so many cores, and
 nothing is begun in vain: with time limits and retries it takes longer.
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from netstacks.cluster.pacing import Pace, Strain
 from netstacks.peer.client import CONNECT_SECS
-from netstacks.store.login_slots import TURNS
+from netstacks.store.login_slots import SLOTS
 
 # As the admission queue's.
 _TICK_SECS, _STEP_SECS = 0.05, 0.5
 # An instance ends at so many a second: what an opening costs its one core is all used then.
 _OPENING_CPU_SECS = 0.015
-# What a log-in takes a device, from the first packet to the prompt: assumed.
+# The assumed duration of a log-in at a device, from the first packet to the prompt.
 _DEVICE_SECS = 1.5
 # As the page's: how long after a failure it tries again, which doubles up to the longest.
 _DELAY_SECS, _LONGEST_DELAY_SECS = 1.0, 15.0
@@ -46,13 +46,13 @@ class Storm:
 
     @property
     def share(self) -> int:
-        """How many of the lost sessions one survivor takes over."""
+        """The number of lost sessions that one survivor takes over."""
         return max(1, round(self.clients / self.survivors))
 
 
 @dataclass(frozen=True)
 class Ways:
-    """When each step lets the last one through, in seconds after the loss; and the admissions of each second."""
+    """The seconds after the loss at which each step has served the last client; and the admissions of each second."""
 
     admitted_secs: float
     instances_secs: float
@@ -136,4 +136,4 @@ def _logged_in(arrivals: list[float], devices: int, some: random.Random) -> list
     by_device: dict[int, list[float]] = {}
     for at in arrivals:
         by_device.setdefault(some.randrange(devices), []).append(at)
-    return [end for each in by_device.values() for end in _served(each, TURNS, [_DEVICE_SECS] * len(each))]
+    return [end for each in by_device.values() for end in _served(each, SLOTS, [_DEVICE_SECS] * len(each))]

@@ -51,7 +51,7 @@ def measure(storm: Storm) -> Seen:
 
 
 def _take_over(full: Populated, survivor: str, claims: list[tuple[uuid.UUID, str]]) -> int:
-    """Returns how many commands that were."""
+    """Returns the number of commands."""
     registry, commands = full.registry, 0
     for owner in {owner for _, owner in claims}:
         # A survivor finds out by itself that an owner is dead, and whether another has told the registry already.

@@ -159,7 +159,7 @@ class Bench:
 
     def _memory(self, stack: Stack, count: int) -> None:
         with Crowd(stack.door) as crowd:
-            # What the first sessions load stays, whatever comes after them.
+            # The first sessions load code that stays in memory.
             crowd.grow(_WARM_UP_SESSIONS)
             before = stack.rss_bytes()
             crowd.grow(count)
@@ -187,7 +187,7 @@ def _text_file(megabytes: int) -> Iterator[str]:
 
 
 def _postgres_cpu_secs(backend: int) -> float:
-    """Of the server that the backend belongs to, with all its processes."""
+    """The processor seconds of the backend's server, with all its processes."""
     postmaster = parent(backend)
     return cpu_secs(postmaster, *children(postmaster))
 

@@ -1,4 +1,4 @@
-"""The scripted client, in a process of its own: it types, and takes the time of what comes back."""
+"""The scripted client, in a process of its own: it types, and measures the time until the echo."""
 
 import contextlib
 import multiprocessing
@@ -138,7 +138,7 @@ class TypistProcess:
         self._pipe.send((task, arguments))
 
     def answer(self, timeout_secs: float = 120) -> Any:
-        """What the method that was asked for returned."""
+        """The result of the method that was started."""
         if not self._pipe.poll(timeout_secs):
             raise TimeoutError(f"the client has not finished within {timeout_secs} s")
         failure, result = self._pipe.recv()

@@ -1,4 +1,4 @@
-"""The `netstacks` command: everything an operator does beside running the server."""
+"""The `netstacks` command: administration from the command line."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ from netstacks.commands.vault import vault_group
 from netstacks.errors import NetstacksError
 
 
-def _print_versions(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
-    if not is_asked or context.resilient_parsing:
+def _print_versions(context: click.Context, _: click.Parameter, is_set: bool) -> None:
+    if not is_set or context.resilient_parsing:
         return
     click.echo(f"netstacks, version {__version__}")
     for each in bundled.components():
@@ -31,15 +31,15 @@ def _print_versions(context: click.Context, _: click.Parameter, is_asked: bool) 
     is_eager=True,
     expose_value=False,
     callback=_print_versions,
-    help="Prints the version, and those of the C libraries that come with it.",
+    help="Prints the version, and the versions of the bundled C libraries.",
 )
 def main() -> None:
-    """NetStacks Controller: terminals to network devices. The server is `gunicorn -c gunicorn.conf.py`."""
+    """NetStacks Controller: terminals to network devices. `gunicorn -c gunicorn.conf.py` runs the server."""
 
 
 @main.command("check-config")
 def check_config() -> None:
-    """Prints the settings in force, secrets masked; exit code 2 when one is wrong."""
+    """Prints the effective settings with secrets masked; exit code 2 when a setting is wrong."""
     for name, value in settings.effective(settings.load(os.environ)).items():
         click.echo(f"{name}={value}")
 
@@ -49,7 +49,7 @@ for group in (doctor_command, ha_group, license_group, recordings_group, users_g
 
 
 def run() -> None:
-    """Runs the command; a failure is one line, never a traceback."""
+    """Runs the command; prints a failure as one line without a traceback."""
     logs.quieten()
     try:
         main()

@@ -1,4 +1,4 @@
-"""The versions of the C libraries that come inside Python packages, as these say themselves: advisories go by them."""
+"""The versions of the C libraries bundled in Python packages, as the libraries report them, for security advisories."""
 
 import ctypes
 import platform
@@ -10,7 +10,7 @@ from importlib import metadata
 
 @dataclass(frozen=True)
 class Component:
-    """A package with the C libraries in it, and what the controller uses them for."""
+    """A package, the C libraries in it, and what the controller uses them for."""
 
     package: str
     libraries: tuple[str, ...]
@@ -18,22 +18,24 @@ class Component:
 
 
 def components() -> list[Component]:
-    """Everything that may need an update for a flaw in a C library."""
-    # What a command that asks for no versions can do without.
+    """All packages that may need an update because of a vulnerability in a C library."""
+    # Imported here, so that other commands start without these packages.
     import psycopg
     import ssh.session
     from cryptography.hazmat.backends.openssl import backend
 
     libpq_user = str(sys.modules[psycopg.pq.PGconn.__module__].__file__)
     major, minor = divmod(psycopg.pq.version(), 10_000)
-    libssh = _said_by(ssh.session.__file__, "ssh_version").partition("/")[0]
+    libssh = _reported_by(ssh.session.__file__, "ssh_version").partition("/")[0]
     return [
         Component(
             _named("ssh-python"),
-            (f"libssh {libssh}", _said_by(ssh.session.__file__, "OpenSSL_version")),
+            (f"libssh {libssh}", _reported_by(ssh.session.__file__, "OpenSSL_version")),
             "SSH to devices",
         ),
-        Component(_named("psycopg"), (f"libpq {major}.{minor}", _said_by(libpq_user, "OpenSSL_version")), "PostgreSQL"),
+        Component(
+            _named("psycopg"), (f"libpq {major}.{minor}", _reported_by(libpq_user, "OpenSSL_version")), "PostgreSQL"
+        ),
         Component(_named("cryptography"), (backend.openssl_version_text(),), "the vault, licences, private keys"),
         Component(
             f"Python {platform.python_version()}",
@@ -47,15 +49,15 @@ def _named(package: str) -> str:
     return f"{package} {metadata.version(package)}"
 
 
-def _said_by(module_file: str, function: str) -> str:
-    """What a C function `const char *function(int)` of a library says about it.
+def _reported_by(module_file: str, function: str) -> str:
+    """The result of a C function `const char *function(int)` in a library that reports its version.
 
-    The library is the one that this extension module is linked with: a symbol is looked up in the libraries that the
-    module needs, and in no others, although several of them may bring an OpenSSL.
+    The library is the one that the extension module is linked with: the symbol is looked up only in the dependencies
+    of that module, although the process may contain several copies of OpenSSL.
     """
     try:
-        say = getattr(ctypes.CDLL(module_file), function)
+        report = getattr(ctypes.CDLL(module_file), function)
     except (OSError, AttributeError):
-        return f"unknown ({function} cannot be asked)"
-    say.argtypes, say.restype = [ctypes.c_int], ctypes.c_char_p
-    return str(say(0).decode(errors="replace"))
+        return f"unknown ({function} is not available)"
+    report.argtypes, report.restype = [ctypes.c_int], ctypes.c_char_p
+    return str(report(0).decode(errors="replace"))

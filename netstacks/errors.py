@@ -1,28 +1,28 @@
-"""Every error that crosses a room's door. Library errors stop at the adapter that raised them."""
+"""The exceptions that packages raise to each other. Adapters translate library exceptions into these."""
 
 
 class NetstacksError(Exception):
-    """Base of all our errors; its text is meant for the person who reads it."""
+    """Base of all exceptions of this program; the text is a message for users."""
 
 
 class InvalidInput(NetstacksError):
-    """A value the caller sent is wrong; the text says what would be right."""
+    """A value from the caller is invalid; the text says what is valid."""
 
 
 class NotFound(NetstacksError):
-    """No such thing, or not for this user."""
+    """The object does not exist, or the user must not see it."""
 
 
 class Conflict(NetstacksError):
-    """The thing exists already, is still in use, or has changed meanwhile."""
+    """The object already exists, is still in use, or has changed meanwhile."""
 
 
 class LimitReached(Conflict):
-    """A user or a device has as much as it may have; the text says how much, and what to do."""
+    """A quota of a user or device is exhausted; the text names the limit and what to do."""
 
 
 class Forbidden(NetstacksError):
-    """The user is known and may not do this."""
+    """The authenticated user lacks the permission."""
 
 
 class AccessWithdrawn(Forbidden):
@@ -30,15 +30,15 @@ class AccessWithdrawn(Forbidden):
 
 
 class StoreUnavailable(NetstacksError):
-    """PostgreSQL did not answer in time; nothing was changed by this call as far as the caller may assume."""
+    """PostgreSQL did not answer in time. The caller must assume that the call changed nothing."""
 
 
 class StoreDenied(StoreUnavailable):
-    """PostgreSQL denies its role a right. A person has to grant it."""
+    """The PostgreSQL role lacks a privilege, which an administrator must grant."""
 
 
 class StoreBusy(StoreUnavailable):
-    """PostgreSQL answers, but this call got no connection or no lock in time. The caller comes again soon."""
+    """PostgreSQL answers, but this call got no connection or lock in time. The caller may retry soon."""
 
 
 class RegistryUnavailable(NetstacksError):
@@ -46,15 +46,15 @@ class RegistryUnavailable(NetstacksError):
 
 
 class RegistryBusy(RegistryUnavailable):
-    """Every connection to Valkey is in use, which says nothing about Valkey."""
+    """All connections to Valkey are in use; Valkey itself may be well."""
 
 
 class SchemaMismatch(NetstacksError):
-    """The database's schema is not the one that this program knows."""
+    """The schema version of the database is not that of this program."""
 
 
 class VaultLocked(NetstacksError):
-    """The master key is not the one that this database's secrets were encrypted with."""
+    """The secrets of this database were encrypted with another master key."""
 
 
 class DeviceError(NetstacksError):
@@ -66,7 +66,7 @@ class DeviceUnreachable(DeviceError):
 
 
 class DeviceLoginRefused(DeviceError):
-    """The device answered and refused the log-in. `refused_secret`: it was the stored secret that it refused."""
+    """The device refused the log-in. `refused_secret`: it refused the stored secret, not a method or user name."""
 
     def __init__(self, text: str, *, refused_secret: bool = False) -> None:
         super().__init__(text)
@@ -74,31 +74,31 @@ class DeviceLoginRefused(DeviceError):
 
 
 class OpeningAbandoned(DeviceError):
-    """The client that wanted the connection has left before it was there."""
+    """The client disconnected before the connection to the device was established."""
 
 
 class HostKeyRejected(DeviceError):
-    """The device's host key is unknown or changed, and nobody approved it."""
+    """The device's host key is unknown or changed, and was not approved."""
 
 
 class MalformedClaims(NetstacksError):
-    """What a peer has signed is not what this version asks for; the text names the first wrong member."""
+    """The claims of a peer's token are not what this version requires; the text names the first invalid member."""
 
 
 class SessionGone(NetstacksError):
-    """No such session, here or elsewhere."""
+    """The session does not exist or has ended, on all instances."""
 
 
 class ComeAgain(NetstacksError):
-    """Nobody can serve it at this moment, and somebody may in the next."""
+    """The request cannot be served at the moment; a retry may succeed (HTTP 503)."""
 
 
 class PeerFailed(ComeAgain):
-    """The instance that was meant answered, and did not do what it was asked; the text has its own words."""
+    """A peer instance answered with an error; the text is the peer's message."""
 
 
 class ConnectionClosed(NetstacksError):
-    """The WebSocket is closing or gone. `code` is what the peer closed it with, None when it did not."""
+    """The WebSocket is closing or closed. `code` is the peer's close code (RFC 6455), None without a close frame."""
 
     def __init__(self, code: int | None, reason: str) -> None:
         super().__init__(f"the peer closed with {code} {reason}".rstrip() if code else "the connection is closed")

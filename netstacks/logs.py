@@ -1,4 +1,4 @@
-"""Logging: one line an event, as text or JSON, with ids, and with secrets scrubbed whatever logs them."""
+"""Logging: one line per event, as text or JSON, with secrets removed, also from the messages of libraries."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-# Tokens in URLs and headers, JWTs wherever they stand, passwords in connection URLs, whole private keys.
+# Tokens in URLs and headers, JWTs anywhere, passwords in connection URLs, whole private keys.
 _SECRETS = re.compile(
     r"(?P<name>\b(?:token|reconnect_token|access_token|refresh_token|password|secret)=)[^&\s\"']+"
     r"|(?P<bearer>\bBearer\s+)[^\s\"']+"
@@ -22,7 +22,7 @@ _SECRET_KEYS = {"password", "secret", "token", "private_key", "passphrase", "aut
 
 
 def scrub(text: str) -> str:
-    """Replaces what looks like a secret by `***`."""
+    """Replaces text that looks like a secret by `***`."""
     return _SECRETS.sub(lambda match: (match["name"] or match["bearer"] or match["user"] or "") + "***", text)
 
 
@@ -37,12 +37,12 @@ def _scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
 
 
 def _visible(text: str) -> str:
-    """What a client sent neither begins a line of its own nor commands the terminal in which a log is read."""
+    """Escapes control characters: a client's text must not start a new log line, nor control an operator's terminal."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def quieten() -> None:
-    """For commands: their output is what they print, and what fails is raised; only bugs are logged."""
+    """For commands, which print results and raise errors: only unexpected errors are logged."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -51,13 +51,13 @@ def quieten() -> None:
 
 
 def configure(log_format: str, **context: Any) -> None:
-    """Sets up structlog, and the standard library's logging to go the same way; `context` stands on every line."""
+    """Configures structlog, and routes the standard library's logging through it; `context` is on every line."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _, __, event: {**context, **event},
-        # Plain tracebacks: a pretty one shows local variables, secrets among them.
+        # Plain tracebacks: structlog's rich ones show local variables, including secrets.
         structlog.processors.format_exc_info,
         _scrub_event,
     ]
@@ -83,5 +83,5 @@ def configure(log_format: str, **context: Any) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    # Its warnings about failed connection attempts repeat what we log ourselves.
+    # Its warnings about failed connection attempts duplicate `database.fault` and the health status.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What each role may do; `*` grants all."""
+"""The permissions of each role; `*` grants all."""
 
 _OF_ROLE: dict[str, frozenset[str]] = {
     "admin": frozenset({"*"}),

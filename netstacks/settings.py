@@ -1,4 +1,4 @@
-"""The settings: each read once from the environment, each wrong value refused with one line that says what is right."""
+"""The settings, read once from the environment. Each invalid value is reported in one line that says what is valid."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ SECRETS = frozenset(
 
 
 class SettingsError(Exception):
-    """One or more settings are wrong; the text has one line for each."""
+    """One or more settings are invalid; the text has one line for each."""
 
 
 def _split(value: Any) -> Any:
@@ -52,7 +52,7 @@ def _master_key(value: str) -> str:
 
 
 def _understood(parse: Callable[[str], object]) -> AfterValidator:
-    """A value that `parse` takes, kept as it is."""
+    """Validates a value by `parse`, and keeps it unchanged."""
 
     def check(value: str) -> str:
         try:
@@ -70,12 +70,12 @@ def _advertised_host(value: str) -> str:
     except ValueError:
         pass
     if "%" in value or ":" in value:
-        raise ValueError("must be a host name or an address alone: without scheme, port, user or path")
+        raise ValueError("must be only a host name or an address: without scheme, port, user or path")
     try:
         urls.check_text(value)
         return urls.check_host(value)
     except InvalidInput:
-        raise ValueError("must be a host name or an address alone, such as 10.0.0.5") from None
+        raise ValueError("must be only a host name or an address, such as 10.0.0.5") from None
 
 
 def _instance_id(value: str) -> str:
@@ -94,7 +94,7 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    """As browsers spell them."""
+    """The origins in the form that browsers send."""
     found = []
     for value in values:
         try:
@@ -140,7 +140,7 @@ class Settings(BaseModel):
     session_close_grace_secs: Annotated[_Seconds, Field(ge=1)] = 10
     session_log_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 262144
     bootstrap_admin_username: Annotated[str, Field(min_length=1)] = "admin"
-    # Its rules are asked where it is used: on an empty database alone.
+    # The password rules are checked when it is used, which is on an empty database only.
     bootstrap_admin_password: Annotated[str, Field(min_length=8)] | None = None
     login_max_days: Annotated[int, Field(ge=1, le=3650)] = 30
     spool_dir: Path = Path("var/spool")
@@ -176,16 +176,16 @@ class Settings(BaseModel):
         if self.ha_heartbeat_interval_secs * 3 > self.ha_stale_instance_ttl_secs:
             yield (
                 f"HA_HEARTBEAT_INTERVAL_SECS={self.ha_heartbeat_interval_secs:g}: must be at most a third of"
-                f" HA_STALE_INSTANCE_TTL_SECS ({self.ha_stale_instance_ttl_secs:g}), or a single late heartbeat makes"
-                " a living instance look dead"
+                f" HA_STALE_INSTANCE_TTL_SECS ({self.ha_stale_instance_ttl_secs:g}), otherwise one late heartbeat"
+                " declares a living instance dead"
             )
         if self.ha_peer_port and self.web_concurrency > 1:
             yield (
-                f"HA_PEER_PORT={self.ha_peer_port}: must be 0 with WEB_CONCURRENCY={self.web_concurrency}, each worker"
-                " needs a private port of its own"
+                f"HA_PEER_PORT={self.ha_peer_port}: must be 0 with WEB_CONCURRENCY={self.web_concurrency}, because each"
+                " worker needs a private port of its own"
             )
         if self.agent_check_port and self.agent_check_port in (self.port, self.ha_peer_port):
-            yield f"AGENT_CHECK_PORT={self.agent_check_port}: must not be that of PORT or HA_PEER_PORT"
+            yield f"AGENT_CHECK_PORT={self.agent_check_port}: must differ from PORT and HA_PEER_PORT"
         if (self.ha_peer_tls_cert is None) != (self.ha_peer_tls_key is None):
             yield "HA_PEER_TLS_CERT and HA_PEER_TLS_KEY: must both be set, or neither"
         if self.terminal_web_dir is not None and not (self.terminal_web_dir / "index.html").is_file():
@@ -203,7 +203,7 @@ def _providers_problems(path: Path) -> Iterator[str]:
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Reads the settings from the environment, an empty value counting as absent; raises SettingsError."""
+    """Reads the settings from the environment; an empty value counts as absent. Raises SettingsError."""
     values: dict[str, str] = {}
     problems: dict[str, str] = {}
     for name in Settings.model_fields:
@@ -217,13 +217,13 @@ def load(environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         problems = {_name(detail): _line(detail, values) for detail in error.errors()} | problems
     if problems:
-        # Outside the handler: a chained cause would show the values, secrets among them.
+        # Outside the handler: a chained exception would show the values, including secrets.
         raise SettingsError("\n".join(problems.values()))
     return settings
 
 
 def _read(name: str, environ: Mapping[str, str]) -> str:
-    """The value of a variable, or what stands in the file that NAME_FILE names; raises ValueError."""
+    """The value of a variable, or the content of the file named by NAME_FILE; raises ValueError."""
     variable = name.upper()
     value = environ.get(variable, "").strip()
     path = environ.get(f"{variable}_FILE", "").strip() if name in SECRETS else ""
@@ -238,7 +238,7 @@ def _read(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _name(detail: Any) -> str:
-    """The setting that is wrong, empty when several do not fit together."""
+    """The name of the invalid setting, empty when several contradict each other."""
     return str(detail["loc"][0]) if detail["loc"] else ""
 
 
@@ -254,7 +254,7 @@ def _line(detail: Any, values: Mapping[str, str]) -> str:
     return f"{name.upper()}={shown(name, values[name])!r}: {message.split(', unable')[0]}"
 
 
-# What pydantic says, made to follow a colon.
+# Rewrites pydantic's messages so that they can follow a colon.
 _WORDING = {
     "Value error, ": "",
     "Input should ": "must ",
@@ -271,7 +271,7 @@ _WHAT_FOR = {
 
 
 def shown(name: str, value: Any) -> str:
-    """A setting's value as a person may see it: secrets masked, URLs without their password."""
+    """A setting's value for display: secrets masked, URLs without their password."""
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     if name not in SECRETS:
         return text
@@ -279,6 +279,6 @@ def shown(name: str, value: Any) -> str:
 
 
 def effective(settings: Settings) -> dict[str, str]:
-    """Every variable with the value in force, secrets masked; unset ones are empty."""
+    """Every variable with its effective value, secrets masked; unset variables are empty."""
     values = settings.model_dump()
     return {name.upper(): "" if value is None else shown(name, value) for name, value in values.items()}

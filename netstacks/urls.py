@@ -1,6 +1,7 @@
-"""URLs and origins as settings and headers have them, read strictly: what is wrong is told, and no secret with it.
+"""Strict parsing of URLs and origins from settings and headers. Error messages name the problem, and never a secret.
 
-`urllib` reads any text as some URL: with a `#` in its password, `redis://:57#secret@host` names port 57 of this host.
+`urllib` parses any text as some URL: `redis://:57#secret@host`, with a `#` in its password, becomes port 57 of this
+host.
 """
 
 import re
@@ -16,23 +17,23 @@ DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _SCHEME = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _REST = re.compile(r"(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?", re.DOTALL)
 _HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.DOTALL)
-# A percent-encoded host is a folder of Unix sockets; whether that has a meaning is the caller's business.
+# A percent-encoded host is a directory of Unix sockets; the caller decides whether to allow that.
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?|%2[Ff][\w.%-]*")
 _ZONE = re.compile(r"(%25[\w.-]+)?")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"[A-Za-z]\w*")
-# Greedy up to the last `@`: what was not quoted in a password is masked too.
+# Greedy up to the last `@`: an unquoted `@` in a password must not reveal the rest of it.
 _PASSWORD = re.compile(
     r"(?P<user>://[^:@]*:).*(?=@)|(?P<query>[?&]\w*(?:password|secret|scram_\w+)=)[^&]*", re.IGNORECASE | re.DOTALL
 )
-# Without an `@` the host was forgotten, perhaps, and what looks like its port is a password.
+# Without an `@` the host may be missing, and the apparent port may be a password.
 _NO_PORT = re.compile(r"(://[^/?#]*?:)(?!\d{1,5}(?:[,/?#]|$)|\d*:)[^@]*$", re.DOTALL)
 _ENCODED = {"#": "%23", "?": "%3F", "/": "%2F", "@": "%40"}
 
 
 @dataclass(frozen=True)
 class Url:
-    """The parts of a URL, decoded; a port is None where none is given. `path` is without the slash in front."""
+    """The decoded parts of a URL; a missing port is None. `path` is without its leading slash."""
 
     scheme: str
     username: str | None
@@ -43,9 +44,9 @@ class Url:
 
 
 def parse(text: str, schemes: Collection[str], example: str, parameters: Collection[str]) -> Url:
-    """The URL in `text`; several hosts are separated by commas, and an empty one is as it stands.
+    """Parses a URL; several hosts are separated by commas, and an empty host is kept.
 
-    Raises InvalidInput, whose text holds nothing of the URL that may be a secret.
+    Raises InvalidInput, whose text contains no part of the URL that may be a secret.
     """
     check_text(text)
     name, rest = _scheme(text, schemes, example)
@@ -61,11 +62,11 @@ def parse(text: str, schemes: Collection[str], example: str, parameters: Collect
 
 
 def split(scheme: str, userinfo: str | None, hosts: str, path: str, query: str, parameters: Collection[str]) -> Url:
-    """The parts of a URL, each checked and decoded. Raises InvalidInput as `parse` does."""
+    """Validates and decodes the parts of a URL. Raises InvalidInput as `parse` does."""
     if "@" in (userinfo or ""):
         raise InvalidInput("has two '@' before its host: in a user name or a password it is written %40")
     if "@" in path:
-        raise InvalidInput("has an '@' behind a '/': a '/' in a password is written %2F, and an '@' in a name %40")
+        raise InvalidInput("has an '@' after a '/': a '/' in a password is written %2F, and an '@' in a name %40")
     username, has_password, password = (userinfo or "").partition(":")
     return Url(
         scheme,
@@ -78,9 +79,9 @@ def split(scheme: str, userinfo: str | None, hosts: str, path: str, query: str, 
 
 
 def check_text(text: str) -> None:
-    """Raises InvalidInput where quotes, spaces or invisible characters came along with the URL."""
+    """Raises InvalidInput for quotes around a URL, and for spaces or invisible characters in it."""
     if text[:1] in ("'", '"') or text[-1:] in ("'", '"'):
-        raise InvalidInput("has quotes around it: leave them out, they belong to a shell")
+        raise InvalidInput("has quotes around it: remove them, only a shell needs them")
     if " " in text or not text.isprintable():
         raise InvalidInput("has a space, a line break or an invisible character: a space in a password is written %20")
 
@@ -94,7 +95,7 @@ def _scheme(text: str, schemes: Collection[str], example: str) -> tuple[str, str
 
 
 def _refuse_unless_value(tail: str) -> None:
-    """An `@` behind the authority belongs to a parameter's value, or the authority has ended too early."""
+    """Raises unless the `@` after the authority is in a parameter's value: an unquoted character ended it too early."""
     before = tail[: tail.index("@")]
     if tail[0] != "?" or "=" not in before or "#" in before:
         raise InvalidInput(
@@ -103,15 +104,15 @@ def _refuse_unless_value(tail: str) -> None:
 
 
 def _host(text: str) -> tuple[str, int | None]:
-    """Host and port of `host:port`; the host is empty where none is given."""
+    """Host and port of `host:port`; a missing host is empty."""
     found = _HOST.fullmatch(text)
     if found is None or (found["port"] or "").count(":"):
-        raise InvalidInput("has a host with several ':': an IPv6 address stands in brackets, as in [2001:db8::1]:5432")
+        raise InvalidInput("has a host with several ':': an IPv6 address must be in brackets, as in [2001:db8::1]:5432")
     return check_host(found["host"]), None if found["port"] is None else check_port(found["port"])
 
 
 def check_host(host: str) -> str:
-    """A host name or an address as it stands in a URL, decoded and without brackets. Raises InvalidInput."""
+    """The host name or address of a URL, decoded and without brackets. Raises InvalidInput."""
     if host.startswith("["):
         address, percent, zone = host[1:-1].partition("%")
         try:
@@ -130,22 +131,22 @@ def check_host(host: str) -> str:
 
 
 def check_port(text: str) -> int:
-    """Raises InvalidInput when it is no port."""
+    """The port as a number. Raises InvalidInput for anything else."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
         raise InvalidInput(
             "has a port that is no number from 1 to 65535; a '/', '?', '#' or '@' in a password is written %2F, %3F,"
-            " %23 or %40, and an IPv6 address stands in brackets"
+            " %23 or %40, and an IPv6 address must be in brackets"
         )
     return int(text)
 
 
 def decode(text: str) -> str:
-    """What percent-encoded text stands for. Raises InvalidInput when it stands for nothing."""
+    """Decodes percent-encoded text. Raises InvalidInput when that is invalid UTF-8 or contains a NUL."""
     try:
         if _LONE_PERCENT.search(text) or "\0" in (decoded := unquote(text, errors="strict")):
             raise ValueError
     except ValueError:
-        raise InvalidInput("has a '%' that begins no encoded character: a '%' itself is written %25") from None
+        raise InvalidInput("has a '%' that is not part of an encoded character: a '%' itself is written %25") from None
     return decoded
 
 
@@ -156,7 +157,7 @@ def _parameters(query: str, known: Collection[str]) -> dict[str, str]:
         if name not in known or not equals:
             named = f" {name!r}" if equals and _PARAMETER.fullmatch(name) else ""
             wanted = f"known are {', '.join(sorted(known))}" if known else "there are none"
-            raise InvalidInput(f"has an unknown parameter{named} behind '?': {wanted}")
+            raise InvalidInput(f"has an unknown parameter{named} after '?': {wanted}")
         if name in found:
             raise InvalidInput(f"has the parameter {name!r} twice")
         found[name] = decode(value)
@@ -167,17 +168,17 @@ _USER_ALONE = re.compile(r"^((?:redis|valkey)\w*://)[^/@:?#]*@")
 
 
 def masked(text: str) -> str:
-    """A URL for people to read: without what is, or may be, a password."""
+    """A URL for display: without any part that is, or may be, a password."""
     if not _SCHEME.fullmatch(text):
         return "***"
-    # A password for Valkey whose colon was forgotten looks like a user.
+    # A Valkey password without its leading colon looks like a user name.
     text = _USER_ALONE.sub(r"\1***@", text)
     return _NO_PORT.sub(r"\1***", _PASSWORD.sub(lambda found: f"{found['user'] or found['query']}***", text))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a web page comes from. The port that a scheme has by default is as good as naming it."""
+    """The origin of a web page (RFC 6454). The default port of a scheme equals a missing one."""
 
     scheme: str
     host: str
@@ -185,12 +186,11 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str) -> "Origin":
-        """Raises InvalidInput when `text` is anything but scheme, host and perhaps port: `null`, or with a path."""
+        """Raises InvalidInput unless `text` is scheme, host and optional port: for `null`, or with a path."""
         url = parse(text, ("http", "https"), "https://netstacks.example", ())
         if url.username is not None or url.path or len(url.hosts) != 1 or text[-1] in "/?" or "%" in text:
             raise InvalidInput(
-                "must be an origin, which is scheme and host, and no user or path behind or before it, such as"
-                " https://netstacks.example"
+                "must be an origin, which is scheme and host without user or path, such as https://netstacks.example"
             )
         [(host, port)] = url.hosts
         if not host:
@@ -203,10 +203,10 @@ class Origin:
 
 
 def is_same_origin(origin: str, scheme: str, host: str) -> bool:
-    """Whether a page of `origin` belongs to the site that a request for `host` by `scheme` was made to.
+    """Whether `origin` is the site of a request for `host` with `scheme`.
 
-    A load balancer that ends TLS may not have told that it did, so a page by https is our own where the request came by
-    http. The reverse is refused. A host without a port has the default one of the page's scheme.
+    A load balancer that terminates TLS may not forward the scheme, so an https page matches an http request to the same
+    host. The reverse does not match. A host without a port has the default port of the page's scheme.
     """
     try:
         page = Origin.parse(origin)

@@ -1,10 +1,10 @@
-/** Calls to the controller's API. An expired log-in is renewed in a dialog and the call repeated: no work is lost. */
+/** Calls to the controller's API. An expired log-in is renewed in a dialog, then the call is repeated. */
 
 import { csrfToken, renewLogin, takeNewCsrfToken } from "./login.js";
 
 export class ApiError extends Error {
   /**
-   * `status` is 0 when the controller could not be reached at all; `code` and `retryAfterSecs` are null unless it named
+   * `status` is 0 when the controller could not be reached; `code` and `retryAfterSecs` are null unless the answer has
    * them.
    */
   constructor(message, status, { code = null, retryAfterSecs = null } = {}) {
@@ -21,7 +21,7 @@ export async function api(path, { as = "json", ...options } = {}) {
   return response.status === 204 ? null : response[as]();
 }
 
-/** The answer itself, for a body that is read while it comes. Throws as `api` does, and AbortError after `signal`. */
+/** The response, for a body that is read as a stream. Throws as `api` does, and AbortError after `signal`. */
 export async function request(path, { method = "GET", body, signal } = {}) {
   for (;;) {
     const response = await send(path, method, body, signal);

@@ -1,11 +1,11 @@
 /**
- * Dialog forms that change things through the API. A button names its dialog and what it is about:
+ * Dialog forms that make changes through the API. A button names its dialog and the call in
  * `data-dialog`, `data-url`, `data-method`, `data-heading`, `data-text`, `data-submit`, `data-done`, and
- * `data-values` (JSON) to fill the fields in. A button with a `data-url` and no dialog acts at once.
+ * `data-values` (JSON, the values of the fields). A button with a `data-url` and no dialog calls the API at once.
  */
 
 import { api } from "./api.js";
-import { announce, refreshPart } from "./part.js";
+import { announce, refreshFragment } from "./fragment.js";
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-dialog]");
@@ -21,7 +21,7 @@ document.addEventListener("submit", (event) => {
   submit(event.target);
 });
 
-// The browser shows what is wrong with a field only where the field can be seen. This event does not bubble.
+// The browser shows the error of a visible field only, so its section is opened. The event does not bubble.
 document.addEventListener("invalid", (event) => unfold(event.target), true);
 
 document.addEventListener("change", (event) => {
@@ -48,7 +48,7 @@ function setText(dialog, selector, text) {
   if (element && text !== undefined) element.textContent = text;
 }
 
-/** A value that a select does not list is one more choice in it, until the form is filled again. */
+/** A value that a select does not list becomes an extra option, until the form is filled again. */
 function fill(form, values) {
   form.querySelectorAll("option[data-added]").forEach((option) => option.remove());
   for (const [name, value] of Object.entries(values)) {
@@ -71,7 +71,7 @@ function unfold(field) {
   if (part) part.open = true;
 }
 
-/** Shows the fields that belong to the chosen option and takes the others out of the form. */
+/** Shows the fields of the chosen option; the others are disabled, and not sent. */
 function showChosen(select) {
   for (const group of select.form.querySelectorAll("[data-for]")) {
     group.hidden = group.disabled = !group.dataset.for.split(" ").includes(select.value);
@@ -107,7 +107,7 @@ async function act({ dataset }) {
 
 async function showDone(text) {
   announce(text);
-  if (document.querySelector("[data-part]")) await refreshPart();
+  if (document.querySelector("[data-fragment]")) await refreshFragment();
 }
 
 /** The fields as JSON members; an empty field marked `data-empty` is left out ("omit") or sent as null ("null"). */

@@ -1,6 +1,6 @@
-/** HA status: the page renders itself anew whenever the controller says that something has changed. */
+/** HA status: fetches the page's fragment again after each event of the controller's stream. */
 
-import { refreshPart } from "./part.js";
+import { refreshFragment } from "./fragment.js";
 
 const live = document.getElementById("live");
 let isDue = false;
@@ -11,14 +11,14 @@ stream.addEventListener("open", () => (live.textContent = "Live"));
 stream.addEventListener("error", () => {
   live.textContent =
     stream.readyState === EventSource.CLOSED
-      ? "Not live any more: reload the page."
-      : "Connection lost: what you see may be old. Trying again …";
+      ? "No longer live. Reload the page."
+      : "Connection lost. This state may be old. Trying again …";
 });
 stream.addEventListener("message", () => {
   isDue = true;
   refresh();
 });
-// What was not drawn while nobody saw it, or behind a dialog, is made up for.
+// A hidden page, and one behind a dialog, is refreshed afterwards.
 document.addEventListener("visibilitychange", refresh);
 document.addEventListener("close", refresh, { capture: true });
 
@@ -27,9 +27,9 @@ async function refresh() {
   isDue = false;
   isRefreshing = true;
   try {
-    await refreshPart(location.href, { quietly: true });
+    await refreshFragment(location.href, { quietly: true });
   } catch {
-    // The stream will say that the controller is away.
+    // The stream reports that the controller is away.
   }
   isRefreshing = false;
   refresh();

@@ -1,4 +1,4 @@
-/** The log-in page: goes on to where the user wanted to be. */
+/** The log-in page: redirects to the requested page after the log-in. */
 
 import { logIn } from "./login.js";
 

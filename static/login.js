@@ -1,10 +1,10 @@
-/** Logging in, and renewing an expired log-in in a dialog over whatever the page is doing. */
+/** Log-in, and renewal of an expired log-in in a dialog over the current page. */
 
 const dialog = document.getElementById("login-dialog");
 const csrfField = document.querySelector("meta[name=csrf-token]");
 let renewal = null;
 
-/** Logs in with the fields of `form`; returns what went wrong as a sentence, or "". */
+/** Logs in with the fields of `form`; returns the error as a sentence, or "". */
 export async function logIn(form) {
   const { username, password } = form.elements;
   try {
@@ -19,17 +19,17 @@ export async function logIn(form) {
   }
 }
 
-/** Ends the log-in; one that has expired needs no ending. */
+/** Ends the log-in. The answer is ignored: an expired log-in has ended already. */
 export async function logOut() {
   await fetch("/api/auth/logout", { method: "POST", headers: { "X-CSRF-Token": csrfToken() } });
 }
 
-/** The token that every change made by the page's cookie needs. */
+/** The CSRF token, which every change made with the page's cookie needs. */
 export function csrfToken() {
   return csrfField.content;
 }
 
-/** Whether the log-in has been renewed meanwhile, here or in another window; if so, its token is used from now on. */
+/** Whether the log-in was renewed, here or in another window; then its CSRF token is used from now on. */
 export async function takeNewCsrfToken() {
   const response = await fetch("/csrf-token");
   const token = response.ok ? (await response.json()).csrf_token : csrfField.content;
@@ -59,6 +59,6 @@ function showDialog() {
       resolve();
       dialog.close();
     };
-    dialog.onclose = () => reject(new Error("You are logged out. Log in again to go on."));
+    dialog.onclose = () => reject(new Error("You are logged out. Log in again to continue."));
   });
 }

@@ -1,8 +1,8 @@
-/** What every page with a list does: local times, dialog forms, a search that follows typing, arrow keys, refreshing. */
+/** Shared by all pages with a list: local times, dialog forms, search while typing, arrow keys, refresh. */
 
 import "./forms.js";
 import { logOut } from "./login.js";
-import { refreshPart } from "./part.js";
+import { refreshFragment } from "./fragment.js";
 import { localiseTimes } from "./times.js";
 
 const SEARCH_DELAY_MS = 200;
@@ -17,20 +17,20 @@ if (search?.dataset.live !== undefined) {
     clearTimeout(timer);
     timer = setTimeout(() => showMatches(search), SEARCH_DELAY_MS);
   });
-  // Somebody was quicker than this script.
+  // The user has typed before this script was loaded.
   if (search.elements.q.value !== search.elements.q.defaultValue) showMatches(search);
 }
 
 function showMatches(form) {
   const url = `${location.pathname}?${new URLSearchParams(new FormData(form))}`;
   history.replaceState(null, "", url);
-  return refreshPart(url);
+  return refreshFragment(url);
 }
 
 // Up and down move between the links of the list's rows, and from the search field into it.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-  const stops = [...document.querySelectorAll("form[data-live] input, [data-part] a.row-link")];
+  const stops = [...document.querySelectorAll("form[data-live] input, [data-fragment] a.row-link")];
   const here = stops.indexOf(document.activeElement);
   if (here < 0) return;
   event.preventDefault();
@@ -40,7 +40,7 @@ document.addEventListener("keydown", (event) => {
 const everySecs = Number(document.querySelector("[data-refresh-secs]")?.dataset.refreshSecs);
 if (everySecs) {
   setInterval(() => {
-    if (!document.hidden) refreshPart(location.href, { quietly: true }).catch(() => {});
+    if (!document.hidden) refreshFragment(location.href, { quietly: true }).catch(() => {});
   }, everySecs * 1000);
 }
 

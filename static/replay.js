@@ -1,4 +1,4 @@
-/** Replays a recording with asciinema-player; a changed option takes effect where the replay stands. */
+/** Replays a recording with asciinema-player; a changed option takes effect at the current position. */
 
 import { api } from "./api.js";
 

@@ -1,4 +1,4 @@
-/** Shows a revealed secret for a minute, after the audited call has answered. */
+/** Shows a revealed secret for a minute, after the audited call has returned it. */
 
 const SHOWN_MS = 60_000;
 

@@ -1,4 +1,4 @@
-/** The summary of a recording: what is kept is shown, and a language model writes another one when it is asked to. */
+/** The summary of a recording: shows the stored one, and requests another one from a language model. */
 
 import { api } from "./api.js";
 import { draw, parse } from "./terminal/assistant-markdown.js";
@@ -7,7 +7,7 @@ import { CUT, STOPPED, describeMoment, describeOrigin } from "./terminal/assista
 import { localiseTimes } from "./times.js";
 
 const TICK_MS = 500;
-const TOO_LONG = "The summary was cut at the greatest length that is allowed.";
+const TOO_LONG = "The summary was cut at the maximum length.";
 
 const part = document.getElementById("summary");
 const { url } = part.dataset;
@@ -86,7 +86,7 @@ function show({ text, provider, model, created_at, created_by, is_whole }) {
   if (summarise) summarise.textContent = "Summarise again";
 }
 
-/** Leaves alone what has not changed, so that no selection in it is lost. */
+/** Replaces changed blocks only, so that a selection in the others is kept. */
 function showText(text) {
   const elements = parse(text).map((block) => draw(block, codeElement));
   const shown = slot("text");
@@ -111,7 +111,7 @@ function refused({ message, retryAfterSecs }) {
   else fail(message);
 }
 
-/** An earlier summary comes back; without one, what has come stays. */
+/** Shows the earlier summary again; without one, the incomplete text stays. */
 function fail(text, tone = "error") {
   if (kept) show(kept);
   slot("failure").className = tone;

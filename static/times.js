@@ -1,4 +1,4 @@
-/** Shows the times of a page in the reader's own zone; without JavaScript they stay in UTC, and say so. */
+/** Shows the times of a page in the browser's time zone; without JavaScript they are in UTC, and say so. */
 
 const SHOWN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });

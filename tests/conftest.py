@@ -1,4 +1,4 @@
-"""What every test may ask for: a real PostgreSQL server, and a migrated database of its own on it."""
+"""Fixtures for every test: a real PostgreSQL server, and a migrated database of its own on it."""
 
 import os
 import shutil
@@ -6,16 +6,22 @@ import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres
+from tests.sshd import SSHD, Sshd
 
-# What tests and their servers write goes to memory where there is room: a slow disk makes every commit slow.
+# Tests and their servers write to memory where there is room: a slow disk makes every commit slow.
 _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 6 * 1024**3:
     tempfile.tempdir = str(_MEMORY)
+
+# The time of one example depends on the machine only.
+hypothesis.settings.register_profile("netstacks", deadline=None)
+hypothesis.settings.load_profile("netstacks")
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +30,23 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres().start()
     yield server
     server.destroy()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server of the test's own, to be stopped, killed and frozen."""
+    server = Postgres().start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    """An OpenSSH server for the tests of one module."""
+    if SSHD is None:
+        pytest.skip("needs Debian's openssh-server")
+    with Sshd() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +59,7 @@ def migrated_url(postgres: Postgres) -> str:
 
 @pytest.fixture
 def database_url(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where the database of this test is: empty, unless the test asks for `database` too."""
+    """The URL of this test's database: empty, unless the test uses `database` too."""
     is_migrated = "database" in request.fixturenames
     url = postgres.create_database(copy_of=request.getfixturevalue("migrated_url") if is_migrated else None)
     yield url

@@ -1,4 +1,4 @@
-"""A real controller for tests: gunicorn with a gevent worker, spoken to over HTTP and WebSockets as clients do."""
+"""A real controller for tests: gunicorn with a gevent worker, used over HTTP and WebSockets as clients do."""
 
 import json
 import os
@@ -78,8 +78,8 @@ class Controller:
         return self
 
     def started(self, wait_for: str = "healthy") -> "Controller":
-        """Waits until health says so."""
-        until(lambda: self._has_failed() or self.health().get("status") == wait_for, f"{wait_for} health")
+        """Waits until health has the status `wait_for`."""
+        until(lambda: self._has_failed() or self.health().get("status") == wait_for, f"{wait_for} health", 60)
         return self
 
     def _has_failed(self) -> bool:
@@ -116,10 +116,10 @@ class Controller:
         """SIGKILL of the whole process tree."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
 
     def freeze(self) -> None:
-        """SIGSTOP of the whole process tree; gunicorn must be told not to mind (`--timeout`)."""
+        """SIGSTOP of the whole process tree; gunicorn must not kill a silent worker (`--timeout`)."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGSTOP)
 
@@ -153,13 +153,13 @@ class Api:
         self.token, self.refresh_token, self.user = body["access_token"], body["refresh_token"], body["user"]
 
     def at(self, controller: Controller) -> "Api":
-        """The same log-in, used at another instance."""
+        """The same log-in at another instance."""
         other = Api(controller)
         other.token, other.refresh_token, other.user = self.token, self.refresh_token, self.user
         return other
 
     def call(self, method: str, path: str, *, expect: int | None = None, **kwargs: Any) -> Any:
-        """The JSON of the answer; asserts on its status when `expect` is given, else that it is a success."""
+        """The JSON of the answer; asserts that its status is `expect`, or a success without it."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         answer = requests.request(method, self.controller.url + path, headers=headers, timeout=30, **kwargs)
         if expect is None:
@@ -190,20 +190,22 @@ class Api:
         return self.post("/api/credentials", body | members)
 
     def open(self, device: Any, credential: Any, **query: Any) -> "Terminal":
-        """A terminal as the Terminal client opens it (wire contract 6.1)."""
-        return Terminal(
-            self,
-            {
-                "credential_id": credential["id"],
-                "term": "xterm-256color",
-                "cols": 80,
-                "rows": 24,
-                "host": device["host"],
-                "port": device["port"],
-                "session_id": f"device-{device['id']}",
-                **query,
-            },
-        )
+        """A terminal as the Terminal client opens it."""
+        return Terminal(self, terminal_query(device, credential, **query))
+
+
+def terminal_query(device: Any, credential: Any, **query: Any) -> dict[str, Any]:
+    """The Terminal client's query for a terminal (docs/protocol.md, 6.1); `query` replaces or adds members."""
+    return {
+        "credential_id": credential["id"],
+        "term": "xterm-256color",
+        "cols": 80,
+        "rows": 24,
+        "host": device["host"],
+        "port": device["port"],
+        "session_id": f"device-{device['id']}",
+        **query,
+    }
 
 
 class Terminal:
@@ -282,11 +284,11 @@ class Terminal:
         return self.close
 
     def ended(self, timeout_secs: float = 30) -> str:
-        """Waits for the line that says that the session has ended for good, in a socket that stays open: the reason."""
+        """Waits for the line of a session that has ended for good, on a socket that stays open; returns its reason."""
         return self._reason(rb"\[Session ended: ([^\]]+)\. Press Enter for a new one\.\]", timeout_secs)
 
     def refused(self, timeout_secs: float = 30) -> str:
-        """Waits for the line that says that there is no terminal, in a socket that stays open: why."""
+        """Waits for the line of a terminal that was refused, on a socket that stays open; returns its reason."""
         return self._reason(rb"\[Not connected: ([^\]]+)\. Press Enter to try again\.\]", timeout_secs)
 
     def _reason(self, line: bytes, timeout_secs: float) -> str:
@@ -302,14 +304,14 @@ class Terminal:
     def leave(self) -> None:
         """Closes the socket in an orderly way."""
         self.socket.close()
-        self._reader.join(10)
+        self._reader.join(30)
 
     def vanish(self) -> None:
         """Cuts the TCP connection without a close frame."""
         self.socket.socket.shutdown(socket.SHUT_RDWR)
-        self._reader.join(10)
+        self._reader.join(30)
 
     def again(self, via: Controller | None = None, **query: Any) -> "Terminal":
-        """Comes back with the reconnect token, as both clients do; `via` another instance if one is given."""
+        """Reconnects with the reconnect token, as both clients do; through the instance `via` if given."""
         api = self.api.at(via) if via else self.api
         return Terminal(api, {**self.query, "reconnect_token": str(self.token), **query})

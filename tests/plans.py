@@ -1,4 +1,4 @@
-"""What a list of the product reads, as PostgreSQL counts it: each statement explained while it runs."""
+"""The rows that a list reads, as PostgreSQL counts them: each statement is explained while it runs."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Call = Callable[[Transaction], Any]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one statement read: rows of tables, those that a filter removed among them, and pages."""
+    """The reads of one statement: rows of tables, those that a filter removed included, and pages."""
 
     statement: str
     mode: str
@@ -32,7 +32,7 @@ class Reading:
 
 
 class _Noting(psycopg.Cursor[Any]):
-    """A cursor that keeps what it is asked."""
+    """A cursor that keeps its statements."""
 
     asked: list[tuple[str, dict[str, Any]]]
 
@@ -44,7 +44,7 @@ class _Noting(psycopg.Cursor[Any]):
 
 
 def readings(url: str, call: Call) -> list[Reading]:
-    """What each SELECT reads that `call` asks, under both plans; nothing of it stays."""
+    """The reads of each SELECT of `call`, under both plans; all changes are rolled back."""
     asked: list[tuple[str, dict[str, Any]]] = []
     noting = type("_NotingHere", (_Noting,), {"asked": asked})
     with psycopg.connect(url, row_factory=dict_row, cursor_factory=noting) as connection:

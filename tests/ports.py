@@ -17,7 +17,7 @@ _random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
+    """A port without a listener at this moment."""
     while True:
         port = _random.randrange(_LOWEST + _WORKER, _HIGHEST + 1, _WORKERS)
         with socket.socket() as listener:

@@ -1,4 +1,4 @@
-"""What processes cost, read from the kernel."""
+"""The cost of processes, as the kernel reports it."""
 
 import os
 import time

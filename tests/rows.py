@@ -1,4 +1,4 @@
-"""Rows that a test needs and does not care for."""
+"""Rows that a test needs and whose values do not matter to it."""
 
 import uuid
 from typing import Any
@@ -8,11 +8,17 @@ from netstacks.recording import storage
 from netstacks.recording.chunks import Event, EventKind, make_chunk
 from netstacks.recording.storage import Batch
 from netstacks.store import sessions
-from netstacks.store.pool import Database
+from netstacks.store.pool import Database, Transaction
 
 
 def make_session(database: Database, **facts: Any) -> UUID:
-    """A live session of ctrl-1 at epoch 1; `facts` replace what it is made of."""
+    """A live session of ctrl-1 at epoch 1; `facts` replace the default columns."""
+    with database.transaction() as tx:
+        return insert_session(tx, **facts)
+
+
+def insert_session(tx: Transaction, **facts: Any) -> UUID:
+    """The same in a transaction of the caller's."""
     default = {
         "session_id": uuid.uuid4(),
         "user_id": uuid.uuid4(),
@@ -29,12 +35,11 @@ def make_session(database: Database, **facts: Any) -> UUID:
         "owner_address": None,
         "token": uuid.uuid4(),
     }
-    with database.transaction() as tx:
-        return sessions.create(tx, **(default | facts)).id
+    return sessions.create(tx, **(default | facts)).id
 
 
 def make_user(database: Database, user_id: UUID, username: str = "ana", role: str = "operator") -> None:
-    """A user who may open terminals, and has no password that fits."""
+    """A user with the permission to open terminals, whose password hash fits no password."""
     with database.transaction() as tx:
         tx.execute(
             "INSERT INTO users (id, username, role, password_hash) VALUES (%s, %s, %s, '-')", (user_id, username, role)

@@ -1,4 +1,4 @@
-"""A real OpenSSH server for tests, with its own host keys and, under root, a user of its own who has a password."""
+"""A real OpenSSH server for tests, with its own host keys and, under root, a user of its own with a password."""
 
 import contextlib
 import getpass
@@ -22,7 +22,7 @@ class Sshd:
     """A server on a free loopback port, for as long as the `with` block lasts.
 
     `options` are lines of sshd_config and win over the ones made here; `command` is what every shell runs. Log in as
-    `user` with `private_key`, or with `password`: it is None unless the tests run as root, who alone may create users.
+    `user` with `private_key`, or with `password`: it is None unless the tests run as root, which may create users.
     """
 
     host = "127.0.0.1"
@@ -88,7 +88,7 @@ class Sshd:
         command = [SSHD, "-D", "-e", "-f", str(self._folder / "sshd_config")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self._accepts():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"sshd does not start: {self.log}")
@@ -106,10 +106,10 @@ class Sshd:
         return (self._folder / "log").read_text(errors="replace")
 
     def stop(self) -> None:
-        """Ends the server and every connection, without a word to the clients."""
+        """Ends the server and every connection, without a message to the clients."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
-            self._process.wait(10)
+            self._process.wait(30)
             self._process = None
 
     def freeze(self) -> None:

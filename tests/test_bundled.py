@@ -1,4 +1,4 @@
-"""The versions of bundled libraries are the libraries' own words."""
+"""The versions of bundled libraries are those that the libraries report themselves."""
 
 import importlib.metadata
 import re
@@ -32,8 +32,8 @@ def test_each_component_names_its_package_and_its_libraries() -> None:
 
 
 def test_a_library_that_cannot_be_asked_is_unknown() -> None:
-    assert bundled._said_by(ssh.session.__file__, "no_such_function").startswith("unknown")
-    assert bundled._said_by(__file__, "OpenSSL_version").startswith("unknown")
+    assert bundled._reported_by(ssh.session.__file__, "no_such_function").startswith("unknown")
+    assert bundled._reported_by(__file__, "OpenSSL_version").startswith("unknown")
 
 
 def test_the_command_prints_them_after_its_own_version() -> None:

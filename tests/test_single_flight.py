@@ -33,7 +33,7 @@ def test_each_caller_gets_a_run_that_began_after_its_call() -> None:
     first, late = work.callers(1), work.callers(50)
     assert work.begun == 1
     work.may_end.set()
-    greenlets.joinall(first + late, timeout=5)
+    greenlets.joinall(first + late, timeout=30)
     assert {each.value for each in first} == {1}
     assert {each.value for each in late} == {2}
     assert work.flight() == 3
@@ -46,7 +46,7 @@ def test_runs_do_not_overlap_and_nothing_runs_unasked() -> None:
     ran = [work.flight.begin() for _ in range(3)]
     assert work.begun == 1
     work.may_end.set()
-    assert [each.get(timeout=5) for each in ran] == [2, 2, 2]
+    assert [each.get(timeout=30) for each in ran] == [2, 2, 2]
     greenlets.sleep(0.01)
     assert work.begun == 2
 
@@ -56,7 +56,7 @@ def test_an_error_reaches_every_caller_of_its_run_and_ends_nothing() -> None:
     work.error = ValueError("boom")
     callers = work.callers(1) + work.callers(3)
     work.may_end.set()
-    greenlets.joinall(callers, timeout=5)
+    greenlets.joinall(callers, timeout=30)
     assert [str(each.exception) for each in callers] == ["boom"] * 4
     assert work.begun == 2
     with pytest.raises(ValueError, match="boom"):

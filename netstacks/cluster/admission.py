@@ -11,7 +11,7 @@ _TERMINALS_OF_USER = 9
 
 
 class Standing(IntEnum):
-    """What a session was when it lost its owner; a new one ranks as one that a person looks at."""
+    """The state of a session when it lost its owner; a new session ranks as an attached one."""
 
     IN_USE = 0
     ATTACHED = 1
@@ -19,7 +19,7 @@ class Standing(IntEnum):
 
 
 class Place:
-    """One in the queue. `since` is when its client first asked, in seconds since 1970, at whichever instance."""
+    """A place in the queue. `since` is when its client first asked any instance, in seconds since 1970."""
 
     __slots__ = ("is_waiting", "rank", "since", "standing", "token", "user_id")
 
@@ -29,12 +29,12 @@ class Place:
         self.token = token
         self.standing = standing
         self.rank = rank
-        """How many terminals of the same user come before this one."""
+        """The number of terminals of the same user before this one."""
         self.is_waiting = True
 
     @property
     def key(self) -> tuple[int, int, int, float]:
-        """What sorts the queue."""
+        """The sort key of the queue."""
         return self.rank // _TERMINALS_OF_USER, self.standing, self.rank, self.since
 
 
@@ -42,20 +42,20 @@ class Queue:
     """A priority queue: sessions in use first, then attached, then detached; each user's first before any tenth."""
 
     def __init__(self) -> None:
-        # Lazy deletion: an entry is valid when its place still waits and has the same key. Each waiting place has one
-        # valid entry.
+        # Lazy deletion: an entry is valid when its place still waits and has the same key. Invariant: each waiting
+        # place has exactly one valid entry.
         self._heap: list[tuple[tuple[int, int, int, float], int, Place]] = []
         self._numbers = itertools.count()
         self._waiting = 0
         self._waiting_of: Counter[UUID] = Counter()
         self._of_user: Counter[UUID] = Counter()
-        """How many terminals each user has asked for since the queue was last empty."""
+        """Terminals requested by each user since the queue was last empty."""
 
     def __len__(self) -> int:
         return self._waiting
 
     def enter(self, user_id: UUID, since: float, token: UUID | None, former: Place | None = None) -> Place:
-        """A new one comes; what its session was is not known yet. One that had a place before has it again."""
+        """Adds a place. It ranks as attached until `rank` is called; with `former`, it has that place's rank again."""
         if not self._waiting:
             self._heap.clear()
             self._of_user.clear()
@@ -70,13 +70,13 @@ class Queue:
         return place
 
     def rank(self, place: Place, standing: Standing) -> None:
-        """It has become known what the session was."""
+        """Sets the standing of the session, once it is known."""
         if place.is_waiting and place.standing is not standing:
             place.standing = standing
             self._push(place)
 
     def leave(self, place: Place) -> None:
-        """Its client has gone, or its turn has come; does nothing the second time."""
+        """Removes a place whose client has left or has been admitted; idempotent."""
         if place.is_waiting:
             place.is_waiting = False
             self._waiting -= 1
@@ -85,11 +85,11 @@ class Queue:
                 del self._waiting_of[place.user_id]
 
     def waiting_of(self, user_id: UUID) -> int:
-        """How many places this user has."""
+        """The number of waiting places of this user."""
         return self._waiting_of[user_id]
 
     def first(self) -> Place | None:
-        """The place that is served next; None when the queue is empty."""
+        """The next place; None when the queue is empty."""
         while self._heap:
             key, _, place = self._heap[0]
             if place.is_waiting and key == place.key:
@@ -98,7 +98,7 @@ class Queue:
         return None
 
     def in_order(self) -> list[Place]:
-        """All that wait, the first one first."""
+        """All waiting places in order."""
         return [place for key, _, place in sorted(self._heap) if place.is_waiting and key == place.key]
 
     def _push(self, place: Place) -> None:

@@ -1,20 +1,18 @@
-"""Which instance can take clients off another one, where too many wait."""
+"""Chooses the instance that takes over waiting clients of an instance with a long queue."""
 
 from collections import defaultdict
 
 from netstacks.cluster.liveness import living
 from netstacks.cluster.model import Instance, Snapshot
 
-# An instance that is given what it opens in this time has something to do until its next heartbeat tells more.
+# A peer gets no more clients than it opens in this time: enough work until its next heartbeat reports its load.
 _AHEAD_SECS = 3.0
-
-
-# How long an instance that had no room is left alone.
+# How long a peer that has declined a client gets no other.
 _DECLINED_SECS = 5.0
 
 
 class Room:
-    """Keeps count of what an instance has handed to each of the others since that one's last heartbeat.
+    """The room of each peer: its reported load, plus what this instance has handed over since that heartbeat.
 
     `now` is a monotonic clock, in seconds.
     """
@@ -25,9 +23,9 @@ class Room:
         self._declined_at: dict[str, float] = {}
 
     def peer(self, snapshot: Snapshot, me: str, ttl_secs: float, now: float) -> Instance | None:
-        """The instance, not `me`, with the most room, which is to be handed one client; None when none has any.
+        """The peer with the most room, counted as handed one client; None when no peer has room.
 
-        An instance is handed no more a second than it opens: it would refuse what comes at once.
+        A peer gets no more clients per second than it opens: it declines clients that arrive in a burst.
         """
         peers = [
             each
@@ -35,7 +33,7 @@ class Room:
             if each.id != me and each.state == "active" and each.peer_address and each.opens_per_sec
         ]
         counts = {_key(each): self._handed.get(_key(each), 0.0) for each in peers}
-        # What was handed before a later heartbeat is in what that one says.
+        # Clients handed over before the last heartbeat are included in the load that it reports.
         self._handed = defaultdict(float, counts)
         ready = [each for each in peers if self._is_ready(each, now)]
         best = max(ready, key=self._left, default=None)
@@ -46,7 +44,7 @@ class Room:
         return best
 
     def declined(self, peer: Instance, now: float) -> None:
-        """That one has no room, and is left alone for a while."""
+        """Notes that the peer has declined a client; it gets no other for _DECLINED_SECS."""
         self._declined_at[peer.id] = now
 
     def _is_ready(self, peer: Instance, now: float) -> bool:

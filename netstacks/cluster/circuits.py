@@ -1,7 +1,7 @@
-"""Circuits: when a provider of language models is left alone by the whole cluster. All times are the registry's.
+"""The state of circuit breakers for language model providers, shared by the cluster. Times are by the registry's clock.
 
-These are the steps that a circuit can take. How many failures open it, and what the outcome of a probe leads to, is
-pybreaker's decision. Each step returns a circuit of a later version, or the same object when nothing changes.
+Only the transitions are here. pybreaker decides how many failures open a circuit, and what follows from a probe. Each
+transition returns a circuit with a later version, or the same object when nothing changes.
 """
 
 from dataclasses import dataclass, replace
@@ -9,26 +9,26 @@ from typing import Any, Literal
 
 CircuitState = Literal["closed", "open", "half-open"]
 
-# However absurd a Retry-After is, and whatever an administrator asks for.
+# The upper bound for a Retry-After header and for an administrator's request.
 MAX_OPEN_SECS = 3600.0
-# So that a Retry-After of 0 does not make one probe follow another.
+# The lower bound: a Retry-After of 0 would cause one probe right after the other.
 MIN_OPEN_SECS = 1.0
-# By this much the clocks of two instances may differ when both follow the registry's.
+# How far two instances' estimates of the registry's clock may differ.
 _CLOCK_SLACK_SECS = 60.0
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """`failures` are consecutive ones of the cluster. While it is closed, `reason` is that of the last failure."""
+    """`failures` counts consecutive failures in the cluster; in a closed circuit, `reason` is that of the last one."""
 
     state: CircuitState = "closed"
     failures: int = 0
     opened_at: float = 0.0
-    """When it left the closed state; a probe that failed does not change it."""
+    """When it left the closed state; a failed probe does not change it."""
     open_until: float = 0.0
     reason: str = ""
     probe: str = ""
-    """The holder of the lease for the one probe. It outlasts a change of state, because the probe does too."""
+    """The holder of the lease for the only probe. The lease survives a change of state, as the probe does."""
     probe_until: float = 0.0
     version: int = 0
     changed_at: float = 0.0
@@ -36,12 +36,12 @@ class Circuit:
 
 
 def failed(circuit: Circuit, reason: str) -> Circuit:
-    """One more consecutive failure."""
+    """Counts a failure."""
     return _changed(circuit, failures=circuit.failures + 1, reason=reason)
 
 
 def succeeded(circuit: Circuit) -> Circuit:
-    """The failures so far were not consecutive with those to come."""
+    """Resets the count of consecutive failures."""
     return _changed(circuit, failures=0, reason="") if circuit.failures else circuit
 
 
@@ -55,21 +55,21 @@ def opened(circuit: Circuit, now: float, secs: float, reason: str) -> Circuit:
 
 
 def closed(circuit: Circuit, now: float) -> Circuit:
-    """Closed again, without failures."""
+    """Closes the circuit and resets its failures."""
     if circuit.state == "closed":
         return succeeded(circuit)
     return _changed(circuit, state="closed", failures=0, opened_at=0.0, open_until=0.0, reason="", changed_at=now)
 
 
 def is_due(circuit: Circuit, now: float) -> bool:
-    """Whether a probe may be sent: the deadline has passed, and there is no living lease."""
+    """Whether a probe may be sent: the deadline has passed, and no lease is valid."""
     return (
         circuit.state != "closed" and not _is_ahead(circuit.open_until, now) and not _is_ahead(circuit.probe_until, now)
     )
 
 
 def leased(circuit: Circuit, holder: str, now: float, secs: float) -> Circuit | None:
-    """Half-open, with the lease for the probe; None when it is not due."""
+    """Half-open, with a lease for the probe; None when no probe is due."""
     if not is_due(circuit, now):
         return None
     until = now + min(secs, MAX_OPEN_SECS)
@@ -77,14 +77,14 @@ def leased(circuit: Circuit, holder: str, now: float, secs: float) -> Circuit | 
 
 
 def released(circuit: Circuit) -> Circuit:
-    """Without a lease: its probe has ended."""
+    """Without a lease, after the end of its probe."""
     return _changed(circuit, probe="", probe_until=0.0)
 
 
 def merged(ours: Circuit, theirs: Circuit) -> Circuit:
-    """What the registry is to have when it is back, where it has `theirs`.
+    """The circuit to store after an outage of the registry, which has `theirs`.
 
-    Of two that are not closed the later deadline wins. Between a closed one and another, the later change wins.
+    Between two circuits that are not closed, the later deadline wins; between a closed and another, the later change.
     """
     if replace(ours, version=theirs.version) == theirs:
         return theirs
@@ -93,13 +93,13 @@ def merged(ours: Circuit, theirs: Circuit) -> Circuit:
     elif "closed" in (ours.state, theirs.state):
         wins = ours.changed_at > theirs.changed_at
     else:
-        # Of two leases the one that the registry has is kept: others know of it.
+        # The registry's lease takes precedence, because other instances know it.
         wins = (ours.open_until, ours.probe != "") > (theirs.open_until, theirs.probe != "")
     return replace(ours, version=max(ours.version, theirs.version) + 1) if wins else theirs
 
 
 def _is_ahead(deadline: float, now: float) -> bool:
-    """A deadline further ahead than any that is set is of before the registry's clock was set back: it has passed."""
+    """Whether the deadline is in the future. One further ahead than the maximum predates a clock that was set back."""
     return now < deadline <= now + MAX_OPEN_SECS + _CLOCK_SLACK_SECS
 
 

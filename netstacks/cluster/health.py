@@ -1,7 +1,7 @@
-"""Health of this instance, from facts gathered beforehand (specification, Health Endpoints).
+"""The health of this instance, judged from facts gathered beforehand (docs/protocol.md, 2).
 
-A shared dependency that is down is `degraded` and still 200: every instance sees it, and the load balancer would be
-left with none. 503 is for what another instance does better.
+A failed shared dependency is `degraded` with status 200: every instance sees the failure, and with 503 the load
+balancer would have no instance left. 503 is for conditions that do not affect the other instances.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from netstacks.cluster.model import ClusterSummary
 HealthStatus = Literal["healthy", "degraded", "draining", "unhealthy"]
 ValkeyStatus = Literal["connected", "disconnected", "disabled"]
 
-# A snapshot this many refreshes old means that the loop which refreshes it is stuck.
+# Facts that are this many refreshes old mean that the greenlet which refreshes them is stuck.
 MAX_MISSED_REFRESHES = 3
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the refresher saw last. `started_at` and `taken_at` are of one clock, that of `now` in `judge`."""
+    """The latest facts. `started_at` and `taken_at` are by the same clock as `now` in `judge`."""
 
     instance_id: str
     version: str
@@ -30,27 +30,27 @@ class Facts:
     cluster: ClusterSummary
     local_sessions: int
     cpu_share: float = 0.0
-    """How much of one core this process has used lately. Above 1 when native threads compute beside the event loop."""
+    """The recent share of one core, above 1 when native threads compute beside the event loop."""
     waiting: int = 0
-    """How many clients wait in the admission queue."""
+    """The number of clients in the admission queue."""
     leased: bool = True
-    """Whether the registry has this instance's heartbeat."""
+    """Whether the registry has a current heartbeat of this instance."""
     starting: bool = False
     draining: bool = False
     differing_secrets: tuple[str, ...] = ()
-    """The settings whose values the rest of the cluster does not accept."""
+    """The settings whose values differ from the rest of the cluster."""
     schema_problem: str | None = None
-    """What is wrong with the database's schema, in words."""
+    """The problem with the schema or the vault, as a text."""
     database_problem: str | None = None
-    """What PostgreSQL does not do though it answers, or why it does not, in words."""
+    """What PostgreSQL cannot do, or why it does not answer, as a text."""
     disk_problem: str | None = None
-    """That the disk of the spool has too little room, in words."""
+    """The problem with the disk of the spool, as a text."""
     witness_held: bool = True
-    """Whether this instance holds its lock in PostgreSQL, by which others see that it lives."""
+    """Whether this instance holds its advisory lock in PostgreSQL, which shows others that it is alive."""
     died: tuple[str, ...] = ()
     """The background greenlets that an error has ended."""
     hub_blocked: bool = False
-    """Whether the event loop has lately stood still more than it ran."""
+    """Whether stalls took more than half of the event loop's recent time."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class HealthReport:
 
     @property
     def load(self) -> int:
-        """How busy this instance is, in whole percent: 0 is idle, 100 takes nothing at this moment."""
+        """The load in percent: 0 is idle, 100 accepts no work at this moment."""
         return 100 if self.facts.waiting else min(100, round(100 * self.facts.cpu_share))
 
     def body(self) -> dict[str, Any]:
@@ -101,25 +101,25 @@ class HealthReport:
         return body
 
     def agent_answer(self) -> str:
-        """The same verdict in the words of HAProxy's agent-check."""
+        """The health as a line of HAProxy's agent-check protocol, without the line break."""
         if self.status == "draining":
             return "drain"
         if self.http_status != 200:
-            # The line ends at the first line break.
+            # The protocol ends a line at its first line break.
             return f"down #{' '.join((self.reason or '').split())}"
-        # Never 0 %: to HAProxy that is a drain, and when all instances are busy none would be left.
+        # Never 0 %: HAProxy takes it for a drain, and with all instances busy none would be left.
         return f"up ready {max(1, 100 - self.load)}%"
 
 
 def judge(facts: Facts, now: float, refresh_secs: float) -> HealthReport:
-    """Judges the facts; `refresh_secs` is how often the facts are gathered."""
+    """Judges the facts; `refresh_secs` is the interval at which they are gathered."""
     down = _down(facts)
     status, reason = _verdict(facts, now - facts.taken_at, refresh_secs, down)
     return HealthReport(status, reason, tuple(down), int(now - facts.started_at), facts)
 
 
 def _down(facts: Facts) -> dict[str, str]:
-    """What this instance has to do without, and how to say it."""
+    """The failed dependencies by name, each with its reason as a text."""
     down = {}
     if facts.valkey == "disconnected":
         down["valkey"] = "Valkey is not reachable"
@@ -128,7 +128,9 @@ def _down(facts: Facts) -> dict[str, str]:
     if facts.database_problem or not facts.database:
         down["database"] = facts.database_problem or "PostgreSQL is not reachable"
     elif not facts.witness_held:
-        down["witness"] = "this instance does not hold its lock in PostgreSQL: others cannot see that it lives"
+        down["witness"] = (
+            "this instance does not hold its lock in PostgreSQL: other instances cannot see that it is alive"
+        )
     if facts.disk_problem:
         down["disk"] = facts.disk_problem
     return down
@@ -137,6 +139,7 @@ def _down(facts: Facts) -> dict[str, str]:
 def _verdict(
     facts: Facts, age_secs: float, refresh_secs: float, down: dict[str, str]
 ) -> tuple[HealthStatus, str | None]:
+    # First: an instance that drains must get no work, whatever else is wrong with it.
     if facts.draining:
         return "draining", "this instance hands over its sessions and leaves"
     if reason := _unfit(facts, age_secs, refresh_secs, down.get("database")):
@@ -148,8 +151,9 @@ def _verdict(
 
 def _unfit(facts: Facts, age_secs: float, refresh_secs: float, database_problem: str | None) -> str | None:
     """Why this instance must not be given work, or None."""
+    # First: with stale facts, no other check can be trusted.
     if age_secs >= MAX_MISSED_REFRESHES * refresh_secs:
-        return f"what is told here is {age_secs:.0f} s old: its refresher is stuck"
+        return f"the health facts are {age_secs:.0f} s old: the greenlet that refreshes them is stuck"
     if facts.hub_blocked:
         return "the event loop was blocked"
     if facts.died:

@@ -1,12 +1,12 @@
-"""Who lives: rules over heartbeats. `now` is always the registry's clock unless said otherwise."""
+"""Liveness of instances, judged by their heartbeats. `now` is by the registry's clock unless stated otherwise."""
 
 from netstacks.cluster.model import ClusterSummary, Instance, Snapshot
 
 
 def is_stale(instance: Instance, now: float, ttl_secs: float) -> bool:
-    """Whether the heartbeat is older than the TTL; one of exactly that age still counts.
+    """Whether the heartbeat is older than the TTL; one of exactly that age is fresh.
 
-    One from so far in the future is of before the registry's clock was set back, and has not been repeated since.
+    A heartbeat further in the future than the TTL predates a registry clock that was set back, and counts as stale.
     """
     return abs(now - instance.last_heartbeat_at) > ttl_secs
 
@@ -17,31 +17,31 @@ def living(snapshot: Snapshot, ttl_secs: float) -> list[Instance]:
 
 
 def stale(snapshot: Snapshot, ttl_secs: float) -> list[Instance]:
-    """The instances to reap. None when nobody seems to live: then it is the view that is wrong, not the cluster."""
+    """The instances to reap; none when no instance is fresh, because then the view is wrong and not the cluster."""
     if not living(snapshot, ttl_secs):
         return []
     return [each for each in snapshot.instances.values() if is_stale(each, snapshot.taken_at, ttl_secs)]
 
 
 def may_judge(contact_since: float | None, now: float, ttl_secs: float) -> bool:
-    """Whether an old heartbeat proves anything: only when the registry has been in contact for one whole TTL.
+    """Whether a stale heartbeat counts: only after one whole TTL of contact with the registry.
 
-    Whoever was cut off with it needs that long to be heard again. `contact_since` is None while contact is lost; both
-    times are of the clock of the instance that judges.
+    Instances that had lost contact as well need that long to send heartbeats again. `contact_since` is None while
+    contact is lost; both times are by the clock of the judging instance.
     """
     return contact_since is not None and now - contact_since > ttl_secs
 
 
 def clock_was_set(registry_secs: float, elapsed_secs: float, ttl_secs: float) -> bool:
-    """Whether the registry's clock went on by so much more or less than ours that ages of heartbeats prove nothing.
+    """Whether the registry's clock advanced so differently from ours that ages of heartbeats prove nothing.
 
-    As when somebody sets it, or when another server with a clock of its own has taken the place of the last.
+    This happens when the clock is set, and when a failover brings a server with another clock.
     """
     return abs(registry_secs - elapsed_secs) > ttl_secs / 3
 
 
 def summarize(snapshot: Snapshot, ttl_secs: float) -> ClusterSummary:
-    """Counts the cluster as the snapshot shows it."""
+    """Counts the instances and sessions of the snapshot."""
     return ClusterSummary(
         registered_instances=len(snapshot.instances),
         healthy_instances=sum(each.state == "active" for each in living(snapshot, ttl_secs)),

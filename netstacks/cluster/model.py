@@ -1,11 +1,11 @@
-"""The words of the cluster as facts: instances, where sessions live, what was seen at one moment."""
+"""The data model of the cluster: instances, session records, snapshots and events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-# refused: it runs, but with other secrets than the cluster, and takes no sessions.
+# refused: it runs with other secrets than the cluster, and accepts no sessions.
 InstanceState = Literal["active", "draining", "refused"]
 SessionState = Literal["active", "detached", "ended"]
 EventKind = Literal["joined", "draining", "left", "reaped", "claimed", "fenced", "failover", "breaker", "clock"]
@@ -13,7 +13,7 @@ EventKind = Literal["joined", "draining", "left", "reaped", "claimed", "fenced",
 
 @dataclass(frozen=True)
 class Peer:
-    """Where another instance is reached: the `host:port` of its private listener, and who must answer there."""
+    """Another instance: the id that must answer, and the `host:port` of its private listener."""
 
     id: str
     address: str
@@ -21,9 +21,9 @@ class Peer:
 
 @dataclass(frozen=True)
 class Instance:
-    """One gunicorn worker. `sessions` and `last_heartbeat_at` are the registry's to fill, by its clock.
+    """One gunicorn worker. The registry sets `sessions`, and `last_heartbeat_at` by its clock.
 
-    `opens_per_sec` is how many terminals it can open a second, `waiting` how many clients wait there for their turn;
+    `opens_per_sec` is how many terminals the instance can open per second, `waiting` the length of its admission queue;
     each heartbeat renews both.
     """
 
@@ -43,7 +43,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Load:
-    """What a heartbeat tells of an instance: see `Instance`."""
+    """The load that a heartbeat reports: see `Instance`."""
 
     opens_per_sec: float = 0.0
     waiting: int = 0
@@ -54,7 +54,7 @@ NO_LOAD = Load()
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """Where a session lives: `owner` holds its SSH connection at `epoch`; None when it was released or has ended."""
+    """A session's location: `owner` holds its SSH connection at `epoch`. None after its release or its end."""
 
     id: UUID
     owner: str | None
@@ -69,9 +69,9 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The registered instances by id, as the registry had them at `taken_at` of its clock.
+    """The registered instances by id at `taken_at`, by the registry's clock.
 
-    `unreadable` are those whose record cannot be read, by id, and what is wrong with it: they may live.
+    `unreadable` has the problem of each unreadable record, by instance id: these instances may be alive.
     """
 
     taken_at: float
@@ -90,7 +90,7 @@ class ClusterSummary:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to the cluster, by the registry's clock; `instance_id` is whom it concerns."""
+    """An event of the cluster, timed by the registry's clock; it concerns the instance `instance_id`."""
 
     at: float
     kind: EventKind

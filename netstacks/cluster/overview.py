@@ -1,4 +1,4 @@
-"""The cluster as its operators read it: what state each instance is in, and what is wrong with it."""
+"""The overview of the cluster for operators: the condition of each instance, and its problem."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from netstacks.cluster.liveness import is_stale
 from netstacks.cluster.model import Instance, Snapshot
 from netstacks.errors import Conflict, NotFound
 
-# late: a heartbeat is overdue, and nothing follows from it yet.
+# late: a heartbeat is overdue, without consequences so far.
 Condition = Literal["healthy", "late", "stale", "draining", "refused"]
 
 _LATE_HEARTBEATS = 2.5
@@ -17,38 +17,38 @@ _LATE_HEARTBEATS = 2.5
 
 @dataclass(frozen=True)
 class InstanceStatus:
-    """One instance in the table; `problem` says in words what is wrong, if anything is."""
+    """One row of the table; `problem` is a text, None for a healthy instance."""
 
     instance: Instance
     condition: Condition
     problem: str | None
     heartbeat_age_secs: float
     share: float
-    """Of all sessions, from 0 to 1."""
+    """The instance's share of all sessions, from 0 to 1."""
     clock_skew_secs: float | None = None
-    """How far its clock is ahead of that of the host that looks; None when that was not measured."""
+    """How far its clock is ahead of the observing host's, in seconds; None when not measured."""
 
     @property
     def clock_differs(self) -> bool:
-        """Whether a person should look at its clock."""
+        """Whether its clock needs an administrator."""
         return self.clock_skew_secs is not None and clocks.is_alarming(self.clock_skew_secs)
 
 
 def overview(
     snapshot: Snapshot, interval_secs: float, ttl_secs: float, clock_skews: Mapping[str, float] | None = None
 ) -> list[InstanceStatus]:
-    """One line an instance, by host and then by age; all ages are those of the moment of the snapshot.
+    """The status of each instance, sorted by host and start time; ages are as of the snapshot.
 
-    `clock_skews` tells by instance id what was measured.
+    `clock_skews` has the measured skews in seconds, by instance id.
     """
     total = sum(each.sessions for each in snapshot.instances.values())
     return [
-        _line(each, snapshot.taken_at, interval_secs, ttl_secs, total, (clock_skews or {}).get(each.id))
+        _status(each, snapshot.taken_at, interval_secs, ttl_secs, total, (clock_skews or {}).get(each.id))
         for each in sorted(snapshot.instances.values(), key=lambda each: (each.host, each.started_at, each.id))
     ]
 
 
-def _line(
+def _status(
     instance: Instance, now: float, interval_secs: float, ttl_secs: float, total: int, clock_skew_secs: float | None
 ) -> InstanceStatus:
     age_secs = abs(now - instance.last_heartbeat_at)
@@ -61,31 +61,34 @@ def _judge(
     instance: Instance, now: float, age_secs: float, interval_secs: float, ttl_secs: float
 ) -> tuple[Condition, str | None]:
     if is_stale(instance, now, ttl_secs):
-        return "stale", f"no heartbeat for {age_secs:.0f} s: it counts as dead, others may claim its sessions"
+        return (
+            "stale",
+            f"no heartbeat for {age_secs:.0f} s: it is declared dead, other instances may claim its sessions",
+        )
     if instance.state == "refused":
-        return "refused", "its VAULT_MASTER_KEY or JWT_SECRET differs from the cluster's: it takes no sessions"
+        return "refused", "its VAULT_MASTER_KEY or JWT_SECRET differs from the cluster's: it accepts no sessions"
     if age_secs > _LATE_HEARTBEATS * interval_secs:
-        return "late", f"no heartbeat for {age_secs:.0f} s: after {ttl_secs:g} s it counts as dead"
+        return "late", f"no heartbeat for {age_secs:.0f} s: after {ttl_secs:g} s it is declared dead"
     if instance.state == "draining":
-        return "draining", "it hands over its sessions and leaves"
+        return "draining", "it hands over its sessions and stops"
     return "healthy", None
 
 
 def check_drain(lines: list[InstanceStatus], instance_id: str, *, force: bool) -> None:
-    """Whether an instance can be drained. Raises NotFound, or Conflict with what speaks against it.
+    """Raises NotFound, or Conflict with the reason, when the instance cannot be drained.
 
-    `force` drains the last healthy one as well.
+    `force` allows a drain of the last healthy instance.
     """
-    line = next((each for each in lines if each.instance.id == instance_id), None)
-    if line is None:
-        raise NotFound(f"there is no instance {instance_id}: it has left, or was taken off the list")
-    if line.condition == "stale":
-        raise Conflict(f"{instance_id} is not heard of any more, so it cannot hand over anything")
-    if line.instance.state == "draining":
+    status = next((each for each in lines if each.instance.id == instance_id), None)
+    if status is None:
+        raise NotFound(f"there is no instance {instance_id}: it has left, or it was reaped")
+    if status.condition == "stale":
+        raise Conflict(f"{instance_id} sends no heartbeats, so it cannot hand over its sessions")
+    if status.instance.state == "draining":
         raise Conflict(f"{instance_id} is draining already")
-    others = [each for each in lines if each is not line and each.condition == "healthy"]
+    others = [each for each in lines if each is not status and each.condition == "healthy"]
     if not (others or force):
         raise Conflict(
-            f"{instance_id} is the last healthy instance: nobody would take over its sessions, and nobody could log in."
-            " It is drained all the same when that is forced"
+            f"{instance_id} is the last healthy instance: no other one could take over its sessions, and no user could"
+            " log in. Force the drain to proceed anyway"
         )

@@ -1,33 +1,33 @@
-"""How many terminals an instance opens a second: as many as leave its event loop and its database responsive.
+"""The rate at which an instance opens terminals: the highest that keeps its event loop and PostgreSQL responsive.
 
-The rate is found by trial, as TCP finds the rate of a path: up a little while nothing suffers, down a lot when
-something does (additive increase, multiplicative decrease: RFC 5681).
+The rate is found by trial, as TCP finds the rate of a path: additive increase while nothing is strained,
+multiplicative decrease otherwise (RFC 5681).
 """
 
 from dataclasses import dataclass
 
 _START_PER_SEC, _LOWEST_PER_SEC, _HIGHEST_PER_SEC = 25.0, 2.0, 400.0
-# Operators plan with this pace: a loop that is late by less than keys may take is a reason to go no faster than it, and
-# not a reason to go slower.
+# Operators plan capacity with this pace. Lag that stays within the limit for keystrokes prevents a higher pace, but
+# does not reduce the pace below this.
 _PLANNED_PER_SEC = 25.0
 _UP, _DOWN = 1.5, 0.75
-# A key passes the loop twice on its way to the device and back, and is to be echoed within 50 ms. The worst lag of a
-# second is several times the one that is compared here.
+# A keystroke passes the loop twice on its way to the device and back, and must be echoed within 50 ms. The worst lag
+# within a second is several times the 90th percentile that is compared here.
 LAG_SECS = 0.01
 MOST_LAG_SECS = 0.05
-# Beyond this, a transaction waits for longer than it takes.
+# With more waiting transactions, each waits for longer than it runs.
 _WAITING_FOR_CONNECTION = 6
-# What was not used up may be used at once, but for no longer than this.
+# The burst: unused permits of this time may be used at once.
 _BURST_SECS = 0.4
 _LEAST_BURST = 8.0
 
 
 @dataclass(frozen=True)
 class Strain:
-    """What suffered since the last step."""
+    """The strain since the last step."""
 
     lag_secs: float
-    """By how much timers fired late: the worst but one in ten."""
+    """By how much timers fired late: the 90th percentile."""
     waiting_for_connection: int
     """Transactions that waited for a connection to PostgreSQL."""
 
@@ -49,14 +49,14 @@ class Pace:
         return max(_LEAST_BURST, self.per_sec * _BURST_SECS)
 
     def adapt(self, strain: Strain, *, is_wanted: bool) -> None:
-        """One step of the search. Without demand the rate does not rise: nothing proves that it could be kept."""
+        """Adapts the rate by one step. Without demand it does not rise: nothing shows that more is sustainable."""
         if strain.is_too_much_for(self.per_sec):
             self.per_sec = max(_LOWEST_PER_SEC, self.per_sec * _DOWN)
         elif is_wanted:
             self.per_sec = min(_HIGHEST_PER_SEC, self.per_sec + _UP)
 
     def take(self, now: float) -> bool:
-        """Whether one more may be opened now."""
+        """Takes a token; False when none is left."""
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self.per_sec)
         self._filled_at = now
         if self._tokens < 1:

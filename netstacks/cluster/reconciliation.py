@@ -1,7 +1,7 @@
-"""What is to be done where PostgreSQL and an instance disagree on a session: rules, without a clock or a question.
+"""Rules for differences between PostgreSQL and an instance over a session.
 
-PostgreSQL's row decides who owns a session. An instance compares both ways: what it holds against the rows, and the
-rows that name it against what it holds. Rows that name another instance are that one's affair while it lives.
+The row in PostgreSQL decides the owner of a session. An instance compares in both directions: its copies with the rows,
+and the rows that name it with its copies. It leaves rows that name another living instance to that one.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class Keep:
 
 @dataclass(frozen=True)
 class Fence:
-    """Another instance owns the session: this copy stops, and what it has not stored is refused."""
+    """Another instance owns the session: this copy closes, and PostgreSQL refuses its unstored recording."""
 
 
 @dataclass(frozen=True)
 class End:
-    """The session is to end here: its owner stores what it has, then lets go."""
+    """The session must end: this instance, its owner, stores the rest of the recording and releases it."""
 
     reason: str
 
@@ -32,7 +32,7 @@ class End:
 def judge_held(
     epoch: int, row: SessionRecord | None, *, end_reason: str | None, end_requested: str | None
 ) -> Keep | Fence | End:
-    """What becomes of a copy at `epoch` that this instance holds; `row` is what PostgreSQL says of the session."""
+    """The decision for a copy at `epoch` on this instance; `row` is the session's row in PostgreSQL."""
     if row is None:
         return Fence()
     if row.state == "ended":
@@ -43,23 +43,24 @@ def judge_held(
 
 
 def is_forsaken(row: SessionRecord, me: str, *, held: bool) -> bool:
-    """Whether a row names this instance, which neither holds nor opens nor stores anything of the session.
+    """Whether a row names this instance, which does not hold, open or store the session.
 
-    A commit whose reply was lost leaves such a row. `held` is to be looked up after the row was read.
+    A commit whose reply was lost leaves such a row. Look `held` up after reading the row.
     """
     return row.owner == me and row.state != "ended" and not held
 
 
-# blind: the registry has not been in contact for a whole TTL. alone: it is this instance's own, and knows no others.
+# What an entry of the registry proves. blind: nothing, contact is younger than a TTL. alone: nothing, the registry is
+# in memory and knows no other instance.
 Proof = Literal["counts", "blind", "alone"]
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What is known of an instance that rows name as an owner.
+    """The facts about an instance that rows name as their owner.
 
-    `registered` is the registry's entry, and `proof` says what its age, or its absence, counts for. `outcome` is what
-    came of a dial; "refused" where there is nothing to dial.
+    `registered` is its entry in the registry; `proof` says whether the age or absence of that entry counts. `outcome`
+    is that of a dial, "refused" when the owner has no address.
     """
 
     registered: Instance | None
@@ -69,16 +70,16 @@ class Signs:
 
 
 def is_alive(registered: Instance | None, witness: Witness, now: float, ttl_secs: float) -> bool:
-    """Whether an owner lives for certain, so that it need not be dialled. `now` is the registry's clock."""
+    """Whether an owner is certainly alive, without a dial. `now` is by the registry's clock."""
     return witness == "held" or (registered is not None and not is_stale(registered, now, ttl_secs))
 
 
 def is_gone(signs: Signs, now: float, ttl_secs: float) -> bool:
-    """Whether an owner is gone, so that its sessions wait for their users and end when these do not come.
+    """Whether an owner is gone, so that its sessions are orphans.
 
-    Its absence from a list is no death. It lives while its witness is held, while it answers a dial, whatever it says,
-    and while its heartbeat is fresh. Without all that it is gone when its process is proven to be, or when heartbeats
-    count. An instance that sees no others' heartbeats goes by what PostgreSQL has heard of the owner for a whole TTL.
+    A missing entry alone proves nothing. An owner is alive while its witness is held, while it answers a dial in any
+    way, or while its heartbeat is fresh. Otherwise it is gone when its process is proven dead, or when heartbeats
+    count. Without a cluster, it is gone when its connection to PostgreSQL has been silent for a whole TTL.
     """
     if is_alive(signs.registered, signs.witness, now, ttl_secs):
         return False

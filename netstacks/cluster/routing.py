@@ -1,7 +1,7 @@
-"""Which instance serves a connection: facts in, a decision out. Nothing here asks, waits or remembers.
+"""The choice of a route for a connection: a pure function of the facts about its session.
 
-The caller looks the session up, asks for a route, and dials when it says `Proxy`. When the owner does not confirm, the
-caller looks up again and asks once more with what came of the dial; so the owner is dialled before every claim.
+The caller looks the session up, chooses a route, and dials the owner for `Proxy`. When the owner does not confirm, the
+caller looks up again and chooses again with the outcome of the dial. So the owner is dialled before every claim.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from typing import Literal
 from netstacks.cluster.liveness import is_stale
 from netstacks.cluster.model import Instance, Peer, SessionRecord
 
-# other_id: another process has that address by now.
-# denied: the owner itself answered, and does not hold the session at that epoch.
-# declined: the owner itself answered, and cannot serve it now. It lives.
+# other_id: another process has this address by now.
+# denied: the owner answered, and does not hold the session at this epoch.
+# declined: the owner answered, and cannot serve the session now. It is alive.
 Outcome = Literal["confirmed", "refused", "other_id", "timed_out", "denied", "declined"]
-# silent: it is held, and its connection has said nothing for a whole TTL, as that of a frozen process.
+# The advisory lock of an instance. silent: it is held by a connection that has been idle for a whole TTL, as that of a
+# frozen process.
 Witness = Literal["held", "silent", "free", "unknown"]
 
 
 @dataclass(frozen=True)
 class Dial:
-    """What came of dialling `owner` for the session at `epoch`; its witness is looked at when it did not answer."""
+    """The outcome of a dial to `owner` for the session at `epoch`, and its witness when it did not answer."""
 
     owner: str
     epoch: int
@@ -29,22 +30,22 @@ class Dial:
 
     @property
     def proves_death(self) -> bool:
-        """Nothing of that id listens, and nothing of that id holds its witness lock."""
+        """Whether no process with the owner's id listens, and none holds its witness lock."""
         return self.outcome in ("refused", "other_id") and self.witness == "free"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What is known of one session when a connection for it has come in.
+    """The facts about one session at the arrival of a connection.
 
-    `row` is PostgreSQL's word on who owns it and outweighs `record`, the registry's, which stands in for it while
-    the database is away. `owner` is the registry's entry of the instance that `current` names, if it has one. In blind
-    mode both may come from the last snapshot or from a peer that was asked.
+    `row` is from PostgreSQL and has precedence over `record`, which replaces it while PostgreSQL is unreachable.
+    `owner` is the registry's entry of the instance that `current` names. In blind mode, `record` and `owner` may come
+    from the last snapshot or from a peer.
     """
 
     row: SessionRecord | None = None
     row_address: str | None = None
-    """The owner's peer address as the row has it: needed when the registry does not know the owner."""
+    """The owner's peer address in the row, for an owner that the registry does not know."""
     end_reason: str | None = None
     record: SessionRecord | None = None
     owner: Instance | None = None
@@ -54,19 +55,19 @@ class Placement:
     database: bool = True
     """Whether PostgreSQL answered."""
     blind: bool = False
-    """Whether heartbeats prove nothing: see `liveness.may_judge`. To be asked after they were read."""
+    """Whether heartbeats prove nothing, see `liveness.may_judge`; determined after they were read."""
     viewer: bool = False
-    """Whether the connection is a share's: viewers never claim."""
+    """Whether the connection is a viewer's: viewers never claim."""
 
     @property
     def current(self) -> SessionRecord | None:
-        """The best knowledge of who owns the session at which epoch."""
+        """The best known owner and epoch."""
         return self.row or self.record
 
 
 @dataclass(frozen=True)
 class Local:
-    """Serve it here."""
+    """Serve the connection on this instance."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nobody can serve it now and somebody may soon: the client is to come again."""
+    """No instance can serve the connection now: the client must retry."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Gone:
-    """There is no such session, or it has ended."""
+    """The session does not exist, or has ended."""
 
     reason: str
 
@@ -102,7 +103,7 @@ Route = Local | Proxy | Claim | Wait | Gone
 
 
 def choose_route(placement: Placement, me: Instance, now: float, ttl_secs: float) -> Route:
-    """Decides for one connection; `now` is the registry's clock."""
+    """Chooses the route of one connection; `now` is by the registry's clock."""
     current = placement.current
     if current is not None and current.state == "ended":
         return Gone(placement.end_reason or "the session has ended")
@@ -111,8 +112,8 @@ def choose_route(placement: Placement, me: Instance, now: float, ttl_secs: float
     if current is None:
         if placement.database:
             return Gone("there is no such session")
-        return Wait("the session cannot be looked up while the database is away")
-    # A session that this very instance owns and does not hold was lost between its claim and its opening.
+        return Wait("the session cannot be looked up while PostgreSQL is unreachable")
+    # A session that this instance owns by its row but does not hold was lost between its claim and its opening.
     if current.owner is None or current.owner == me.id:
         return _claim(placement, current, me)
     return (
@@ -123,7 +124,7 @@ def choose_route(placement: Placement, me: Instance, now: float, ttl_secs: float
 
 
 def _proxy_to_owner(placement: Placement, owner: str, epoch: int) -> Proxy | None:
-    """The owner is dialled first; one that confirmed is proxied to, however stale its heartbeat."""
+    """Dials the owner first, and proxies to one that confirmed even if its heartbeat is stale."""
     address = placement.owner.peer_address if placement.owner else placement.row_address
     dial = _dial_of(placement, owner, epoch)
     if address and (dial is None or dial.outcome == "confirmed"):
@@ -132,9 +133,9 @@ def _proxy_to_owner(placement: Placement, owner: str, epoch: int) -> Proxy | Non
 
 
 def _wait_for_owner(placement: Placement, owner: str, epoch: int, now: float, ttl_secs: float) -> Wait | None:
-    """An owner that does not answer keeps its session until its death is proven or its heartbeat is stale.
+    """Waits for an owner that does not answer until its death is proven or its heartbeat is stale.
 
-    It keeps it in any case while PostgreSQL hears from it: it lives then, and may only be slow or out of our reach.
+    While its witness is held it is alive and only slow or unreachable from here, and the wait goes on.
     """
     dial = _dial_of(placement, owner, epoch)
     if dial is not None and dial.proves_death:
@@ -142,27 +143,27 @@ def _wait_for_owner(placement: Placement, owner: str, epoch: int, now: float, tt
     if dial is not None and dial.outcome == "declined":
         return Wait("the instance that holds the session cannot serve it at this moment")
     if dial is not None and dial.witness == "held":
-        return Wait("the instance that holds the session lives and does not answer; it is waited for")
+        return Wait("the instance that holds the session is alive but does not answer")
     if placement.blind:
-        return Wait("the instance that holds the session does not answer, and whether it lives cannot be known now")
+        return Wait("the instance that holds the session does not answer, and may be alive")
     if placement.owner is None or is_stale(placement.owner, now, ttl_secs):
         return None
     remaining_secs = placement.owner.last_heartbeat_at + ttl_secs - now
-    return Wait(f"the instance that holds the session does not answer; it is waited for {remaining_secs:.0f} s more")
+    return Wait(f"the instance that holds the session does not answer; it has {remaining_secs:.0f} s left to do so")
 
 
 def _dial_of(placement: Placement, owner: str, epoch: int) -> Dial | None:
-    """What came of dialling an earlier owner says nothing about this one."""
+    """The dial of this owner at this epoch; a dial of an earlier owner proves nothing."""
     dial = placement.dial
     return dial if dial is not None and (dial.owner, dial.epoch) == (owner, epoch) else None
 
 
 def _claim(placement: Placement, current: SessionRecord, me: Instance) -> Claim | Wait:
-    """Nobody holds the session at this epoch: may this connection take it over here and now?"""
+    """The claim of a session without a living owner, where this connection and this instance may claim."""
     if placement.viewer:
-        return Wait("the session waits for its user to come back")
+        return Wait("the session waits for its user to reconnect")
     if me.state != "active":
-        return Wait("this instance takes no sessions")
+        return Wait("this instance accepts no sessions")
     if not placement.database:
-        return Wait("the session cannot be taken over while the database is away")
+        return Wait("the session cannot be taken over while PostgreSQL is unreachable")
     return Claim(current)

@@ -1,4 +1,4 @@
-"""What all instances of the cluster understand while a rolling upgrade runs two versions side by side."""
+"""Features that all instances of the cluster support, while a rolling upgrade runs two versions."""
 
 import re
 
@@ -9,10 +9,9 @@ READS_COMPRESSED = "0.2.0"
 
 
 def all_have(snapshot: Snapshot, since: str) -> bool:
-    """Whether every registered instance, stale ones included, is of version `since` or a newer one.
+    """Whether every registered instance, stale ones included, has version `since` or a newer one.
 
-    False while none is known: instances that the registry has not shown yet may be of any version. So may one whose
-    record cannot be read.
+    False while no instance is known, and while a record is unreadable: these instances may have any version.
     """
     if snapshot.unreadable:
         return False
@@ -21,6 +20,6 @@ def all_have(snapshot: Snapshot, since: str) -> bool:
 
 
 def _parts(version: str) -> list[int]:
-    """The numbers that it begins with, of which there may be none."""
+    """The leading numbers of a version, possibly none."""
     found = re.match(r"\d+(\.\d+)*", version)
     return [int(part) for part in found[0].split(".")] if found else []

@@ -1,1 +1,1 @@
-"""The `netstacks` command, one module for each group of subcommands."""
+"""The `netstacks` command: one module for each group of subcommands."""

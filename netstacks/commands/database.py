@@ -1,4 +1,4 @@
-"""The database as commands reach it: by the settings of the environment."""
+"""The database connection of commands, configured by environment variables."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from netstacks.store.pool import Database
 
 @contextmanager
 def opened() -> Iterator[Database]:
-    """The configured database, opened for the block; raises SchemaMismatch when it is not a controller's."""
+    """The configured database, open during the block; raises SchemaMismatch when its schema is another one."""
     database = Database(settings.load(os.environ).database_url, max_size=2)
     database.open()
     try:

@@ -1,4 +1,4 @@
-"""`netstacks doctor`: the troubleshooting of a deployment as a program, from the settings of this environment."""
+"""`netstacks doctor`: diagnoses a deployment, from the settings of its environment."""
 
 import json
 import os
@@ -30,10 +30,10 @@ _EXIT_CODES: dict[Level, int] = {"ok": 0, "warning": 1, "error": 2}
 
 
 @click.command("doctor")
-@click.option("--load-balancer", metavar="URL", help="Its address as users have it, such as https://netstacks.example.")
-@click.option("--json", "as_json", is_flag=True, help="For programs rather than people.")
+@click.option("--load-balancer", metavar="URL", help="The address that users open, such as https://netstacks.example.")
+@click.option("--json", "as_json", is_flag=True, help="Prints JSON.")
 def doctor_command(load_balancer: str | None, as_json: bool) -> None:
-    """Looks for what is wrong with this deployment; exit code 0 when nothing is, 1 with warnings, 2 with errors."""
+    """Diagnoses this deployment; exit code 0 without findings, 1 with warnings, 2 with errors."""
     found = list(examine(load_balancer))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
@@ -43,11 +43,11 @@ def doctor_command(load_balancer: str | None, as_json: bool) -> None:
 
 
 def examine(load_balancer: str | None = None) -> Findings:
-    """Everything that can be found out from here; what cannot be asked stops nothing else."""
+    """All findings; a check that fails does not prevent the others."""
     try:
         loaded = settings.load(os.environ)
     except SettingsError as error:
-        do = "correct them, see docs/settings.md"
+        do = "correct the settings, see docs/settings.md"
         yield Finding("Settings", "error", str(error), "no instance starts with them", do)
         return
     yield Finding("Settings", "ok", "complete and well-formed")
@@ -76,6 +76,7 @@ def _cluster(loaded: Settings) -> Findings:
         client = connect(loaded.valkey_url)
     found = list(_guarded("Valkey", lambda: examine_valkey(client)))
     yield from found
+    # The checks of the cluster read from Valkey: with an error there, they would only repeat it.
     if not any(each.level == "error" for each in found):
         yield from _guarded("Cluster", lambda: _instances(loaded, client))
 

@@ -1,4 +1,4 @@
-"""`netstacks license`: says what a licence grants, and issues one for whoever holds the private key."""
+"""`netstacks license`: prints the grant of a licence, and issues licences with the private key."""
 
 from datetime import UTC, datetime
 from typing import TextIO
@@ -13,14 +13,14 @@ _TIERS = {name: tier for tier, name in TIER_NAMES.items()}
 
 @click.group("license")
 def license_group() -> None:
-    """Licences: signed tokens with tier, seats and expiry."""
+    """Licences: signed tokens with tier, seats and expiry date."""
 
 
 @license_group.command("inspect")
 @click.argument("key", envvar="LICENSE_KEY")
-@click.option("--public-key", type=click.File(), help="Check the signature with this PEM file, not with the own key.")
+@click.option("--public-key", type=click.File(), help="Verifies the signature with the public key in this PEM file.")
 def inspect_command(key: str, public_key: TextIO | None) -> None:
-    """Prints what the licence KEY (or that of LICENSE_KEY) grants."""
+    """Prints the grant of the licence KEY, by default that of LICENSE_KEY."""
     found = license.read(key, public_key.read() if public_key else license.PUBLIC_KEY)
     grant = license.judge(found, datetime.now(UTC))
     click.echo(f"customer: {found.customer}")
@@ -36,7 +36,9 @@ def inspect_command(key: str, public_key: TextIO | None) -> None:
 @click.option("--customer", required=True)
 @click.option("--tier", type=click.Choice(list(_TIERS), case_sensitive=False), required=True)
 @click.option("--seats", type=click.IntRange(min=1), required=True)
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), required=True, help="First day on which it is expired.")
+@click.option(
+    "--expires", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The first day without a valid licence."
+)
 def issue_command(private_key: TextIO, customer: str, tier: str, seats: int, expires: datetime) -> None:
     """Prints a new licence key. `openssl genpkey -algorithm ed25519` makes a private key."""
     expires_at = expires.replace(tzinfo=UTC)

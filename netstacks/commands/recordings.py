@@ -1,4 +1,4 @@
-"""`netstacks recordings`: proves that recordings are whole and unaltered."""
+"""`netstacks recordings`: verifies that recordings are complete and unaltered."""
 
 import itertools
 from uuid import UUID
@@ -19,7 +19,7 @@ def recordings_group() -> None:
 @recordings_group.command("verify")
 @click.argument("recording_id", type=click.UUID, required=False)
 def verify_command(recording_id: UUID | None) -> None:
-    """Checks the chain of one recording, or of all; exit code 1 when one has a gap, which is named."""
+    """Verifies the hash chain of one recording, or of all; prints gaps, exit code 1 when there are any."""
     with database.opened() as opened:
         if recording_id is None:
             with opened.transaction() as tx:

@@ -1,4 +1,4 @@
-"""`netstacks users`: users from the command line, also when nobody can log in any more."""
+"""`netstacks users`: administration of local users, also when no administrator can log in."""
 
 import click
 
@@ -24,7 +24,7 @@ def users_group() -> None:
 @click.option("--email")
 @_password
 def create_command(username: str, role: users.Role, email: str | None, password: str) -> None:
-    """Adds a user; asks for the password."""
+    """Adds a user; prompts for the password."""
     password_rules.check(password, role=role, names=(username, email))
     password_hash, is_long = hash_password(password), password_rules.is_long(password)
     with database.opened() as opened, opened.transaction() as tx:
@@ -39,7 +39,7 @@ def create_command(username: str, role: users.Role, email: str | None, password:
 @click.argument("username")
 @_password
 def passwd_command(username: str, password: str) -> None:
-    """Sets a user's password and ends all log-ins and sessions of theirs."""
+    """Sets the password of a user and ends all log-ins and sessions of that user."""
     with database.opened() as opened:
         with opened.transaction() as tx:
             found = users.by_login_name(tx, username)
@@ -53,7 +53,7 @@ def passwd_command(username: str, password: str) -> None:
             access.lock(tx, user.id)
             users.set_password(tx, user.id, password_hash, is_long=is_long)
             logins.revoke_all(tx, user.id)
-            # The instances that own them find out within seconds.
+            # The owners of the sessions read this within seconds.
             sessions.end_all_of(tx, user.id, access.WITHDRAWN)
             audit.append(
                 tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, changed="password"
@@ -65,6 +65,6 @@ def passwd_command(username: str, password: str) -> None:
 def list_command() -> None:
     """Prints all users with role and state."""
     with database.opened() as opened, opened.transaction() as tx:
-        for user in users.every(tx):
+        for user in users.list_all(tx):
             state = "active" if user.is_active else "inactive"
             click.echo(f"{user.username}  {user.role}  {state}  {user.email or '-'}")

@@ -1,4 +1,4 @@
-"""`netstacks vault`: which keys the stored secrets are sealed with, and changing to a new one (docs/vault.md)."""
+"""`netstacks vault`: the keys that encrypt the stored secrets, and their rotation (docs/vault.md)."""
 
 import os
 
@@ -13,12 +13,12 @@ from netstacks.store.vault import Vault
 
 @click.group("vault")
 def vault_group() -> None:
-    """The encrypted secrets of credentials, and the keys of providers."""
+    """The encrypted secrets of credentials and of providers."""
 
 
 @vault_group.command("status")
 def status_command() -> None:
-    """Prints each key that secrets are sealed with, and whether this environment holds it."""
+    """Prints each key that encrypts secrets, and whether this environment has it."""
     with database.opened() as opened:
         keys = _vault(opened).status()
     for key in keys:
@@ -26,29 +26,29 @@ def status_command() -> None:
         held = "held" if key.held else "not held"
         click.echo(f"{key.key_id}  {role}  {held}  {key.secrets} secrets")
     if not keys:
-        click.echo("no key yet: the first instance that starts makes VAULT_MASTER_KEY the current one")
+        click.echo("no key yet: the first instance that starts makes its VAULT_MASTER_KEY the current key")
 
 
 @vault_group.command("rotate")
 def rotate_command() -> None:
-    """Seals all secrets with VAULT_MASTER_KEY that are sealed with VAULT_MASTER_KEY_PREVIOUS.
+    """Encrypts all secrets of VAULT_MASTER_KEY_PREVIOUS with VAULT_MASTER_KEY.
 
-    Every instance must have been restarted with both before. May be interrupted and run again.
+    Restart every instance with both keys first. The rotation may be interrupted and run again.
     """
     with database.opened() as opened:
         vault = _vault(opened)
         unreadable: list[str] = []
         resealed = vault.rotate(
             audit.SYSTEM,
-            progress=lambda done: click.echo(f"{done} secrets are sealed anew ..."),
+            progress=lambda done: click.echo(f"resealed {done} secrets ..."),
             unreadable=unreadable.append,
         )
     if unreadable:
         for problem in unreadable:
             click.echo(problem, err=True)
-        click.echo(f"sealed {resealed} secrets anew; {len(unreadable)} could not be read and stay as they were")
+        click.echo(f"resealed {resealed} secrets; {len(unreadable)} could not be read and are unchanged")
         raise SystemExit(1)
-    click.echo(f"sealed {resealed} secrets anew; all are sealed with the key {vault.key_ids[0]} now")
+    click.echo(f"resealed {resealed} secrets; all are now sealed with the key {vault.key_ids[0]}")
 
 
 def _vault(opened: Database) -> Vault:

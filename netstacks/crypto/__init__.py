@@ -1,4 +1,4 @@
-"""Cryptography and what it is about: password hashes and rules, SSH keys, licences, the sealing of secrets.
+"""Cryptography: password hashes and rules, SSH private keys, licences, and the encryption of secrets.
 
-Stores nothing; what it makes is stored by `store`.
+Without storage: the package `store` stores the results.
 """

@@ -1,4 +1,4 @@
-"""Files of private SSH keys as people paste them: the one private key in a text, whatever stands around it."""
+"""Extracts the one private SSH key from pasted text, and ignores the text around it."""
 
 import binascii
 import re
@@ -13,7 +13,7 @@ MAX_CHARS = 16384
 WANTED = "secret: must be a private key of OpenSSH or PEM format, of type Ed25519, ECDSA or RSA"
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
-# A byte order mark and spaces without width, which some editors leave behind.
+# Byte order mark and zero-width characters, which some editors insert.
 _UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060"))
 _PUBLIC_LINE = re.compile(r"(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]+ +AAAA", re.IGNORECASE)
 _PUBLIC_LABELS = ("PUBLIC KEY-----", "CERTIFICATE-----", "SSH2 PUBLIC KEY ----")
@@ -21,7 +21,7 @@ _PUBLIC_LABELS = ("PUBLIC KEY-----", "CERTIFICATE-----", "SSH2 PUBLIC KEY ----")
 
 @dataclass(frozen=True, repr=False)
 class KeyFile:
-    """A private key as its file has it; `headers` name the cipher of an encrypted traditional PEM key (RFC 1421)."""
+    """The PEM block of a private key; `headers` name the cipher of an encrypted traditional PEM key (RFC 1421)."""
 
     label: str
     headers: tuple[str, ...]
@@ -29,14 +29,14 @@ class KeyFile:
 
     @property
     def pem(self) -> str:
-        """In the spelling that every reader takes."""
+        """The normalised PEM text, which every library reads."""
         body = wrap(binascii.b2a_base64(self.content, newline=False).decode(), 64)
         head = [*self.headers, ""] if self.headers else []
         return "\n".join([f"-----BEGIN {self.label}-----", *head, *body, f"-----END {self.label}-----", ""])
 
 
 def find(text: str) -> KeyFile:
-    """The private key in `text`; public keys, certificates, parameters and comments beside it are left out.
+    """The private key in `text`. Public keys, certificates, parameters and comments beside it are ignored.
 
     Line ends, blank lines and spaces do not matter. Raises InvalidInput, which says what the text is instead.
     """
@@ -45,23 +45,23 @@ def find(text: str) -> KeyFile:
     if not found:
         raise InvalidInput(f"{WANTED}{_what_it_is(text)}")
     if len(found) > 1:
-        raise InvalidInput(f"secret: has {len(found)} private keys, and a credential holds one: paste that one alone")
+        raise InvalidInput(f"secret: has {len(found)} private keys, and a credential holds one: paste only that one")
     begin, label = found[0]
     end = text.find(f"-----END {label}-----", begin.end())
     if end < 0:
         raise InvalidInput(f"secret: the private key has no end (-----END {label}-----): paste the whole file")
     if end - begin.end() > MAX_CHARS:
         raise InvalidInput(
-            f"secret: the private key is longer than {MAX_CHARS} characters, which none is that devices take"
+            f"secret: the private key is longer than {MAX_CHARS} characters, more than any key that devices accept"
         )
     lines = [line.strip() for line in text[begin.end() : end].splitlines()]
-    # No line of base64 has a colon.
+    # Base64 has no colon, so every line with one is a header.
     headers = tuple(line for line in lines if ":" in line)
     data = "".join("".join(line.split()) for line in lines if ":" not in line)
     try:
         return KeyFile(label, headers, binascii.a2b_base64(data, strict_mode=True))
     except ValueError as error:
-        raise InvalidInput("secret: the private key is damaged: paste the file anew, as it is") from error
+        raise InvalidInput("secret: the private key is damaged: paste the unchanged file again") from error
 
 
 def _what_it_is(text: str) -> str:

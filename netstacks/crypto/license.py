@@ -1,6 +1,6 @@
-"""Licences: signed facts about who may use how much. A compact JWT, signed with Ed25519.
+"""Licence keys: customer, tier, seats and expiry in a compact JWT, signed with Ed25519 (EdDSA, RFC 8037).
 
-The specification's tiers Starter, Teams and Enterprise are `standalone`, `team` and `enterprise` on the wire.
+The tiers Starter, Teams and Enterprise are `standalone`, `team` and `enterprise` on the wire.
 """
 
 import time
@@ -15,16 +15,16 @@ from netstacks.errors import InvalidInput
 Tier = Literal["standalone", "team", "enterprise"]
 TIER_NAMES: dict[Tier, str] = {"standalone": "Starter", "team": "Teams", "enterprise": "Enterprise"}
 
-# Its private half is with whoever sells licences; `netstacks license issue` takes it from a file.
+# The vendor keeps the private key; `netstacks license issue` reads it from a file.
 PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAd7CTmtiyRlQ//VNEWzsd4KGsGHe7OES869votm2/KS0=
 -----END PUBLIC KEY-----
 """
 
 
-# A cluster must not fall apart on the day that a licence ends: everything goes on for this long, with warnings.
+# After its expiry a licence stays in force for this long, with warnings: a cluster must not fail on that day.
 GRACE = timedelta(days=14)
-# Warnings begin this long before the end.
+# Warnings begin this long before the expiry.
 NOTICE = timedelta(days=30)
 EVALUATION_SEATS = 10
 _MOST_SEATS = 2**31 - 1
@@ -32,7 +32,7 @@ _MOST_SEATS = 2**31 - 1
 
 @dataclass(frozen=True)
 class License:
-    """What a licence key says; `judge` tells what it is worth today."""
+    """The content of a licence key; `judge` derives what it grants at a given time."""
 
     customer: str
     tier: Tier
@@ -43,7 +43,7 @@ class License:
 
 @dataclass(frozen=True)
 class Grant:
-    """What may be used at this moment, and how urgently someone should look at the licence."""
+    """What the licence grants at a given time, and the urgency of a warning about it."""
 
     status: Literal["evaluation", "active", "grace", "expired"]
     tier: Tier
@@ -51,24 +51,24 @@ class Grant:
     warning_level: Literal["none", "warning", "critical"]
     license: License | None = None
     problem: str | None = None
-    """Why a licence that is stored is not in force."""
+    """Why a stored licence is not in force."""
 
 
 def judge(license: License | None, now: datetime) -> Grant:
-    """Without a licence: an evaluation of the enterprise tier. Past its grace a licence counts as Starter."""
+    """What a licence grants at `now`. Without a licence: an evaluation of Enterprise. After GRACE: Starter."""
     if license is None:
         return Grant("evaluation", "enterprise", EVALUATION_SEATS, "warning")
     if now < license.expires_at:
         warning: Literal["none", "warning"] = "warning" if license.expires_at - now < NOTICE else "none"
         return Grant("active", license.tier, license.seats, warning, license)
-    # Not the sum of the two, which may be later than any date.
+    # A difference, because the sum of expiry and grace may exceed the largest datetime.
     if now - license.expires_at < GRACE:
         return Grant("grace", license.tier, license.seats, "critical", license)
     return Grant("expired", "standalone", license.seats, "critical", license)
 
 
 def read(key: object, public_key: str = PUBLIC_KEY) -> License:
-    """What a licence key says, expired or not; raises InvalidInput when it is none, or not signed by us."""
+    """The content of a licence key, expired or not; raises InvalidInput for other text and for a wrong signature."""
     try:
         if not isinstance(key, str):
             raise ValueError("a licence key is text")
@@ -92,11 +92,11 @@ def read(key: object, public_key: str = PUBLIC_KEY) -> License:
     except jwt.InvalidSignatureError as error:
         raise InvalidInput("the licence key was altered, or was not signed for this product") from error
     except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, OverflowError, OSError) as error:
-        raise InvalidInput("this is not a licence key: expected the whole text that begins with eyJ") from error
+        raise InvalidInput("this is not a licence key: paste the whole text, which begins with eyJ") from error
 
 
 def issue(private_key: str, *, customer: str, tier: Tier, seats: int, expires_at: datetime) -> str:
-    """A licence key signed with an Ed25519 private key (PEM); raises InvalidInput when that is none."""
+    """A licence key, signed with an Ed25519 private key in PEM; raises InvalidInput for any other private key."""
     claims = {
         "customer": customer,
         "tier": tier,

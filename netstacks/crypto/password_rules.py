@@ -1,6 +1,6 @@
-"""What a new password must be, after NIST SP 800-63B: long enough and not easy to guess, of whatever characters.
+"""Rules for new passwords after NIST SP 800-63B: minimum length and resistance to guessing, no character classes.
 
-Passwords that are in use are not judged by it.
+They do not apply to existing passwords.
 """
 
 import unicodedata
@@ -12,48 +12,48 @@ MIN_LENGTH = 8
 MIN_ADMIN_LENGTH = 12
 MAX_LENGTH = 1024
 _MIN_DIFFERENT = 4
-# What must be left of a password without the names in it.
+# How many characters must remain of a password without the names in it.
 _MIN_REST = 4
 _MIN_NAME = 3
 _PRODUCT = ("netstacks", "controller")
-# As a power of ten, by zxcvbn's estimate. failed_logins allows a stranger some thousand a day.
+# log10 of the number of guesses that zxcvbn estimates. `failed_logins` allows an attacker some thousand a day.
 _MIN_GUESSES = 6
-# zxcvbn holds the interpreter for seconds over a long password with many signs that may stand for letters, and for
-# 20 ms over one of this length. A password is as hard to guess as any part of it, or harder.
+# zxcvbn holds the GIL for seconds on a long password with many letter substitutions, and for 20 ms on one of this
+# length. A password is at least as hard to guess as any part of it, so one strong part is enough.
 _PART, _MOST_PARTS = 16, 8
 _BETTER = "use several words that others do not expect"
 
 
 def normalised(password: str) -> str:
-    """The one form of a password, in whichever form a keyboard sends it. What is ASCII stays as it is."""
+    """The password in Unicode NFKC, because keyboards send different forms. ASCII is unchanged."""
     return unicodedata.normalize("NFKC", password)
 
 
 def min_length(role: str) -> int:
-    """How many characters the password of a user with this role must have."""
+    """The minimum length of the password of a user with this role, in characters."""
     return MIN_ADMIN_LENGTH if role == "admin" else MIN_LENGTH
 
 
 def is_long(password: str) -> bool:
-    """Whether it has as many characters as an administrator's must have."""
+    """Whether it has the minimum length of an administrator's password."""
     return len(normalised(password)) >= MIN_ADMIN_LENGTH
 
 
 def check(password: str, *, role: str, names: Iterable[str | None] = ()) -> None:
-    """Raises InvalidInput that says which rule a new password breaks. `names` are the user's own."""
+    """Raises InvalidInput with the rule that a new password breaks. `names` are the user's own names."""
     problem = problem_of(password, role=role, names=names)
     if problem:
         raise InvalidInput(f"password: {problem}")
 
 
 def problem_of(password: str, *, role: str, names: Iterable[str | None] = ()) -> str | None:
-    """Which rule a new password breaks, in words that follow a colon; None for a good one."""
+    """The rule that a new password breaks, worded to follow a colon; None for a valid password."""
     names = list(names)
     return form_problem(password, role=role, names=names) or _guessable(normalised(password), _words(names))
 
 
 def form_problem(password: str, *, role: str, names: Iterable[str | None] = ()) -> str | None:
-    """The same without the look at what is common."""
+    """The same without the check for common passwords, which is slow."""
     password = normalised(password)
     least = min_length(role)
     if not least <= len(password) <= MAX_LENGTH:
@@ -67,7 +67,7 @@ def form_problem(password: str, *, role: str, names: Iterable[str | None] = ()) 
 
 
 def _words(names: Iterable[str | None]) -> list[str]:
-    """The user's names, of an e-mail address what stands before the @, and the product's."""
+    """The user's names, the local part of an e-mail address, and the product's names."""
     own = [name.casefold().partition("@")[0] for name in names if name]
     return [word for word in dict.fromkeys([*own, *_PRODUCT]) if len(word) >= _MIN_NAME]
 
@@ -77,10 +77,10 @@ def _name_in(password: str, words: list[str]) -> str | None:
 
 
 def _guessable(password: str, words: list[str]) -> str | None:
-    # Not at the start: only a new password needs it, and its tables take 9 MB.
+    # Imported here: only a new password needs it, and its tables take 9 MB.
     from zxcvbn_rs_py import zxcvbn
 
     starts = range(0, len(password), _PART)[:_MOST_PARTS]
     if any(zxcvbn(password[start : start + _PART], words).guesses_log10 >= _MIN_GUESSES for start in starts):
         return None
-    return f"is one of the common ones, or too much like one: {_BETTER}"
+    return f"is a common password, or too similar to one: {_BETTER}"

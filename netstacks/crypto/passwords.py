@@ -1,4 +1,4 @@
-"""Password hashes: argon2id, computed in threads so that a log-in does not stall the terminals."""
+"""Password hashes: argon2id, computed in threads so that a log-in does not block the event loop."""
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -7,17 +7,17 @@ from netstacks import greenlets
 from netstacks.crypto.password_rules import MAX_LENGTH, MIN_LENGTH, normalised
 from netstacks.errors import InvalidInput
 
-# OWASP Password Storage Cheat Sheet, argon2id with the least memory: about 25 ms.
+# OWASP Password Storage Cheat Sheet, the argon2id option with the least memory: about 25 ms.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# What an unknown user's password is compared with: a hash by the same parameters, so that it takes as long. To compute
-# it would take 0.05 s and 19 MB of every start.
+# The hash to verify for an unknown user, with the same parameters, so that both cases take equally long. A constant,
+# because computing it would cost 0.05 s and 19 MB at every start.
 _DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$a/s+4h9UpCv3QfXhfPLtWQ$ouZ2vrHGuexd7kcW6Qs5txAaJxthQaZJnw7ztxGEx54"
-# A flood of log-ins may take neither all threads (name resolution needs them) nor all processors.
+# A flood of log-ins must not occupy all threads of `in_thread` nor all processors.
 _turns = greenlets.BoundedSemaphore(2)
 
 
 def hash_password(password: str) -> str:
-    """The hash to store; raises InvalidInput when the password is too short or too long for any user."""
+    """The hash to store; raises InvalidInput when the password is too short or too long for every role."""
     password = normalised(password)
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise InvalidInput(f"password: must have {MIN_LENGTH} to {MAX_LENGTH} characters")
@@ -26,13 +26,13 @@ def hash_password(password: str) -> str:
 
 
 def is_password(password: str, password_hash: str | None) -> bool:
-    """Whether the password is the hashed one; takes as long when there is no hash to compare with."""
+    """Whether the password matches the hash; takes equally long without a hash, and is then False."""
     with _turns:
         return greenlets.in_thread(_verify, password_hash or _DUMMY, password) and password_hash is not None
 
 
 def _verify(password_hash: str, password: str) -> bool:
-    # A hash that was made before passwords were normalised is of what was typed.
+    # Hashes from versions without normalisation are of the unnormalised password.
     forms = dict.fromkeys((normalised(password), password))
     return any(_is_of(password_hash, form) for form in forms)
 

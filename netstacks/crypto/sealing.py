@@ -1,4 +1,4 @@
-"""AES-256-GCM with a key made for the vault: the cryptography of the vault, without its storage."""
+"""The encryption of the vault: AES-256-GCM with a key derived by HKDF (RFC 5869)."""
 
 import hashlib
 import secrets
@@ -16,7 +16,7 @@ _NONCE_BYTES = 12
 
 
 class SealingKey:
-    """The key derived from one master key (64 hex digits); `id` tells keys apart and reveals nothing of them."""
+    """The key derived from a master key of 64 hex digits; `id` is its fingerprint, which does not reveal it."""
 
     def __init__(self, master_key_hex: str) -> None:
         key = HKDF(hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(bytes.fromhex(master_key_hex))
@@ -24,17 +24,17 @@ class SealingKey:
         self._cipher = AESGCM(key)
 
     def seal(self, text: str, place: str) -> bytes:
-        """Encrypts under a fresh nonce; what comes out opens at `place` only."""
+        """Encrypts with a fresh nonce. `place` is authenticated: the result decrypts only with the same `place`."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, text.encode(), self._bound(place))
 
     def open(self, sealed: bytes, place: str) -> str:
-        """Raises NetstacksError when the value was altered, was sealed for another place, or by another key."""
+        """Decrypts. Raises NetstacksError when the value was altered, or encrypted for another place or key."""
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             return self._cipher.decrypt(nonce, ciphertext, self._bound(place)).decode()
         except (InvalidTag, ValueError) as error:
-            raise NetstacksError(f"the sealed value at {place} was altered or moved: store it anew") from error
+            raise NetstacksError(f"the sealed value at {place} was altered or moved: store it again") from error
 
     def _bound(self, place: str) -> bytes:
         return f"{place}/{self.id}".encode()

@@ -1,4 +1,4 @@
-"""`make run`: a complete controller to try out, with a database and a network device of its own."""
+"""`make run`: a complete controller for a first try, with its own database and network device."""
 
 ROUTER_NAME = "demo-router"
 ROUTER_USERNAME = "demo"

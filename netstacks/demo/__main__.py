@@ -1,6 +1,6 @@
-"""`make run`: starts PostgreSQL, a demo device and the controller, seeds them for a first user, and ends them together.
+"""`make run`: starts PostgreSQL, a demo device and the controller, adds demo data, and stops all of them together.
 
-Everything is kept in `var/`; with DATABASE_URL set, that database is used instead of an embedded one.
+Data and logs are in `var/`. With DATABASE_URL set, that database is used instead of an embedded one.
 """
 
 import os
@@ -19,7 +19,7 @@ from netstacks.settings import Settings, SettingsError, load
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ALREADY_CHANGED = "the one that you have set (so the demo device was left as it was)"
+ALREADY_CHANGED = "the one that you have set (the demo device was not updated)"
 
 _READY = """
   NetStacks Controller is running.
@@ -34,7 +34,7 @@ _READY = """
 
 
 def main() -> int:
-    """Runs until Ctrl-C, or until one of the parts ends."""
+    """Runs until Ctrl-C, or until one of the processes ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     os.chdir(ROOT)
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _start(folder: Folder, stack: ExitStack) -> list[Child]:
-    """Starts what a controller needs, then the controller; the stack ends them in the opposite order."""
+    """Starts the dependencies, then the controller; the stack stops them in the opposite order."""
     stack.enter_context(folder.held())
     environ = environment(folder)
     children = []
@@ -81,9 +81,9 @@ def _start(folder: Folder, stack: ExitStack) -> list[Child]:
 
 
 def environment(folder: Folder) -> dict[str, str]:
-    """The environment, with a short drain and made-up secrets where none are given."""
+    """The environment, with a short drain and with generated secrets where none are set."""
     environ = {name: value for name, value in os.environ.items() if value}
-    # Nobody is there to take sessions over: Ctrl-C need not wait for it.
+    # No other instance can take sessions over, so Ctrl-C need not wait for a full drain.
     environ.setdefault("DRAIN_TIMEOUT_SECS", "4")
     for variable, size in (("VAULT_MASTER_KEY", 32), ("JWT_SECRET", 32), ("BOOTSTRAP_ADMIN_PASSWORD", 6)):
         if variable not in environ and f"{variable}_FILE" not in environ:

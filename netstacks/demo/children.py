@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, and say why when they end without it."""
+"""Child processes that stop with their parent; an unexpected end is reported with the end of the log."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ _TAIL_LINES = 15
 
 
 class ChildEnded(Exception):
-    """A child ended by itself; the text has the end of its log."""
+    """A child has ended unexpectedly; the text has the end of its log."""
 
 
 class Child:
-    """A process for the time of a `with` block. Its output goes to `log_path`; Ctrl-C in the terminal spares it."""
+    """A process that runs during a `with` block, out of reach of Ctrl-C; its output goes to `log_path`."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Child:
         return self
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to the process and to what it has started."""
+        """Sends a signal to the process and its children."""
         os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL, of everything; returns when it is gone."""
+        """Kills the process and its children; returns when the process has ended."""
         self.send(signal.SIGKILL)
         self._process.wait()
 
@@ -62,7 +62,7 @@ class Child:
         return self._process.poll() is None
 
     def check(self) -> None:
-        """Raises ChildEnded when the process is gone."""
+        """Raises ChildEnded when the process has ended."""
         code = self._process.poll()
         if code is not None:
             tail = "\n".join(self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])

@@ -1,6 +1,6 @@
-"""`make cluster`: three controllers, Valkey, PostgreSQL, nginx and a demo device, and commands to break them with.
+"""`make cluster`: three controllers, Valkey, PostgreSQL, nginx and a demo device, with commands that break them.
 
-Everything is kept in `var/cluster/`.
+Data and logs are in `var/cluster/`.
 """
 
 import os
@@ -30,30 +30,30 @@ SIZE = 3
 HEARTBEAT_SECS, TTL_SECS = 2, 10
 
 _READY = """
-  NetStacks Controller is running, {size} times.
+  A cluster of {size} controllers is running.
 
     Address    {address}
     HA status  {address}ha
     User name  {username}
     Password   {password}
 
-  Log in, choose the device {device}, and break something: your terminal goes on.
+  Log in, choose the device {device}, and break something: the terminal goes on.
 """
-_WITHOUT_NGINX = "  nginx is not installed, so nothing stands in front. The instances:\n\n{addresses}\n"
+_WITHOUT_NGINX = "  nginx is not installed, so there is no load balancer. The instances:\n\n{addresses}\n"
 _HELP = f"""
   kill N      SIGKILL an instance (1 to {SIZE})     freeze N, thaw N   SIGSTOP and SIGCONT
-  drain N     SIGTERM: it hands over and ends      start N            start it again
+  drain N     SIGTERM: hands over and stops        start N            start it again
   valkey kill, valkey start                        status, help, quit
 """
 
 
 class Valkey:
-    """A real Valkey, or a Redis where that is installed; what it keeps outlives a kill, not the run."""
+    """A Valkey server, or Redis where that is installed; its data survives a kill, but not the end of the demo."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port("127.0.0.1", 6390)
         self._folder = folder / "valkey"
-        # Perhaps of another program, whose files this one does not read.
+        # The files may be of another program, which this one cannot read.
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir()
         self._child: Child | None = None
@@ -93,7 +93,7 @@ def _listens(port: int) -> bool:
 
 
 class DemoCluster:
-    """Everything that runs, and what can be done to it."""
+    """All processes of the demo, and the commands for them."""
 
     def __init__(self, folder: Folder, stack: ExitStack) -> None:
         self._environ = environment(folder)
@@ -102,7 +102,7 @@ class DemoCluster:
         database, url = stack.enter_context(postgres(folder.path))
         self.device_port, self.key_file = folder.port(), folder.host_key()
         device = [sys.executable, "-m", "netstacks.demo.device", str(self.device_port), str(self.key_file)]
-        # What must not end by itself. The others are here to be broken.
+        # The processes whose end stops the demo; the commands can end the others.
         self.lasting = [database, stack.enter_context(Child("The demo device", device, folder.path / "device.log"))]
         self.valkey = Valkey(folder.path)
         stack.callback(self.valkey.stop)
@@ -146,33 +146,33 @@ class DemoCluster:
         wait_until_ready(self.address.rstrip("/"), balancer)
         self.lasting.append(balancer)
 
-    def obey(self, line: str) -> str:
-        """Does what a line says; returns what to tell. Raises NotNow."""
+    def execute(self, line: str) -> str:
+        """Executes a command; returns the text to print. Raises NotNow."""
         match line.split():
             case ["kill" | "freeze" | "thaw" | "drain" | "start" as verb, number] if self._is_number(number):
                 instance = self.instances[int(number) - 1]
                 actions: dict[str, tuple[Callable[[], None], str]] = {
-                    "kill": (instance.kill, "killed: its sessions are taken over as soon as their users come back"),
-                    "freeze": (instance.freeze, f"frozen: after {TTL_SECS} s without a heartbeat it counts as dead"),
-                    "thaw": (instance.thaw, "thawed: what was taken over meanwhile it closes"),
-                    "drain": (instance.drain, "draining: it hands over its sessions and ends"),
+                    "kill": (instance.kill, "killed: the others claim its sessions as soon as their users reconnect"),
+                    "freeze": (instance.freeze, f"frozen: after {TTL_SECS} s without a heartbeat it is declared dead"),
+                    "thaw": (instance.thaw, "thawed: it closes its copies of sessions that others have claimed"),
+                    "drain": (instance.drain, "draining: it hands over its sessions and stops"),
                     "start": (instance.start, "starting"),
                 }
-                act, told = actions[verb]
+                act, message = actions[verb]
                 act()
-                return f"{number} {told}"
+                return f"{number} {message}"
             case ["valkey", "kill"]:
                 self.valkey.kill()
-                return "Valkey killed: terminals go on, and nothing is taken for dead"
+                return "Valkey killed: terminals go on, and no instance is declared dead"
             case ["valkey", "start"]:
                 self.valkey.start()
-                return "Valkey started: every instance registers anew what it has"
+                return "Valkey started: every instance registers itself and its sessions again"
             case ["status"]:
                 lines = [f"  {each.number}  {each.url}  {each.describe()}" for each in self.instances]
                 return "\n".join([*lines, f"  Valkey {'running' if self.valkey.is_running else 'not running'}"])
             case ["help"] | []:
                 return _HELP
-        raise NotNow(f"not a command: {line.strip()!r}. What there is:{_HELP}")
+        raise NotNow(f"unknown command: {line.strip()!r}. The commands:{_HELP}")
 
     @staticmethod
     def _is_number(text: str) -> bool:
@@ -180,7 +180,7 @@ class DemoCluster:
 
 
 def main() -> int:
-    """Runs until `quit`, Ctrl-C, or until something ends that should not."""
+    """Runs until `quit` or Ctrl-C, or until a process ends unexpectedly."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     os.chdir(ROOT)
@@ -213,7 +213,7 @@ def _introduce(cluster: DemoCluster) -> None:
 
 
 def _serve(cluster: DemoCluster) -> None:
-    """Obeys commands; without anybody who gives them it just runs."""
+    """Executes commands from stdin; without any it runs on."""
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     while True:
@@ -223,7 +223,7 @@ def _serve(cluster: DemoCluster) -> None:
             line = lines.get(timeout=0.5).strip()
             if line in ("quit", "exit"):
                 return
-            say(cluster.obey(line))
+            say(cluster.execute(line))
         except queue.Empty:
             continue
         except NotNow as error:

@@ -1,4 +1,4 @@
-"""A Cisco IOS device to type into, simulated over SSH: `python -m netstacks.demo.device PORT KEY_FILE`."""
+"""A simulated Cisco IOS device with SSH: `python -m netstacks.demo.device PORT KEY_FILE`."""
 
 import sys
 import threading
@@ -15,11 +15,11 @@ _CONFIGURING = "{base_prompt}(config)#"
 
 
 def _exit(device: Any, base_prompt: str, current_prompt: str, command: str) -> Any:
-    """Out of the configuration, or else out of the device."""
+    """Leaves the configuration mode, or else ends the session."""
     return {"output": None, "new_prompt": _ENABLED} if current_prompt.endswith("(config)#") else True
 
 
-# Beside those that fakenos knows: about two hundred `show` commands.
+# In addition to the commands of fakenos, which are about two hundred `show` commands.
 _COMMANDS = {
     "configure terminal": {
         "output": "Enter configuration commands, one per line.  End with CNTL/Z.",
@@ -36,18 +36,18 @@ _COMMANDS = {
 
 
 class IosShell(CMDShell):  # type: ignore[misc]
-    """fakenos' shell with what fingers expect of IOS: privileged from the start, and commands may be abbreviated."""
+    """fakenos' shell, closer to IOS: it starts in privileged mode, and commands may be abbreviated."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.prompt = _ENABLED.format(base_prompt=self.base_prompt)
 
     def stop(self) -> None:
-        # Not by `exit`, which may only leave the configuration mode.
+        # Not `exit`, which may only leave the configuration mode.
         self.stdin.write("logout\n")
 
     def postloop(self) -> None:
-        # An orderly end; fakenos would cut the connection.
+        # An exit status before the close, as a real device sends it; fakenos cuts the connection.
         channel = self.stdin.channel
         channel.send_exit_status(0)
         channel.close()
@@ -58,12 +58,12 @@ class IosShell(CMDShell):  # type: ignore[misc]
 
     def default(self, line: str) -> bool:
         if self.prompt.endswith("(config)#") and line not in self.commands:
-            return False  # every configuration is accepted, and none is kept
+            return False  # accept every configuration command, and store none
         return bool(super().default(line))
 
 
 def expand(line: str, commands: list[str]) -> str:
-    """The one command that `line` abbreviates word by word, a word that is written out winning; else the line."""
+    """The only command that `line` abbreviates word by word, where a complete word wins; otherwise the line itself."""
     words = line.split()
     candidates = [command.split() for command in commands]
     for position, word in enumerate(words):
@@ -74,7 +74,7 @@ def expand(line: str, commands: list[str]) -> str:
 
 
 def edit_lines(channel: Any, shell_input: Any, replied: threading.Event, running: threading.Event) -> None:
-    """In place of fakenos' own, which knows no backspace: echoes what is typed and hands whole lines to the shell."""
+    """Replaces fakenos' line input, which has no backspace: echoes keys and passes whole lines to the shell."""
     shell_input.channel = channel.channel
     line = b""
     try:
@@ -98,11 +98,11 @@ def edit_lines(channel: Any, shell_input: Any, replied: threading.Event, running
                     channel.write(byte)
                     line += byte
     except (OSError, EOFError):
-        return  # the client has gone
+        return  # the client has disconnected
 
 
 def main() -> None:
-    """Serves until the process is ended: the threads that fakenos starts keep it alive."""
+    """Serves until the process is killed: the threads of fakenos keep it alive."""
     port, key_file = int(sys.argv[1]), sys.argv[2]
     host = {
         "username": ROUTER_USERNAME,

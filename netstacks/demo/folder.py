@@ -1,4 +1,4 @@
-"""What is kept from one run to the next: secrets, the demo device's host key and port, all in one folder."""
+"""The folder of the demo: secrets, the demo device's host key and its port, kept from one run to the next."""
 
 import fcntl
 import secrets
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 class Folder:
-    """Made when it is missing. Others may pass through it (PostgreSQL runs as a user of its own), not list it."""
+    """Created when missing. Other users may traverse it, because PostgreSQL runs as its own user, but not list it."""
 
     def __init__(self, path: Path) -> None:
         path.mkdir(exist_ok=True)
@@ -21,7 +21,7 @@ class Folder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps a second run out."""
+        """Locks the folder during the block; exits when another run holds the lock."""
         with (self.path / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,15 +30,15 @@ class Folder:
             yield
 
     def secret(self, name: str, size: int = 32) -> Path:
-        """The file of a secret of `size` bytes, made up once and readable by its owner only."""
+        """The file of a random secret of `size` bytes, generated once and readable by its owner only."""
         return self._kept(name, lambda: secrets.token_hex(size).encode())
 
     def host_key(self) -> Path:
-        """An RSA key (fakenos takes no other): the demo device is the same one at every start."""
+        """The host key of the demo device, the same at every start; RSA, because fakenos accepts no other type."""
         return self._kept("device.key", _rsa_key)
 
     def port(self) -> int:
-        """The demo device's port of the last run as long as it is free, else the next one."""
+        """The demo device's port of the last run if it is free, else the next free one."""
         path = self.path / "device.port"
         port = free_port("127.0.0.1", int(path.read_text()) if path.exists() else 2222)
         path.write_text(f"{port}\n")
@@ -47,7 +47,7 @@ class Folder:
     def _kept(self, name: str, make: Callable[[], bytes]) -> Path:
         path = self.path / name
         if not path.exists():
-            # Renamed into place: a secret that was cut short would be one for ever.
+            # Renamed when complete: an interrupted write must not leave a truncated secret for all later runs.
             new = path.with_suffix(".new")
             new.touch(mode=0o600)
             new.write_bytes(make())
@@ -56,7 +56,7 @@ class Folder:
 
 
 def free_port(host: str, first: int) -> int:
-    """The first port from `first` on that nobody listens on."""
+    """The first free port from `first` on."""
     for port in range(first, min(first + 100, 65536)):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""The controllers of the demo cluster, each of which can be killed, frozen, drained and started again."""
+"""The controllers of the demo cluster, which can be killed, frozen, drained and started again."""
 
 import json
 import signal
@@ -13,11 +13,11 @@ from netstacks.demo.children import Child
 
 
 class NotNow(Exception):
-    """The command does not fit the state of what it names; the text says what would."""
+    """The command does not fit the state of its target; the text says what does."""
 
 
 class Instance:
-    """One controller on a port of its own; `number` is how people name it."""
+    """One controller with its own port; `number` identifies it in commands."""
 
     def __init__(self, number: int, port: int, folder: Path, environ: Mapping[str, str]) -> None:
         self.number = number
@@ -28,7 +28,7 @@ class Instance:
             **environ,
             "PORT": str(port),
             "SPOOL_DIR": str(folder / f"spool-{number}"),
-            # A frozen one is to be judged by the others, not by its own gunicorn.
+            # The other instances must declare a frozen one dead, before its own gunicorn kills it.
             "GUNICORN_CMD_ARGS": "--timeout=3600",
         }
         self.child: Child | None = None
@@ -48,7 +48,7 @@ class Instance:
         self.child.__enter__()
 
     def kill(self) -> None:
-        """SIGKILL, of everything."""
+        """Kills the controller with its workers (SIGKILL)."""
         self._running().kill()
 
     def freeze(self) -> None:
@@ -62,13 +62,13 @@ class Instance:
         self._is_frozen = False
 
     def drain(self) -> None:
-        """SIGTERM: it hands over what it has, and ends."""
+        """Drains the controller (SIGTERM): it hands over its sessions and stops."""
         if self._is_frozen:
             raise NotNow(f"{self.number} is frozen: `thaw {self.number}` first")
         self._running().send(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Ends it, whatever its state."""
+        """Stops the controller in any state."""
         if self.child is not None:
             if self._is_frozen:
                 self.thaw()
@@ -80,7 +80,7 @@ class Instance:
         return self.child
 
     def describe(self) -> str:
-        """What it says of itself, in a line."""
+        """Its state in one line."""
         if not self.is_running:
             return "not running"
         if self._is_frozen:
@@ -89,8 +89,8 @@ class Instance:
         if not health:
             return "starting"
         sessions = health["cluster"]["local_sessions"]
-        said = f"{health['status']}, {health['instance_id']}, {sessions} session{'' if sessions == 1 else 's'}"
-        return f"{said}: {health['reason']}" if "reason" in health else said
+        state = f"{health['status']}, {health['instance_id']}, {sessions} session{'' if sessions == 1 else 's'}"
+        return f"{state}: {health['reason']}" if "reason" in health else state
 
     def _health(self) -> dict[str, Any]:
         try:

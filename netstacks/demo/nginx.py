@@ -1,4 +1,4 @@
-"""The load balancer of the demo: deploy/nginx.conf itself, with the addresses of this machine in it."""
+"""The load balancer of the demo: deploy/nginx.conf with local addresses."""
 
 import re
 import shutil
@@ -12,13 +12,13 @@ _LISTEN = re.compile(r"^( +listen )80;$", re.MULTILINE)
 
 
 def configuration(text: str, port: int, instances: Sequence[int], folder: Path) -> str:
-    """The configuration for loopback: it listens on `port`, its servers are the ports of `instances`.
+    """The configuration for loopback: listens on `port`, and balances over the ports `instances`.
 
-    Temporary files go to `folder`, so that it needs no rights of a system service.
+    Temporary files are in `folder`, so that nginx needs no rights of a system service.
     """
     found = list(_SERVER.finditer(text))
     if not found or not _LISTEN.search(text):
-        raise ValueError("deploy/nginx.conf has no `listen 80;` or no `server controller-api-1:8080 ...;` any more")
+        raise ValueError("deploy/nginx.conf has no `listen 80;` or no `server controller-api-1:8080 ...;`")
     before, after = found[0].groups()
     servers = "".join(f"{before}127.0.0.1:{each}{after}\n" for each in instances)
     text = text[: found[0].start()] + servers + text[found[-1].end() :]
@@ -29,5 +29,5 @@ def configuration(text: str, port: int, instances: Sequence[int], folder: Path) 
 
 
 def command(file: Path, folder: Path) -> list[str]:
-    """Runs it in the foreground."""
+    """The command that runs nginx in the foreground."""
     return ["nginx", "-c", str(file), "-g", f"daemon off; pid {folder / 'nginx.pid'}; error_log stderr warn;"]

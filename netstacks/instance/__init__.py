@@ -1,4 +1,4 @@
-"""One instance at work: heartbeat, broker, claims, opener, reconciler, health. It brings the layers below together.
+"""The logic of one instance: heartbeat, broker, claims, opener, reconciler, health.
 
-Knows nothing of Flask.
+Combines the layers below and does not know Flask.
 """

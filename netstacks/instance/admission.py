@@ -1,7 +1,8 @@
-"""The admission queue: clients wait here for a terminal, before any work is done for them.
+"""The admission queue: clients wait here for a terminal before the instance does any work for them.
 
-After the loss of an instance all of its clients come back at once. An attempt that fails half-way costs as much as one
-that succeeds. So the queue admits no more clients than the instance can serve, and the others keep their places.
+After the loss of an instance all of its clients reconnect at once. A connection attempt that fails half-way costs as
+much as one that succeeds. So the queue admits no more clients than the instance can serve; the others keep their
+places.
 """
 
 import time
@@ -25,10 +26,10 @@ log = structlog.get_logger()
 
 _TICK_SECS = 0.05
 _STEP_SECS = 0.5
-# Clients are looked at, and told their places, this often; a crowd less often.
-_LOOK_SECS = 2.0
-_LOOKS_PER_SEC = 500
-# An opening that takes longer waits for its device or for a person, and costs nothing meanwhile.
+# The interval at which clients are checked and told their places; a longer queue stretches it to bound the work.
+_CHECK_SECS = 2.0
+_CHECKS_PER_SEC = 500
+# An opening that takes longer is waiting for its device or its user, and uses no processor time.
 _COMPUTING_SECS = 3.0
 _LEAST_AT_ONCE = 8
 # Beyond this, clients are refused until there is room.
@@ -37,43 +38,47 @@ _MOST_OF_USER = 1000
 # How long a place is kept for a client that lost its connection, or that could not be served in its turn.
 _KEPT_SECS = 120.0
 _KEPT_PLACES = 20_000
-_ASK_SECS = 0.5
-_ASKED_AT_ONCE = 500
-# Much sooner than an orphan ends for want of its user.
+_RANK_SECS = 0.5
+_BATCH = 500
+# Much shorter than SESSION_DETACH_TTL_SECS, after which an orphan ends.
 _TOUCH_SECS = 15.0
-# Clients that would wait for longer are handed to instances that have room.
+# Clients that would wait for longer are handed over to instances with room.
 _PATIENCE_SECS = 5.0
-# What was learnt of the pace before a pause this long is forgotten.
+# The measured pace is dropped after a pause of this length.
 _FORGET_SECS = 60.0
 
 
 class Grant:
-    """Leave to open one terminal. Call `done` when it is open, or will not be."""
+    """A permit to open one terminal. Call `done` when the terminal is open or has failed."""
 
     def __init__(self, admission: "Admission") -> None:
         self._admission = admission
         self.at = time.monotonic()
 
     def done(self) -> None:
-        """Does nothing the second time."""
+        """Returns the permit; idempotent."""
         self._admission.ended(self)
 
 
 class Admission:
-    """One queue per instance; see `cluster.admission` for its order and `cluster.pacing` for its speed."""
+    """One queue per instance; `cluster.admission` has the rules of its order, `cluster.pacing` those of its rate."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queue = Queue()
         self._applicants: dict[Place, Applicant] = {}
+        """The applicant of each place that is in the queue; changed together with the queue, without a yield."""
         self._unranked: deque[Place] = deque()
+        """Places whose sessions have not been looked up in PostgreSQL yet."""
         self._former: TTLCache[UUID, Place] = TTLCache(_KEPT_PLACES, _KEPT_SECS)
-        """The last place of each reconnect token: a client that comes again has it again."""
+        """The last place of each reconnect token: a client that reconnects gets it back."""
         self._pace = Pace(time.monotonic())
         self._open: set[Grant] = set()
+        """The permits in use, those older than _FORGET_SECS left out."""
         self._admitted: deque[float] = deque(maxlen=200)
-        """When the last ones were let in, by the monotonic clock."""
+        """When the last clients were admitted, by the monotonic clock."""
         self._lags: list[float] = []
+        """By how many seconds timers fired late since the last adaptation of the pace."""
         self._idle_since = time.monotonic()
         self._wake, self._wake_ranking = greenlets.Event(), greenlets.Event()
         self.admitting = greenlets.Background("admission", self._run)
@@ -84,23 +89,23 @@ class Admission:
         self.ranking.start()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many clients wait."""
         return len(self._queue)
 
     def load(self) -> Load:
-        """What this instance can take, as far as is known, and what it has to do."""
+        """How many terminals this instance can open a second, and how many clients wait; heartbeats report it."""
         return Load(round(self._pace.per_sec, 1), len(self._queue))
 
     def is_full(self, user_id: UUID) -> bool:
-        """Whether no more may wait, or no more of this user."""
+        """Whether the queue has reached its limit, or this user has."""
         return len(self._queue) >= MOST_WAITING or self._queue.waiting_of(user_id) >= _MOST_OF_USER
 
     def wait_secs(self, place: int) -> float:
-        """About how long the one at this place in the order waits."""
+        """The estimated wait of the client at this position."""
         return place / self._speed()
 
     def try_now(self) -> Grant | None:
-        """Leave to open a terminal at once; None when there is a queue, or would be one."""
+        """A permit to open a terminal at once; None when clients wait, or when the pace allows no opening now."""
         return None if self._queue else self._grant()
 
     def enter(
@@ -114,7 +119,7 @@ class Admission:
     ) -> Place:
         """Joins the queue, at the `former` place if there was one.
 
-        `since` is when the client first asked, at whichever instance, in seconds since 1970.
+        `since` is when the client first asked any instance, in seconds since 1970.
         """
         if not self._queue:
             self._admitted.clear()
@@ -132,12 +137,12 @@ class Admission:
         return place
 
     def leave(self, place: Place) -> None:
-        """Gives the place up. Its token brings the client back to it for a while."""
+        """Gives the place up. A client with its token gets it back within _KEPT_SECS."""
         self._queue.leave(place)
         self._applicants.pop(place, None)
 
-    def wait(self, user_id: UUID, tell: Callable[[int, float], None], is_gone: Callable[[], bool]) -> Grant | None:
-        """Waits in the queue, in the caller's greenlet; None when `is_gone` says that it is of no use any more."""
+    def wait(self, user_id: UUID, on_place: Callable[[int, float], None], is_gone: Callable[[], bool]) -> Grant | None:
+        """Waits in the queue, in the caller's greenlet; None when `is_gone` reports that the client has left."""
         grant = self.try_now()
         if grant is not None:
             return grant
@@ -146,19 +151,19 @@ class Admission:
         while waiting.grant is None and not waiting.has_left:
             waiting.news.wait()
             waiting.news.clear()
-            told, waiting.told = waiting.told, None
-            if told is not None and waiting.grant is None:
-                # Here, and not where it is told: a client that reads slowly holds this greenlet up and no other.
-                tell(*told)
+            place, waiting.place = waiting.place, None
+            if place is not None and waiting.grant is None:
+                # In this greenlet: a client that reads slowly must not block the greenlet of the queue.
+                on_place(*place)
         return waiting.grant
 
     def ended(self, grant: Grant) -> None:
-        """An opening has ended."""
+        """Takes back the permit of an opening that has ended."""
         self._open.discard(grant)
 
     def _grant(self) -> Grant | None:
         now = time.monotonic()
-        # A person may take minutes over a host key. What is older is not waited for, whatever became of it.
+        # A user may take minutes to decide on a host key. An older permit does not count, even if it is never returned.
         self._open = {grant for grant in self._open if now - grant.at < _FORGET_SECS}
         computing = sum(now - grant.at < _COMPUTING_SECS for grant in self._open)
         if computing >= max(_LEAST_AT_ONCE, self._pace.per_sec) or not self._pace.take(now):
@@ -169,7 +174,7 @@ class Admission:
         return grant
 
     def _speed(self) -> float:
-        """Admitted a second of late, or else the pace."""
+        """Clients admitted per second lately; the pace while too few were."""
         if len(self._admitted) < 2 * _LEAST_AT_ONCE:
             return self._pace.per_sec
         return len(self._admitted) / max(1.0, time.monotonic() - self._admitted[0])
@@ -180,7 +185,7 @@ class Admission:
             self._wake.clear()
             self._lags.clear()
             step_at = time.monotonic() + _STEP_SECS
-            look_at = 0.0
+            check_at = 0.0
             while self._queue:
                 self._admit()
                 self._hand_on()
@@ -191,9 +196,9 @@ class Admission:
                 if now >= step_at:
                     step_at = now + _STEP_SECS
                     self._adapt()
-                if now >= look_at:
-                    self._look()
-                    look_at = time.monotonic() + max(_LOOK_SECS, len(self._queue) / _LOOKS_PER_SEC)
+                if now >= check_at:
+                    self._check()
+                    check_at = time.monotonic() + max(_CHECK_SECS, len(self._queue) / _CHECKS_PER_SEC)
             self._idle_since = time.monotonic()
 
     def _admit(self) -> None:
@@ -212,7 +217,7 @@ class Admission:
                 grant.done()
 
     def _has_gone(self, place: Place) -> bool:
-        """Drops a client that has gone, and one that cannot be asked: it would hold up all that come after it."""
+        """Drops a client that has left, and one whose check fails: it would block all clients behind it."""
         try:
             has_gone = self._applicants[place].is_gone()
         except Exception:
@@ -223,7 +228,7 @@ class Admission:
         return has_gone
 
     def _hand_on(self) -> None:
-        """Hands the first in the queue to other instances, which serve them at once."""
+        """Hands clients over to instances that can serve them at once, the first in the queue first."""
         while self.wait_secs(len(self._queue)) > _PATIENCE_SECS:
             place = self._queue.first()
             if place is None or not self._applicants[place].hand_on():
@@ -238,26 +243,26 @@ class Admission:
         if self._pace.per_sec < before:
             log.debug("admission.slowed", per_sec=round(self._pace.per_sec, 1), lag_secs=round(lags[-1], 3))
 
-    def _look(self) -> None:
-        """Drops clients that have gone, and tells the others their places."""
+    def _check(self) -> None:
+        """Drops clients that have left, and tells the others their places."""
         number = 0
         for place in self._queue.in_order():
-            # It may have been served while others were told.
+            # `give_way` below yields: this place may have been admitted meanwhile.
             if place not in self._applicants or self._has_gone(place):
                 continue
             number += 1
-            self._applicants[place].tell(number, self.wait_secs(number))
+            self._applicants[place].show_place(number, self.wait_secs(number))
             greenlets.give_way()
             self._admit()
 
     def _keep_records(self) -> None:
-        """Finds out what the sessions were that are waited for, and keeps them from ending meanwhile."""
+        """Ranks the waiting places by the state of their sessions, and keeps these sessions from expiring."""
         while True:
             self._wake_ranking.wait()
             self._wake_ranking.clear()
             touch_at = time.monotonic()
             while self._queue:
-                greenlets.sleep(_ASK_SECS)
+                greenlets.sleep(_RANK_SECS)
                 try:
                     self._rank()
                     if time.monotonic() >= touch_at:
@@ -271,20 +276,20 @@ class Admission:
 
     def _rank(self) -> None:
         while self._unranked:
-            asked = [self._unranked.popleft() for _ in range(min(_ASKED_AT_ONCE, len(self._unranked)))]
-            tokens = [place.token for place in asked if place.token is not None and place.is_waiting]
+            batch = [self._unranked.popleft() for _ in range(min(_BATCH, len(self._unranked)))]
+            tokens = [place.token for place in batch if place.token is not None and place.is_waiting]
             try:
                 with self._database.transaction() as tx:
                     found = sessions.standings(tx, tokens)
             except StoreUnavailable:
-                self._unranked.extendleft(reversed(asked))
+                self._unranked.extendleft(reversed(batch))
                 raise
-            for place in asked:
+            for place in batch:
                 if place.token in found:
                     self._queue.rank(place, found[place.token])
 
     def _touch(self) -> None:
         tokens = [place.token for place in self._queue.in_order() if place.token is not None]
-        for start in range(0, len(tokens), _ASKED_AT_ONCE):
+        for start in range(0, len(tokens), _BATCH):
             with self._database.transaction() as tx:
-                sessions.keep_waiting(tx, tokens[start : start + _ASKED_AT_ONCE])
+                sessions.keep_waiting(tx, tokens[start : start + _BATCH])

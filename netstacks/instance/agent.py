@@ -1,4 +1,4 @@
-"""This instance's life in the cluster: it joins, beats, reaps instances that died, drains and leaves."""
+"""The agent of this instance in the registry: it joins, sends heartbeats, reaps dead instances, drains and leaves."""
 
 import time
 from collections.abc import Callable
@@ -22,22 +22,23 @@ log = structlog.get_logger()
 
 
 class LiveSessions(HeldSessions, Protocol):
-    """The sessions that this instance holds, as far as the agent is concerned. All of it returns at once."""
+    """What the agent needs of the sessions that this instance holds. No method waits."""
 
     def recheck(self) -> None:
-        """Compares each with its row, as soon as the database answers, and closes the copies that were fenced."""
+        """Compares each session with its row as soon as PostgreSQL answers, and closes the copies that were fenced."""
 
     def expire_detached(self) -> None:
-        """Ends those that have been without their client for too long."""
+        """Ends the sessions whose client has been away for longer than SESSION_DETACH_TTL_SECS."""
 
 
 class Agent:
-    """Call `start` after the fork; `heartbeat` and `reap` may be called by hand as well.
+    """Call `start` after the fork; `heartbeat` and `reap` may also be called directly.
 
-    Only a heartbeat that fails loses contact. What else the registry does not take is repaired at a later heartbeat.
+    Only a failed heartbeat loses contact with the registry. A later heartbeat repairs every other failed call.
 
-    `load` is what each heartbeat tells. `on_drain` is called when an administrator asked for a drain through the
-    registry; it returns at once. `clock` only measures durations.
+    Each heartbeat reports `load`. `on_drain` is called when an administrator requests a drain, through the registry or
+    the API; it must return at once, and it may be called again before the drain begins. `clock` only measures
+    durations.
     """
 
     def __init__(
@@ -49,13 +50,16 @@ class Agent:
         interval_secs: float,
         ttl_secs: float,
         load: Callable[[], Load] = Load,
+        on_drain: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.me = me
+        """This instance as the registry shows it; replaced as a whole, so that readers never see a mixture."""
         self.snapshot = Snapshot(0.0, {})
+        """The last snapshot. It stays during an outage of the registry: blind mode uses it to find peers."""
         self.differing_secrets: tuple[str, ...] = ()
-        self.on_drain: Callable[[], object] = lambda: None
-        # Pages that use up the connections delay no heartbeat.
+        self.on_drain = on_drain
+        # Connections of its own: pages that use up the others must not delay a heartbeat.
         self._registry = registry.reserved()
         self._sessions = sessions
         self._load = load
@@ -64,12 +68,14 @@ class Agent:
         self._failures = FailureLog()
         self._publisher = Publisher(me.id, self._registry, sessions)
         self._accepted = False
+        """Whether the secrets of this instance have matched the cluster's once. It never becomes False again."""
         self._contact = Contact(ttl_secs, clock)
         self._joined = False
-        """Whether this instance is registered with the server that it has contact with."""
+        """Whether this instance is registered with the server that it has contact with. Lost with the contact."""
         self._failed_over = False
-        """Whether a failover is still to be told as an event."""
+        """Whether a failover is still to be recorded as an event."""
         self._left = False
+        """Whether `leave` was called: no heartbeat registers this instance afterwards."""
         self._beating = greenlets.SingleFlight("beat", self._beat)
         self._heart = greenlets.Periodic("heartbeat", self.beat_anew, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
@@ -80,15 +86,15 @@ class Agent:
 
     @property
     def is_leased(self) -> bool:
-        """Whether the registry had our last heartbeat, and knows us."""
+        """Whether the registry received the last heartbeat and has this instance registered."""
         return self._contact.is_kept and self._joined
 
     @property
     def is_blind(self) -> bool:
-        """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough.
+        """Whether the age of a heartbeat proves nothing: the registry is unreachable, or has been back for too short.
 
-        A caller that is about to claim for that age calls `beat_anew`, after reading it, and asks this then: since our
-        last heartbeat the registry may have come back empty.
+        A caller that claims a session because of such an age first reads the age, then calls `beat_anew`, and only
+        then reads this property: the registry may have come back empty since the last heartbeat.
         """
         return self._contact.is_blind
 
@@ -96,19 +102,27 @@ class Agent:
         """The greenlets that run from `start` to `leave`."""
         return self._heart, self._reaper
 
+    def advertise(self, peer_address: str) -> None:
+        """Sets the `host:port` of this worker's private listener; call it before `start`.
+
+        Not a constructor argument: the kernel chooses the port in the worker, after the parts have been built.
+        """
+        self.me = replace(self.me, peer_address=peer_address)
+
     def start(self) -> None:
         self._heart.start()
         self._reaper.start()
 
     def beat_anew(self) -> None:
-        """Returns after a heartbeat that began after this call; all that call meanwhile share one.
+        """Returns after a heartbeat that began after this call; concurrent callers share one heartbeat.
 
-        After an outage, a failover or a reaping, all that we own is registered anew; that is not waited for.
+        After an outage, a failover or a reaping, the heartbeat starts to register everything this instance owns again,
+        and does not wait for it.
         """
         self._beating()
 
     def heartbeat(self) -> None:
-        """Beats, and returns when what the registry lacks was registered, or could not be."""
+        """Sends a heartbeat; returns when what the registry lacked has been registered, or has failed to be."""
         self.beat_anew()
         self._publisher.flush()
 
@@ -126,12 +140,14 @@ class Agent:
             self._joined = False
         if former not in (None, pulse.server) and pulse.is_first:
             self._failed_over = True
+        # The registry has the state that an administrator requested; this instance becomes `draining` when it begins.
         if pulse.state == "draining" and not self.is_draining:
             self.on_drain()
         elif pulse.state not in (None, self.me.state):
             self._tell_state()
         with self._failures.tolerate("register"):
             if not self._accepted:
+                # Before `_join`: an instance with other secrets must register as refused, never as active.
                 self._compare_secrets()
             if not self._joined:
                 self._join(pulse)
@@ -142,13 +158,13 @@ class Agent:
     def _look(self) -> None:
         now = self._clock()
         self.snapshot = self._registry.snapshot()
-        self._contact.mind_clock(now, self.snapshot.taken_at)
+        self._contact.check_clock(now, self.snapshot.taken_at)
         if self.me.id in self.snapshot.unreadable:
-            # Others cannot find this instance, and its heartbeats repair only a part of its record.
+            # A heartbeat renews only a part of the record, so peers would not find this instance until it registers.
             self._registry.register(self.me)
 
     def _compare_secrets(self) -> None:
-        """An instance with other secrets than the cluster takes no sessions. Once accepted, it stays accepted."""
+        """Refuses sessions while the secrets differ from those of the cluster. Once accepted, it stays accepted."""
         others = [each for each in living(self._registry.snapshot(), self._ttl_secs) if each.id != self.me.id]
         accepted = [each.secrets_fingerprint for each in others if each.state != "refused"]
         self.differing_secrets = differing_secrets(self.me.secrets_fingerprint, accepted)
@@ -164,12 +180,12 @@ class Agent:
             self._tell_state()
 
     def _tell_state(self) -> None:
-        """When that fails, the next heartbeat finds that the registry has another state."""
+        """Best effort: after a failure, the next heartbeat finds the difference and comes here again."""
         with self._failures.tolerate("set_state"):
             self._registry.set_state(self.me.id, self.me.state)
 
     def _join(self, pulse: Pulse) -> None:
-        """Registers this instance and has the registry made to agree with what it really holds."""
+        """Registers this instance, and has the publisher bring the registry in line with the sessions it holds."""
         self._registry.register(self.me)
         self._joined = True
         self._publisher.doubt()
@@ -180,45 +196,45 @@ class Agent:
         elif pulse.state is None:
             self._publisher.record_event("joined", self.me.id)
         log.info("instance.joined", instance_id=self.me.id, sessions=held, server=pulse.server)
-        # While we were away, others may have claimed and even ended what we hold.
+        # During the outage, peers may have claimed, and even ended, sessions that this instance still holds.
         self._sessions.recheck()
 
     def publish(self, record: SessionRecord) -> None:
-        """Tells the cluster of a session that this instance holds already; later, if the registry does not take it.
+        """Publishes a session that this instance already holds; a failed attempt is repeated after a heartbeat.
 
-        Returns when it was tried; a copy that belongs to another instance by now is closed then. Never raises.
+        Returns after the first attempt, which also closes the copy if another instance owns the session. Never raises.
         """
         self._publisher.publish(record)
 
     def withdraw(self, session_id: UUID, epoch: int) -> None:
-        """Tells the cluster of a session that this instance no longer holds, soon. Returns at once."""
+        """Removes a session that this instance no longer holds from the registry. Returns at once; never raises."""
         self._publisher.withdraw(session_id, epoch)
 
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
-        """Has an event of the cluster kept, soon. Returns at once and never raises."""
+        """Records an event of the cluster. Returns at once; never raises."""
         self._publisher.record_event(kind, instance_id, **details)
 
     def reap(self) -> None:
-        """Ends what our users have left behind, and forgets instances that died, unless we might be wrong about it."""
+        """Ends detached sessions that have expired, and unregisters stale instances unless this instance is blind."""
         self._sessions.expire_detached()
         with self._failures.tolerate("reap"):
-            # Others may have beaten by a new time already, when we have not yet.
-            self._contact.mind_clock(self._clock(), self._registry.now())
+            # The registry's clock may have been set since the last heartbeat; heartbeats of peers use the new time.
+            self._contact.check_clock(self._clock(), self._registry.now())
             for instance_id in [] if self.is_blind else self._registry.reap(self._ttl_secs):
                 log.warning("instance.reaped", instance_id=instance_id)
                 self._publisher.record_event("reaped", instance_id, by=self.me.id)
 
     def drain(self) -> None:
-        """From now on this instance takes nothing new."""
+        """Makes this instance `draining`: it accepts no new sessions from now on."""
         if not self.is_draining:
             self._become("draining")
 
     def leave(self) -> None:
-        """Says that this instance is gone, with everything it still has in the registry."""
+        """Unregisters this instance and its remaining sessions, after the last heartbeat and batch have ended."""
         self._heart.stop()
         self._reaper.stop()
         self._left = True
-        # A heartbeat or a batch that is under way could register something after we have left.
+        # Wait for a heartbeat or a batch that is under way: it could register something after `deregister`.
         self._beating()
         self._publisher.flush()
         self._contact.end()

@@ -1,4 +1,4 @@
-"""HAProxy's agent-check: tells HAProxy how much work this instance can take.
+"""HAProxy's agent-check: reports to HAProxy how much work this instance can take.
 
 HAProxy connects, sends nothing unless `agent-send` tells it to, and reads one line.
 """
@@ -16,14 +16,14 @@ _PAUSE_SECS = 0.01
 
 
 class AgentCheck:
-    """Answers each connection with one line and closes it. It reads nothing and waits for no client."""
+    """Answers each connection with one line and closes it, without reading from the client."""
 
     def __init__(self, report: Callable[[], HealthReport | None]) -> None:
         self._report = report
         self.background = greenlets.Background("agent-check", self._run)
 
     def start(self, address: tuple[str, int], *, shared: bool) -> None:
-        """Listens for as long as the process lives, also during a drain. Raises OSError when it cannot.
+        """Listens until the process ends, also during a drain. Raises OSError when the address is in use.
 
         With `shared`, other workers of this controller listen at the same address, and the kernel chooses among them.
         """
@@ -37,7 +37,7 @@ class AgentCheck:
 
     def _run(self) -> None:
         while True:
-            # The client has left, or there are no descriptors: the next connection may be answered.
+            # The client has disconnected, or no descriptor is free. Neither prevents the next answer.
             with suppress(OSError):
                 self._answer()
             greenlets.sleep(_PAUSE_SECS)
@@ -45,7 +45,7 @@ class AgentCheck:
     def _answer(self) -> None:
         connection, _ = self._listener.accept()
         with connection:
-            # The send buffer of a new connection has room for the line, so this waits for nothing.
+            # The send buffer of a new connection has room for the line, so a slow client cannot block this loop.
             connection.setblocking(False)
             report = self._report()
             line = report.agent_answer() if report else "down #starting"

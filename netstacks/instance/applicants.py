@@ -1,4 +1,4 @@
-"""What waits in the admission queue: clients, and greenlets that serve a client already."""
+"""The members of the admission queue: clients that wait, and greenlets that already serve a client."""
 
 import math
 from collections.abc import Callable
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class Applicant(Protocol):
-    """One that waits. All of it returns at once."""
+    """A member of the queue. No method waits."""
 
     def is_gone(self) -> bool:
         """Whether its client has left."""
 
-    def tell(self, place: int, wait_secs: float) -> None:
-        """Says how many are let in before it and itself, and about how long that takes."""
+    def show_place(self, place: int, wait_secs: float) -> None:
+        """Reports its position, counted from 1, and the estimated wait."""
 
     def admit(self, grant: "Grant") -> None:
-        """Its turn has come."""
+        """Admits it: `grant` permits one opening."""
 
     def hand_on(self) -> bool:
-        """Asks another instance to serve it, if one has room; it has left the queue then, and may come back."""
+        """Starts to hand it over to an instance with room; True when it leaves the queue for that. It may come back."""
 
 
 class WaitingCaller:
@@ -31,7 +31,7 @@ class WaitingCaller:
 
     def __init__(self, is_gone: Callable[[], bool]) -> None:
         self.news = greenlets.Event()
-        self.told: tuple[int, float] | None = None
+        self.place: tuple[int, float] | None = None
         self.grant: Grant | None = None
         self.has_left = False
         self._is_gone = is_gone
@@ -42,8 +42,8 @@ class WaitingCaller:
             self.news.set()
         return self.has_left
 
-    def tell(self, place: int, wait_secs: float) -> None:
-        self.told = place, wait_secs
+    def show_place(self, place: int, wait_secs: float) -> None:
+        self.place = place, wait_secs
         self.news.set()
 
     def admit(self, grant: "Grant") -> None:
@@ -51,12 +51,12 @@ class WaitingCaller:
         self.news.set()
 
     def hand_on(self) -> bool:
-        """It has a connection to this instance already."""
+        """False: this instance already serves its connection."""
         return False
 
 
 def about(secs: float) -> str:
-    """A wait in words that promise no more than is known."""
+    """An estimated wait in words, rounded up."""
     if secs < 5:
         return "a few seconds"
     rounded = math.ceil(secs / 5) * 5

@@ -1,4 +1,4 @@
-"""The broker: brings a connection to its session, wherever that lives: here, at a peer, or nowhere any more."""
+"""The broker: connects a request to its session, on this instance or on a peer, or reports that it has ended."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,10 +20,10 @@ from netstacks.recording.recorder import Recorder
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
 
-# Look-ups for one connection: each but the last ended with a session that had just changed hands.
+# The most look-ups for one connection: each but the last found a session that has just changed its owner.
 _ROUNDS = 5
 
-Place = Session | PendingClaim | Upstream
+Destination = Session | PendingClaim | Upstream
 _Reached = TypeVar("_Reached")
 
 
@@ -52,18 +52,19 @@ class Broker:
         self._hub = holdings.hub
         self._recorder = recorder
         self.finder = Finder(self.locate)
-        """`locate`, for viewers: those who want the same session share one look-up."""
+        """`locate` for viewers: concurrent requests for the same session share one look-up."""
 
-    def resume(self, token: UUID, actor: Actor, upgrade: Upgrade) -> Place | None:
-        """Where a reconnect token leads: a session here, one that is being opened here, or its owner's answer.
+    def resume(self, token: UUID, actor: Actor, upgrade: Upgrade) -> Destination | None:
+        """Resolves a reconnect token to a session here, a pending claim here, or the owner's answer to the upgrade.
 
-        None: no such session was ever known. Raises SessionGone when it has ended or is not this user's, ComeAgain
-        when nobody can serve it now. One whose owner is gone is claimed: this instance logs in to the device again.
+        None when no session has this token. Raises SessionGone when the session has ended or belongs to another user,
+        ComeAgain when no instance can serve it now. A session without a living owner is claimed: this instance logs in
+        to the device again.
         """
         ended = self._hub.ended(token)
         if ended is not None:
             _check_user(ended[0], actor)
-            raise SessionGone(f"it has ended: {ended[1]}")
+            raise SessionGone(f"the session has ended: {ended[1]}")
         principal = PeerPrincipal("control", "read-write", actor.id, actor.name, actor.address)
         return self._walk(
             Key(token=token),
@@ -75,20 +76,20 @@ class Broker:
         )
 
     def locate(self, session_id: UUID) -> Session | PendingClaim | Held:
-        """Where a session is that viewers want to see; the share is the caller's to check.
+        """Finds a session for viewers; the caller checks the share.
 
-        Raises SessionGone, and ComeAgain when nobody holds it now: viewers never claim.
+        Raises SessionGone, and ComeAgain when no instance holds the session now: viewers never claim.
         """
         ended = self._hub.ended(session_id)
         if ended is not None:
-            raise SessionGone(f"it has ended: {ended[1]}")
-        place = self._walk(Key(session_id=session_id), viewer=True, reach=self._confirm)
-        if place is None:
-            raise SessionGone("it has ended")
-        return place
+            raise SessionGone(f"the session has ended: {ended[1]}")
+        found = self._walk(Key(session_id=session_id), viewer=True, reach=self._confirm)
+        if found is None:
+            raise SessionGone("the session has ended")
+        return found
 
-    def visit(self, held: Held, principal: PeerPrincipal, upgrade: Upgrade) -> Upstream:
-        """Brings a viewer to the owner that was found. Raises ComeAgain when that does not take it."""
+    def proxy_viewer(self, held: Held, principal: PeerPrincipal, upgrade: Upgrade) -> Upstream:
+        """Forwards a viewer's upgrade to the owner that `locate` found. Raises ComeAgain when the owner declines it."""
         upstream = self._upgrade(held.owner, held.session_id, held.epoch, "shared", principal, upgrade)
         if isinstance(upstream, NoAnswer):
             raise ComeAgain("the session has just moved or ended")
@@ -99,55 +100,56 @@ class Broker:
         reply = self._peers.call(owner, f"/peer/sessions/{found.session_id}/viewers", epoch=epoch)
         return reply if isinstance(reply, NoAnswer) else Held(found.session_id, owner, epoch)
 
-    def ask(self, session_id: UUID, door: str, **claims: Any) -> Session | PendingClaim | Reply | None:
-        """The session if it is here, or else its owner's answer to a request; None: there is no such session.
+    def ask(self, session_id: UUID, endpoint: str, **claims: Any) -> Session | PendingClaim | Reply | None:
+        """The session if it is here, else its owner's reply to `endpoint`; None when there is no such session.
 
-        Raises SessionGone, and ComeAgain when nobody holds it now.
+        Raises SessionGone, and ComeAgain when no instance holds the session now.
         """
         return self._walk(
             Key(session_id=session_id),
             viewer=True,
             reach=lambda owner, found: self._peers.call(
-                owner, f"/peer/sessions/{session_id}/{door}", epoch=_epoch(found), **claims
+                owner, f"/peer/sessions/{session_id}/{endpoint}", epoch=_epoch(found), **claims
             ),
         )
 
     def end(self, session_id: UUID, reason: str, *, only_detached: bool = False) -> None:
-        """Ends a session wherever it lives, or raises: it has ended when this returns.
+        """Ends a session on whichever instance holds it; the session has ended when this returns.
 
-        With `only_detached` it goes on when its client has come back meanwhile. Raises SessionGone, PeerFailed, and
-        ComeAgain when its owner may live and is silent.
+        With `only_detached`, a session whose client has returned meanwhile goes on. Raises SessionGone, PeerFailed, and
+        ComeAgain when the owner does not answer and may be alive.
         """
-        # An owner that does not know the condition does not know its path either, and ends nothing.
+        # A path of its own: an owner of a version without `only_detached` answers 404 instead of ending the session.
         path = f"/peer/sessions/{session_id}/{'end-detached' if only_detached else 'end'}"
-        place = self._walk(
+        found = self._walk(
             Key(session_id=session_id),
             reach=lambda owner, found: self._peers.call(owner, path, epoch=_epoch(found), reason=reason),
             claim=lambda found: self._claims.end_orphan(found, reason),
         )
-        match place:
+        match found:
             case Session():
-                place.end(reason, only_detached=only_detached)
+                found.end(reason, only_detached=only_detached)
+            # With `only_detached`, a pending claim goes on: a client waits for it.
             case PendingClaim() if not only_detached:
-                place.wait().end(reason)
+                found.wait().end(reason)
 
     def admit(self, session_id: UUID, epoch: int) -> Session | PendingClaim:
-        """For a peer that takes this instance for the owner at `epoch`. Raises SessionGone when it is not.
+        """The session, for a peer that considers this instance its owner at `epoch`. Raises SessionGone if it is not.
 
-        A row that says so all the same is given up, by the only one who can know that it is wrong.
+        A row that still names this instance is released then: no other instance can know that the row is wrong.
         """
         held = self._holdings.held_epoch(session_id)
-        # No yield since `held_epoch`: what was here still is.
+        # No yield between `held_epoch` and `_here`: the session could end or move to another epoch in between.
         if held is not None and held >= epoch and (here := self._here(session_id)) is not None:
             return here
         if self._holdings.has(session_id):
-            raise ComeAgain("this session is just being opened here, or its end is being stored")
+            raise ComeAgain("the session is being opened here, or its end is being stored")
         if held is None:
             self._claims.give_up(session_id, epoch)
         raise SessionGone("this instance does not hold the session")
 
     def describe(self, key: Key) -> dict[str, object] | None:
-        """For a peer that has no database now: the session, if it is this instance that holds it."""
+        """The session, if this instance holds it, for a peer that cannot reach PostgreSQL."""
         session = key.local(self._hub)
         if session is None:
             return None
@@ -162,7 +164,10 @@ class Broker:
         check: Callable[[Found], None] = lambda found: None,
         viewer: bool = False,
     ) -> Session | PendingClaim | _Reached | None:
-        """Looks up, decides and acts until somebody serves; `reach` dials an owner, `claim` may lose."""
+        """Looks up, chooses a route and follows it until the session is found.
+
+        `reach` dials an owner; `claim` returns None when another instance was faster.
+        """
         dial = None
         for _ in range(_ROUNDS):
             found = self._lookup.find(key, dial=dial, viewer=viewer)
@@ -174,16 +179,17 @@ class Broker:
                     here = self._here(found.session_id)
                     if here is not None:
                         return here
-                    # It has ended, or its opening has failed, while it was looked up.
+                    # The session has ended, or its opening has failed, during the look-up: look up again.
                     dial = None
                 case Proxy(owner, epoch):
                     reached = reach(owner, found)
                     if not isinstance(reached, NoAnswer):
                         return reached
+                    # The next look-up takes this outcome into account: after it, a route may claim.
                     dial = Dial(owner.id, epoch, reached.outcome, self._witness_after(reached.outcome, owner))
                 case Claim():
                     if self._recorder.has_unstored(found.session_id):
-                        raise ComeAgain("what was recorded of the session is still being stored")
+                        raise ComeAgain("the recording of the session is still being stored")
                     claimed = claim(found)
                     if claimed is not None:
                         return claimed
@@ -191,18 +197,18 @@ class Broker:
                 case Wait(reason):
                     raise ComeAgain(reason)
                 case Gone(reason):
-                    raise SessionGone(f"it has ended: {reason}")
-        raise ComeAgain("the session changes hands too often")
+                    raise SessionGone(f"the session has ended: {reason}")
+        raise ComeAgain("the session has changed its owner too often")
 
     def _upgrade(
-        self, owner: Peer, session_id: UUID, epoch: int, door: str, principal: PeerPrincipal, upgrade: Upgrade
+        self, owner: Peer, session_id: UUID, epoch: int, endpoint: str, principal: PeerPrincipal, upgrade: Upgrade
     ) -> Upstream | NoAnswer:
-        # An owner gives the terminal to the newest handshake: one that its client has given up must not get there later
-        # than the client's next one.
+        # An owner attaches the newest handshake: one that its client has abandoned must not arrive after the client's
+        # next one.
         if not upgrade.is_wanted():
             raise ComeAgain("the client has left")
         claims = {"epoch": epoch, "visitor": principal.claims()}
-        return self._peers.upgrade(owner, f"/peer/sessions/{session_id}/{door}", claims, upgrade)
+        return self._peers.upgrade(owner, f"/peer/sessions/{session_id}/{endpoint}", claims, upgrade)
 
     def _here(self, session_id: UUID) -> Session | PendingClaim | None:
         return self._holdings.pending_claims.get(session_id) or self._hub.find(session_id)
@@ -220,7 +226,7 @@ def _epoch(found: Found) -> int:
 def _check_resume(found: Found, actor: Actor) -> None:
     _check_user(found.user_id, actor)
     if found.row is not None and found.row.end_requested:
-        raise SessionGone(f"it has ended: {found.row.end_requested}")
+        raise SessionGone(f"the session has ended: {found.row.end_requested}")
 
 
 def _check_user(user_id: UUID, actor: Actor) -> None:

@@ -1,4 +1,4 @@
-"""Claims: taking over a session whose owner is gone, and giving up what was taken in vain. PostgreSQL decides."""
+"""Claims: taking over a session whose owner is gone, and releasing it when its device cannot be logged in to."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,8 +11,8 @@ from netstacks.cluster.routing import Dial
 from netstacks.errors import ComeAgain, NetstacksError, OpeningAbandoned, RegistryUnavailable, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
-from netstacks.instance.opener import PERMISSION, Opener, Prepared
-from netstacks.instance.pending_claims import PendingClaim, PendingClaims
+from netstacks.instance.opener import PERMISSION, Opener
+from netstacks.instance.pending_claims import PendingClaim, PendingClaims, Prepared
 from netstacks.recording import storage
 from netstacks.recording.spool import Spool
 from netstacks.registry.base import Registry
@@ -27,7 +27,7 @@ from netstacks.terminal.session import Session
 
 log = structlog.get_logger()
 
-# An instance that was reaped for its proven death is not looked for again with each of its sessions.
+# The claims of many sessions prove one death; within this time only the first of them reaps the dead instance.
 _REAPED_SECS = 60.0
 
 
@@ -35,11 +35,11 @@ _REAPED_SECS = 60.0
 class _Claimed:
     row: SessionRow
     prepared: Prepared | NetstacksError
-    """What the log-in needs, or why there is none."""
+    """The input of the log-in, or the error that prevents it."""
 
 
 class Claims:
-    """Every change of a session's owner that this instance makes is a compare-and-set on the row's epoch."""
+    """Changes owners only by compare-and-set on the epoch of the session's row, so of several claims one wins."""
 
     def __init__(
         self,
@@ -62,14 +62,15 @@ class Claims:
         self._reaped: TTLCache[str, bool] = TTLCache(1000, _REAPED_SECS)
 
     def claim(self, found: Found, token: UUID, actor: Actor) -> PendingClaim | None:
-        """Takes the session over and begins to log in to its device; None when somebody else was faster.
+        """Takes the session over and starts the log-in to its device; None when another instance was faster.
 
-        What its last owner left in the spool is stored first, while the epoch still allows it. Raises AccessWithdrawn.
+        Recordings of its last owner in the spool are stored first: after the claim, PostgreSQL refuses their epoch.
+        Raises AccessWithdrawn.
         """
         row = found.row
         assert row is not None
-        # No yield between the look and the insert: two connections would claim the same session. The opening is there
-        # before the row says so, because a peer that asks in between must not take the claim for lost.
+        # No yield between the check and the insert: two connections would claim the same session. The pending claim
+        # exists before the row is changed: a peer that reads the row and asks here must not find nothing.
         if row.id in self._pending_claims:
             return self._pending_claims[row.id]
         opening = self._pending_claims[row.id] = PendingClaim(row.id, row.epoch + 1, actor)
@@ -80,7 +81,7 @@ class Claims:
         finally:
             if claimed is None:
                 del self._pending_claims[row.id]
-                # Others may wait for it by now.
+                # Other connections may wait for this pending claim by now.
                 opening.fail(ComeAgain("the session could not be taken over here, or another instance was faster"))
         if claimed is None:
             return None
@@ -100,7 +101,7 @@ class Claims:
         return _Claimed(claimed, prepared)
 
     def _prepare(self, tx: Transaction, row: SessionRow, actor: Actor) -> Prepared | NetstacksError:
-        """In the transaction of the claim: of the many that follow a loss, each waits for few."""
+        """Reads in the transaction of the claim: after the loss of an instance, a second one would double the load."""
         try:
             return self._opener.prepare(tx, row, actor)
         except StoreUnavailable:
@@ -109,9 +110,9 @@ class Claims:
             return error
 
     def _end_connections(self, found: Found) -> None:
-        """The owner counts as dead. Frozen in the middle of a transaction, it would keep the row from others.
+        """Ends the PostgreSQL connections of the former owner: a frozen process may hold a lock on the row.
 
-        An owner that has answered is not frozen: it has let the session go. One whose process is gone holds nothing.
+        Not needed for an owner that has answered, or for one whose process is proven to be gone.
         """
         owner, dial = found.row.owner if found.row else None, found.placement.dial
         is_known = dial is not None and (dial.outcome == "denied" or dial.proves_death)
@@ -120,7 +121,7 @@ class Claims:
                 end_connections(tx, owner)
 
     def _continue(self, claimed: _Claimed, dial: Dial | None, token: UUID, actor: Actor, opening: PendingClaim) -> None:
-        """In its own greenlet: the log-in goes on though the client that caused it has gone again."""
+        """Runs in a greenlet of its own: the log-in goes on when the client that caused it leaves."""
         row = claimed.row
         try:
             self._announce(row, dial)
@@ -129,7 +130,7 @@ class Claims:
             opening.succeed(self._reopen(claimed.prepared, row, token, actor, opening.dialogue))
         except Exception as error:
             log.warning("session.not_reopened", session_id=str(row.id), device=row.device_name, error=str(error))
-            # Deferred, not skipped, while PostgreSQL is away: the row must not name an owner that holds nothing.
+            # Deferred while PostgreSQL is unreachable: the row must not keep naming an owner without the session.
             self._deferred_writes.put(_give_back, row, actor, str(error) or type(error).__name__)
             opening.fail(error)
         finally:
@@ -139,14 +140,14 @@ class Claims:
         try:
             return self._opener.reopen(row, prepared, token, actor, dialogue)
         except OpeningAbandoned:
-            # What is in the middle of a wait knows only that the opening is given up.
+            # An interrupted wait reports only that the opening was abandoned; `check_stopped` raises the reason.
             dialogue.check_stopped()
             raise
 
     def _announce(self, row: SessionRow, dial: Dial | None) -> None:
         self._agent.record_event("claimed", self._agent.me.id, session=str(row.id), device=row.device_name)
         if dial is not None and dial.proves_death and dial.owner not in self._reaped:
-            # No yield before this: all claims of its sessions would ask.
+            # No yield between the check and the insert: every claim of a session of this owner would reap it.
             self._reaped[dial.owner] = True
             self._reap(dial.owner)
 
@@ -155,13 +156,17 @@ class Claims:
             if self._registry.instance(instance_id) is not None:
                 self._registry.deregister(instance_id)
                 self._agent.record_event("reaped", instance_id, by=self._agent.me.id)
-                log.warning("instance.reaped", instance_id=instance_id, proof="its listener refuses, its lock is free")
+                log.warning(
+                    "instance.reaped",
+                    instance_id=instance_id,
+                    proof="its listener refuses connections, its lock is free",
+                )
         except RegistryUnavailable as error:
             del self._reaped[instance_id]
             log.info("instance.not_reaped", instance_id=instance_id, error=str(error))
 
     def end_orphan(self, found: Found, reason: str) -> SessionRow | None:
-        """Ends a session that nobody owns; None when somebody does by now."""
+        """Ends a session without a living owner; None when it has an owner again."""
         row = found.row
         assert row is not None
         if self._spool.restore(self._database, row.id):
@@ -174,7 +179,7 @@ class Claims:
             return ended
 
     def give_up(self, session_id: UUID, epoch: int) -> None:
-        """Releases a row that names this instance although it neither holds nor opens the session."""
+        """Releases the row of a session that names this instance, which neither holds nor opens the session."""
         try:
             with self._database.transaction() as tx:
                 row = sessions.find(tx, session_id)
@@ -186,6 +191,6 @@ class Claims:
 
 
 def _give_back(tx: Transaction, claimed: SessionRow, actor: Actor, reason: str) -> None:
-    """Leaves a session that could not be continued to be claimed again."""
+    """Releases a session whose log-in has failed, so that it can be claimed again."""
     if sessions.release(tx, claimed.id, claimed.epoch):
         audit.append(tx, actor, "session.claim_failed", f"session:{claimed.id}", reason=reason)

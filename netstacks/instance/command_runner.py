@@ -1,4 +1,4 @@
-"""Commands that a program runs on a device: in a session like any other, without a client, which ends with them."""
+"""Runs commands on a device for a program: in a session without a client, which ends after the last command."""
 
 import re
 import time
@@ -12,9 +12,9 @@ from netstacks.terminal.cli import BREAK_SECS, CommandLine
 from netstacks.terminal.session import Session
 from netstacks.terminal.unattended import UnattendedDialogue
 
-# Kept for interrupting the last command.
+# Reserved at the end of the total time for interrupting the last command.
 _INTERRUPT_SECS = 2 * BREAK_SECS
-# Answers of devices to a command that they do not know, which are short.
+# How devices refuse a command; a refusal is short.
 _MOST_REFUSAL_LINES = 8
 _MOST_CHARS = 200
 _REFUSAL = re.compile(
@@ -40,7 +40,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Result:
-    """What one command has printed, and why it does not count as a success, if it does not."""
+    """The output of one command; `error` says why it failed, if it did."""
 
     command: str
     output: str
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """`error` is the first one. Commands that were not run, because of one, have no result."""
+    """The results of a batch; `error` is its first one. A command that was not run has no result."""
 
     session_id: UUID | None
     results: tuple[Result, ...]
@@ -58,9 +58,9 @@ class Run:
 
 
 class CommandRunner:
-    """Opens a session as a terminal does, types, and ends the session.
+    """Opens a session as a terminal does, types the commands and ends the session.
 
-    The session's recording says what it was for. It has no person: a question of the device's ends the log-in.
+    The recording of the session notes the purpose. No user is present: a question of the device ends the log-in.
     """
 
     def __init__(self, open_session: Callable[[ConnectRequest], Session], *, purpose: str) -> None:
@@ -68,9 +68,9 @@ class CommandRunner:
         self._purpose = purpose
 
     def run(self, request: ConnectRequest, batch: Batch, is_abandoned: Callable[[], bool]) -> Run:
-        """Stops soon after `is_abandoned` says that the caller has left.
+        """Runs the batch; stops soon after `is_abandoned` reports that the caller has left.
 
-        Raises what Opener.open raises, but for DeviceError and LimitReached, which are in the answer.
+        Raises what Opener.open raises, except DeviceError and LimitReached: they become the error of the run.
         """
         until = time.monotonic() + batch.total_secs
         dialogue = UnattendedDialogue(lambda: is_abandoned() or time.monotonic() > until)
@@ -100,7 +100,7 @@ class CommandRunner:
                 raise DeviceError(_LEFT)
 
         results: list[Result] = []
-        # No yield between the check and the attachment.
+        # No yield between the check and the attachment: the session could end in between.
         if not session.is_live:
             return Run(session.id, (), f"the session has ended: {session.end_reason}")
         line = CommandLine(
@@ -125,7 +125,7 @@ class CommandRunner:
 
 
 def _run_one(line: CommandLine, command: str, batch: Batch, until: float) -> tuple[Result, bool]:
-    """Also says whether the device waits for another command."""
+    """The result, and whether the device accepts another command."""
     began_at = time.monotonic()
     secs = min(batch.timeout_secs, until - began_at - _INTERRUPT_SECS)
     if secs <= 0:
@@ -149,9 +149,9 @@ def _timed_out(line: CommandLine, secs: float, *, is_usable: bool) -> str:
 
 
 def _refusal(output: str) -> str | None:
-    """What the device says when it does not know the command."""
+    """The line by which the device refuses the command, as an error text; None when it accepted the command."""
     lines = [line.strip() for line in output.splitlines()]
     if len(lines) > _MOST_REFUSAL_LINES:
         return None
-    said = next(filter(_REFUSAL.match, lines), None)
-    return f"the device did not accept the command: {said[:_MOST_CHARS]}" if said else None
+    refusal = next(filter(_REFUSAL.match, lines), None)
+    return f"the device did not accept the command: {refusal[:_MOST_CHARS]}" if refusal else None

@@ -1,4 +1,4 @@
-"""Contact with the registry: only heartbeats decide whether there is any, and its age decides what may be judged."""
+"""Contact with the registry: heartbeats alone decide it, and its age decides whether other heartbeats can be judged."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ log = structlog.get_logger()
 
 
 class Contact:
-    """`clock` only measures durations: for how long there is contact, and whether the registry's clock goes as ours.
+    """The contact of one instance. `server` is the run id of the server that answered last.
 
-    `server` is the run of the server that answered last.
+    `clock` only measures durations: the age of the contact, and the progress of the registry's clock.
     """
 
     def __init__(self, ttl_secs: float, clock: Callable[[], float]) -> None:
@@ -22,10 +22,11 @@ class Contact:
         self._ttl_secs = ttl_secs
         self._clock = clock
         self._since: float | None = None
-        """Of our clock; None while there is no contact."""
+        """When the contact began, by `clock`; None while there is none."""
         self._is_missed = False
+        """Whether the loss of contact was logged; one line for each outage."""
         self._times: tuple[float, float] | None = None
-        """The same moment by our clock and by the registry's."""
+        """One moment by `clock` and by the registry's clock."""
 
     @property
     def is_kept(self) -> bool:
@@ -33,21 +34,24 @@ class Contact:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the age of a heartbeat proves nothing: the registry is away, or not back for long enough."""
+        """Whether the age of a heartbeat proves nothing: the registry is away, or has not been back for a TTL."""
         return not may_judge(self._since, self._clock(), self._ttl_secs)
 
     def keep(self, pulse: Pulse, asked_at: float) -> bool:
-        """After a heartbeat: whether contact begins anew, with another server or with one that does not know us."""
-        # No yield here: no greenlet may see the age of the former contact meanwhile.
+        """Notes a successful heartbeat; True when contact begins anew, with another server or after lost data.
+
+        `asked_at` is when it was sent, by `clock`.
+        """
+        # No yield in this method: another greenlet would judge by the age of the former contact.
         begins = self._since is None or pulse.state is None or pulse.server != self.server
         if begins:
             self._since = self._clock()
         self.server, self._is_missed = pulse.server, False
-        self.mind_clock(asked_at, pulse.at)
+        self.check_clock(asked_at, pulse.at)
         return begins
 
     def lose(self, error: RegistryUnavailable) -> None:
-        """After a heartbeat that failed."""
+        """Notes a failed heartbeat."""
         self.end()
         if not self._is_missed:
             self._is_missed = True
@@ -56,8 +60,11 @@ class Contact:
     def end(self) -> None:
         self._since = None
 
-    def mind_clock(self, now: float, registry_now: float) -> None:
-        """A clock that was set puts off all judgement, as an absence does. Both times are of the same moment."""
+    def check_clock(self, now: float, registry_now: float) -> None:
+        """Restarts the contact when the registry's clock was set: ages of heartbeats prove nothing then.
+
+        Both times are of the same moment.
+        """
         former, self._times = self._times, (now, registry_now)
         if former is None or self._since is None:
             return

@@ -1,4 +1,4 @@
-"""Dialling a device: its host key is checked, its refusals are remembered, its questions reach the user."""
+"""Dials devices: checks the host key, remembers refused secrets, and passes the device's questions to the user."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,32 +7,35 @@ from uuid import UUID
 
 from netstacks import permissions
 from netstacks.errors import AccessWithdrawn, NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
-from netstacks.instance.login_slots import LoginSlots, Turn
+from netstacks.instance.host_key_prompts import HostKeyPrompts, check_host_key, needs_administrator
+from netstacks.instance.login_slots import LoginSlot, LoginSlots
 from netstacks.instance.login_trials import Trial
 from netstacks.instance.targets import Target
 from netstacks.store import access, audit, credentials, hostkeys
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Credential, LoginSecret, Secrets
 from netstacks.store.hostkeys import StoredHostKey
-from netstacks.store.login_trials import Place
+from netstacks.store.login_trials import CredentialAddress
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
-from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts, check_host_key, needs_administrator
-from netstacks.terminal.ssh_connection import PATIENCE_SECS, Hooks, SshTarget, open_shell
+from netstacks.terminal.host_key import HostKey
+from netstacks.terminal.ssh_client import open_shell
+from netstacks.terminal.ssh_connection import Hooks
+from netstacks.terminal.ssh_target import PATIENCE_SECS, SshTarget
 from netstacks.terminal.transport import Transport
 
 _REPLACES_KEYS = "hostkeys.manage"
 
 
 class Dialer:
-    """Opens shells on devices."""
+    """Opens shells on devices, within the limits of log-ins per device and of attempts with one secret."""
 
     def __init__(self, database: Database, vault: Vault, prompts: HostKeyPrompts) -> None:
         self._database = database
         self._vault = vault
         self._prompts = prompts
-        self._turns = LoginSlots(database)
+        self._slots = LoginSlots(database)
 
     def dial(
         self,
@@ -47,12 +50,12 @@ class Dialer:
         rows: int,
         make_room: Callable[[], None] = lambda: None,
     ) -> Transport:
-        """Connects and logs in; the user takes part through `dialogue`. Raises DeviceError, StoreUnavailable.
+        """Connects and logs in; the user takes part through `dialogue`.
 
-        `make_room` is called before the device is dialled, and not when a refusal holds.
+        `make_room` is called before the device is dialled, unless an earlier refusal of the secret holds.
 
-        DeviceLoginRefused at once while a refusal of the same secret holds, OpeningAbandoned soon after the user has
-        given up.
+        Raises DeviceError and StoreUnavailable; DeviceLoginRefused at once while an earlier refusal of the secret
+        holds; OpeningAbandoned soon after the user has given up.
         """
         ssh_target = SshTarget(
             host=target.host,
@@ -67,49 +70,51 @@ class Dialer:
             cols=cols,
             rows=rows,
         )
+        # A change of the credential or of the device's entry makes a new version, which has no refusals.
         version = f"{secret.changed_at.isoformat()} {target.changed_at.isoformat()}"
-        trial = Trial(self._database, Place(credential_id, target.host, target.port, version), dialogue)
+        trial = Trial(self._database, CredentialAddress(credential_id, target.host, target.port, version), dialogue)
         known: list[StoredHostKey | None] = []
 
+        # Runs in the transaction that takes the slot, so that a log-in needs one instead of three.
         def read(tx: Transaction) -> None:
             trial.read(tx)
             known.append(hostkeys.find(tx, target.host, target.port))
 
-        with self._turns.turn(target.host, target.port, dialogue, read) as turn, trial.outcome():
+        with self._slots.slot(target.host, target.port, dialogue, read) as slot, trial.outcome():
 
             def check(found: HostKey) -> None:
                 if not found.is_stored_as(known[0]):
-                    self._check_host_key(turn, actor, target, secret, found, dialogue)
+                    self._check_host_key(slot, actor, target, secret, found, dialogue)
 
             @contextlib.contextmanager
             def thinking() -> Iterator[None]:
                 trial.release()
-                with turn.paused():
+                with slot.paused():
                     yield
 
             def keep() -> None:
-                turn.renew()
+                slot.renew()
                 trial.renew()
 
             def store(password: str) -> None:
-                # The device has let its user in: the turn is not needed any more.
+                # The device has accepted the log-in: another one may use the slot.
                 trial.release()
-                turn.give_back()
+                slot.give_back()
                 try:
                     self._offer_to_store(actor, credential_id, password, dialogue)
                 except (StoreUnavailable, NotFound, VaultLocked) as error:
-                    dialogue.say(f"the new password is not stored, and the credential holds the old one: {error}")
+                    dialogue.say(f"the new password is not stored, the credential still holds the old one: {error}")
 
             make_room()
-            hooks = Hooks(check, lambda: trial.begin(turn.renew), trial.refused, thinking, keep, store)
+            hooks = Hooks(check, lambda: trial.begin(slot.renew), trial.refused, thinking, keep, store)
             return open_shell(ssh_target, hooks, dialogue)
 
     def _check_host_key(
-        self, turn: Turn, actor: Actor, target: Target, secret: LoginSecret, found: HostKey, dialogue: Dialogue
+        self, slot: LoginSlot, actor: Actor, target: Target, secret: LoginSecret, found: HostKey, dialogue: Dialogue
     ) -> None:
         is_settled = False
         while not is_settled:
-            # It may have been approved a moment ago, for another terminal.
+            # Read again: another terminal may have approved the key while this one waited.
             with self._database.transaction() as tx:
                 stored = hostkeys.find(tx, target.host, target.port)
                 role = access.role_of(tx, actor)
@@ -117,10 +122,10 @@ class Dialer:
                 return
             if stored is not None and not (role and permissions.grants(role, _REPLACES_KEYS)):
                 raise needs_administrator(found, stored)
-            what = "is new" if stored is None else "has changed"
-            dialogue.need_person(f"the host key of {target.name} {what}")
-            with turn.paused():
-                dialogue.progress(f"the device's host key {what}: waiting for your decision")
+            problem = "is new" if stored is None else "has changed"
+            dialogue.need_person(f"the host key of {target.name} {problem}")
+            with slot.paused():
+                dialogue.progress(f"the device's host key {problem}: waiting for your decision")
                 answered = check_host_key(
                     self._prompts,
                     actor.id,
@@ -131,7 +136,7 @@ class Dialer:
                     lambda: dialogue.is_given_up,
                     max(target.changed_at, secret.changed_at),
                 )
-                # Before the turn is taken again, which may fail: nobody is asked twice.
+                # Stored before the slot is taken again: that may fail, and the user must not have to answer twice.
                 with self._database.transaction() as tx:
                     is_settled = _approve(tx, actor, target, found, stored, answered.answered_by or actor.name)
 
@@ -157,7 +162,7 @@ class Dialer:
         with self._database.transaction() as tx:
             if not _may_store(tx, actor, credential):
                 raise AccessWithdrawn(access.WITHDRAWN)
-            held = credentials.hold(tx, credential_id, credential.owner_id)
+            held = credentials.lock(tx, credential_id, credential.owner_id)
             credentials.update(tx, self._vault, held, {}, Secrets(secret=password))
             audit.append(tx, actor, "credential.updated", f"credential:{credential_id}", secrets=["secret"])
         dialogue.say(f"the new password is stored in the credential {credential.name}")
@@ -173,7 +178,7 @@ def _may_store(tx: Transaction, actor: Actor, credential: Credential | None) -> 
 def _approve(
     tx: Transaction, actor: Actor, target: Target, found: HostKey, former: StoredHostKey | None, approved_by: str
 ) -> bool:
-    """False when `former` is not what is stored any more: the question was another one than it is now."""
+    """Stores the key; False when `former` is no longer the stored key, so that the user must decide again."""
     place = (target.host, target.port)
     if hostkeys.approve(tx, *place, found.key_type, found.public_key, approved_by, former) is None:
         return False

@@ -1,4 +1,4 @@
-"""Whether the disk of the spool has room: an instance that must end while the database is away writes to it."""
+"""Watches the free space of the spool's disk: an instance that ends without PostgreSQL writes its recordings there."""
 
 import shutil
 from pathlib import Path
@@ -13,13 +13,13 @@ LOOK_SECS = 10.0
 
 
 class DiskWatch:
-    """Looks every now and then. `problem` says in words that less than `least_free_bytes` are free; 0 is never."""
+    """Checks periodically. `problem` is set while less than `least_free_bytes` are free; 0 switches the check off."""
 
     def __init__(self, folder: Path, least_free_bytes: int) -> None:
         self._folder = folder
         self._least_free_bytes = least_free_bytes
         self.problem: str | None = None
-        # A disk on the network may not answer for minutes: neither health nor other threads wait for it.
+        # A thread of its own: a network disk can take minutes to answer, and must block no other work.
         self._looking = greenlets.Threads(1)
         self.periodic = greenlets.Periodic("disk-watch", self.look, LOOK_SECS)
 
@@ -27,22 +27,22 @@ class DiskWatch:
         self.periodic.start()
 
     def look(self) -> None:
-        """Looks now, and logs when there is too little room, and when there is enough again."""
+        """Checks now; logs a change from enough space to too little, or back."""
         try:
             free_bytes = self._looking.begin(_free_bytes, self._folder).get()
         except OSError:
-            # The spool has said that it cannot be used. Whether its disk has room is not known.
+            # The free space is unknown; the spool itself reports a folder that it cannot use.
             return
         was_low = self.problem is not None
         self.problem = None
         if free_bytes < self._least_free_bytes:
             self.problem = (
                 f"the disk of SPOOL_DIR has {_megabytes(free_bytes)} free, less than the"
-                f" {_megabytes(self._least_free_bytes)} of DISK_FREE_MIN_BYTES: free some, or choose another disk"
+                f" {_megabytes(self._least_free_bytes)} of DISK_FREE_MIN_BYTES: free space, or change SPOOL_DIR"
             )
         if was_low != (self.problem is not None):
-            tell, event = (log.info, "disk.has_room") if was_low else (log.warning, "disk.low")
-            tell(event, folder=str(self._folder), free_bytes=free_bytes, least_bytes=self._least_free_bytes)
+            write, event = (log.info, "disk.has_room") if was_low else (log.warning, "disk.low")
+            write(event, folder=str(self._folder), free_bytes=free_bytes, least_bytes=self._least_free_bytes)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -15,7 +15,7 @@ INTERVAL_SECS = 60.0
 
 
 class FailedLoginSummary:
-    """Looks every minute; any number of instances may do so at once. What one leaves at its end, another one tells."""
+    """Runs every minute on every instance: the counts are in PostgreSQL, and any instance may write a due summary."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,9 +25,9 @@ class FailedLoginSummary:
         self._periodic.start()
 
     def look(self) -> None:
-        """Writes what is due now."""
+        """Writes the summary that is due now, if any."""
         with contextlib.suppress(StoreUnavailable):
             with self._database.transaction() as tx:
-                attempts = failed_login_audit.tell_counted(tx)
+                attempts = failed_login_audit.write_counted(tx)
             if attempts:
                 log.warning("auth.many_logins_failed", attempts=attempts)

@@ -1,4 +1,4 @@
-"""Failures of calls that are made again: told once, and not once each."""
+"""A log of repeated failures: one line for a series of failed calls, not one for each call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ class FailureLog:
 
     def __init__(self) -> None:
         self._failures: dict[str, int] = {}
-        """How often each call that fails has failed since it last succeeded."""
+        """Consecutive failures by call; a call that has succeeded since has no entry."""
 
     def failed(self, call: str, error: Exception) -> None:
         if call not in self._failures:
-            # The registry's own trouble is told by its text, ours needs a traceback.
+            # The text explains an unreachable registry; any other error is a bug and needs its traceback.
             trace = None if isinstance(error, RegistryUnavailable) else error
             log.warning("registry.call_failed", call=call, error=str(error), exc_info=trace)
         self._failures[call] = self._failures.get(call, 0) + 1
@@ -30,7 +30,7 @@ class FailureLog:
 
     @contextmanager
     def tolerate(self, call: str) -> Iterator[None]:
-        """Around what will be tried again: RegistryUnavailable ends the block and goes no further."""
+        """Around a call that will be repeated: logs RegistryUnavailable instead of raising it."""
         try:
             yield
         except RegistryUnavailable as error:

@@ -1,4 +1,4 @@
-"""Where shared sessions are: look-ups for viewers, who are many and ask for the same."""
+"""Look-ups of shared sessions: many viewers look for the same session, and share one look-up."""
 
 import random
 from collections.abc import Callable
@@ -11,52 +11,52 @@ from netstacks.errors import ComeAgain, NetstacksError
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.terminal.session import Session
 
-# Between two look-ups of a session that has no owner, at random: instances must not all ask PostgreSQL at once.
+# The pause before another look-up of a session without an owner. Random: not all instances must query at once.
 _PAUSE_SECS = (1.0, 2.0)
 
 
 @dataclass(frozen=True)
 class Held:
-    """A session that a peer holds, or is opening, at `epoch`: it has just said so."""
+    """A session that a peer has just confirmed to hold, or to be opening, at `epoch`."""
 
     session_id: UUID
     owner: Peer
     epoch: int
 
 
-Whereabouts = Session | PendingClaim | Held
+SessionLocation = Session | PendingClaim | Held
 
 
 class Finder:
-    """Calls `locate` once for all that ask for the same session at the same time."""
+    """Calls `locate` once for all concurrent requests for the same session."""
 
-    def __init__(self, locate: Callable[[UUID], Whereabouts]) -> None:
+    def __init__(self, locate: Callable[[UUID], SessionLocation]) -> None:
         self._locate = locate
         self._rounds: dict[UUID, greenlets.AsyncResult] = {}
 
-    def find(self, session_id: UUID) -> Whereabouts:
-        """Where the session is now. Raises what `locate` raises."""
+    def find(self, session_id: UUID) -> SessionLocation:
+        """The current location of the session. Raises what `locate` raises."""
         return self._find(session_id, 0.0)
 
-    def find_later(self, session_id: UUID) -> Whereabouts:
-        """The same after a pause of a second or two, which all that wait for the session share."""
+    def find_later(self, session_id: UUID) -> SessionLocation:
+        """As `find`, after a pause of one to two seconds that all waiting viewers of the session share."""
         return self._find(session_id, random.uniform(*_PAUSE_SECS))  # noqa: S311 - no secret
 
-    def _find(self, session_id: UUID, pause_secs: float) -> Whereabouts:
-        # No yield here: two rounds would begin.
+    def _find(self, session_id: UUID, pause_secs: float) -> SessionLocation:
+        # No yield between the check and the insert: two rounds would begin.
         result = self._rounds.get(session_id)
         if result is None:
             result = self._rounds[session_id] = greenlets.AsyncResult()
             greenlets.spawn("viewer-look-up", self._look, session_id, pause_secs, result)
-        found: Whereabouts | NetstacksError = result.get()
+        found: SessionLocation | NetstacksError = result.get()
         if isinstance(found, NetstacksError):
-            # One of its own for each: an exception keeps the frames of everybody who raises it.
+            # A new exception for each caller: one that is raised repeatedly collects the frames of every raise.
             raise type(found)(str(found))
         return found
 
     def _look(self, session_id: UUID, pause_secs: float, result: greenlets.AsyncResult) -> None:
-        # What stands when a bug ends this greenlet, which is logged.
-        found: Whereabouts | NetstacksError = ComeAgain("the session could not be looked up")
+        # The result when an unexpected error, which is logged, ends this greenlet.
+        found: SessionLocation | NetstacksError = ComeAgain("the session could not be looked up")
         try:
             greenlets.sleep(pause_secs)
             found = self._locate(session_id)

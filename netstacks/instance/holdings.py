@@ -1,4 +1,4 @@
-"""What this instance may own: sessions that it holds, opens, creates or still stores the end of."""
+"""The sessions that this instance may own: those it holds, opens, creates, or whose end it still stores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,20 @@ from netstacks.terminal.hub import Hub
 
 
 class Holdings:
-    """A row that names this instance is right for as long as the session is in here."""
+    """A row that names this instance as the owner is valid as long as `has` is true for its session."""
 
     def __init__(self, hub: Hub, recorder: Recorder) -> None:
         self.hub = hub
         self.pending_claims: PendingClaims = {}
         self._recorder = recorder
         self._creating: set[UUID] = set()
+        """Sessions whose row is being committed: peers can see the row before the hub has the session."""
         self.dialled: dict[Dialogue, Actor] = {}
-        """For whom devices are being logged in to now."""
+        """The log-ins to devices that are under way, with the users they are for."""
 
     @contextmanager
     def dialling(self, actor: Actor, dialogue: Dialogue) -> Iterator[None]:
-        """Around a log-in to a device, until the session is in the hub: a withdrawal of access stops it."""
+        """Around a log-in to a device, until the session is in the hub: a withdrawal of access can stop it."""
         self.dialled[dialogue] = actor
         try:
             yield
@@ -33,7 +34,7 @@ class Holdings:
 
     @contextmanager
     def creating(self, session_id: UUID) -> Iterator[None]:
-        """Around the creation of a session: its row can be seen before this instance knows that it was committed."""
+        """Around the creation of a session, from before its row is committed until the hub has it."""
         self._creating.add(session_id)
         try:
             yield

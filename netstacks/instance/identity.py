@@ -1,4 +1,4 @@
-"""Who this instance is, and whether it holds the secrets that its cluster holds."""
+"""The identity of this instance: its id, and a fingerprint of its secrets to compare with the cluster's."""
 
 import hmac
 import re
@@ -9,14 +9,14 @@ _PAIR = re.compile(r"vault:\S+ jwt:\S+")
 
 
 def new_instance_id(prefix: str = "ctrl") -> str:
-    """A name that no process has had before, such as `ctrl-a1b2c3d4`. To be made after the fork."""
+    """A new, random id such as `ctrl-a1b2c3d4`; call it after the fork, so that each worker has its own."""
     return f"{prefix}-{secrets.token_hex(4)}"
 
 
 def secrets_fingerprint(vault_master_keys: Iterable[bytes], jwt_secret: str) -> str:
-    """Tells instances with other secrets apart and reveals none: for each master key a pair such as `vault:1a jwt:2b`.
+    """A fingerprint that differs for different secrets and reveals none: a pair `vault:1a jwt:2b` for each master key.
 
-    Both parts are keyed by the vault's key, which is random, so that a weak JWT secret cannot be guessed from its own.
+    The random master key keys both parts (HMAC-SHA-256), so that a weak JWT secret cannot be guessed from its part.
     """
     return ", ".join(_pair(key, jwt_secret) for key in vault_master_keys)
 
@@ -30,13 +30,13 @@ def _pair(vault_master_key: bytes, jwt_secret: str) -> str:
 
 
 def differing_secrets(mine: str, accepted: Iterable[str]) -> tuple[str, ...]:
-    """The settings by which `mine` differs from every fingerprint that the cluster accepts; none when it has none.
+    """The settings in which `mine` differs from every accepted fingerprint; empty when no fingerprint is accepted yet.
 
-    While the master key changes, instances have two: one in common is enough. Where VAULT_MASTER_KEY differs, nothing
-    can be said about JWT_SECRET.
+    During a change of the master key, instances have two keys; one key in common is enough. When VAULT_MASTER_KEY
+    differs, JWT_SECRET cannot be compared.
     """
     own = set(mine.split(", "))
-    # What is no fingerprint says nothing.
+    # Malformed fingerprints, as another version may write them, are ignored.
     known = {pair for fingerprint in accepted for pair in fingerprint.split(", ") if _PAIR.fullmatch(pair)}
     if not known or own & known:
         return ()

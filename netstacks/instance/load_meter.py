@@ -1,4 +1,4 @@
-"""How much of a processor this process uses: the event loop is one thread, so one core is all that it can have."""
+"""Measures the processor use of this process; its event loop is one thread and can use one core at most."""
 
 import time
 from collections import deque
@@ -9,7 +9,7 @@ WINDOW_SECS = 6.0
 
 
 class LoadMeter:
-    """Compares the process's CPU time with the clock."""
+    """Compares the CPU time of the process with elapsed time."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, cpu_clock: Callable[[], float] = time.process_time
@@ -17,12 +17,12 @@ class LoadMeter:
         self._clock = clock
         self._cpu_clock = cpu_clock
         self._readings = deque([(clock(), cpu_clock())])
-        """Times and the CPU time used until then; the first is the newest one that is WINDOW_SECS old, if any is."""
+        """Pairs of time and CPU time, oldest first. The first is the newest one that is WINDOW_SECS old, if any is."""
 
     def cpu_share(self) -> float:
-        """The mean share of one core since the first call within WINDOW_SECS, or the last one before it.
+        """The mean share of one core over about the last WINDOW_SECS; call it every few seconds.
 
-        Above 1 when native threads compute beside the event loop. To be called every few seconds.
+        Above 1 when native threads compute beside the event loop.
         """
         now, cpu_secs = self._clock(), self._cpu_clock()
         while len(self._readings) > 1 and self._readings[1][0] <= now - WINDOW_SECS:

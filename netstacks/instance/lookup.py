@@ -1,4 +1,4 @@
-"""Looking a session up: every fact that the choice of a route needs, from whoever can tell it now."""
+"""Looks a session up: gathers the facts for the choice of a route, from PostgreSQL, the registry and the peers."""
 
 import contextlib
 import time
@@ -27,18 +27,18 @@ from netstacks.terminal.session import Session
 
 log = structlog.get_logger()
 
-# What a peer answers that holds the session: where it is, and whose.
+# The answer of a peer that holds the session: its record and its user.
 _ANSWER = TypeAdapter(tuple[SessionRecord, UUID])
-# A database that takes longer does not keep a live session from its user.
+# After this time PostgreSQL counts as unreachable, and the peers are asked: the user of a live session waits.
 ROW_SECS = 3.0
 FIND_PATH = "/peer/sessions/find"
-# One proof of a death serves all claims of this moment. Not longer: the proof may be wrong, for PostgreSQL forgets its
-# locks when it restarts, and a listener may be out of reach just then.
+# One proof of a death serves all claims within this time. No longer, because a proof can be wrong: a restart of
+# PostgreSQL frees all locks, and the listener may be unreachable at the same moment.
 _DEAD_SECS = 1.0
 
 
 class WitnessReader(Protocol):
-    """Reads in PostgreSQL whether an instance's process lives."""
+    """Reads from PostgreSQL whether the process of an instance is alive."""
 
     def of(self, instance_id: str) -> Witness: ...
 
@@ -47,7 +47,7 @@ class WitnessReader(Protocol):
 
 @dataclass(frozen=True)
 class Key:
-    """What a connection names: a session by its id, or by its reconnect token."""
+    """How a connection names its session: by id, or by reconnect token."""
 
     session_id: UUID | None = None
     token: UUID | None = None
@@ -70,7 +70,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Found:
-    """A session as it is known now. `row` is None while the database is away; `now` is the registry's clock."""
+    """The facts of a session. `row` is None while PostgreSQL is unreachable; `now` is by the registry's clock."""
 
     session_id: UUID
     user_id: UUID
@@ -80,7 +80,7 @@ class Found:
 
 
 class Lookup:
-    """Gathers the facts of one session."""
+    """Gathers the facts of one session at a time."""
 
     def __init__(
         self,
@@ -100,15 +100,18 @@ class Lookup:
         self._hub = holdings.hub
         self._holdings = holdings
         self._dead: TTLCache[str, float] = TTLCache(1000, _DEAD_SECS)
-        """The instances whose death was proven of late."""
+        """The instances whose death was proven within _DEAD_SECS."""
 
     def find(self, key: Key, *, dial: Dial | None = None, viewer: bool = False) -> Found | None:
-        """The session and where it is; `dial` is what came of dialling its owner. None: there is no such session."""
+        """The facts of the session; None when there is none. `dial` is the outcome of the last attempt at its owner.
+
+        Raises StoreBusy, and ComeAgain when neither PostgreSQL nor a peer can locate the session.
+        """
         try:
             with self._database.transaction(timeout_secs=ROW_SECS) as tx:
                 row = key.row(tx)
         except StoreBusy:
-            raise  # The database is there: to ask every peer instead would only add to the crowd.
+            raise  # PostgreSQL is reachable but overloaded: requests to every peer would only add load.
         except StoreUnavailable:
             return self._find_without_database(key, dial, viewer)
         if row is None:
@@ -133,13 +136,16 @@ class Lookup:
             return Found(session.id, session.facts.user_id, None, placement, self._agent.snapshot.taken_at)
         found = self._ask_peers(key)
         if found is None:
-            raise ComeAgain("the session cannot be looked up while the database is away")
+            raise ComeAgain("the session cannot be looked up while PostgreSQL is unreachable")
         record, user_id = found
         placement = Placement(record=record, dial=dial, database=False, viewer=viewer)
         return Found(record.id, user_id, None, *self._judged(placement))
 
     def _judged(self, placement: Placement) -> tuple[Placement, float]:
-        """Adds what is known of the owner; whether it lives is asked only when it did not answer. And the time."""
+        """Adds the facts about the owner, and the time by the registry's clock.
+
+        Whether the owner is alive is determined only after a dial that it did not answer.
+        """
         snapshot, current = self._agent.snapshot, placement.current
         assert current is not None
         if current.owner is None or current.owner == self._agent.me.id:
@@ -147,13 +153,13 @@ class Lookup:
         owner, now = snapshot.instances.get(current.owner), snapshot.taken_at
         dial = placement.dial
         if dial is None and not (owner.peer_address if owner else placement.row_address):
-            # It never had a listener, so nothing of it can be listening.
+            # An owner without an address never had a listener, so a dial would be refused.
             dial = Dial(current.owner, current.epoch, "refused", self._witness.of(current.owner))
         if dial is None and current.owner in self._dead:
             return replace(placement, dial=Dial(current.owner, current.epoch, "refused", "free")), now
         if dial is None:
             return replace(placement, owner=owner), now
-        # The dial may have been of a former owner, which says nothing about this one.
+        # A dial of a former owner proves nothing about the current one.
         if dial.proves_death and dial.owner == current.owner and self._registry.is_shared:
             self._dead[dial.owner] = time.monotonic()
             return replace(placement, dial=dial), now
@@ -161,9 +167,10 @@ class Lookup:
         with contextlib.suppress(RegistryUnavailable):
             owner, now = self._registry.instance(current.owner), self._registry.now()
             is_known = True
+        # After the owner's heartbeat was read: only then does `is_blind` tell whether its age counts.
         self._agent.beat_anew()
         if self._registry.is_shared:
-            # The last snapshot may be older than the owner.
+            # Without an answer of the registry, a missing entry proves nothing: the snapshot may predate the owner.
             blind = self._agent.is_blind or not is_known
         else:
             blind = self._is_alone_and_unsure(placement, dial)
@@ -171,18 +178,35 @@ class Lookup:
 
     @staticmethod
     def _is_alone_and_unsure(placement: Placement, dial: Dial) -> bool:
-        """Without a cluster no heartbeat is seen, and an owner elsewhere may live: PostgreSQL hears from it then.
+        """Whether an owner may be alive, for an instance without a cluster, which sees no heartbeats.
 
-        Where witnesses cannot be read either, an owner that never had a listener was this instance before a restart.
+        Its connection to PostgreSQL decides. When the witness cannot be read, an owner with an address may be alive;
+        one without an address was this instance before a restart.
         """
         return dial.witness == "held" or (bool(placement.row_address) and dial.witness != "silent")
 
     def _ask_peers(self, key: Key) -> tuple[SessionRecord, UUID] | None:
-        """Asks every instance that we know of: the one that holds the session says so."""
-        others = [each for each in self._agent.snapshot.instances.values() if each.id != self._agent.me.id]
-        questions = [greenlets.spawn(f"ask-{each.id}", self._ask, each, key) for each in others if each.peer_address]
-        greenlets.joinall(questions, timeout=2 * ANSWER_SECS)
-        return next((answer for question in questions if (answer := question.value)), None)
+        """The record from the instance that holds the session: the registry's owner, or any that answers.
+
+        The registry locates sessions by id only, and may be behind; without its help every known instance is asked at
+        the same time.
+        """
+        peers = self._agent.snapshot.instances
+        others = {each.id: each for each in peers.values() if each.id != self._agent.me.id and each.peer_address}
+        if (owner := others.get(self._registered_owner(key))) and (answer := self._ask(owner, key)):
+            return answer
+        requests = [greenlets.spawn(f"ask-{each.id}", self._ask, each, key) for each in others.values()]
+        greenlets.joinall(requests, timeout=2 * ANSWER_SECS)
+        return next((answer for request in requests if (answer := request.value)), None)
+
+    def _registered_owner(self, key: Key) -> str:
+        """The owner's id in the registry, or ""."""
+        if key.session_id is None:
+            return ""
+        with contextlib.suppress(RegistryUnavailable):
+            if record := self._registry.session(key.session_id):
+                return record.owner or ""
+        return ""
 
     def _ask(self, instance: Instance, key: Key) -> tuple[SessionRecord, UUID] | None:
         with contextlib.suppress(PeerFailed):

@@ -1,4 +1,4 @@
-"""Whether the event loop has stood still: the process was frozen, or something computed for too long in one piece."""
+"""Detects a stalled event loop: a frozen process, or a computation that did not yield."""
 
 import math
 import time
@@ -10,29 +10,30 @@ from netstacks import greenlets
 from netstacks.instance.stall_reporter import STALL_SECS, StallReporter
 
 _TICK_SECS = 0.1
-# Health calls the loop blocked when stalls took more than half of this time. One that is merely busy is late by less.
+# Health reports the loop as blocked when stalls took more than half of this time; a busy loop is late by less.
 WINDOW_SECS = 10.0
 
 LAG = Histogram(
     "netstacks_loop_lag_seconds",
-    "How late the event loop was, ten times a second: as long a wait stood before every key and every request",
+    "Lag of the event loop, measured ten times a second: every keystroke and every request waits this long",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
 
 
 class LoopWatch:
-    """Looks at the clock ten times a second. Standing still for `gap_secs` is told in `stood_still_at`.
+    """Reads the clock ten times a second; `stood_still_at` is the end of the last stall longer than `gap_secs`.
 
-    By the clock that goes on while the host sleeps: its peers go on, too.
+    By a clock that runs on while the host is suspended, because the peers run on as well.
     """
 
     def __init__(self, gap_secs: float) -> None:
         self._gap_secs = gap_secs
         self._ticked_at = _now()
         self._due_at = math.inf
-        """When the next tick is due, by the monotonic clock."""
+        """When the next tick is due, by the monotonic clock; the thread of the stall reporter reads it."""
         self._stood_still_at = -math.inf
         self._delays: deque[tuple[float, float]] = deque()
+        """Stalls within WINDOW_SECS: when each ended, by `_now`, and its length in seconds."""
         self._reporter = StallReporter(lambda: self._due_at)
         self.background = greenlets.Background("loop-watch", self._run)
 
@@ -60,9 +61,9 @@ class LoopWatch:
             self._delays.popleft()
 
     def stood_still_at(self) -> float:
-        """When the loop last went on after it had stood still, by the monotonic clock; minus infinity if it never did.
+        """When the last stall ended, by the monotonic clock; minus infinity when there was none.
 
-        A gap that ends right now counts: a thawed process may run other greenlets before the one that ticks.
+        Includes a stall that is ending now: a thawed process may run other greenlets before the one that ticks.
         """
         if _now() - self._ticked_at > _TICK_SECS + self._gap_secs:
             self._tick()
@@ -70,7 +71,7 @@ class LoopWatch:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the loop has lately stood still, for STALL_SECS or more each time, more than it ran."""
+        """Whether stalls of STALL_SECS or more took more than half of the last WINDOW_SECS."""
         since = _now() - WINDOW_SECS
         return sum(delay for at, delay in self._delays if at >= since) > WINDOW_SECS / 2
 

@@ -1,27 +1,27 @@
-"""How a worker's memory is looked after: the garbage collector's thresholds, and what malloc gives back."""
+"""Memory settings of a worker: thresholds of the garbage collector and of malloc."""
 
 import ctypes
 import gc
 
 # Reference counts free almost everything: neither sessions nor requests leave cycles of ours behind
-# (tests/acceptance/test_memory.py). So the collector may look seldom, and at little: 20,000 young objects take 1 ms,
-# 120,000 of the middle generation 8 ms. A full collection is rare, because it stops the loop for 0.15 s per million
-# objects, and a session is some 200 of them.
+# (tests/acceptance/test_memory.py). So rare collections suffice: 20,000 young objects take 1 ms, 120,000 of the middle
+# generation 8 ms. A full collection must be rare, because it stops the loop for 0.15 s per million objects; a session
+# has about 200.
 _THRESHOLDS = 20_000, 5, 1_000
-# What glibc would otherwise learn: after the first password hash it keeps the 19 MB of each for the next one.
+# Fixed, because glibc adapts them: after the first password hash (argon2, 19 MB) it would keep that much memory.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MALLOC_BYTES = 4 * 1024 * 1024
 
 
 def settle() -> None:
-    """To be called when everything is imported and built: what lives by now is never looked at again.
+    """Excludes all present objects from collections; call it when everything is imported and built.
 
-    The collector may have been off until then.
+    Also enables the collector, which may have been off until then.
     """
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     gc.enable()
-    # Another C library than glibc has no such function, and learns nothing.
+    # Only glibc has this function, and only glibc adapts the thresholds.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MALLOC_BYTES)

@@ -1,4 +1,4 @@
-"""The health monitor: gathers the facts of `/api/v1/health` in the background, so that no request waits for them."""
+"""The health monitor: refreshes the facts of `/api/v1/health` in the background, so that no request waits for them."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,9 @@ REFRESH_SECS = 2.0
 
 
 class HealthMonitor:
-    """Holds the newest facts; `gather` collects them and may wait for PostgreSQL and the registry.
+    """Holds the latest facts; `gather` collects them and may wait for PostgreSQL and the registry.
 
-    `is_draining` waits for nothing: a load balancer must hear of a drain at once.
+    `is_draining` must not wait; each report reads it, because a load balancer must see a drain at once.
     """
 
     def __init__(self, gather: Callable[[float], Facts], is_draining: Callable[[], bool]) -> None:
@@ -27,15 +27,15 @@ class HealthMonitor:
         self._periodic.start()
 
     def wake(self) -> None:
-        """Gathers the facts soon, because one has changed."""
+        """Starts a refresh now, in the background."""
         self._periodic.wake()
 
     def refresh(self) -> None:
-        """Gathers the facts now."""
+        """Gathers the facts; returns when they are complete."""
         self._latest = self._gather(time.monotonic())
 
     def report(self) -> HealthReport | None:
-        """The verdict on the newest facts; None before the first were gathered."""
+        """The health by the latest facts; None before the first refresh."""
         if self._latest is None:
             return None
         facts = replace(self._latest, draining=self._is_draining())

@@ -1,4 +1,4 @@
-"""What operators look at: the cluster, its Valkey and its history, seen without a request that waits for them."""
+"""The view of the cluster for operators: instances, Valkey and events, cached so that requests hardly wait."""
 
 import time
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from netstacks.greenlets import Greenlet
 from netstacks.peer.clocks import PeerClocks
 from netstacks.registry.base import Registry, RegistryStatus
 
-# Whoever looks within this time after another one sees the same.
+# How long a view is reused.
 FRESH_SECS = 1.0
-# And nobody waits longer than this for a registry that does not answer.
+# The longest that a request waits for a registry that does not answer.
 PATIENCE_SECS = 1.5
 
 
 @dataclass(frozen=True)
 class View:
-    """What was seen last. Without the registry the cluster is as it was at `seen_at`, and `registry` says why."""
+    """The last view. While the registry does not answer, it shows the cluster of `seen_at`; `registry` says why."""
 
     snapshot: Snapshot
     events: tuple[Event, ...]
@@ -27,23 +27,23 @@ class View:
     seen_at: float | None
     """When the registry last answered, by this host's clock; None before it ever did."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """The registry's records that could not be read: what is wrong with each, by its key."""
+    """The unreadable records of the registry: the problem of each, by its key."""
     clock_skews: Mapping[str, float] = field(default_factory=dict)
     """How far the clocks of other instances are ahead of this host's, in seconds, by instance id."""
 
 
 class Observer:
-    """Asks the registry when somebody looks."""
+    """Queries the registry on demand; concurrent requests share one query."""
 
     def __init__(self, registry: Registry, clocks: PeerClocks) -> None:
         self._registry = registry
         self._clocks = clocks
-        self._view = View(Snapshot(0.0, {}), (), RegistryStatus("disconnected", error="not asked yet"), None)
+        self._view = View(Snapshot(0.0, {}), (), RegistryStatus("disconnected", error="not queried yet"), None)
         self._looked_at = 0.0
         self._looking: Greenlet | None = None
 
     def look(self) -> View:
-        """The cluster now, or else as it was seen last."""
+        """The current view, or the last one when the registry does not answer within PATIENCE_SECS."""
         return replace(self._look_soon(), clock_skews=self._clocks.skews)
 
     def _look_soon(self) -> View:
@@ -52,12 +52,12 @@ class Observer:
                 self._looking = greenlets.spawn("observer", self._look)
             self._looking.join(PATIENCE_SECS)
             if not self._looking.successful():
-                why = "its answer was not understood, see the log" if self._looking.ready() else "no answer yet"
+                why = "its answer is malformed, see the log" if self._looking.ready() else "no answer yet"
                 return replace(self._view, registry=RegistryStatus("disconnected", error=f"Valkey: {why}"))
         return self._view
 
     def drain(self, instance_id: str, by: str) -> None:
-        """Has the registry tell an instance to drain. Raises NotFound when it has left, RegistryUnavailable."""
+        """Requests a drain, which the instance finds at its next heartbeat. Raises NotFound, RegistryUnavailable."""
         if not self._registry.set_state(instance_id, "draining"):
             raise NotFound(f"there is no instance {instance_id}: it has just left")
         self._registry.record_event("draining", instance_id, by=by)

@@ -1,9 +1,8 @@
-"""The opener: logs in to devices and makes sessions of it, new ones and those that this instance has claimed."""
+"""The opener: logs in to devices and creates sessions from it, new ones and claimed ones."""
 
 import contextlib
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -14,6 +13,7 @@ from netstacks.instance.agent import Agent
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
+from netstacks.instance.pending_claims import Prepared
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import ConnectRequest, Target
@@ -22,14 +22,14 @@ from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
 from netstacks.store import access, audit, sessions
 from netstacks.store.audit import Actor
-from netstacks.store.credentials import LoginSecret
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.session import Session, SessionFacts
+from netstacks.terminal.session import Session
+from netstacks.terminal.session_facts import SessionFacts
 from netstacks.terminal.transport import Transport
 
 log = structlog.get_logger()
@@ -37,20 +37,12 @@ log = structlog.get_logger()
 PERMISSION = "sessions.connect"
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What PostgreSQL has for the log-in of a claimed session, and the end of what was recorded of it."""
-
-    target: Target
-    credential_id: UUID
-    secret: LoginSecret
-    end: int
-    sha256: bytes
-    output: bytes
-
-
 class Opener:
-    """Opens sessions on this instance."""
+    """Opens sessions on this instance.
+
+    `make_room` is called before a device is dialled for a new session: it frees a terminal line of a device that has
+    too few.
+    """
 
     def __init__(
         self,
@@ -65,6 +57,7 @@ class Opener:
         limits: SessionLimits,
         recording_quota: RecordingQuota,
         log_bytes: int,
+        make_room: Callable[[Target, Dialogue], None] = lambda target, dialogue: None,
     ) -> None:
         self._agent = agent
         self._database = database
@@ -77,20 +70,19 @@ class Opener:
         self._limits = limits
         self._recording_quota = recording_quota
         self._log_bytes = log_bytes
-        self.make_room: Callable[[Target, Dialogue], None] = lambda target, dialogue: None
-        """Called before a device is dialled for a new session: frees one of its lines if it has too few."""
+        self._make_room = make_room
 
     def open(self, request: ConnectRequest) -> Session:
-        """A new session: the device is logged in to first, then the session exists.
+        """Opens a new session; it is created only after the device has accepted the log-in.
 
-        Raises InvalidInput or NotFound for a request that leads nowhere, DeviceError, VaultLocked, StoreUnavailable,
-        LimitReached and AccessWithdrawn.
+        Raises InvalidInput and NotFound for a request without a valid target, DeviceError, VaultLocked,
+        StoreUnavailable, LimitReached and AccessWithdrawn.
         """
         with self._holdings.dialling(request.actor, request.dialogue):
             try:
                 return self._open(request)
             except OpeningAbandoned:
-                # What is in the middle of a wait knows only that the opening is given up.
+                # An interrupted wait reports only that the opening was abandoned; `check_stopped` raises the reason.
                 request.dialogue.check_stopped()
                 raise
 
@@ -112,7 +104,7 @@ class Opener:
                     term=request.term,
                     cols=request.cols,
                     rows=request.rows,
-                    make_room=lambda: self.make_room(target, request.dialogue),
+                    make_room=lambda: self._make_room(target, request.dialogue),
                 )
         except OpeningAbandoned:
             raise
@@ -134,6 +126,7 @@ class Opener:
             try:
                 session = self._adopt(row, token, target, transport, output, request.dialogue, previous_sha256=b"")
             except (AccessWithdrawn, ComeAgain) as error:
+                # The row is committed and names this instance, but no session exists: end it at once.
                 with self._database.transaction() as tx:
                     sessions.end(tx, row.id, row.epoch, str(error))
                 raise
@@ -144,7 +137,7 @@ class Opener:
         self._hub.check_open()
         assert request.actor.id is not None
         with self._database.transaction() as tx:
-            # Access may have been withdrawn while the device was logged in to.
+            # Access may have been withdrawn during the log-in to the device.
             access.confirm(tx, request.actor, PERMISSION)
             self._limits.take(tx, request.actor, target)
             row = sessions.create(
@@ -177,9 +170,9 @@ class Opener:
         return row
 
     def prepare(self, tx: Transaction, row: SessionRow, actor: Actor) -> Prepared:
-        """Reads what `reopen` needs. Raises NotFound, InvalidInput, VaultLocked.
+        """Reads the input of `reopen`. Raises NotFound, InvalidInput, VaultLocked.
 
-        The device is the one that was opened, where it is now: another entry may have the same address.
+        Finds the device by its id where the session has one: its address may have changed, or belong to another entry.
         """
         request = ConnectRequest(
             actor,
@@ -196,7 +189,7 @@ class Opener:
         return Prepared(target, credential_id, secret, *storage.tail(tx, row.id, self._log_bytes))
 
     def reopen(self, row: SessionRow, prepared: Prepared, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
-        """Continues a session that this instance has claimed: a new log-in, the log as far as it was recorded."""
+        """Continues a claimed session: logs in to the device again and restores the output log from the recording."""
         target, end, kept = prepared.target, prepared.end, prepared.output
         transport = self._dialer.dial(
             actor,
@@ -215,7 +208,7 @@ class Opener:
         except BaseException:
             transport.close()
             raise
-        session.recording.note(f"claimed by {self._agent.me.id} at byte {end}; what was not stored by then is lost")
+        session.recording.note(f"claimed by {self._agent.me.id} at byte {end}; output not stored by then is lost")
         log.info("session.claimed", session_id=str(row.id), epoch=row.epoch, device=row.device_name)
         return session
 
@@ -230,12 +223,14 @@ class Opener:
         *,
         previous_sha256: bytes,
     ) -> Session:
-        """Makes this instance the owner's side of a session that PostgreSQL says is ours.
+        """Creates the live session of a row that names this instance as its owner.
 
-        Raises ComeAgain in a drain, and what the opening was stopped with.
+        Raises ComeAgain during a drain, and the error that the opening was stopped with.
         """
-        # No yield from here to the hub: a withdrawal of access stops what is being opened, and ends what is in the hub.
+        # No yield between `check_stopped` and `hub.add`: a withdrawal of access stops pending openings and ends the
+        # sessions in the hub, and would miss a session that is in neither state.
         dialogue.check_stopped()
+        # The callbacks bind `session`, which is created below: nothing can call them before the next yield.
         recording = Recording(
             self._recorder,
             row.id,
@@ -281,10 +276,6 @@ class Opener:
         session.start(dialogue.words)
         return session
 
-    def forget(self, session: Session) -> None:
-        """Takes a session that this instance owned out of the registry; does not wait for it."""
-        self._agent.withdraw(session.id, session.facts.epoch)
-
     def _read_stored(self, session_id: UUID, offset: int, limit: int) -> bytes:
         try:
             with self._database.transaction() as tx:
@@ -294,7 +285,7 @@ class Opener:
 
     def _audit_refusal(self, actor: Actor, target: Target, error: DeviceError) -> None:
         log.info("session.refused", device=target.name, username=actor.name, error=str(error))
-        # The device's answer must reach the user, even if the database is away by now.
+        # Best effort: the user must see the device's answer even when PostgreSQL is unreachable.
         with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
             audit.append(
                 tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)

@@ -1,17 +1,35 @@
-"""Claimed sessions whose devices are being logged in to: whoever connects meanwhile waits for the same log-in."""
+"""Claimed sessions whose log-in is under way: every connection to such a session waits for the same log-in."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from netstacks import greenlets
+from netstacks.instance.targets import Target
 from netstacks.store.audit import Actor
+from netstacks.store.credentials import LoginSecret
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.session import Session
 
 
-class PendingClaim:
-    """A session that this instance has claimed, or is claiming, at `epoch`; it is held here once the device lets us.
+@dataclass(frozen=True)
+class Prepared:
+    """The input of the log-in of a claimed session, and the end of its recording.
 
-    Its user takes part in the log-in through `dialogue`.
+    `end` is the offset after the last recorded byte, `output` the bytes before it, `sha256` that of the last chunk.
+    """
+
+    target: Target
+    credential_id: UUID
+    secret: LoginSecret
+    end: int
+    sha256: bytes
+    output: bytes
+
+
+class PendingClaim:
+    """A session that this instance has claimed, or is claiming, at `epoch`. It becomes a `Session` after the log-in.
+
+    The user takes part in the log-in through `dialogue`.
     """
 
     def __init__(self, session_id: UUID, epoch: int, actor: Actor) -> None:
@@ -22,7 +40,7 @@ class PendingClaim:
         self._result: greenlets.AsyncResult[Session] = greenlets.AsyncResult()
 
     def wait(self) -> Session:
-        """The session once it is open; raises what has become of it otherwise."""
+        """Waits for the session; raises the error that the claim or its log-in failed with."""
         session: Session = self._result.get()
         return session
 

@@ -1,4 +1,4 @@
-"""The publisher: tells the registry which sessions this instance has, has no longer, and what happened to it."""
+"""The publisher: writes the sessions of this instance, their removals and its events to the registry."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ from netstacks.cluster.model import EventKind, SessionRecord
 from netstacks.instance.failures import FailureLog
 from netstacks.registry.base import Registry
 
-# The registry keeps no more either.
+# The registry has the same limit.
 _MAX_EVENTS = 1000
 
 
 class HeldSessions(Protocol):
-    """The sessions that this instance holds. All of it returns at once."""
+    """The sessions that this instance holds. No method waits."""
 
     def records(self) -> list[SessionRecord]:
-        """What the registry is to know of each."""
+        """The record of each, as the registry stores it."""
 
     def fence(self, session_ids: Sequence[UUID]) -> None:
-        """Closes the copies of sessions that belong to another instance by now."""
+        """Closes the copies of sessions that another instance owns."""
 
 
 class Publisher:
-    """Group commit: one greenlet at a time takes everything that waits and does it in a few calls.
+    """Group commit: one greenlet at a time takes all waiting changes and writes them with a few calls.
 
-    A call that fails may have had its effect, or have it later, so it is not repeated. The registry is in doubt then,
-    and is compared with what is held after the next heartbeat that succeeds.
+    A failed call may have had its effect, or have it later, so it is not repeated. Instead, after the next successful
+    heartbeat, the registry is compared with the sessions held here.
     """
 
     def __init__(self, owner: str, registry: Registry, sessions: HeldSessions) -> None:
@@ -38,48 +38,48 @@ class Publisher:
         self._failures = FailureLog()
         self._published: dict[UUID, SessionRecord] = {}
         self._withdrawn: dict[UUID, int] = {}
-        """What waits, by session, at its latest epoch. Publications go first: a session that was withdrawn at an epoch
-        is never published at it again, and one that is published at a later epoch is not removed."""
+        """The waiting changes by session, each at its latest epoch. Publications are written first: a session withdrawn
+        at an epoch is never published at that epoch again, and a removal does not touch a later epoch."""
         self._events: deque[tuple[EventKind, str, dict[str, str]]] = deque(maxlen=_MAX_EVENTS)
         self._in_doubt = False
-        """Whether the registry may differ from what is held by more than what waits."""
+        """Whether the registry may differ from the held sessions by more than the waiting changes."""
         self._comparing = False
-        """Whether the next run compares everything, which makes obsolete what waits."""
+        """Whether the next run compares all sessions, which makes the waiting changes obsolete."""
         self._run = greenlets.SingleFlight("publisher", self._commit)
 
     def publish(self, record: SessionRecord) -> None:
-        """Returns when the registry was told, and the copy is closed if it is fenced. A failure is repaired later."""
+        """Returns after the attempt, which closes the copy if it is fenced. A later heartbeat repairs a failure."""
         waiting = self._published.get(record.id)
         if waiting is None or waiting.epoch <= record.epoch:
             self._published[record.id] = record
         self._run()
 
     def withdraw(self, session_id: UUID, epoch: int) -> None:
-        """The registry forgets the session, unless it has it at a later epoch. Returns at once."""
+        """Removes the session from the registry, unless it is there at a later epoch. Returns at once."""
         self._withdrawn[session_id] = max(epoch, self._withdrawn.get(session_id, epoch))
         self._run.begin()
 
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
-        """Returns at once. An event that fails waits; of very many, the oldest are lost."""
+        """Returns at once. A failed event waits for another attempt; beyond _MAX_EVENTS the oldest are dropped."""
         self._events.append((kind, instance_id, details))
         self._run.begin()
 
     def doubt(self) -> None:
-        """The registry may lack anything, as one that has just been joined."""
+        """Marks the registry as possibly incomplete, as after this instance has registered."""
         self._in_doubt = True
 
     def catch_up(self) -> None:
-        """Has what failed repaired; to be called after a heartbeat that succeeded. Returns at once."""
+        """Starts to repair failed calls; call it after a successful heartbeat. Returns at once."""
         self._comparing = self._in_doubt
         if self._comparing or self._published or self._withdrawn or self._events:
             self._run.begin()
 
     def flush(self) -> None:
-        """Returns when everything that waits now was tried."""
+        """Returns when every change that waits now has been attempted."""
         self._run()
 
     def _commit(self) -> None:
-        # No yield here: a change that comes from now on belongs to the next run.
+        # No yield between these lines: a change that arrives later belongs to the next run, and must not be lost.
         published, self._published = self._published, {}
         withdrawn, self._withdrawn = self._withdrawn, {}
         comparing, self._comparing = self._comparing, False
@@ -99,9 +99,9 @@ class Publisher:
         self._send_events()
 
     def _compare(self) -> None:
-        """Makes the registry agree with what is held."""
+        """Makes the registry agree with the held sessions."""
         stored = {each.id: each for each in self._registry.sessions_of(self._owner)}
-        # Looked at last, so that it has whatever this run has taken and does not send.
+        # Read after the registry: it includes the changes that this run took and does not write.
         held = self._sessions.records()
         self._publish([each for each in held if stored.get(each.id) != each])
         holding = {each.id for each in held}
@@ -116,7 +116,7 @@ class Publisher:
             self._fence(fenced)
 
     def _fence(self, records: list[SessionRecord]) -> None:
-        # While the registry was asked, a copy may have ended here and come back at a later epoch.
+        # Read again: during the call a copy may have ended here and been claimed again at a later epoch.
         held = {each.id: each.epoch for each in self._sessions.records()}
         fenced = [each.id for each in records if held.get(each.id) == each.epoch]
         self._sessions.fence(fenced)

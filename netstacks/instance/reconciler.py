@@ -1,6 +1,6 @@
-"""The reconciler: makes what this instance holds and what PostgreSQL says of sessions agree, and ends orphans.
+"""The reconciler: brings the sessions of this instance in line with their rows in PostgreSQL, and ends orphans.
 
-An orphan is a live session whose owner is gone. It waits to be claimed, and ends when its user does not come back.
+An orphan is a live session whose owner is gone. It can be claimed for SESSION_DETACH_TTL_SECS, then it ends.
 """
 
 import contextlib
@@ -27,17 +27,18 @@ from netstacks.store.held_sessions import Held, Page, differences
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
 from netstacks.store.witness import end_connections
-from netstacks.terminal.session import Session, State
+from netstacks.terminal.session import Session
+from netstacks.terminal.session_facts import State
 
 log = structlog.get_logger()
 
 INTERVAL_SECS = 5.0
-# So many are compared in one piece: it takes some milliseconds, in which the terminals wait.
+# The most sessions compared without a yield: it takes some milliseconds, in which the terminals wait.
 _PAGE_SESSIONS = 500
 
 
 class Reconciler:
-    """Every change it makes is a compare-and-set on a row's epoch, so any number of instances may run at once."""
+    """Changes rows only by compare-and-set on the epoch, so any number of instances may run it at once."""
 
     def __init__(
         self,
@@ -67,17 +68,17 @@ class Reconciler:
         self.periodic.start()
 
     def look(self) -> None:
-        """Compares once, both ways, and looks after what other instances have left."""
+        """Compares once in both directions, stores spooled recordings, and handles the sessions of dead instances."""
         try:
             self._reconcile_own()
-            # What is on this host's disk could not be stored any more once its epoch has moved on.
+            # Before a claim by another instance: afterwards PostgreSQL refuses the epoch of these recordings.
             self._spool.restore(self._database)
             self._look_after_orphans()
         except StoreUnavailable as error:
             log.info("reconciler.not_looked", error=str(error))
 
     def _reconcile_own(self) -> None:
-        # By ids, as PostgreSQL orders them: a page is also a range in which a row that is not held is looked for.
+        # Ordered as PostgreSQL orders ids: each page is also the range of ids in which rows without a copy are found.
         held = sorted(self._holdings.hub, key=lambda session: session.id.int)
         after: UUID | None = None
         for start in range(0, len(held) or 1, _PAGE_SESSIONS):
@@ -111,7 +112,7 @@ class Reconciler:
             case Fence():
                 session.fence()
             case _ if row is not None and session.is_live and row.state != session.state.value:
-                self._holdings.hub.tell_state(session)
+                self._holdings.hub.write_state(session)
 
     def _release(self, row: SessionRow) -> None:
         with self._database.transaction() as tx:
@@ -125,7 +126,7 @@ class Reconciler:
         gone = self._gone(owners)
         with self._database.transaction() as tx:
             for owner in gone:
-                # A frozen process may hold locks of these rows, in the middle of a transaction.
+                # A process frozen within a transaction may hold locks on these rows.
                 end_connections(tx, owner)
         while self._detach_some(gone):
             pass
@@ -137,24 +138,25 @@ class Reconciler:
             return sessions.detach_orphans(tx, gone)
 
     def _end_some(self, gone: list[str]) -> bool:
-        """Ends a few orphans in one transaction; whether there were any. Of very many, none waits for all."""
+        """Ends one batch of orphans in a transaction; False when none was left."""
         with self._database.transaction() as tx:
             due = sessions.due_orphans(tx, gone, self._detach_ttl_secs)
             return sum([self._end(tx, row) for row in due]) > 0
 
     def _gone(self, owners: Iterable[Peer]) -> list[str]:
-        """Which of the owners are gone. Those that may be are asked: PostgreSQL first, then themselves."""
+        """The owners that are gone. The witness in PostgreSQL is read first, then the owner is dialled."""
         doubtful = [owner for owner in owners if not self._is_fresh(owner.id)]
         if not doubtful:
             return []
         sights = self._witness.of_all([owner.id for owner in doubtful])
         seen = {owner.id: self._ask_registry(owner.id) for owner in doubtful}
-        # The registry may have come back empty since our last heartbeat. Once for all, and after they were read.
+        # After the entries were read, once for all owners: the registry may have come back empty since the last
+        # heartbeat, and `is_blind` is valid only after a new one.
         self._agent.beat_anew()
         return [owner.id for owner in doubtful if self._is_gone(owner, sights[owner.id], seen[owner.id])]
 
     def _ask_registry(self, instance_id: str) -> tuple[Instance | None, float] | None:
-        """The registered instance, and the time of the registry's clock; None when it does not answer."""
+        """The registered instance and the time by the registry's clock; None when the registry does not answer."""
         with contextlib.suppress(RegistryUnavailable):
             return self._registry.instance(instance_id), self._registry.now()
         return None
@@ -176,7 +178,7 @@ class Reconciler:
 
     def _dial(self, owner: Peer) -> Outcome:
         if not owner.address:
-            return "refused"  # It never had a listener, so nothing of it can be listening.
+            return "refused"  # An owner without an address never had a listener.
         try:
             answer = self._peers.call(owner, ALIVE_PATH)
         except PeerFailed:

@@ -1,4 +1,4 @@
-"""Limits of what is recorded: counted here event by event, and compared with what all instances have stored."""
+"""Limits of recordings: counted by this instance event by event, and refreshed from what all instances have stored."""
 
 import contextlib
 from uuid import UUID
@@ -18,12 +18,12 @@ from netstacks.terminal.session import Session
 
 log = structlog.get_logger()
 
-# What other instances record in this time is not seen here meanwhile: a day's limit may be passed by so much.
+# The other instances' recordings are read at this interval, so a daily limit can be exceeded by what they record in it.
 REFRESH_SECS = 10.0
 
 
 class RecordingQuota:
-    """A limit of 0 is none. A session whose recording has reached one ends, or goes on without being recorded."""
+    """A limit of 0 means no limit. A session that reaches one ends, or goes on without a recording."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class RecordingQuota:
         self._session_bytes = session_bytes
         self._user_daily_bytes = user_daily_bytes
         self._ends_session = ends_session
-        # Of users that have sessions here: the sessions' allowances hold them.
+        # For users with sessions here: only the allowances of these sessions reference the totals.
         self._totals: WeakValueDictionary[UUID, DayTotal] = WeakValueDictionary()
         self.periodic = greenlets.Periodic("recording-quota", self.refresh, REFRESH_SECS)
 
@@ -47,7 +47,7 @@ class RecordingQuota:
         self.periodic.start()
 
     def allowance(self, row: SessionRow) -> Allowance:
-        """What a session may still record, with what its former owners have recorded counted. Does not wait."""
+        """The remaining allowance of a session, less what its former owners have recorded. Does not wait."""
         today = self._totals.get(row.user_id)
         if today is None or today.is_over:
             today = self._totals.setdefault(row.user_id, DayTotal())
@@ -60,17 +60,17 @@ class RecordingQuota:
         )
 
     def check(self, tx: Transaction, actor: Actor) -> None:
-        """Raises LimitReached when a new session of this user's would have to end at once."""
+        """Raises LimitReached when a new session of this user would have to end at once."""
         if not self._user_daily_bytes or not self._ends_session or actor.id is None:
             return
         if quotas.recorded_today(tx, [actor.id]).by_user.get(actor.id, 0) >= self._user_daily_bytes:
             raise LimitReached(
-                f"{shown_size(self._user_daily_bytes)} were recorded of your sessions today, the most that may be for"
-                " one user: connect again after 00:00 UTC, or ask an administrator to raise RECORDING_USER_DAILY_BYTES"
+                f"your sessions have recorded {shown_size(self._user_daily_bytes)} today, the limit for one user:"
+                " connect again after 00:00 UTC, or ask an administrator to raise RECORDING_USER_DAILY_BYTES"
             )
 
     def reached(self, session: Session, reason: str) -> None:
-        """A session's recording has stopped at a limit."""
+        """Ends or continues a session whose recording has stopped at a limit, and audits it."""
         facts, action = session.facts, "ends" if self._ends_session else "goes on unrecorded"
         log.warning("recording.limit_reached", session_id=str(facts.id), username=facts.username, session=action)
         actor = Actor(facts.username, facts.user_id)
@@ -79,7 +79,7 @@ class RecordingQuota:
         session.recording_stopped(reason, ends=self._ends_session)
 
     def refresh(self) -> None:
-        """Learns what all instances have stored of the users whose sessions are here."""
+        """Reads what all instances have stored today for the users with sessions here."""
         users = list(self._totals)
         if not users or not self._user_daily_bytes:
             return

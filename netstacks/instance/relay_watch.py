@@ -1,4 +1,4 @@
-"""The relay watch: nobody waits behind an owner that stands still, while the session could go on elsewhere."""
+"""The relay watch: disconnects relayed clients from an owner that hangs, so that their sessions can be claimed."""
 
 import structlog
 
@@ -16,7 +16,7 @@ ALIVE_PATH = "/peer/alive"
 
 
 class RelayWatch:
-    """Hangs up on owners whose heartbeat is stale and who do not answer either; their clients come back and claim."""
+    """Ends the relays to owners with a stale heartbeat that do not answer; their clients reconnect, which claims."""
 
     def __init__(self, agent: Agent, peers: PeerClient, *, interval_secs: float, ttl_secs: float) -> None:
         self._agent = agent
@@ -28,18 +28,18 @@ class RelayWatch:
         self._periodic.start()
 
     def look(self) -> None:
-        """Asks the owners that do not seem to live. An owner that only lost Valkey answers, and keeps its clients."""
+        """Dials owners without a fresh heartbeat. An owner that has only lost Valkey answers and keeps its clients."""
         if self._agent.is_blind:
             return
         alive = {each.id for each in living(self._agent.snapshot, self._ttl_secs)}
-        asked = [greenlets.spawn("relay-check", self._check, each) for each in relays.owners() if each.id not in alive]
-        greenlets.joinall(asked)
+        checks = [greenlets.spawn("relay-check", self._check, each) for each in relays.owners() if each.id not in alive]
+        greenlets.joinall(checks)
 
     def _check(self, owner: Peer) -> None:
         try:
             answer = self._peers.call(owner, ALIVE_PATH)
         except PeerFailed:
-            return  # An answer is a sign of life, whatever it says.
+            return  # Any answer shows that the owner is alive.
         if isinstance(answer, NoAnswer):
             log.warning("relays.hung_up", owner=owner.id)
             relays.hang_up(owner)

@@ -1,4 +1,4 @@
-"""How many sessions a user and a device may have, and how many terminals of a user are opened at once."""
+"""Limits of sessions per user and per device, and of concurrent openings per user."""
 
 import contextlib
 import time
@@ -22,14 +22,14 @@ from netstacks.terminal.dialogue import Dialogue
 
 log = structlog.get_logger()
 
-# A client that tries again and again writes one line and one audit row in this time.
-_TELL_SECS = 60.0
-_TOLD = 1000
-_LOOK_SECS = 0.5
+# Repeated attempts of a client write one log line and one audit row within this time.
+_REPORT_SECS = 60.0
+_REPORTED_KEYS = 1000
+_CHECK_SECS = 0.5
 
 
 class SessionLimits:
-    """A limit of 0 is none. Sessions that are taken over are there already: they are counted, and never refused."""
+    """A limit of 0 means no limit. Claimed sessions count towards the limits and are never refused."""
 
     def __init__(self, deferred_writes: DeferredWrites, *, of_user: int, of_device: int, openings_of_user: int) -> None:
         self._deferred_writes = deferred_writes
@@ -37,32 +37,34 @@ class SessionLimits:
         self._of_device = of_device
         self._openings_of_user = openings_of_user
         self._opening: Counter[UUID] = Counter()
+        """Openings of each user that are under way or waiting here; no entry is zero."""
+        # Weak: a gate exists as long as an opening holds it or waits for it.
         self._gates: WeakValueDictionary[UUID, greenlets.BoundedSemaphore] = WeakValueDictionary()
         self._creating: WeakValueDictionary[str, greenlets.BoundedSemaphore] = WeakValueDictionary()
-        self._told: TTLCache[tuple[UUID | None, str], bool] = TTLCache(_TOLD, _TELL_SECS)
+        self._reported: TTLCache[tuple[UUID | None, str], bool] = TTLCache(_REPORTED_KEYS, _REPORT_SECS)
 
     def check(self, tx: Transaction, actor: Actor, target: Target) -> None:
-        """Raises LimitReached before a device is logged in to in vain. What is being opened here counts, too."""
+        """Raises LimitReached before the log-in to a device; pending openings on this instance count as well."""
         assert actor.id is not None
         self._check_user(tx, actor, self._opening[actor.id])
         self._check_device(tx, actor, target)
 
     def take(self, tx: Transaction, actor: Actor, target: Target) -> None:
-        """To be called in the transaction that creates the session. Raises LimitReached.
+        """Checks the limits exactly; call it in the transaction that creates the session. Raises LimitReached.
 
-        Exact, whatever is created at the same moment by whatever instance: the others wait for this transaction.
+        Locks the user and the address in PostgreSQL, so that concurrent creations on all instances wait for each other.
         """
         assert actor.id is not None
         if self._of_user:
-            quotas.hold_user(tx, actor.id)
+            quotas.lock_user(tx, actor.id)
             self._check_user(tx, actor, 0)
         if self._limits_device(target):
-            quotas.hold_address(tx, target.host, target.port)
+            quotas.lock_address(tx, target.host, target.port)
             self._check_device(tx, actor, target)
 
     @contextlib.contextmanager
     def creating(self, actor: Actor, target: Target) -> Iterator[None]:
-        """Around the transaction of `take`: of those that wait for each other in PostgreSQL, one has a connection."""
+        """Around the transaction of `take`: of creations that wait for the same lock, only one uses a connection."""
         with contextlib.ExitStack() as gates:
             if self._of_user:
                 gates.enter_context(self._gate_of(str(actor.id)))
@@ -75,7 +77,7 @@ class SessionLimits:
 
     @contextlib.contextmanager
     def place(self, actor: Actor, dialogue: Dialogue) -> Iterator[None]:
-        """The block logs in to a device. When as many do for this user as may, it waits for one of them.
+        """Around a log-in to a device: waits while the user has as many openings under way as the limit allows.
 
         Raises OpeningAbandoned when the user gives up.
         """
@@ -97,9 +99,9 @@ class SessionLimits:
 
     def _wait(self, gate: greenlets.BoundedSemaphore, dialogue: Dialogue) -> None:
         began_at = time.monotonic()
-        while not gate.acquire(timeout=_LOOK_SECS):
+        while not gate.acquire(timeout=_CHECK_SECS):
             dialogue.check()
-            what = f"{self._openings_of_user} other terminals of yours, which are being opened"
+            what = f"{self._openings_of_user} other terminals of yours that are being opened"
             dialogue.wait(what, time.monotonic() - began_at)
 
     def _check_user(self, tx: Transaction, actor: Actor, opening: int) -> None:
@@ -109,7 +111,7 @@ class SessionLimits:
         self._refuse(
             actor,
             f"user:{actor.id}",
-            f"you have {self._of_user} sessions, the most that one user may have: end one of them on the page Sessions,"
+            f"you have {self._of_user} sessions, the limit for one user: end one of them on the page Sessions,"
             " or ask an administrator to raise USER_SESSIONS_MAX",
         )
 
@@ -119,17 +121,17 @@ class SessionLimits:
         self._refuse(
             actor,
             f"device:{target.device_id}" if target.device_id else f"address:{target.host}:{target.port}",
-            f"{target.name} has {self._of_device} sessions, the most that one device may have: wait until one of them"
+            f"{target.name} has {self._of_device} sessions, the limit for one device: wait until one of them"
             " ends, or ask an administrator to raise DEVICE_SESSIONS_MAX",
         )
 
     def _limits_device(self, target: Target) -> bool:
-        """A device whose entry says how many lines it has has room made by that number (`Lines`)."""
+        """Whether the limit applies: a device with a known number of lines has that limit instead (`VtyLines`)."""
         return bool(self._of_device) and target.lines is None
 
     def _refuse(self, actor: Actor, resource: str, text: str) -> NoReturn:
-        if (actor.id, resource) not in self._told:
-            self._told[actor.id, resource] = True
+        if (actor.id, resource) not in self._reported:
+            self._reported[actor.id, resource] = True
             log.warning("session.limit_reached", username=actor.name, resource=resource)
             self._deferred_writes.put(audit.append, actor, "session.limit_reached", resource, reason=text)
         raise LimitReached(text)

@@ -1,4 +1,4 @@
-"""What must be true before an instance takes work: the schema is right, the master key fits, somebody can log in."""
+"""The preconditions of an instance: the schema is current, the master key opens the vault, an administrator exists."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,10 @@ _RETRY_MISFIT_SECS = 10.0
 
 
 class Startup:
-    """Tries until it succeeds: an instance whose database is away, or refuses it, waits instead of dying."""
+    """Retries until it succeeds: an instance without a usable database waits, and reports why, instead of exiting.
+
+    `prepare` runs after the migration and again after each failure; `on_ready` runs once, after success.
+    """
 
     def __init__(
         self, database: Database, vault: Vault, *, prepare: Callable[[], None], on_ready: Callable[[], None]
@@ -29,7 +32,7 @@ class Startup:
         self._on_ready = on_ready
         self.ready = False
         self.problem: str | None = None
-        """What only a person can mend, in words."""
+        """A problem that an administrator must fix, as a text; None while there is none."""
         self.background = greenlets.Background("startup", self._run)
 
     def start(self) -> None:
@@ -51,7 +54,7 @@ class Startup:
             except NetstacksError as error:
                 self._report(str(error))
             except psycopg.Error as error:
-                self._report(f"the database refuses: {error.diag.message_primary or type(error).__name__}")
+                self._report(f"PostgreSQL refuses a statement: {error.diag.message_primary or type(error).__name__}")
             except Exception as error:
                 log.exception("startup.failed")
                 self._report(f"an unexpected error, logged by the controller: {type(error).__name__}")
@@ -59,7 +62,7 @@ class Startup:
         log.info("instance.ready")
 
     def _report(self, problem: str) -> None:
-        """Tells what is wrong, once, and tries again after a while: a person may have mended it."""
+        """Logs a new problem once, then waits before the next attempt."""
         if problem != self.problem:
             self.problem = problem
             log.error("startup.unfit", problem=problem)

@@ -1,16 +1,16 @@
-"""What a connection asks for, resolved against what is stored: a device the user may reach, a credential of theirs."""
+"""Resolves a connect request: to a stored device, and to a credential that its user may use."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from netstacks.encodings import normal_encoding
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.hosts import normal_host, shown_address
 from netstacks.store import credentials, definitions, devices
-from netstacks.store.addresses import normal_host, shown_address
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import LoginSecret
 from netstacks.store.devices import Algorithms
-from netstacks.store.encodings import normal_encoding
 from netstacks.store.pool import Transaction
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
@@ -20,9 +20,10 @@ DEVICE_PREFIX = "device-"
 
 @dataclass(frozen=True)
 class ConnectRequest:
-    """A terminal that a user asks for: `target` is `device-UUID` or a session definition's id.
+    """The request for a terminal; `target` is `device-UUID` or the id of a session definition.
 
-    The user takes part in the opening through `dialogue`, and gives it up there. It becomes the session `session_id`.
+    The user takes part in the opening through `dialogue`, and can abandon it there. `session_id` is the id of the new
+    session.
     """
 
     actor: Actor
@@ -39,7 +40,7 @@ class ConnectRequest:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the request leads, and how the device there is spoken to: see `Device`. Last edited at `changed_at`."""
+    """The device to dial and its options, as in `Device`. `changed_at` is when its entry was last edited."""
 
     device_id: UUID | None
     name: str
@@ -54,11 +55,12 @@ class Target:
 
 
 def resolve(tx: Transaction, request: ConnectRequest) -> Target:
-    """Finds the target; raises NotFound for a device or definition that is not there, or whose address differs.
+    """The target of the request; raises NotFound for an unknown device or definition, or one with another address.
 
-    Whatever address the client names, only addresses of stored devices and definitions are dialled.
+    Only addresses of stored devices are dialled, whichever address the client names.
     """
     target = _named(tx, request.target) if request.target else _addressed(tx, request)
+    # The client has an outdated device list: it must not connect its user to an address that it does not show.
     if request.host and (normal_host(request.host), request.port or target.port) != (
         target.host,
         target.port,
@@ -76,11 +78,11 @@ def _named(tx: Transaction, name: str) -> Target:
     try:
         key = UUID(name.removeprefix(DEVICE_PREFIX))
     except ValueError as error:
-        raise InvalidInput(f"session_id {name!r}: it is device-UUID or the id of a session definition") from error
+        raise InvalidInput(f"session_id {name!r}: must be device-UUID or the id of a session definition") from error
     if is_device:
         device = devices.find(tx, key)
         if device is None:
-            raise NotFound("this device is not in the list any more: reload the device list")
+            raise NotFound("this device has been deleted: reload the device list")
         return _of_device(device)
     definition = definitions.find(tx, key)
     if definition is None:
@@ -119,12 +121,12 @@ def _of_device(device: devices.Device) -> Target:
 
 
 def secret_for(tx: Transaction, vault: Vault, request: ConnectRequest, target: Target) -> tuple[UUID, LoginSecret]:
-    """The credential to log in with, opened.
+    """The id and the decrypted secret of the credential to log in with.
 
-    Raises NotFound for one that is not the user's, InvalidInput for one that is for another address, VaultLocked.
+    Raises NotFound for a credential that the user may not use, InvalidInput for one of another address, VaultLocked.
     """
     credential_id = request.credential_id or target.default_credential_id
     if credential_id is None or request.actor.id is None:
-        raise InvalidInput("no credential was chosen and the device has no default one")
+        raise InvalidInput("no credential was chosen, and the device has no default credential")
     secret = credentials.for_login(tx, vault, credential_id, request.actor.id, host=target.host, port=target.port)
     return credential_id, secret

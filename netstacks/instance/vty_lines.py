@@ -1,4 +1,4 @@
-"""A device with few terminals: the sessions that no client is attached to make room for an engineer who needs one."""
+"""Frees terminal lines of devices that have few: detached sessions end when another user needs a line."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -13,21 +13,22 @@ from netstacks.terminal.dialogue import Dialogue
 
 log = structlog.get_logger()
 
-# Ends a session, wherever it lives, unless a client has come back to it: (session id, reason).
+# Ends a session on whichever instance holds it, unless a client is attached again: (session id, reason).
 EndDetached = Callable[[UUID, str], None]
 
 
 class VtyLines:
-    """Frees lines of devices whose entry says how many they have."""
+    """Frees lines of devices whose entry states the number of lines."""
 
     def __init__(self, database: Database, end_detached: EndDetached) -> None:
         self._database = database
         self._end_detached = end_detached
 
     def make_room(self, target: Target, dialogue: Dialogue) -> None:
-        """Ends as many detached sessions as it takes, those first that have waited longest.
+        """Ends as many detached sessions as needed for one free line, the longest detached first.
 
-        When every session is in use the device itself decides: it may have lines that the controller knows nothing of.
+        When a client is attached to every session, nothing ends and the device decides: it may have more lines than its
+        entry states.
         """
         if target.lines is None or target.device_id is None:
             return
@@ -38,7 +39,9 @@ class VtyLines:
             self._free(row, target, dialogue)
 
     def _free(self, row: sessions.WaitingSession, target: Target, dialogue: Dialogue) -> None:
-        reason = f"{target.name} has {target.lines} lines, and a colleague needed this one while no client was attached"
+        reason = (
+            f"{target.name} has {target.lines} lines, and another user needed this one while no client was attached"
+        )
         try:
             self._end_detached(row.id, reason)
         except (ComeAgain, SessionGone) as error:
@@ -46,6 +49,5 @@ class VtyLines:
             return
         log.info("line.freed", session_id=str(row.id), device=target.name, username=row.username)
         dialogue.say(
-            f"a session of {row.username}, which no client was attached to, was ended to free one of the"
-            f" {target.lines} lines"
+            f"the controller has ended a detached session of {row.username} to free one of the {target.lines} lines"
         )

@@ -1,4 +1,4 @@
-"""Withdrawn access: what a user, or one of the user's log-ins, has open ends on every instance."""
+"""Withdrawals of access: they end the sessions and connections of a user, or of some log-ins, on every instance."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -29,47 +29,50 @@ INTERVAL_SECS = 5.0
 _IDS_AT_ONCE = 100
 
 
-class What(StrEnum):
-    """What has been withdrawn from a user."""
+class Scope(StrEnum):
+    """The scope of a withdrawal."""
 
     ACCESS = "access"
-    """All of it: the user was deactivated or deleted."""
+    """All access: the user was deactivated or deleted."""
     ALL_LOGINS = "all log-ins"
     """All log-ins, and the sessions with them. The user may log in again."""
     TERMINALS = "terminals"
-    """The right to open terminals. The user may still watch what colleagues share."""
+    """The right to open terminals. The user may still view shared sessions."""
     LOGINS = "logins"
-    """Some log-ins. The user's sessions go on, without the terminals of these."""
+    """Some log-ins. The user's sessions go on, without the connections of these log-ins."""
     NOTHING = "nothing"
-    """The role has changed, and what is open may stay."""
+    """The role has changed, and everything that is open may stay open."""
 
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """`login_ids` are those of LOGINS, and of ALL_LOGINS as far as they are to be known while PostgreSQL is away."""
+    """`login_ids` has the log-ins of LOGINS, and those of ALL_LOGINS that must be known without PostgreSQL."""
 
     user_id: UUID
-    what: What
+    scope: Scope
     login_ids: tuple[UUID, ...] = ()
 
     @property
     def ends_sessions(self) -> bool:
-        return self.what in (What.ACCESS, What.ALL_LOGINS, What.TERMINALS)
+        return self.scope in (Scope.ACCESS, Scope.ALL_LOGINS, Scope.TERMINALS)
 
     def takes(self, login_id: UUID | None, *, is_view: bool = False) -> bool:
-        """Whether it takes away what a connection or an opening of its user goes by."""
-        match self.what:
-            case What.ACCESS | What.ALL_LOGINS:
+        """Whether it revokes a connection, or an opening, that uses the log-in `login_id`."""
+        match self.scope:
+            case Scope.ACCESS | Scope.ALL_LOGINS:
                 return True
-            case What.TERMINALS:
+            case Scope.TERMINALS:
                 return not is_view
-            case What.LOGINS:
+            case Scope.LOGINS:
                 return login_id in self.login_ids
         return False
 
 
 class Withdrawals:
-    """`forget` has this instance ask anew about a user's log-ins; `close` closes connections that have no session."""
+    """Applies withdrawals to this instance and sends them to the others.
+
+    `forget` drops what this instance has cached about a user's log-ins; `close` closes connections without a session.
+    """
 
     def __init__(
         self,
@@ -88,18 +91,19 @@ class Withdrawals:
         self._forget = forget
         self._close = close
         self.count = 0
-        """How many withdrawals this instance has heard of: when it has not changed since a check, the check holds."""
+        """The number of withdrawals applied here; a check is valid as long as it has not changed."""
         self.periodic = greenlets.Periodic("withdrawals", self.compare, INTERVAL_SECS)
 
     def start(self) -> None:
         self.periodic.start()
 
     def confirm(self, actor: Actor, permission: str | None) -> None:
-        """To be called before a connection is attached to a session, without a yield between its return and that.
+        """Confirms access before a connection is attached; no yield between its return and the attachment.
 
-        Raises AccessWithdrawn, and ComeAgain when PostgreSQL is busy. Without PostgreSQL what was known when the
-        connection was authorised holds.
+        Raises AccessWithdrawn, and ComeAgain when PostgreSQL is overloaded. Without PostgreSQL, the authorisation of
+        the connection stands.
         """
+        # Repeated when a withdrawal was applied during the query: the query may have read the state before it.
         count = -1
         while count != self.count:
             count = self.count
@@ -107,26 +111,26 @@ class Withdrawals:
                 with self._database.transaction() as tx:
                     access.confirm(tx, actor, permission)
             except StoreBusy as error:
-                raise ComeAgain("whether you may still have this cannot be told now: connect again") from error
+                raise ComeAgain("your access cannot be confirmed now: connect again") from error
             except StoreUnavailable:
                 return
 
     def everywhere(self, withdrawal: Withdrawal) -> None:
-        """Ends what has been withdrawn on every instance; to be called after the commit.
+        """Applies a withdrawal on every instance; call it after the commit.
 
-        Returns when every instance has done so, or has failed to answer: that one finds out from PostgreSQL, within
-        INTERVAL_SECS.
+        Returns when every instance has applied it or has failed to answer. An instance that did not answer applies it
+        within INTERVAL_SECS, by comparing with PostgreSQL.
         """
         self.here([withdrawal])
         others = [each for each in self._agent.snapshot.instances.values() if each.id != self._agent.me.id]
-        asked = [greenlets.spawn("withdraw", self._tell, each, withdrawal) for each in others if each.peer_address]
-        greenlets.joinall(asked)
+        calls = [greenlets.spawn("withdraw", self._send, each, withdrawal) for each in others if each.peer_address]
+        greenlets.joinall(calls)
 
-    def _tell(self, instance: Instance, withdrawal: Withdrawal) -> None:
+    def _send(self, instance: Instance, withdrawal: Withdrawal) -> None:
         for part in _in_parts(withdrawal):
             claims = {
                 "user_id": str(part.user_id),
-                "what": part.what.value,
+                "what": part.scope.value,
                 "login_ids": [str(each) for each in part.login_ids],
             }
             try:
@@ -138,12 +142,14 @@ class Withdrawals:
                 return
 
     def here(self, withdrawals: Iterable[Withdrawal]) -> None:
-        """Ends what has been withdrawn on this instance. Returns at once."""
+        """Applies withdrawals on this instance. Returns at once."""
         of_user: dict[UUID | None, list[Withdrawal]] = defaultdict(list)
         for withdrawal in withdrawals:
             of_user[withdrawal.user_id].append(withdrawal)
             self._forget(withdrawal)
             self._close(withdrawal)
+        # Before the loops below: a `confirm` that is under way repeats its check, and a connection that it admits later
+        # was checked after this withdrawal.
         self.count += len(of_user)
         if not of_user:
             return
@@ -158,13 +164,14 @@ class Withdrawals:
                 if withdrawal.takes(actor.login_id):
                     dialogue.stop(AccessWithdrawn(WITHDRAWN))
         for opening in self._holdings.pending_claims.values():
-            # Other log-ins of the user may wait for it too: those of its clients that may not have it are not attached.
+            # A withdrawn log-in does not stop it: other log-ins of the user may wait for the same claim, and `confirm`
+            # refuses the connections of the withdrawn one.
             for withdrawal in of_user.get(opening.actor.id, ()):
                 if withdrawal.ends_sessions:
                     opening.dialogue.stop(AccessWithdrawn(WITHDRAWN))
 
     def compare(self) -> None:
-        """Compares what is open here with PostgreSQL's users and log-ins, and ends what they may not have."""
+        """Compares open sessions and connections with the users and log-ins in PostgreSQL, and ends revoked ones."""
         holdings = self._holdings
         connects = {session.facts.user_id for session in holdings.hub}
         logins: dict[UUID, UUID] = {}
@@ -190,22 +197,22 @@ class Withdrawals:
         except StoreUnavailable as error:
             log.info("withdrawals.not_compared", error=str(error))
             return
-        found = [Withdrawal(logins[login_id], What.LOGINS, (login_id,)) for login_id in revoked]
+        found = [Withdrawal(logins[login_id], Scope.LOGINS, (login_id,)) for login_id in revoked]
         for user_id in users:
             role = roles.get(user_id)
             if role is None:
-                found.append(Withdrawal(user_id, What.ACCESS))
+                found.append(Withdrawal(user_id, Scope.ACCESS))
             elif user_id in connects and not permissions.grants(role, "sessions.connect"):
-                found.append(Withdrawal(user_id, What.TERMINALS))
+                found.append(Withdrawal(user_id, Scope.TERMINALS))
         self.here(found)
 
 
 def _in_parts(withdrawal: Withdrawal) -> Iterator[Withdrawal]:
-    """What is told stands in a header of a request, which has a limit."""
+    """Splits the log-ins: a withdrawal is sent in a request header, whose size is limited."""
     ids = withdrawal.login_ids
     yield replace(withdrawal, login_ids=ids[:_IDS_AT_ONCE])
     for start in range(_IDS_AT_ONCE, len(ids), _IDS_AT_ONCE):
-        yield Withdrawal(withdrawal.user_id, What.LOGINS, ids[start : start + _IDS_AT_ONCE])
+        yield Withdrawal(withdrawal.user_id, Scope.LOGINS, ids[start : start + _IDS_AT_ONCE])
 
 
 def _detach(session: Session, of_user: dict[UUID | None, list[Withdrawal]]) -> None:
@@ -213,6 +220,6 @@ def _detach(session: Session, of_user: dict[UUID | None, list[Withdrawal]]) -> N
         theirs = of_user.get(attachment.user_id, ()) if attachment.user_id else ()
         is_view = attachment.kind is Kind.VIEWER
         if any(each.takes(attachment.login_id, is_view=is_view) for each in theirs):
-            # Detached first: nothing that such a client still sends is typed.
+            # Detach before closing: input that the client still sends must not reach the device.
             session.detach(attachment)
             attachment.drop(CloseCode.REFUSED, WITHDRAWN)

@@ -1,4 +1,4 @@
-"""Language models: the providers, what is asked of them, and how the cluster leaves the failing ones alone.
+"""Language models: requests to providers with failover, circuit breakers shared by the cluster, and redaction.
 
-It knows HTTP, the shared circuits and the rules of redaction; it knows nothing of Flask and of terminals.
+Knows HTTP, `store` and `registry`; knows nothing of Flask or terminals.
 """

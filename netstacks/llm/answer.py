@@ -1,4 +1,4 @@
-"""A whole answer, put together from its pieces."""
+"""Assembles a complete answer from the pieces of a stream."""
 
 import json
 import math
@@ -24,14 +24,14 @@ _MOST_LEVELS = 100
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answered, which provider it came from, and which ones were skipped."""
+    """The answer of a model, the provider that gave it, and the providers that were skipped."""
 
     text: str
     tool_uses: tuple[ToolUse, ...]
     stop_reason: StopReason
     usage: Usage
     why_incomplete: str = ""
-    """Why the text is not whole, in words for the user, who finds them at its end, too."""
+    """Why the text is incomplete, worded for the user. The end of the text contains it too."""
     provider: str = ""
     model: str = ""
     skipped: tuple[Skipped, ...] = ()
@@ -49,7 +49,7 @@ class AnswerBuilder:
         self.tool_uses_begun = 0
         self.why_incomplete = ""
         self.broken_tool_use: ProviderFailure | None = None
-        """The input of a tool call that is no JSON object; the answer's end tells whether the provider is to blame."""
+        """The failure of a tool call whose input is no JSON object. The stop reason decides whether to raise it."""
 
     @property
     def text(self) -> str:
@@ -57,7 +57,7 @@ class AnswerBuilder:
         return "".join(self._texts)
 
     def add(self, piece: Piece) -> None:
-        """Raises a ProviderFailure at the end of an answer in which the input of a tool call is no JSON object."""
+        """Adds a piece. At Finished, raises ProviderFailure when the input of a tool call was no JSON object."""
         match piece:
             case TextDelta(text):
                 self._texts.append(text)
@@ -70,6 +70,7 @@ class AnswerBuilder:
                 self._end_tool_use()
             case Finished(stop_reason):
                 if self.broken_tool_use is not None:
+                    # The token limit truncated the input: not a fault of the provider.
                     if stop_reason == "max_tokens":
                         raise ProviderRefused("used all its tokens in a tool call", 200)
                     raise self.broken_tool_use
@@ -85,13 +86,13 @@ class AnswerBuilder:
         self._begun = None
 
     def answer(self) -> Answer:
-        """The answer as it stands."""
+        """The answer so far."""
         end = self._end
         return Answer(self.text, tuple(self._tool_uses), end.stop_reason, end.usage, self.why_incomplete)
 
 
 def parsed_input(text: str) -> dict[str, Any]:
-    """The input of a tool call; no text at all means no input. Raises ProviderBroken."""
+    """The input of a tool call; an empty text means no input. Raises ProviderBroken."""
     try:
         value = json.loads(text or "{}", parse_constant=_finite, parse_float=_finite)
         if isinstance(value, dict):
@@ -103,7 +104,7 @@ def parsed_input(text: str) -> dict[str, Any]:
 
 
 def _finite(number: str) -> float:
-    """Raises ValueError for what JSON has no number for."""
+    """Raises ValueError for NaN and infinity, which JSON does not have."""
     value = float(number)
     if not math.isfinite(value):
         raise ValueError
@@ -111,7 +112,7 @@ def _finite(number: str) -> float:
 
 
 def _check_levels(value: dict[str, Any]) -> None:
-    """Raises ValueError for what could be read and not be written again."""
+    """Raises ValueError for nesting that Python can read but not write."""
     level: list[Any] = [value]
     for _ in range(_MOST_LEVELS):
         items = (item for each in level for item in (each.values() if isinstance(each, dict) else each))

@@ -1,4 +1,4 @@
-"""The one way from a user's question to a model's answer: permitted, redacted, asked, restored and accounted for."""
+"""The only path from a user's question to a model: permission, redaction, the call, restoring, and accounting."""
 
 import time
 from collections.abc import Callable, Generator
@@ -13,15 +13,15 @@ from netstacks.llm.directory import Directory
 from netstacks.llm.failures import Incomplete, NotConfigured
 from netstacks.llm.fencing import Fence
 from netstacks.llm.orchestrator import Orchestrator
-from netstacks.llm.outcomes import Answering, Attempt, Hint, OnAttempt, Seam
+from netstacks.llm.outcomes import Answering, Attempt, Hint, OnAttempt, ProviderSwitch
 from netstacks.llm.placeholders import restored
 from netstacks.llm.provider import Provider
 from netstacks.llm.redaction import Redactor
 
 
 @dataclass(frozen=True)
-class Asker:
-    """The user who asks. `name` and `address` are for the audit log."""
+class Requester:
+    """The user who makes a request. `name` and `address` are for the audit log."""
 
     user_id: UUID
     name: str
@@ -31,14 +31,14 @@ class Asker:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, by which user, from which feature (`purpose`) and about which session, if about one.
+    """A request to a model with its user, the feature that makes it (`purpose`) and the session it is about, if any.
 
-    Of an answer that `is_kept`, which other users will read, the placeholders stay in the places of the secrets. A
-    question that `is_background` is one that a page asks by itself, which takes no place of what its user asks.
+    `is_kept`: the answer is stored for other users, so its placeholders are not replaced by secrets. `is_background`:
+    a page makes the request by itself, and it uses none of the user's interactive slots.
     """
 
     request: ChatRequest
-    asker: Asker
+    requester: Requester
     purpose: str
     session_id: UUID | None = None
     is_kept: bool = False
@@ -46,10 +46,10 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Called:
-    """One call to a provider that a question led to, without its content: one row of the audit log.
+class CallRecord:
+    """One call to a provider for a question, without its content: one row of the audit log.
 
-    `redactions` is how many secrets of the question were replaced.
+    `redactions` is the number of secrets that were replaced in the question.
     """
 
     question: Question
@@ -58,14 +58,17 @@ class Called:
 
 
 class Assistant:
-    """`redactor_for` makes the redactor of one question of a user; `on_call` hears of each call, and must not raise."""
+    """Answers questions. `redactor_for(user_id, session_id)` creates the redactor of one question.
+
+    `on_call` is called after each call to a provider, and must not raise.
+    """
 
     def __init__(
         self,
         directory: Directory,
         orchestrator: Orchestrator,
         redactor_for: Callable[[UUID, UUID | None], Redactor],
-        on_call: Callable[[Called], None],
+        on_call: Callable[[CallRecord], None],
     ) -> None:
         self._directory = directory
         self._orchestrator = orchestrator
@@ -73,13 +76,13 @@ class Assistant:
         self._on_call = on_call
 
     def providers(self, role: str) -> list[Provider]:
-        """What users of `role` may ask, in the administrator's order."""
+        """The providers that users of `role` may use, in the administrator's order."""
         return self._directory.providers() if self._directory.may_use(role) else []
 
     def complete(
         self, question: Question, hint: Hint, *, total_secs: float, is_wanted: Callable[[], bool] = lambda: True
     ) -> Answer:
-        """The whole answer. Raises what `Orchestrator.place` and `complete` raise, and StoreUnavailable.
+        """The whole answer. Raises what `Orchestrator.slot` and `complete` raise, and StoreUnavailable.
 
         Without the database nothing is asked: the secrets that must not leave are not known then.
         """
@@ -96,43 +99,45 @@ class Assistant:
         total_secs: float,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> Any:
-        """What `finder` finds in the text of a whole answer: a JSON value. Raises what `complete` does, and Incomplete.
+        """The JSON value that `finder` extracts from the answer's text. Raises what `complete` does, and Incomplete.
 
-        The secrets are put back into the value: in the text, one that has a quote in it would break the JSON.
+        Secrets are restored in the parsed value: restored in the text, a secret with a quote would break the JSON.
         """
         answer, redactor = self._complete(question, hint, total_secs, is_wanted)
         if answer.why_incomplete:
             raise Incomplete(f"The answer is incomplete: {answer.why_incomplete}.")
         return redactor.placeholders.restore_values(finder(answer.text))
 
-    def stream(self, question: Question, hint: Hint, *, total_secs: float) -> Generator[Answering | Seam | Piece]:
-        """What `Orchestrator.stream` tells and raises, with the secrets put back; raises what `complete` raises.
+    def stream(
+        self, question: Question, hint: Hint, *, total_secs: float
+    ) -> Generator[Answering | ProviderSwitch | Piece]:
+        """The items of `Orchestrator.stream`, with secrets restored. Raises what that and `complete` raise.
 
         Closing the generator cancels the call.
         """
         began_at = time.monotonic()
-        with self._place(question):
+        with self._slot(question):
             redactor, request = self._prepare(question)
-            told = self._orchestrator.stream(
+            items = self._orchestrator.stream(
                 request,
-                question.asker.user_id,
+                question.requester.user_id,
                 hint,
                 total_secs=total_secs - (time.monotonic() - began_at),
                 on_attempt=self._accounting(question, redactor),
             )
-            pieces = told if question.is_kept else restored(told, redactor.placeholders)
-            with closing(pieces):
-                yield from pieces
+            shown = items if question.is_kept else restored(items, redactor.placeholders)
+            with closing(shown):
+                yield from shown
 
     def _complete(
         self, question: Question, hint: Hint, total_secs: float, is_wanted: Callable[[], bool]
     ) -> tuple[Answer, Redactor]:
         began_at = time.monotonic()
-        with self._place(question):
+        with self._slot(question):
             redactor, request = self._prepare(question)
             answer = self._orchestrator.complete(
                 request,
-                question.asker.user_id,
+                question.requester.user_id,
                 hint,
                 total_secs=total_secs - (time.monotonic() - began_at),
                 is_wanted=is_wanted,
@@ -140,18 +145,18 @@ class Assistant:
             )
         return answer, redactor
 
-    def _place(self, question: Question) -> AbstractContextManager[None]:
-        if not self._directory.may_use(question.asker.role):
+    def _slot(self, question: Question) -> AbstractContextManager[None]:
+        if not self._directory.may_use(question.requester.role):
             raise NotConfigured("AI is switched off for you on this controller. An administrator can switch it on.")
-        return self._orchestrator.place(question.asker.user_id, is_background=question.is_background)
+        return self._orchestrator.slot(question.requester.user_id, is_background=question.is_background)
 
     def _prepare(self, question: Question) -> tuple[Redactor, ChatRequest]:
-        redactor = self._redactor_for(question.asker.user_id, question.session_id)
-        # Before the marks are set: then a text's first line is still a line, and JSON can still be read as such.
+        redactor = self._redactor_for(question.requester.user_id, question.session_id)
+        # Redaction before the data marks: its patterns rely on line starts, and on texts that are JSON as a whole.
         return redactor, _with_data_marked(redactor.redact_request(question.request), Fence())
 
     def _accounting(self, question: Question, redactor: Redactor) -> OnAttempt:
-        return lambda attempt: self._on_call(Called(question, attempt, redactor.counts.total()))
+        return lambda attempt: self._on_call(CallRecord(question, attempt, redactor.counts.total()))
 
 
 def _with_data_marked(request: ChatRequest, fence: Fence) -> ChatRequest:
@@ -164,7 +169,7 @@ def _with_data_marked(request: ChatRequest, fence: Fence) -> ChatRequest:
 def _marked(block: Block, fence: Fence) -> Block:
     match block:
         case ToolResult():
-            # Tools return what devices print.
+            # Tool results contain device output.
             return replace(block, content=fence.around(block.content))
         case Text(text, is_device_output=True):
             return Text(fence.around(text))

@@ -1,6 +1,6 @@
-"""One provider's and model's circuit breaker, as this instance sees it: reading it waits for nothing.
+"""This instance's view of the circuit breaker of one provider and model. Reading it does no I/O.
 
-What a call leads to is applied to this view at once and to the registry's circuit soon after.
+The outcome of a call is applied to the view at once, and to the shared circuit in the registry soon after.
 """
 
 from collections.abc import Callable
@@ -16,32 +16,35 @@ from netstacks.llm.failures import ProviderFailure, ProviderRefused, RateLimited
 if TYPE_CHECKING:
     from netstacks.llm.circuits import Circuits
 
-# When to ask again while a probe is under way or about to be sent.
+# The retry time while a probe is in progress or due.
 _SOON_SECS = 2.0
 _MAX_REASON = 200
 
 _leases = count(1)
 
-# Moments in it are of this instance's clock and become the registry's when it is applied: until the registry has
-# answered, nothing is known of its clock.
+# A change of a circuit. It captures moments of this instance's clock, and converts them to the registry's clock when it
+# is applied: before the registry has answered, the offset between the clocks is unknown.
 Rule = Callable[[Circuit], Circuit]
 
 
 class Breaker:
-    """Made by Circuits. Reading it does no I/O, does not yield and consumes no probe."""
+    """Created by Circuits. Reading it does no I/O, does not yield and consumes no probe.
+
+    Invariant: the view is `shared` with all `pending` rules applied in order.
+    """
 
     def __init__(self, owner: "Circuits", name: str, model: str, shared: Circuit) -> None:
         self.name = name
         self.model = model
         self.provider_name = ""
         self.shared = shared
-        """As the registry had it when it last answered."""
+        """The circuit in the registry's last answer."""
         self.pending: list[Rule] = []
-        """What was applied to the view and not yet to the registry's circuit."""
+        """The rules that are applied to the view and not yet to the registry's circuit."""
         self._owner = owner
         self._view = shared
-        self._told = shared
-        """The newest one whose state was told, or seen in the registry."""
+        self._announced = shared
+        """The newest circuit whose state was announced, by this instance or another one."""
 
     @property
     def is_closed(self) -> bool:
@@ -50,7 +53,7 @@ class Breaker:
 
     @property
     def is_due(self) -> bool:
-        """Whether a probe may be sent, as far as this instance knows."""
+        """Whether a probe is due, as far as this instance knows."""
         return circuits.is_due(self._view, self._owner.now())
 
     def state(self) -> Circuit:
@@ -58,17 +61,17 @@ class Breaker:
         return self._view
 
     def retry_after_secs(self) -> float:
-        """When it is worth asking again: 0 for a closed circuit."""
+        """The seconds until a retry is useful: 0 for a closed circuit."""
         if self.is_closed:
             return 0.0
         left_secs = self._view.open_until - self._owner.now()
         return min(max(_SOON_SECS, left_secs), circuits.MAX_OPEN_SECS)
 
     def record(self, outcome: ProviderFailure | None, *, began_at: float | None = None) -> None:
-        """How a call ended: None is a success. Returns at once.
+        """Records the outcome of a call: None is a success. Returns at once.
 
-        `began_at` is the call's beginning by the clock of `Circuits`. The outcome of a call that began before the
-        circuit last changed its state is ignored, unless it is a rate limit.
+        `began_at` is the start of the call by the clock of `Circuits`. The outcome of a call that began before the last
+        change of state is ignored, unless it is a rate limit.
         """
         if outcome is not None and outcome.verdict == "neutral":
             return
@@ -88,21 +91,21 @@ class Breaker:
         self._owner.report()
 
     def trip(self, secs: float, reason: str) -> None:
-        """Opens it for an administrator. Returns when the registry has it, or does not answer."""
+        """Opens the circuit for an administrator. Returns when the registry has stored it, or does not answer."""
         moment = self._owner.moment()
         self._apply(lambda circuit: circuits.opened(circuit, self._owner.at(moment), secs, _bounded(reason)))
         self._owner.refresh()
 
     def reset(self) -> None:
-        """Closes it for an administrator. Returns when the registry has it, or does not answer."""
+        """Closes the circuit for an administrator. Returns when the registry has stored it, or does not answer."""
         moment = self._owner.moment()
         self._apply(lambda circuit: circuits.closed(circuit, self._owner.at(moment)))
         self._owner.refresh()
 
     def lease(self, secs: float) -> str | None:
-        """The lease for the one probe in the cluster, which runs out after `secs`; None when it is not to be had.
+        """Takes the cluster's only lease for a probe, which expires after `secs`; None when it is not available.
 
-        While the registry is away it is the one probe of this instance.
+        While the registry is unreachable the lease is local to this instance.
         """
         if not self.is_due:
             return None
@@ -117,15 +120,16 @@ class Breaker:
         self._apply(leased)
         self._owner.refresh()
         if leased in self.pending:
-            # The others were ahead each time. It stays in its place, because its place is counted while it is stored.
+            # Other instances' changes won each time. The rule stays in the list as a no-op, because `confirm` removes
+            # rules by their number.
             is_withdrawn = True
             self._view = self.folded()
         return holder if self._view.probe == holder else None
 
     def probe_ended(self, lease: str, outcome: ProviderFailure | None) -> None:
-        """How the probe ended: None is a success. An outcome that comes after the lease has passed on is ignored.
+        """Records the outcome of a probe: None is a success. It is ignored when another probe holds the lease by now.
 
-        Returns when the registry has it, or does not answer.
+        Returns when the registry has stored it, or does not answer.
         """
         moment = self._owner.moment()
 
@@ -144,7 +148,7 @@ class Breaker:
 
     def _decided(self, circuit: Circuit, outcome: ProviderFailure | None, now: float) -> Circuit:
         if isinstance(outcome, ProviderRefused):
-            # It answers. Some models refuse an answer of one token, and a wrong key is told to the user that asks next.
+            # The provider answers. Some models refuse a limit of one token, and the next user sees an invalid key.
             return self._judged(circuit, None, now)
         if outcome is None or outcome.verdict == "counts":
             return self._judged(circuit, outcome, now)
@@ -162,40 +166,40 @@ class Breaker:
         return circuits.opened(circuit, now, secs, _bounded(outcome.kind))
 
     def _apply(self, rule: Rule) -> None:
-        # No yield here: the view is what the rules make of the registry's circuit.
+        # No yield between the two: the view is the registry's circuit with all pending rules applied.
         self.pending.append(rule)
         self._view = rule(self._view)
 
     def folded(self) -> Circuit:
-        """The registry's circuit after what was not yet applied to it."""
+        """The registry's circuit with the pending rules applied."""
         return reduce(lambda circuit, rule: rule(circuit), self.pending, self.shared)
 
-    def see(self, present: Circuit) -> None:
-        """Takes what the registry has. An earlier version means that it has lost data: the view is merged then."""
+    def receive(self, present: Circuit) -> None:
+        """Takes the registry's circuit. If its version is lower, the registry has lost data: then merges the view."""
         if present.version < self.shared.version:
             self.pending = [partial(circuits.merged, self._view)]
         self.shared = present
         self._view = self.folded()
         if not self.pending:
-            self._told = present
+            self._announced = present
 
-    def settle(self, circuit: Circuit, rules: int) -> tuple[Circuit, Circuit]:
-        """The registry has `circuit` by now, which is what so many rules made; the change that is to be told."""
-        is_told = (self._told.state, self._told.changed_at) == (circuit.state, circuit.changed_at)
+    def confirm(self, circuit: Circuit, rules: int) -> tuple[Circuit, Circuit]:
+        """The registry has stored `circuit`, the result of the first `rules` rules. Returns the change to announce."""
+        is_told = (self._announced.state, self._announced.changed_at) == (circuit.state, circuit.changed_at)
         before = circuit if is_told else self.shared
-        self.shared = self._told = circuit
+        self.shared = self._announced = circuit
         del self.pending[:rules]
         self._view = self.folded()
         return before, circuit
 
-    def go_on_alone(self) -> tuple[Circuit, Circuit]:
-        """The registry is away: the view is merged when it is back. The change that is to be told."""
+    def continue_alone(self) -> tuple[Circuit, Circuit]:
+        """The registry is unreachable: the view is merged when it is back. Returns the change to announce."""
         if self.pending:
             self.pending = [partial(circuits.merged, self._view)]
-        before, self._told = self._told, self._view
+        before, self._announced = self._announced, self._view
         return before, self._view
 
 
 def _bounded(reason: str) -> str:
-    """Of a length for a page, and in UTF-8: an administrator's words may hold half a surrogate pair."""
+    """Truncated for pages, and valid UTF-8: the text of an administrator may contain a lone surrogate."""
     return reason[:_MAX_REASON].encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""The Chat Completions dialect (OpenAI, and whatever speaks as it does): request and answer, without any I/O."""
+"""The Chat Completions dialect (OpenAI and compatible servers): request and answer, without I/O."""
 
 import json
 from dataclasses import dataclass, field
@@ -34,21 +34,21 @@ _STOP_REASONS: dict[str, StopReason] = {
     "function_call": "tool_use",
     "length": "max_tokens",
 }
-# Two words for the thinking before an answer, of which neither is in OpenAI's own dialect.
+# Two names for reasoning before an answer. OpenAI's own dialect has neither.
 _THINKING = ("reasoning_content", "reasoning")
 
 
 def headers(provider: Provider) -> dict[str, str]:
-    """What the dialect needs beside the content type."""
+    """The headers of the dialect besides the content type."""
     return {"authorization": f"Bearer {provider.key}"} if provider.key else {}
 
 
 def body(provider: Provider, request: ChatRequest, model: str) -> dict[str, Any]:
-    """The request as JSON. Raises InvalidInput when nothing is asked."""
+    """The request as JSON. Raises InvalidInput when the messages have no text."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
     for turn in turns(request):
         messages += _assistant(turn) if turn.role == "assistant" else _user(turn)
-    # OpenAI's newer models refuse the older name, and other servers do not know the newer one.
+    # OpenAI's newer models reject the older name, and other servers do not support the newer one.
     limit = "max_completion_tokens" if provider.type == "openai" else "max_tokens"
     content: dict[str, Any] = {
         "model": model,
@@ -87,7 +87,7 @@ def _assistant(turn: Message) -> list[dict[str, Any]]:
 
 
 def _user(turn: Message) -> list[dict[str, Any]]:
-    # There is no mark for a tool that failed: the words have to say it.
+    # The dialect has no flag for a failed tool, so the text says it.
     messages = [
         {
             "role": "tool",
@@ -119,9 +119,9 @@ class _ToolCall:
 
 
 class Reader:
-    """Turns the events of one answer into pieces. An answer without text and tool call fails unless `allows_empty`.
+    """Parses the events of one answer into pieces. An answer without text and tool call fails unless `allows_empty`.
 
-    Tool calls are told when the answer is complete: their parts may come interleaved, and half a call cannot be run.
+    Tool calls are returned at the end of the answer: their parts may be interleaved, and a partial call cannot be run.
     """
 
     def __init__(self, provider: Provider, *, allows_empty: bool = False) -> None:
@@ -133,15 +133,15 @@ class Reader:
         self._finish_reason: str | None = None
         self._usage = Usage()
         self.progress = 0
-        """How many times the model has sent something, be it a thought."""
+        """How many times the model has sent content, including reasoning."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the provider's own end has come; the count of the tokens may still follow."""
+        """Whether the finish reason has been read; the token count may still follow."""
         return self._finish_reason is not None
 
     def feed(self, event: Event) -> list[Piece]:
-        """Raises ProviderFailure for an error of the provider, and for what the dialect does not have."""
+        """The pieces of an event. Raises ProviderFailure for an error event, and for data of no known form."""
         if event.data.strip() == "[DONE]":
             return self.end()
         try:
@@ -150,13 +150,13 @@ class Reader:
             raise ProviderBroken("sent an event that is not of the Chat Completions API") from error
 
     def end(self) -> list[Piece]:
-        """To be called when the stream has ended. Raises StreamCut unless the answer has."""
+        """The last pieces, at the end of the stream. Raises StreamCut when the answer is not complete."""
         if self._finish_reason is None:
             raise StreamCut("broke off in the middle of its answer")
         if self._is_empty:
             raise error_answers.of_empty(self._finish_reason)
         reason = _STOP_REASONS.get(self._finish_reason)
-        # Some servers say `stop` whatever they stop for.
+        # Some servers send `stop` for every reason.
         if self._calls and reason == "end_turn":
             reason = "tool_use"
         end = Finished(reason, self._usage, error_answers.why_incomplete(self._finish_reason))
@@ -190,7 +190,7 @@ class Reader:
         return [TextDelta(text) for text in texts]
 
     def _add(self, part: dict[str, Any]) -> None:
-        """Adds a part to its call. The index tells which; some servers leave it out, or give all calls the same one."""
+        """Adds a part to its call, found by its index. Some servers omit the index, or use one index for all calls."""
         function = part.get("function") or {}
         id, name = (members.word(value) if value else "" for value in (part.get("id"), function.get("name")))
         call = self._indexed.get(part.get("index"))
@@ -200,6 +200,6 @@ class Reader:
         call.name = call.name or name
         if arguments := members.text(function.get("arguments") or ""):
             call.arguments.append(arguments)
-        # They are kept until the answer ends.
+        # All parts are kept until the answer ends, so their total size is limited.
         self._call_characters += len(arguments)
         members.check_size(len(self._calls), self._call_characters)

@@ -1,4 +1,4 @@
-"""pybreaker, the state machine of a circuit, on circuits that the cluster shares."""
+"""Adapts pybreaker, the state machine of a circuit breaker, to circuits that the cluster shares."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -10,9 +10,9 @@ from netstacks.cluster.circuits import Circuit
 
 
 class SharedStorage(pybreaker.CircuitBreakerStorage):
-    """A circuit as pybreaker reads and changes it: a value of this process, without I/O. `circuit` is the result.
+    """pybreaker's storage on an immutable circuit, without I/O. `circuit` is the result.
 
-    `now` is the moment of the registry's clock at which the outcome was known.
+    `now` is the time of the outcome by the registry's clock.
     """
 
     def __init__(self, circuit: Circuit, now: float, cooldown_secs: float, reason: str) -> None:
@@ -33,7 +33,7 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
             self.circuit = circuits.opened(self.circuit, self._now, self._cooldown_secs, self._reason)
         elif state == pybreaker.STATE_CLOSED:
             self.circuit = circuits.closed(self.circuit, self._now)
-        # Half-open comes with the lease for a probe and not from here.
+        # Half-open is set by the lease for a probe, not by pybreaker.
 
     def increment_counter(self) -> None:
         self.circuit = circuits.failed(self.circuit, self._reason)
@@ -61,7 +61,7 @@ class SharedStorage(pybreaker.CircuitBreakerStorage):
 
     @opened_at.setter
     def opened_at(self, _: datetime) -> None:
-        """It would be this host's time. The state tells the circuit the registry's."""
+        """Ignored: it is this host's time. The setter of `state` uses the registry's."""
 
 
 class _Failed(Exception):
@@ -77,11 +77,11 @@ def _fail() -> None:
 
 
 def judged(circuit: Circuit, failure: str | None, now: float, *, failures: int, cooldown_secs: float) -> Circuit:
-    """What a success (None) or a failure makes of a circuit that is closed or half-open; `failure` says which.
+    """A closed or half-open circuit after a success (`failure` is None) or the given failure.
 
-    pybreaker is told the outcome after the call and never makes the call: it would hold its lock for as long, count an
-    excluded exception as a success and an abandoned generator as a failure. Its object lives for one outcome, because
-    one that is kept resets the counter of the cluster when it notices a state that another instance has changed.
+    pybreaker only gets the outcome and does not make the call: it would hold its lock during the call, count an
+    excluded exception as a success and an abandoned generator as a failure. Its object is used for one outcome, because
+    a reused one resets the shared counter when it notices a state change by another instance (docs/design-notes.md, 6).
     """
     storage = SharedStorage(circuit, now, cooldown_secs, failure or "")
     machine = pybreaker.CircuitBreaker(fail_max=failures, state_storage=storage, throw_new_error_on_trip=False)

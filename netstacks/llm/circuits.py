@@ -1,6 +1,6 @@
-"""The circuits of this instance, kept in step with those of the cluster by one greenlet.
+"""The circuit breakers of this instance, synchronised with those of the cluster by one greenlet.
 
-While the registry is away the views of this instance are all there is. They are merged when it is back.
+While the registry is unreachable, this instance uses its own views. They are merged when the registry is back.
 """
 
 import time
@@ -21,24 +21,24 @@ from netstacks.registry.base import Registry
 
 log = structlog.get_logger()
 
-# How often an instance tries to store a change that others are ahead of; the next synchronisation tries again.
+# The attempts to store a change against concurrent changes of other instances; the next synchronisation tries again.
 _MAX_TRIES = 5
 
 _LOGGED_AS = {"open": "llm.circuit_opened", "half-open": "llm.circuit_half_open", "closed": "llm.circuit_closed"}
 
 
 class Circuits:
-    """Finds the breakers and keeps them in step with the registry.
+    """Finds the breakers and synchronises them with the registry.
 
-    `failures` consecutive ones open a circuit for `cooldown_secs`. `tell` records an event, takes what the registry's
-    `record_event` takes, returns at once and never raises. `clock` only measures durations.
+    `failures` consecutive failures open a circuit for `cooldown_secs`. `record_event` has the parameters of the
+    registry's `record_event`, returns at once and never raises. `clock` only measures durations.
     """
 
     def __init__(
         self,
         registry: Registry,
         instance_id: str,
-        tell: Callable[..., object],
+        record_event: Callable[..., object],
         *,
         failures: int,
         cooldown_secs: float,
@@ -48,12 +48,12 @@ class Circuits:
         self.instance_id = instance_id
         self.failures = failures
         self.cooldown_secs = cooldown_secs
-        # Pages that use up the connections delay no probe.
+        # Reserved connections: pages that use up the shared ones must not delay a probe.
         self._registry = registry.reserved()
-        self._tell = tell
+        self._record_event = record_event
         self._clock = clock
         self._ahead_secs = time.time() - clock()
-        """Of the registry's clock before `clock`; until the registry has answered, this host's clock stands for it."""
+        """The registry's clock minus `clock`. Until the registry has answered, this host's clock is used instead."""
         self._found: dict[str, Circuit] = {}
         self._breakers: dict[str, Breaker] = {}
         self._sync = greenlets.SingleFlight("llm-circuits-sync", self._synchronise)
@@ -72,20 +72,20 @@ class Circuits:
         return breaker
 
     def refresh(self) -> None:
-        """Returns when every view was compared with the registry, or when the registry did not answer."""
+        """Returns when every view is synchronised with the registry, or when the registry does not answer."""
         self._sync()
 
     def report(self) -> None:
-        """Has what was applied to the views stored, soon. Returns at once."""
+        """Requests that pending changes of the views are stored. Returns at once."""
         self._sync.begin()
 
     def keep_only(self, providers: Collection[Provider]) -> None:
-        """Lets go of the breakers of other providers: they are not restored to a registry that has lost them."""
+        """Drops the breakers of other providers, so that they are not restored to a registry that has lost its data."""
         kept = {str(each.id) for each in providers}
         self._breakers = {name: each for name, each in self._breakers.items() if _provider_id(name) in kept}
 
     def forget(self, provider_id: UUID) -> None:
-        """After a provider was deleted. Where the registry does not answer, the circuits expire by themselves."""
+        """Removes the circuits of a deleted provider. If the registry does not answer, they expire by themselves."""
         names = {each for each in (*self._breakers, *self._found) if _provider_id(each) == str(provider_id)}
         for name in names:
             self._breakers.pop(name, None)
@@ -101,11 +101,11 @@ class Circuits:
         return self.at(self.moment())
 
     def moment(self) -> float:
-        """This moment of `clock`."""
+        """The current time of `clock`."""
         return self._clock()
 
     def at(self, moment: float) -> float:
-        """A moment of `clock` by the registry's clock."""
+        """Converts a time of `clock` to the registry's clock."""
         return moment + self._ahead_secs
 
     def _synchronise(self) -> None:
@@ -114,33 +114,34 @@ class Circuits:
             now, self._found = self._registry.circuits()
             self._set_clock(now)
             for breaker in breakers:
-                breaker.see(self._found.get(breaker.name, Circuit()))
+                breaker.receive(self._found.get(breaker.name, Circuit()))
             for breaker in breakers:
                 self._store(breaker)
         except RegistryUnavailable:
             for breaker in breakers:
-                self._announce(breaker, *breaker.go_on_alone())
+                self._announce(breaker, *breaker.continue_alone())
 
     def _store(self, breaker: Breaker) -> None:
         for _ in range(_MAX_TRIES):
             rules = len(breaker.pending)
             before, after = breaker.shared, breaker.folded()
             if after is not before:
-                # The version goes on where that of lost data ended, so that no view of those is taken for a newer one.
+                # At least the current time in seconds: higher than any version before a loss of data, so that no old
+                # view counts as newer.
                 after = replace(after, version=max(after.version, int(self.now())))
                 now, present = self._registry.replace_circuit(breaker.name, after, before.version)
                 self._set_clock(now)
                 if present is not None:
-                    breaker.see(present)
+                    breaker.receive(present)
                     continue
-            self._announce(breaker, *breaker.settle(after, rules))
+            self._announce(breaker, *breaker.confirm(after, rules))
             return
 
     def _set_clock(self, now: float) -> None:
         self._ahead_secs = now - self._clock()
 
     def _announce(self, breaker: Breaker, before: Circuit, after: Circuit) -> None:
-        """A change of state that this instance has made."""
+        """Logs, counts and publishes a change of state that this instance has made."""
         if before.state == after.state:
             return
         until = datetime.fromtimestamp(after.open_until, UTC).isoformat(timespec="seconds")
@@ -149,7 +150,7 @@ class Circuits:
             details["until"] = until
         log.warning(_LOGGED_AS[after.state], **details)
         CIRCUIT_CHANGES.labels(breaker.provider_name, breaker.model, after.state).inc()
-        self._tell("breaker", self.instance_id, circuit=after.state, **details)
+        self._record_event("breaker", self.instance_id, circuit=after.state, **details)
 
 
 def _provider_id(name: str) -> str:

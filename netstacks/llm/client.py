@@ -1,4 +1,4 @@
-"""Asks one provider. Its clocks are the caller's: whatever the network does, the caller is not held longer."""
+"""The client of one provider. Its time limits run in the caller, which no state of the network can block longer."""
 
 import time
 from collections.abc import Generator
@@ -6,18 +6,19 @@ from typing import Any, Protocol
 
 from netstacks import greenlets
 from netstacks.llm import chat_completions, messages_api
-from netstacks.llm.call import IDLE_SECS, Call, Line, Reader, Sending, Stage
+from netstacks.llm.call import Call, PreparedRequest, Reader, Stage
+from netstacks.llm.connection import IDLE_SECS, ProviderConnection
 from netstacks.llm.conversation import ChatRequest, Finished, Message, Piece, Text, Usage, Waiting
 from netstacks.llm.failures import CallCancelled, ProviderRefused, ProviderTimeout
 from netstacks.llm.provider import Dialect, Provider
 
-# Connections that are kept for the next calls.
-_KEPT_LINES = 20
-# How long the count of the tokens is waited for when the answer is complete.
+# Idle connections that are kept for the next calls, unless the entry limits concurrent calls.
+_KEPT_CONNECTIONS = 20
+# How long to wait for the token count after the end of the answer.
 _COUNT_SECS = 1.0
-# After so long without a piece the caller has its turn.
+# The longest time without an item for the caller.
 _WAITING_SECS = 1.0
-# A reader that takes nothing for so many times the total has left.
+# A call is abandoned after this multiple of its total, including the time that the caller spends on pieces.
 _ABSOLUTE_FACTOR = 2
 _CANARY = ChatRequest((Message("user", (Text("ping"),)),), max_tokens=1)
 
@@ -36,27 +37,27 @@ _DIALECTS: dict[Dialect, _Dialect] = {"messages": messages_api, "chat_completion
 
 
 class ProviderClient:
-    """Calls to one provider, with connections that are kept. How many run at once is for its callers to limit."""
+    """Calls to one provider, with reused connections. Callers limit how many run at once."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._dialect = _DIALECTS[provider.dialect]
-        self._most_kept = provider.max_concurrent or _KEPT_LINES
-        self._kept: list[Line] = []
-        """The one that was used last at the end."""
+        self._most_kept = provider.max_concurrent or _KEPT_CONNECTIONS
+        self._kept: list[ProviderConnection] = []
+        """Idle connections, the most recently used one last."""
         self._is_tidied = False
 
     def stream(self, request: ChatRequest, model: str, *, total_secs: float) -> Generator[Piece]:
-        """The pieces of the answer, the last one being Finished. Closing the generator cancels the call.
+        """The pieces of the answer, the last of which is Finished. Closing the generator cancels the call.
 
-        Each second without a piece is told as Waiting. The total stands still while the caller is at work with a piece,
-        because a slow reader is no failure of the provider; at twice the total the call ends all the same, as
-        cancelled. Raises ProviderFailure, and InvalidInput when nothing is asked.
+        Yields Waiting for each second without a piece. The total is paused while the caller processes a piece, because
+        a slow reader is no failure of the provider; after twice the total the call ends as cancelled nevertheless.
+        Raises ProviderFailure, and InvalidInput when the messages have no text.
         """
         return self._ask(request, model, total_secs, self._dialect.Reader(self._provider))
 
     def canary(self, model: str) -> Usage:
-        """The cheapest question: one token, whose text does not matter. Raises ProviderFailure."""
+        """Makes the cheapest request, for one token, and returns its usage. Raises ProviderFailure."""
         reader = self._dialect.Reader(self._provider, allows_empty=True)
         usage = Usage()
         for piece in self._ask(_CANARY, model, self._provider.total_secs, reader):
@@ -65,7 +66,7 @@ class ProviderClient:
         return usage
 
     def close(self) -> None:
-        """Keeps no connection any longer. Calls that are under way end as they would."""
+        """Closes the idle connections and keeps none from now on. Running calls continue."""
         self._most_kept = 0
         while self._kept:
             self._kept.pop().http.close()
@@ -78,7 +79,7 @@ class ProviderClient:
             try:
                 while not is_over:
                     if call.is_abandoned:
-                        raise CallCancelled("was not asked on, because its answer was not read")
+                        raise CallCancelled("was cancelled, because its answer was not read")
                     was_complete = reader.is_complete
                     try:
                         came = call.take(min(_WAITING_SECS, clocks.left_secs(is_complete=was_complete)))
@@ -96,7 +97,7 @@ class ProviderClient:
                     clocks.heard(call.heard_at)
                     given_at = time.monotonic()
                     yield came
-                    clocks.stood_still(time.monotonic() - given_at)
+                    clocks.pause(time.monotonic() - given_at)
             finally:
                 if not is_over:
                     call.abandon()
@@ -104,33 +105,34 @@ class ProviderClient:
     def _begin(self, request: ChatRequest, model: str, total_secs: float, reader: Reader) -> Call:
         provider = self._provider
         if provider.key and not (provider.key.isascii() and provider.key.isprintable()):
-            raise ProviderRefused("was not asked: its key has characters that a request cannot carry", 401)
+            raise ProviderRefused("was not called: its key has characters that a request cannot carry", 401)
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
-            # A small compressed body may have a huge content.
+            # A small compressed body may decompress to a huge one.
             "accept-encoding": "identity",
             **self._dialect.headers(provider),
         }
         url = provider.base_url.rstrip("/") + self._dialect.PATH
-        sending = Sending(provider, url, headers, self._dialect.body(provider, request, model), total_secs)
-        # The one that was used last: its connection is the likeliest to be still there.
-        call = Call(self._kept.pop() if self._kept else Line(), sending, reader)
+        prepared = PreparedRequest(provider, url, headers, self._dialect.body(provider, request, model), total_secs)
+        # The most recently used one is the most likely to be still open.
+        call = Call(self._kept.pop() if self._kept else ProviderConnection(), prepared, reader)
         greenlets.spawn(f"llm-call-{provider.name}", call.run, self._keep)
         return call
 
-    def _keep(self, line: Line) -> None:
+    def _keep(self, connection: ProviderConnection) -> None:
+        """Keeps the connection of a finished call for the next one, or closes it."""
         if len(self._kept) >= self._most_kept:
-            line.http.close()
+            connection.http.close()
             return
-        line.kept_at = time.monotonic()
-        self._kept.append(line)
+        connection.kept_at = time.monotonic()
+        self._kept.append(connection)
         if not self._is_tidied:
             self._is_tidied = True
-            greenlets.spawn(f"llm-idle-lines-{self._provider.name}", self._tidy)
+            greenlets.spawn(f"llm-idle-connections-{self._provider.name}", self._tidy)
 
     def _tidy(self) -> None:
-        """Closes the lines that are idle for too long. An HTTP client does so with its next call, and not before."""
+        """Closes connections that are idle for too long. An HTTP client would do so only at its next call."""
         try:
             while self._kept:
                 greenlets.sleep(IDLE_SECS)
@@ -142,7 +144,7 @@ class ProviderClient:
 
 
 class _Clocks:
-    """Connect, first token, total: which of them is due first."""
+    """The three time limits of a call: connect, first token, total."""
 
     def __init__(self, provider: Provider, total_secs: float) -> None:
         self._provider = provider
@@ -157,22 +159,23 @@ class _Clocks:
         self._stage_at = time.monotonic() + self._provider.first_token_secs
 
     def heard(self, at: float) -> None:
-        """The model sent something at that moment."""
+        """Records that the model sent something at that time."""
         self._heard_at = max(self._heard_at, at)
 
-    def stood_still(self, secs: float) -> None:
+    def pause(self, secs: float) -> None:
+        """Extends the total by the time that the caller has taken for a piece."""
         self._total_at += secs
         self._heard_at += secs
 
     def left_secs(self, *, is_complete: bool) -> float:
-        """How long the caller waits for what comes next."""
+        """How long to wait for the next piece."""
         total = self._total_at - time.monotonic()
         if is_complete:
             return min(total, _COUNT_SECS)
         return total if self._stage is Stage.BEGUN else min(total, self._stage_at - time.monotonic())
 
     def timeout(self, heard_at: float) -> ProviderTimeout:
-        """The failure that it is when nothing more has come after `heard_at`."""
+        """The failure for the limit that has expired, when the model has sent nothing since `heard_at`."""
         self.heard(heard_at)
         silent_secs = time.monotonic() - self._heard_at
         if self._total_at <= time.monotonic() or self._stage is Stage.BEGUN:

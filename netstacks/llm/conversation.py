@@ -1,17 +1,17 @@
-"""What is asked of a model and what it answers, in the shapes that both dialects are translated from and to."""
+"""Requests to models and their answers, in a form independent of the dialect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["user", "assistant"]
-# None: the provider gave a reason that has no equal here.
+# None: the provider's reason has no equivalent here.
 StopReason = Literal["end_turn", "tool_use", "max_tokens"] | None
 
 
 @dataclass(frozen=True)
 class Text:
-    """Words of the user or of the model. What is printed by a device is marked as data before it is sent."""
+    """Text of the user or of the model. Device output is marked as data before it is sent."""
 
     text: str
     is_device_output: bool = False
@@ -19,7 +19,7 @@ class Text:
 
 @dataclass(frozen=True)
 class ToolUse:
-    """The model asks for a tool to be run."""
+    """A tool call by the model."""
 
     id: str
     name: str
@@ -28,7 +28,7 @@ class ToolUse:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool returned to the model."""
+    """The result of a tool call."""
 
     tool_use_id: str
     content: str
@@ -40,7 +40,7 @@ Block = Text | ToolUse | ToolResult
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. Tool results stand in turns of the user."""
+    """One turn. Tool results are part of the user's turns."""
 
     role: Role
     blocks: tuple[Block, ...]
@@ -48,7 +48,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that the model may ask for; `input_schema` is JSON Schema."""
+    """A tool that the model may call; `input_schema` is a JSON Schema."""
 
     name: str
     description: str
@@ -57,7 +57,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A question to a model. `max_tokens` bounds the answer."""
+    """A request to a model. `max_tokens` limits the answer."""
 
     messages: tuple[Message, ...]
     system: str = ""
@@ -74,7 +74,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
-        """Both together, which is what a budget counts."""
+        """Input and output tokens together, as budgets count them."""
         return self.input_tokens + self.output_tokens
 
 
@@ -87,7 +87,7 @@ class TextDelta:
 
 @dataclass(frozen=True)
 class ToolUseStart:
-    """A tool call begins; the deltas up to its end are pieces of the JSON of its input."""
+    """The start of a tool call; the deltas up to its end are parts of its input as JSON text."""
 
     id: str
     name: str
@@ -107,9 +107,9 @@ class ToolUseEnd:
 
 @dataclass(frozen=True)
 class Finished:
-    """The provider's own end of the answer. A stream without it is cut.
+    """The provider's own end of the answer. A stream without it is incomplete.
 
-    `why_incomplete` is for the user, where the stop reason does not tell why something of the answer is missing.
+    `why_incomplete` is a reason for the user, where the stop reason does not explain what is missing.
     """
 
     stop_reason: StopReason
@@ -119,8 +119,8 @@ class Finished:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing has come for a second: the caller may look whether its own reader is still there."""
+    """One second without a piece: the caller may check whether its own client is still connected."""
 
 
-# What a stream consists of: any of the first five, then one Finished.
+# An item of a stream: any of the first five, then one Finished.
 Piece = TextDelta | ToolUseStart | ToolInputDelta | ToolUseEnd | Waiting | Finished

@@ -1,4 +1,4 @@
-"""The administrator's own patterns. They run for a limited time, because a regular expression may run for ever."""
+"""The administrator's own patterns, with a time limit, because a regular expression may backtrack without end."""
 
 import re
 import time
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import regex
 
 MAX_CHARS = 500
-# A usual pattern reads the longest request in a tenth of it.
+# The time of all patterns on one request. A usual pattern needs a tenth of it for the longest request.
 _TIME_SECS = 0.5
-# An expression is unrolled when it is compiled: 20,000 characters take some milliseconds, 1,000,000 a second.
+# Compilation unrolls repeats: 20,000 characters take some milliseconds, 1,000,000 a second.
 _MOST_UNROLLED = 20_000
 _GROUP_REPEAT = re.compile(r"\)[^({]{0,20}\{\s*(\d+)")
 _REPEAT = re.compile(r"\{\s*(\d+)")
 
 
 class CustomPatterns:
-    """The patterns of one request. Raises InvalidInput naming the first that is wrong."""
+    """The compiled patterns of one request. Raises InvalidInput, which names the first invalid pattern."""
 
     def __init__(self, patterns: Iterable[CustomPattern]) -> None:
         self._patterns = [
@@ -32,9 +32,9 @@ class CustomPatterns:
         self._secs_left = _TIME_SECS
 
     def find(self, text: str) -> Iterator[tuple[Finding, CustomPattern]]:
-        """Yields what the patterns match in `text`; `rank` is the pattern's place behind all others.
+        """Yields the matches of the patterns in `text`; their `rank` is below that of all other patterns.
 
-        Raises InvalidInput naming the pattern that runs when the time of the request is used up.
+        Raises InvalidInput, which names the pattern that exceeds the time of the request.
         """
         for rank, (pattern, expression) in enumerate(self._patterns, 2000):
             for start, end in self._matches(pattern, expression, text):
@@ -42,10 +42,10 @@ class CustomPatterns:
                     yield Finding(start, end, pattern.name, rank), pattern
 
     def _matches(self, pattern: CustomPattern, expression: "regex.Pattern[str]", text: str) -> list[tuple[int, int]]:
-        # The time of this thread alone: a busy loop is not the pattern's fault.
+        # CPU time of this thread: the load of other threads must not count.
         began_at = time.thread_time()
         try:
-            # `concurrent`: other threads run meanwhile.
+            # `concurrent` releases the GIL.
             found = expression.finditer(text, timeout=max(self._secs_left, 0.0), concurrent=True)
             return [match.span() for match in found]
         except TimeoutError:
@@ -58,8 +58,8 @@ class CustomPatterns:
 
 
 def compiled(expression: str, member: str) -> "regex.Pattern[str]":
-    """The expression as a pattern. Raises InvalidInput, which begins with `member` and says what is wrong with it."""
-    # A controller without such patterns does without the library: 0.04 s of its start.
+    """The compiled expression. Raises InvalidInput, which begins with `member` and names the problem."""
+    # Imported here: it costs 0.04 s, and most controllers have no such patterns.
     import regex
 
     if len(expression) > MAX_CHARS:
@@ -79,7 +79,7 @@ def compiled(expression: str, member: str) -> "regex.Pattern[str]":
 
 
 def _unrolled_chars(expression: str) -> int:
-    """How long the expression could become when its repeats are written out, at most."""
+    """An upper bound of the expression's length with its repeats unrolled."""
     groups = list(map(int, _GROUP_REPEAT.findall(expression)))
     size = len(expression) + sum(map(int, _REPEAT.findall(expression))) - sum(groups)
     for times in groups:

@@ -1,4 +1,4 @@
-"""The administrator's list of providers as this instance knows it, each with a client that is kept."""
+"""This instance's copy of the administrator's list of providers, with one client for each."""
 
 import math
 from collections.abc import Callable, Generator
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Defaults:
-    """The times, in seconds, of an entry that names none."""
+    """The times, in seconds, of entries that name none."""
 
     first_token_secs: float
     total_secs: float
@@ -32,22 +32,22 @@ class Defaults:
 
 
 class Client(Protocol):
-    """What the directory keeps for each provider."""
+    """The client of a provider."""
 
     def stream(self, request: ChatRequest, model: str, *, total_secs: float) -> Generator[Piece]:
         """The pieces of the answer; closing the generator cancels the call. Raises ProviderFailure."""
 
     def canary(self, model: str) -> Usage:
-        """Asks for one token and tells what it cost. Raises ProviderFailure."""
+        """Makes a request for one token and returns its usage. Raises ProviderFailure."""
 
     def close(self) -> None:
-        """Keeps no connection any longer. Calls that are under way, or begin later, end as they would."""
+        """Closes idle connections and keeps none from now on. Running and later calls still work."""
 
 
 class Directory:
-    """Reads the list again when it has changed, at most `interval_secs` later; asking it takes no I/O.
+    """Reads a changed list at most `interval_secs` later; lookups do no I/O.
 
-    While the database is away, what was read last holds.
+    While the database is unreachable, the last list remains in force.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Directory:
         self._switch = AiSwitch()
         self._revision: int | None = None
         self._providers: dict[UUID, Provider] = {}
-        """All that can be called, disabled ones too, in their order."""
+        """All usable providers, including disabled ones, in their order."""
         self._problems: dict[UUID, str] = {}
         self._clients: dict[tuple[UUID, int], Client] = {}
         self._refresh = greenlets.SingleFlight("llm-directory-read", self._read)
@@ -76,34 +76,35 @@ class Directory:
         self.periodic.start()
 
     def refresh(self) -> None:
-        """Reads what has changed. Raises StoreUnavailable."""
+        """Reads the list if it has changed. Raises StoreUnavailable."""
         self._refresh()
 
     def providers(self) -> list[Provider]:
-        """Those that may be called, in the administrator's order: enabled, with a key that is readable."""
+        """The enabled and usable providers, in the administrator's order."""
         return [provider for provider in self._providers.values() if provider.enabled]
 
     def configured(self) -> list[Provider]:
-        """The same and the disabled ones, in order."""
+        """The usable providers, including disabled ones, in order."""
         return list(self._providers.values())
 
     def provider(self, provider_id: UUID) -> Provider:
-        """An enabled or disabled one. Raises NotFound, also when its entry cannot be used."""
+        """A provider, enabled or not. Raises NotFound, also when its entry is unusable."""
         if provider_id not in self._providers:
             raise NotFound("there is no such provider, or its entry cannot be used")
         return self._providers[provider_id]
 
     def problem(self, provider_id: UUID) -> str | None:
-        """Why an entry cannot be used, in words."""
+        """Why an entry is unusable, None if it is usable."""
         return self._problems.get(provider_id)
 
     def client(self, provider: Provider) -> Client:
-        """The one client of this revision of the entry: made when it is first asked for, closed after a change."""
+        """The client of this revision of the entry: created at its first use, closed after a change of the entry."""
         key = (provider.id, provider.revision)
         if key not in self._clients:
+            # No yield until the client is stored: two greenlets would create two clients, and never close one of them.
             client = self._make_client(provider)
             if not self._is_current(key):
-                # The caller began with a list that has been replaced since.
+                # The caller uses a list that has been replaced meanwhile.
                 client.close()
                 return client
             self._clients[key] = client
@@ -128,7 +129,7 @@ class Directory:
         with self._database.transaction() as tx:
             self._switch = ai_switch.get(tx)
             revision = llm_providers.newest_revision(tx)
-            # A key may become readable without a change of its entry.
+            # A key may become readable without a change of its entry, for example after a key rotation.
             if revision == self._revision and not self._problems:
                 return
             entries = llm_providers.with_keys(tx, self._vault)

@@ -1,4 +1,4 @@
-"""What a provider's error means: an HTTP status with its body, or an error event inside a stream that began well."""
+"""Classifies a provider's errors: an HTTP status with its body, or an error event inside a stream."""
 
 import json
 import math
@@ -19,16 +19,16 @@ from netstacks.llm.provider import Provider
 
 _SENTENCE_CHARACTERS = 300
 _NESTED = 3
-# Keys that the provider has masked itself still show how they begin and end.
+# Keys that the provider has masked still show their first and last characters.
 _MASKED = re.compile(r"\S*\*{3,}\S*")
-# A provider may also show a part of the key without stars; so many characters are taken for one.
+# A provider may also quote a part of the key without stars: so many equal characters count as one.
 _SHOWN_OF_KEY = 6
-# A request that is larger than the limit of a minute never gets through, however long it waits.
+# A request above a per-minute limit never succeeds, however long it waits.
 _TOO_LARGE = re.compile(r"request (is )?too large|too large for|reduce the length", re.IGNORECASE)
-# Reasons to stop, in the words of either dialect.
+# Stop reasons of both dialects.
 _FILTERED = ("refusal", "content_filter")
 _CONTEXT_FULL = "model_context_window_exceeded"
-# As Anthropic names them in events; others send the HTTP status as the code.
+# The HTTP statuses of named error types in events. Some providers send the status itself as the code.
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -46,21 +46,21 @@ _STATUSES = {
 
 
 def of_status(provider: Provider, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailure:
-    """The failure that an answer with another status than 200 is. `headers` have lower-case names."""
+    """The failure for a response whose status is not 200. `headers` have lower-case names."""
     if 300 <= status < 400:
-        return ProviderBroken(f"answered {status}, a redirect: its base URL is not the one of the API")
+        return ProviderBroken(f"answered {status}, a redirect: its base URL is not that of the API")
     return _failure(provider, status, f"answered {status}", _parsed(body), retry_after_secs(headers))
 
 
 def of_event(provider: Provider, error: Any) -> ProviderFailure:
-    """The failure that an error inside a stream is. `error` is the JSON value that describes it."""
+    """The failure for an error event. `error` is the JSON value that describes it."""
     return _failure(provider, _status(error), "broke off with an error", error, None)
 
 
 def of_empty(stop_reason: str | None) -> ProviderFailure:
-    """The failure that an answer without text and without a tool call is. `stop_reason` is in the provider's words.
+    """The failure for an answer without text and tool call. `stop_reason` is the provider's value.
 
-    The provider works in any case: a question can ask for nothing.
+    It does not count against the provider: a request may have an empty answer.
     """
     if stop_reason in _FILTERED:
         return ProviderRefused("withheld its answer: its filter does not allow it", 200)
@@ -70,28 +70,28 @@ def of_empty(stop_reason: str | None) -> ProviderFailure:
 
 
 def why_incomplete(stop_reason: str | None) -> str:
-    """What the provider's reason to stop says about an answer that has begun; empty when it says nothing of a lack."""
+    """Why an answer with this stop reason of the provider is incomplete; empty when it is complete."""
     if stop_reason in _FILTERED:
         return "the provider's filter ended it"
-    return "the conversation fills what the model can take" if stop_reason == _CONTEXT_FULL else ""
+    return "the conversation fills the model's context window" if stop_reason == _CONTEXT_FULL else ""
 
 
 def retry_after_secs(headers: Mapping[str, str]) -> float | None:
-    """How long the provider wants to be left alone, None when it names no time, or none that can be meant."""
+    """The provider's Retry-After in seconds (RFC 9110, section 10.2.3), None when it is missing or invalid."""
     return _seconds(headers.get("retry-after-ms"), 1000) or _seconds(headers.get("retry-after"), 1) or _until(headers)
 
 
 def _failure(provider: Provider, status: int, kind: str, error: Any, retry_after_secs: float | None) -> ProviderFailure:
     message = _message(error)
-    said = _because(provider, message)
+    detail = _detail(provider, message)
     if status == 429 and not _TOO_LARGE.search(message):
-        return RateLimited(kind, retry_after_secs, said)
+        return RateLimited(kind, retry_after_secs, detail)
     if status in (408, 504):
-        return ProviderTimeout(kind, said)
-    # 409: the provider could not get at something of its own; the request itself is good.
+        return ProviderTimeout(kind, detail)
+    # 409: a conflict inside the provider; the request itself is valid.
     if 400 <= status < 500 and status != 409:
-        return ProviderRefused(kind, status, said)
-    return ProviderBroken(kind, said)
+        return ProviderRefused(kind, status, detail)
+    return ProviderBroken(kind, detail)
 
 
 def _status(error: Any) -> int:
@@ -118,7 +118,7 @@ def _until(headers: Mapping[str, str]) -> float | None:
     at = _time(headers.get("retry-after"))
     if at is None:
         return None
-    # The provider's own clock, if it tells: ours may differ.
+    # Relative to the provider's own clock, if it sends one: this host's clock may differ.
     secs = at - (_time(headers.get("date")) or time.time())
     return secs if secs > 0 else None
 
@@ -137,9 +137,9 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _because(provider: Provider, text: str) -> str:
-    """The provider's own sentence: one line, of limited length, without the key."""
-    # First of all: what follows takes long for a long text.
+def _detail(provider: Provider, text: str) -> str:
+    """The provider's own message: one line, of limited length, without the key."""
+    # Truncated first, because the next steps are slow for a long text.
     text = text[: 2 * _SENTENCE_CHARACTERS]
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     text = _MASKED.sub("***", _without_key(text, provider.key or ""))
@@ -149,7 +149,7 @@ def _because(provider: Provider, text: str) -> str:
 
 
 def _without_key(text: str, key: str) -> str:
-    """`text` with stars for what it has in common with the key, if that is more than a chance."""
+    """`text` with stars in place of every part of the key with at least _SHOWN_OF_KEY characters."""
     length = min(len(key), _SHOWN_OF_KEY)
     if not length:
         return text
@@ -162,7 +162,7 @@ def _without_key(text: str, key: str) -> str:
 
 
 def _message(error: Any) -> str:
-    """Where providers put it: `{"error": {"message": …}}` most often."""
+    """The message in an error value, most often `{"error": {"message": …}}`."""
     for _ in range(_NESTED):
         if isinstance(error, dict):
             error = next((error[name] for name in ("error", "message", "detail") if error.get(name)), None)

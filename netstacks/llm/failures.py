@@ -1,4 +1,4 @@
-"""How a call to a provider fails, and what follows from it for its circuit."""
+"""The failures of calls to providers, with their effect on the circuit breaker."""
 
 from typing import Literal
 
@@ -11,75 +11,75 @@ Verdict = Literal["counts", "rate_limited", "neutral"]
 
 
 class ProviderFailure(NetstacksError):
-    """A call to a provider did not end with the provider's own end. The text is one sentence without keys.
+    """A call to a provider did not end regularly. The text is one sentence without keys.
 
-    `kind` is what it is in our words. `said`, which follows it in the text, is in the provider's words and may quote
-    the question: logs, events and circuits get `kind` only.
+    `kind` is our description. `detail`, which follows it in the text, is the provider's message and may quote the
+    request: logs, events and circuits get `kind` only.
     """
 
     verdict: Verdict = "counts"
 
-    def __init__(self, kind: str, said: str = "") -> None:
-        super().__init__(kind + said)
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(kind + detail)
         self.kind = kind
 
 
 class ProviderTimeout(ProviderFailure):
-    """One of the three clocks ran out: connect, first token, total. The text says which.
+    """One of the three time limits expired: connect, first token, total. The text says which.
 
-    `was_sent` tells whether the provider has the question, which then costs tokens. `silent_secs` is how long the
-    model had sent nothing.
+    `was_sent` says whether the provider has received the request, which then costs tokens. `silent_secs` is the time
+    since the model last sent something.
     """
 
-    def __init__(self, kind: str, said: str = "", *, was_sent: bool = True, silent_secs: float = 0.0) -> None:
-        super().__init__(kind, said)
+    def __init__(self, kind: str, detail: str = "", *, was_sent: bool = True, silent_secs: float = 0.0) -> None:
+        super().__init__(kind, detail)
         self.was_sent = was_sent
         self.silent_secs = silent_secs
 
 
 class ProviderUnreachable(ProviderFailure):
-    """No connection: refused, reset, no such name, no TLS."""
+    """No connection: refused, reset, unknown host name, TLS failure."""
 
 
 class ProviderBroken(ProviderFailure):
-    """The provider answered with an error of its own (5xx, 529), or with what is not an answer."""
+    """The provider answered with a server error (5xx, 529), or with something that is no answer."""
 
 
 class StreamCut(ProviderFailure):
-    """The answer began and did not end: what has come is incomplete."""
+    """The answer began and did not end: its text is incomplete."""
 
 
 class NotSent(ProviderFailure):
-    """This instance could not send the request, for a reason of its own: it says nothing about the provider."""
+    """This instance could not send the request, for a local reason that proves nothing about the provider."""
 
     verdict = "neutral"
 
 
 class RateLimited(ProviderFailure):
-    """The provider asks to be left alone (429). `retry_after_secs` is what it named, None when it named nothing."""
+    """The provider limits the rate of requests (429). `retry_after_secs` is its Retry-After, None without one."""
 
     verdict = "rate_limited"
 
-    def __init__(self, kind: str, retry_after_secs: float | None, said: str = "") -> None:
-        super().__init__(kind, said)
+    def __init__(self, kind: str, retry_after_secs: float | None, detail: str = "") -> None:
+        super().__init__(kind, detail)
         self.retry_after_secs = retry_after_secs
 
 
 class ProviderRefused(ProviderFailure):
-    """The provider refused this request or our key (4xx), or has no answer to it: the provider works.
+    """The provider refused this request or our key (4xx), or gave an empty answer: the provider itself works.
 
     `status` is its HTTP status.
     """
 
     verdict = "neutral"
 
-    def __init__(self, kind: str, status: int, said: str = "") -> None:
-        super().__init__(kind, said)
+    def __init__(self, kind: str, status: int, detail: str = "") -> None:
+        super().__init__(kind, detail)
         self.status = status
 
 
 class CallCancelled(ProviderFailure):
-    """The caller no longer wants the answer."""
+    """The caller cancelled the call."""
 
     verdict = "neutral"
 
@@ -97,7 +97,7 @@ class AllResting(ComeAgain):
 
 
 class TooManyCalls(ComeAgain):
-    """A limit of this controller is reached: concurrent calls of a user or a provider, or a day's tokens."""
+    """A limit of this controller is reached: concurrent calls of a user or provider, or tokens per day."""
 
     def __init__(self, text: str, retry_after_secs: float) -> None:
         super().__init__(text)
@@ -105,7 +105,7 @@ class TooManyCalls(ComeAgain):
 
 
 class NoAnswer(NetstacksError):
-    """Every provider that was tried failed. `timed_out`: time ran out rather than providers."""
+    """Every provider that was tried failed. `timed_out`: the last one exceeded a time limit."""
 
     def __init__(self, text: str, *, timed_out: bool) -> None:
         super().__init__(text)
@@ -113,4 +113,4 @@ class NoAnswer(NetstacksError):
 
 
 class Incomplete(NetstacksError):
-    """The reader has a part of the answer, and no provider could finish it."""
+    """The client has a part of the answer, and no provider could complete it."""

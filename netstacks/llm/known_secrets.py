@@ -1,14 +1,14 @@
-"""Finds secrets that are known, however many there are, in one pass over a text."""
+"""Finds any number of known secrets in one pass over a text."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
-# Longer ones are few in a text of bounded length: each of them is searched for by itself.
+# Longer secrets are few, and each of them is searched for separately.
 _LONGEST_INDEXED = 64
 
 
 class KnownSecrets:
-    """The secrets, and the name of each."""
+    """An index of secrets with their names."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
@@ -18,13 +18,13 @@ class KnownSecrets:
         lengths: dict[str, set[int]] = defaultdict(set)
         for secret in indexed:
             lengths[secret[: self._width]].add(len(secret))
-        # By the first characters, as many as the shortest has: how long the secrets are that begin so.
+        # The lengths of the secrets, longest first, by their prefix; the shortest secret determines its length.
         self._lengths = {start: sorted(each, reverse=True) for start, each in lengths.items()}
 
     def find(self, text: str, is_wanted: Callable[[int, int], bool]) -> Iterator[tuple[int, int, str]]:
         """Yields start, end and name of each secret in `text` for which `is_wanted(start, end)` is true.
 
-        They may overlap. One that lies in another is left out.
+        They may overlap. A secret inside another one is left out.
         """
         for secret in self._long:
             at = text.find(secret)

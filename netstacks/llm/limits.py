@@ -1,4 +1,4 @@
-"""What one user, one provider and one day may cost."""
+"""Limits on concurrent calls per user and provider, and on tokens per day."""
 
 import time
 from collections import Counter
@@ -12,17 +12,17 @@ from netstacks.errors import StoreUnavailable
 from netstacks.llm.failures import TooManyCalls
 from netstacks.llm.provider import Provider
 
-# When a slot is likely to be free again.
+# The Retry-After while all slots are in use.
 _RETRY_SECS = 5.0
-# What pages ask by themselves takes no place of what their user asks, and fewer places.
+# The slots of a user for requests that pages make by themselves, separate from the interactive ones.
 _BACKGROUND_CONCURRENCY = 3
-# How old the day's sums may be: other instances spend tokens too.
+# The maximum age of the day's sums, because other instances use tokens too.
 _SUMS_AGE_SECS = 5.0
 
 
 @dataclass(frozen=True)
 class TokensToday:
-    """The tokens of this day (UTC): of one user, and of each provider by its id."""
+    """The tokens used on the current UTC day: by one user, and of each provider by its id."""
 
     user: int = 0
     providers: Mapping[UUID, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Slots:
         self._taken: Counter[UUID] = Counter()
 
     def in_use(self, key: UUID) -> int:
-        """How many calls are in progress."""
+        """The number of calls in progress."""
         return self._taken[key]
 
     def are_full(self, key: UUID, most: int) -> bool:
@@ -73,7 +73,7 @@ class Limits:
         self.providers = Slots()
 
     def slots(self, *, is_background: bool) -> Slots:
-        """The slots of a user's questions, or of those that a page asks by itself."""
+        """The slots of interactive requests, or of those that pages make by themselves."""
         return self.users_background if is_background else self.users
 
     def check_user(self, user_id: UUID, today: TokensToday, *, is_background: bool) -> None:
@@ -86,13 +86,12 @@ class Limits:
             )
         if 0 < self._user_daily_tokens <= today.user:
             raise TooManyCalls(
-                f"You have used your {self._user_daily_tokens:,} AI tokens of today. The budget is renewed at 00:00"
-                " UTC.",
+                f"You have used your {self._user_daily_tokens:,} AI tokens of today. The budget resets at 00:00 UTC.",
                 _until_midnight_secs(),
             )
 
     def obstacle(self, provider: Provider, today: TokensToday) -> tuple[str, float] | None:
-        """Why the provider takes no call now, and for how many seconds; None when it does."""
+        """The limit that prevents a call to the provider now, and for how many seconds; None without one."""
         if self.providers.are_full(provider.id, provider.max_concurrent):
             return f"is busy with {provider.max_concurrent} calls", _RETRY_SECS
         if 0 < provider.daily_tokens <= today.providers.get(provider.id, 0):
@@ -100,7 +99,7 @@ class Limits:
         return None
 
     def today(self, user_id: UUID, providers: list[Provider]) -> TokensToday:
-        """The day's sums, as far as a budget depends on them."""
+        """The day's sums; empty when no budget depends on them."""
         if not self._user_daily_tokens and not any(each.daily_tokens for each in providers):
             return TokensToday()
         read_at, sums = self._sums.get(user_id, (0.0, TokensToday()))
@@ -115,14 +114,14 @@ class Limits:
         return sums
 
     def spend(self, user_id: UUID, provider_id: UUID, tokens: int) -> None:
-        """Counts tokens that the sums which were read last do not have yet."""
+        """Adds tokens to the cached sums, which do not include them yet."""
         if user_id in self._sums:
             read_at, sums = self._sums[user_id]
             providers = {**sums.providers, provider_id: sums.providers.get(provider_id, 0) + tokens}
             self._sums[user_id] = (read_at, TokensToday(sums.user + tokens, providers))
 
     def _forget_old(self, now: float) -> None:
-        # A day's sums are of no use the next day, and a user who left costs no memory.
+        # Bounds the memory: sums of inactive users are dropped.
         for user_id in [each for each, (read_at, _) in self._sums.items() if now - read_at > 3600]:
             del self._sums[user_id]
 

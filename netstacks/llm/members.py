@@ -1,6 +1,6 @@
-"""JSON from providers and for them, checked: some providers are faulty, and what clients send is no better.
+"""Validation of JSON members from and for providers, some of which send invalid values.
 
-What is read is for the dialects, which know where it stands.
+The dialects use it: they know where the members are.
 """
 
 import json
@@ -10,12 +10,12 @@ from typing import Any
 from netstacks.errors import InvalidInput
 from netstacks.llm.failures import ProviderBroken
 
-# Far above what a model answers to one question, and small enough for a database's integer.
+# Far above the tokens of any answer, and within a database integer.
 MAX_TOKENS = 10**7
 MAX_TOOL_CALLS = 100
-# Text and tool calls of one answer together. What a model writes for one question is far below it.
+# Text and tool calls of one answer together, far above what models generate.
 MAX_ANSWER_CHARACTERS = 1024 * 1024
-# Some gateways put base64 of a kilobyte into ids.
+# Some gateways use a kilobyte of base64 as an id.
 _WORD = re.compile(r"[A-Za-z0-9_.:=+/|-]{1,4000}")
 
 
@@ -27,23 +27,23 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """The id or the name of a tool call, of the characters that the client may send back to us.
+    """The id or name of a tool call, restricted to the characters that our API accepts from the client later.
 
-    Raises ProviderBroken for another text, and TypeError for what is none.
+    Raises ProviderBroken for another text, and TypeError for a value that is no text.
     """
-    it = text(value)
-    if not _WORD.fullmatch(it):
+    found = text(value)
+    if not _WORD.fullmatch(found):
         raise ProviderBroken("sent a tool call whose id or name has characters that are not allowed, or too many")
-    return it
+    return found
 
 
 def tokens(value: Any) -> int:
-    """A count of tokens within 0 and MAX_TOKENS; 0 for what is no integer."""
+    """A token count, clamped to 0 to MAX_TOKENS; 0 for a value that is no integer."""
     return max(0, min(value, MAX_TOKENS)) if isinstance(value, int) else 0
 
 
 def written(value: Any) -> str:
-    """A value from a request to us as JSON. Raises InvalidInput for a number that JSON does not have."""
+    """A value as JSON text. Raises InvalidInput for NaN and infinity, which JSON does not have."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
@@ -51,7 +51,7 @@ def written(value: Any) -> str:
 
 
 def check_size(tool_calls: int, characters: int) -> None:
-    """Raises ProviderBroken for an answer with more of either than one may have."""
+    """Raises ProviderBroken for an answer above MAX_TOOL_CALLS or MAX_ANSWER_CHARACTERS."""
     if tool_calls > MAX_TOOL_CALLS:
         raise ProviderBroken(f"sent more than {MAX_TOOL_CALLS} tool calls")
     if characters > MAX_ANSWER_CHARACTERS:

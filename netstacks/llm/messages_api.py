@@ -1,4 +1,4 @@
-"""The Messages dialect (Anthropic): request and answer, without any I/O."""
+"""The Messages dialect (Anthropic): request and answer, without I/O."""
 
 import json
 import re
@@ -35,21 +35,21 @@ _STOP_REASONS: dict[str, StopReason] = {
     "max_tokens": "max_tokens",
     "model_context_window_exceeded": "max_tokens",
 }
-# What was read from a cache and written to it is not part of the first.
+# The first count excludes tokens read from a cache or written to it.
 _INPUT_TOKENS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-# Other providers' ids of tool calls may have other characters, and a conversation may change its provider.
+# Tool call ids of other providers may have other characters, and a conversation may switch providers.
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def headers(provider: Provider) -> dict[str, str]:
-    """What the dialect needs beside the content type."""
-    # Anthropic takes the key as a bearer token too, and gateways that speak its dialect do not all do so.
+    """The headers of the dialect besides the content type."""
+    # Anthropic also accepts the key as a bearer token, but not all gateways with its dialect do.
     key = {"x-api-key": provider.key} if provider.key else {}
     return {"anthropic-version": _VERSION, **key}
 
 
 def body(provider: Provider, request: ChatRequest, model: str) -> dict[str, Any]:
-    """The request as JSON. Raises InvalidInput when nothing is asked."""
+    """The request as JSON. Raises InvalidInput when the messages have no text."""
     content: dict[str, Any] = {
         "model": model,
         "max_tokens": request.max_tokens,
@@ -84,30 +84,30 @@ def _block(block: Block) -> dict[str, Any]:
 
 
 class Reader:
-    """Turns the events of one answer into pieces. An answer without text and tool call fails unless `allows_empty`."""
+    """Parses the events of one answer into pieces. An answer without text and tool call fails unless `allows_empty`."""
 
     def __init__(self, provider: Provider, *, allows_empty: bool = False) -> None:
         self._provider = provider
         self._is_empty = not allows_empty
         self._stop_reason: str | None = None
         self._usage: dict[str, int] = {}
-        # Of the tool call that is open: whether any of its input has come.
+        # Whether the open tool call has any input yet; None when no tool call is open.
         self._has_input: bool | None = None
         self._tool_calls = 0
         self.progress = 0
-        """How many times the model has sent something, be it a thought."""
+        """How many times the model has sent content, including reasoning."""
         self.is_complete = False
-        """Whether the provider's own end has come."""
+        """Whether `message_stop` has been read."""
 
     def feed(self, event: Event) -> list[Piece]:
-        """Raises ProviderFailure for an error of the provider, and for what the dialect does not have."""
+        """The pieces of an event. Raises ProviderFailure for an error event, and for data of no known form."""
         try:
             return self._pieces(json.loads(event.data))
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ProviderBroken("sent an event that is not of the Messages API") from error
 
     def end(self) -> list[Piece]:
-        """To be called when the stream has ended. Raises StreamCut unless the answer has."""
+        """The last pieces, at the end of the stream. Raises StreamCut when the answer is not complete."""
         if not self.is_complete:
             raise StreamCut("broke off in the middle of its answer")
         return []
@@ -141,7 +141,7 @@ class Reader:
             self._tool_calls += 1
             members.check_size(self._tool_calls, 0)
             start = ToolUseStart(members.word(block["id"]), members.word(block["name"]))
-            # Some servers tell the whole input here.
+            # Some servers send the whole input here.
             return [start, ToolInputDelta(json.dumps(block["input"]))] if self._has_input else [start]
         return []
 
@@ -177,6 +177,6 @@ class Reader:
         return [Finished(_STOP_REASONS.get(reason or ""), usage, error_answers.why_incomplete(reason))]
 
     def _count(self, usage: dict[str, Any] | None) -> None:
-        """Counts are sums so far, not differences; what an event does not name keeps its value."""
+        """Updates the counts, which are cumulative; a count that an event omits keeps its value."""
         counts = {name: members.tokens(count) for name, count in (usage or {}).items() if isinstance(count, int)}
         self._usage.update(counts)

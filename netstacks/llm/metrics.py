@@ -1,4 +1,4 @@
-"""What monitoring counts of the language models."""
+"""Prometheus metrics of the language models."""
 
 from prometheus_client import Counter
 

@@ -1,4 +1,4 @@
-"""What became of a question: which provider was asked, which one answers, and which ones were skipped."""
+"""The routing of a request: hints, attempts, skipped providers, and failover."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from netstacks.llm.provider import Provider
 
 @dataclass(frozen=True)
 class Hint:
-    """What a client would like: the type, name or id of a provider, and a model. It is no condition."""
+    """The preference of a client: the type, name or id of a provider, and a model. It is not binding."""
 
     provider: str | None = None
     model: str | None = None
@@ -19,7 +19,7 @@ class Hint:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A provider that was not asked, or asked in vain."""
+    """A provider that was not called, or whose call failed."""
 
     provider: str
     why: str
@@ -27,7 +27,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Answering:
-    """The first thing that a stream tells: which provider answers, and which ones were skipped."""
+    """The first item of a stream: the provider that answers, and those that were skipped."""
 
     provider: Provider
     model: str
@@ -35,8 +35,8 @@ class Answering:
 
 
 @dataclass(frozen=True)
-class Seam:
-    """From here on another provider continues the answer, because the one before broke off."""
+class ProviderSwitch:
+    """A failover in the middle of an answer: from here on another provider continues it."""
 
     before: str
     why: str
@@ -46,9 +46,9 @@ class Seam:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One call to a provider, when it has ended. `usage` is an estimate where the provider did not come to count.
+    """A finished call to a provider. `usage` is an estimate if the provider sent no count.
 
-    `outcome` is `answered`, `abandoned` by its caller, or the name of the failure's class.
+    `outcome` is `answered`, `abandoned` by the caller, or the name of the failure's class.
     """
 
     user_id: UUID

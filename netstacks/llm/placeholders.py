@@ -1,4 +1,4 @@
-"""Placeholders: what stands for a secret while a text is with a provider, and how the secret comes back."""
+"""Placeholders that replace secrets in requests to a provider, and the restoring of the secrets in its answer."""
 
 import re
 import secrets
@@ -14,14 +14,14 @@ _BEGINNING = "REDACTED-"
 _LONGEST = len(f"{_BEGINNING}-1234567-5D0C31FA") + _LONGEST_KIND
 _COULD_GO_ON = re.compile(r"[A-Z0-9-]+")
 
-Told = TypeVar("Told")
+Item = TypeVar("Item")
 
 
 class Placeholders:
-    """One request's placeholders: `REDACTED-SNMP-COMMUNITY-1-5D0C31FA` stands for one secret, wherever it occurs.
+    """One request's placeholders: `REDACTED-SNMP-COMMUNITY-1-5D0C31FA` replaces every occurrence of one secret.
 
-    A placeholder is one word of letters, digits and hyphens: it can stand in a command, in JSON and in Markdown as it
-    is. Its end is drawn at random, so that device output cannot name a placeholder to get a secret put somewhere else.
+    A placeholder is one word of letters, digits and hyphens, which needs no quoting in a command, JSON or Markdown. Its
+    suffix is random per request, so that device output cannot contain a placeholder that would be restored.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class Placeholders:
         self._secrets: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
         self.pattern = re.compile(rf"REDACTED-(?:(?!REDACTED)[A-Z0-9-]){{1,60}}?-\d{{1,7}}-{self._nonce}")
-        """Anything that could be taken for one of these placeholders."""
+        """Matches everything that could be one of these placeholders."""
 
     def of(self, secret: str, kind: str) -> str:
-        """The placeholder of `secret`, named after the `kind` that it was first known as."""
+        """The placeholder of `secret`, named after the first `kind` that it was found as."""
         if secret not in self._of_secret:
             name = re.sub(r"[^A-Z0-9]+|REDACTED", "-", kind.upper()).strip("-")[:_LONGEST_KIND] or "SECRET"
             self._numbers[name] += 1
@@ -43,11 +43,11 @@ class Placeholders:
         return self._of_secret[secret]
 
     def restore(self, text: str) -> str:
-        """`text` with the secrets in their places."""
+        """`text` with its placeholders replaced by the secrets."""
         return self.pattern.sub(lambda match: self._secrets.get(match[0], match[0]), text)
 
     def restore_values(self, value: Any) -> Any:
-        """A JSON value with the secrets in the places of the placeholders in its texts."""
+        """A JSON value with the placeholders in its texts replaced by the secrets."""
         match value:
             case str():
                 return self.restore(value)
@@ -58,10 +58,10 @@ class Placeholders:
         return value
 
     def begins_at(self, text: str) -> int:
-        """Where in `text` its end begins that may become a placeholder; its length if there is no such end."""
+        """The start of an incomplete placeholder at the end of `text`; the length of `text` if there is none."""
         if not self._secrets:
             return len(text)
-        # The secrets may be thousands and the pieces too, so what all placeholders have in common is looked for.
+        # One search for the common prefix: there may be thousands of secrets and thousands of pieces.
         at = text.rfind(_BEGINNING, -_LONGEST)
         if at >= 0 and _COULD_GO_ON.fullmatch(text, at) and not self.pattern.search(text, at):
             return at
@@ -70,9 +70,9 @@ class Placeholders:
 
 
 class Restorer:
-    """Puts secrets back into a text that comes in pieces, a placeholder's pieces put together.
+    """Restores secrets in a text that arrives in pieces, also where a placeholder spans several pieces.
 
-    It holds back the beginning of a placeholder and nothing else, which is less than a placeholder's length.
+    It buffers only an incomplete placeholder, which is shorter than a placeholder's length.
     """
 
     def __init__(self, placeholders: Placeholders) -> None:
@@ -80,24 +80,24 @@ class Restorer:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """Takes the next piece and returns what can be shown."""
+        """Takes the next piece and returns the text that is complete."""
         text = self._held + text
         cut = self._placeholders.begins_at(text)
         self._held = text[cut:]
         return self._placeholders.restore(text[:cut])
 
     def finish(self) -> str:
-        """Returns what was held back: the text has ended, or something else follows."""
+        """Returns the buffered text, at the end of the text or before another kind of piece."""
         held, self._held = self._held, ""
         return held
 
 
-def restored(pieces: Generator[Told], placeholders: Placeholders) -> Generator[Told | TextDelta]:
-    """The pieces of an answer with the secrets put back in its texts; others pass as they are.
+def restored(pieces: Generator[Item], placeholders: Placeholders) -> Generator[Item | TextDelta]:
+    """The pieces of an answer with the secrets restored in its texts; other pieces are unchanged.
 
-    The inputs of tools keep the placeholders: a client runs tools without a key press, and what a device has printed
-    could make a model send a secret somewhere with one. Closing it closes `pieces`. When `pieces` raises, what was held
-    back comes before the exception.
+    Tool inputs keep the placeholders: a client may run tools without confirmation, and device output could make a model
+    send a secret elsewhere by a tool. Closing the generator closes `pieces`. When `pieces` raises, the buffered text is
+    yielded first.
     """
     text = Restorer(placeholders)
 

@@ -1,4 +1,4 @@
-"""The prober: finds out by one cheap request whether a provider that was left alone works again."""
+"""The prober: tests with one cheap request whether a provider with an open circuit works again."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,15 +9,15 @@ from netstacks.llm.failures import ProviderFailure
 from netstacks.llm.provider import Provider
 
 INTERVAL_SECS = 1.0
-# A lease outlives its probe by this much, so that no other instance probes meanwhile.
+# A lease is longer than its probe by this, so that no other instance probes at the same time.
 _LEASE_SLACK_SECS = 5.0
 
 
 class Prober:
-    """Sends one probe in the cluster for each circuit whose time has come; what users ask is never a probe.
+    """Sends one probe per cluster for each circuit that is due. Requests of users are never used as probes.
 
-    `providers` tells the configured ones, `is_on` whether AI is switched on: while it is not, nothing is sent.
-    `canary` makes one call for one token within the provider's total time and raises ProviderFailure.
+    `providers` returns the configured providers, `is_on` whether AI is switched on: while it is off, nothing is sent.
+    `canary` makes one call for one token within the provider's total time, and raises ProviderFailure.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Prober:
         self.periodic.start()
 
     def probe_due(self) -> None:
-        """Begins the probes that are due, and does not wait for them."""
+        """Starts the probes that are due, without waiting for them."""
         providers = [each for each in self._providers() if each.enabled]
         self._circuits.keep_only(providers)
         if not self._is_on():

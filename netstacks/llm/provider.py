@@ -1,10 +1,10 @@
-"""A configured provider as the calls need it."""
+"""A configured provider with the values that calls need."""
 
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-# What the Terminal client knows as types of providers (its picker ignores others).
+# The provider types of the Terminal client, whose picker ignores others.
 ProviderType = Literal["anthropic", "openai", "openrouter", "ollama", "litellm", "custom"]
 Dialect = Literal["messages", "chat_completions"]
 
@@ -14,15 +14,15 @@ DEFAULT_BASE_URLS: dict[ProviderType, str] = {
     "openrouter": "https://openrouter.ai/api/v1",
     "ollama": "http://localhost:11434/v1",
 }
-"""Where a provider of a type is reached unless its entry says otherwise; the other types have no default."""
+"""The base URL of a type unless an entry names another; the remaining types have no default."""
 
 
 @dataclass(frozen=True, repr=False)
 class Provider:
     """One entry of the administrator's list, with its key. `revision` changes with every change of the entry.
 
-    Times are in seconds. `position` is its place in the order in which providers are tried. `models` are the names that
-    clients may choose from, the first one being the default. 0 of a limit or a budget means that there is none.
+    Times are in seconds. Providers are tried in the order of `position`. `models` are the names that clients may
+    choose from; the first is the default. 0 for `max_concurrent` or `daily_tokens` means no limit.
     """
 
     id: UUID
@@ -42,9 +42,9 @@ class Provider:
 
     @property
     def dialect(self) -> Dialect:
-        """What it speaks."""
+        """The API of the provider."""
         return "messages" if self.type == "anthropic" else "chat_completions"
 
     def model(self, hint: str | None) -> str:
-        """The hinted model if this provider has it, else its default one."""
+        """The hinted model if this provider has it, else the default."""
         return hint if hint in self.models else self.models[0]

@@ -1,6 +1,6 @@
-"""What an administrator may say of a provider, by the API or in the file of a first start, checked alike.
+"""Validation of provider entries, from the API and from the providers file alike.
 
-Settings read this module before the process is patched by gevent: it imports nothing that talks to anything.
+The settings import this module before gevent patches the process, so it must not import networking code.
 """
 
 from typing import Annotated, Any
@@ -12,17 +12,17 @@ from netstacks.errors import InvalidInput
 from netstacks.llm.provider import DEFAULT_BASE_URLS, ProviderType
 
 MOST_CONCURRENT = 16
-"""How many calls of a provider may run at once on one instance, unless its entry says otherwise."""
+"""The default limit of concurrent calls to a provider per instance."""
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
 def _key(text: str) -> str:
-    # It becomes a header.
+    # The key is sent in a header.
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise ValueError("must be printable ASCII without spaces, as the provider has issued it")
     return text
@@ -42,15 +42,15 @@ def _different(models: list[str]) -> list[str]:
 
 
 def check_base_url(text: str) -> str:
-    """The URL without the slash at its end; what the error says holds no secret. Raises InvalidInput.
+    """The URL without its trailing slash. Raises InvalidInput, whose text contains no secret.
 
-    It may well lead into the own network, to a model that runs there: only administrators may set it.
+    Addresses of the internal network are allowed, because models may run there: only administrators set the URL.
     """
     url = urls.parse(text, ("http", "https"), "https://llm.example.net/v1", ())
     if url.username is not None:
-        raise InvalidInput("must not hold a user or a password: the key is a member of its own")
+        raise InvalidInput("must not contain a user or a password: the key is a separate member")
     if "?" in text:
-        raise InvalidInput("must end with its path: a '?' and what follows it are no part of a base URL")
+        raise InvalidInput("must end with its path: a base URL has no '?' and no parameters")
     [*others, (host, _)] = url.hosts
     if others or not host or "/" in host or "%" in host:
         raise InvalidInput("must name one host, such as https://llm.example.net/v1")
@@ -58,10 +58,10 @@ def check_base_url(text: str) -> str:
 
 
 def base_url_of(provider_type: ProviderType, base_url: str) -> str:
-    """The given one, or else that of the type. Raises InvalidInput when it has none."""
+    """The given base URL, or else the default of the type. Raises InvalidInput when the type has none."""
     found = base_url or DEFAULT_BASE_URLS.get(provider_type)
     if found is None:
-        raise InvalidInput(f"base_url: is missing, the type {provider_type} has none of its own")
+        raise InvalidInput(f"base_url: is missing, the type {provider_type} has no default")
     return found
 
 
@@ -79,14 +79,14 @@ Models = Annotated[
     AfterValidator(_different),
 ]
 Key = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4096), AfterValidator(_key)]
-# The load balancers wait 130 s for an answer.
+# Below the 130 s that the load balancers wait for an answer.
 Seconds = Annotated[float, Field(ge=0.1, le=120, allow_inf_nan=False)]
 
 
 class ProviderFacts(BaseModel):
-    """The members that may change; `Provider` tells what they mean.
+    """The mutable members, documented at `Provider`.
 
-    A time of None is the default of the settings, an empty base URL that of the type.
+    A time of None means the default of the settings, an empty base URL the default of the type.
     """
 
     name: Name = ""
@@ -101,7 +101,7 @@ class ProviderFacts(BaseModel):
 
 
 class NewProvider(ProviderFacts):
-    """A provider to be added; the base URL may be absent where the type has one of its own."""
+    """A new provider; the base URL may be omitted where the type has a default."""
 
     name: Name
     type: ProviderType
@@ -109,5 +109,5 @@ class NewProvider(ProviderFacts):
     key: Key | None = None
 
     def facts(self) -> dict[str, Any]:
-        """All members but the key, as they are stored. Raises InvalidInput when there is no base URL."""
+        """All members except the key, for storage. Raises InvalidInput when there is no base URL."""
         return {**self.model_dump(exclude={"key"}), "base_url": base_url_of(self.type, self.base_url)}

@@ -1,6 +1,6 @@
-"""The file with the providers of a first start: a JSON list, read strictly.
+"""Strict reading of the file with the initial providers, a JSON list (LLM_PROVIDERS_FILE).
 
-Like `provider_entry`, it is read with the settings, before the process is patched by gevent.
+The settings import this module before gevent patches the process, so it must not import networking code.
 """
 
 import json
@@ -16,7 +16,7 @@ _LARGEST_BYTES = 1024 * 1024
 
 
 class _Entry(NewProvider):
-    """`key_file` names a file that holds nothing but the key, from the folder of this file."""
+    """`key_file` is the path of a file that contains only the key, relative to the folder of the providers file."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -24,9 +24,9 @@ class _Entry(NewProvider):
 
 
 def read(path: Path) -> list[tuple[dict[str, Any], str | None]]:
-    """The facts and the key of each provider in the file, in its order.
+    """The facts and the key of each provider, in the order of the file.
 
-    Raises InvalidInput with one line a problem, which names the entry and the member and holds no key.
+    Raises InvalidInput with one line per problem, which names the entry and the member and contains no key.
     """
     values = _json(path)
     if not isinstance(values, list):
@@ -87,7 +87,7 @@ def _entry(folder: Path, value: Any) -> tuple[dict[str, Any], str | None]:
         except InvalidInput as error:
             raise InvalidInput(str(error).replace("key: ", "key_file: its key ", 1)) from None
     if entry.key == "":
-        raise InvalidInput("key: is empty, leave it out where none is needed")
+        raise InvalidInput("key: is empty: omit it where none is needed")
     facts = entry.facts()
     facts.pop("key_file")
     return facts, entry.key
@@ -97,7 +97,7 @@ def _checked(value: dict[str, Any]) -> _Entry:
     try:
         return _Entry.model_validate(value)
     except ValidationError as error:
-        # Not chained: the cause shows the values, and one may be a key.
+        # Not chained: the cause shows the values, which may include a key.
         raise InvalidInput("\n".join(_line(detail) for detail in error.errors(include_input=False))) from None
 
 

@@ -1,20 +1,20 @@
-"""What leaves the building: texts in which placeholders stand for the secrets."""
+"""Redaction: replaces the secrets in the texts of a request by placeholders before they are sent to a provider."""
 
 import json
-import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any
 
 from netstacks import greenlets
 from netstacks.errors import InvalidInput
-from netstacks.llm.conversation import Block, ChatRequest, Message, Text, ToolResult, ToolUse
+from netstacks.llm.conversation import ChatRequest
 from netstacks.llm.custom_patterns import CustomPatterns
 from netstacks.llm.known_secrets import KnownSecrets
+from netstacks.llm.pem_blocks import find_pem_blocks
 from netstacks.llm.placeholders import Placeholders
+from netstacks.llm.request_texts import map_texts
 from netstacks.llm.secret_patterns import CREDENTIALS, OPTIONAL, PatternSet
 from netstacks.llm.text_views import (
     BREAK,
@@ -29,24 +29,21 @@ from netstacks.llm.text_views import (
 from netstacks.store.sanitization import SanitizationConfig
 
 MAX_CHARS = 600_000
-"""How long all texts of a request together may be."""
+"""The limit of all texts of a request together."""
 
-# Longer texts are read in a native thread: one of 30 kB takes some 15 ms.
+# Longer texts are processed in a native thread: 30 kB take some 15 ms.
 _SHORT_CHARS = 4000
-# A shorter secret is found as a word of its own only, not inside of longer ones.
+# A shorter known secret is found only as a whole word, not inside longer ones.
 _SURE_CHARS = 8
 _KNOWN_RANK = 500
 _FIRST_OPTIONAL_RANK = 1000
-_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----")
-_END = re.compile(r"-----END ([A-Z0-9 ]{1,60})-----")
-# One text at a time: a thread that computes holds up the loop for moments, several would for longer.
+# One request at a time: each computing thread competes with the event loop for the GIL.
 _turn = greenlets.BoundedSemaphore(1)
-_BASE64_LINE = re.compile(r"[ \t]{0,40}[A-Za-z0-9+/=]{1,128}\s{0,2}")
 
 
 @dataclass(frozen=True)
 class _Span:
-    """What is replaced in a text; `replacement` is the administrator's text for it, if there is one."""
+    """A part of a text to replace; `replacement` is the administrator's text for it, empty for a placeholder."""
 
     start: int
     end: int
@@ -57,18 +54,18 @@ class _Span:
 
 
 class Redactor:
-    """Takes the secrets out of one request's texts, and puts them back into its answer.
+    """Replaces the secrets in the texts of one request, and restores them in its answer.
 
-    A secret has one placeholder in all these texts. One that a configuration has given away is also taken out where it
-    stands alone, if it cannot be taken for a word. `counts` tells how many were taken out, by the pattern's name.
-    Raises InvalidInput for a wrong pattern in `config`.
+    A secret has the same placeholder in all texts. A secret that a pattern has found in one place is also replaced
+    elsewhere, unless it could be an ordinary word. `counts` is the number of replacements by the pattern's name.
+    Raises InvalidInput for an invalid pattern in `config`.
     """
 
     def __init__(self, config: SanitizationConfig, known_secrets: Iterable[str]) -> None:
         optional = [pattern for option, patterns in OPTIONAL.items() if getattr(config, option) for pattern in patterns]
         self._patterns = PatternSet([*CREDENTIALS, *optional])
         self._custom = CustomPatterns(config.custom_patterns)
-        # Even on a short text a pattern of the administrator's may take all of its time.
+        # An administrator's pattern may use its whole time limit even on a short text, so it always runs in a thread.
         self._short_chars = 0 if config.custom_patterns else _SHORT_CHARS
         self._allowed = {text.lower() for text in config.allowlist}
         self._known = dict.fromkeys(known_secrets, "vault_secret")
@@ -76,13 +73,13 @@ class Redactor:
         self.counts: Counter[str] = Counter()
 
     def redact(self, text: str) -> str:
-        """`text` with placeholders. It has as many lines as before."""
+        """`text` with placeholders. The number of lines is unchanged."""
         return self.redact_all([text])[0]
 
     def redact_all(self, texts: Sequence[str]) -> list[str]:
-        """The texts with placeholders; what one of them gives away is taken out of all.
+        """The texts with placeholders; a secret that is found in one of them is replaced in all.
 
-        Other greenlets go on meanwhile. Raises InvalidInput when a pattern of the administrator's takes too long.
+        Other greenlets continue meanwhile. Raises InvalidInput when an administrator's pattern takes too long.
         """
         if sum(map(len, texts)) <= self._short_chars:
             return self._redact_all(texts)
@@ -98,9 +95,9 @@ class Redactor:
         return [self._replaced(reading, [*spans, *_known_in(reading, known)]) for reading, spans in found]
 
     def redact_request(self, request: ChatRequest) -> ChatRequest:
-        """The request with placeholders in everything that is written in it, the definitions of its tools excepted.
+        """The request with placeholders in all texts except the definitions of its tools.
 
-        Raises InvalidInput when it is longer than MAX_CHARS, or when a pattern of the administrator's takes too long.
+        Raises InvalidInput when it is longer than MAX_CHARS, or when an administrator's pattern takes too long.
         """
         texts: list[str] = []
 
@@ -108,15 +105,15 @@ class Redactor:
             texts.append(text)
             return text
 
-        _each_text(request, collect)
+        map_texts(request, collect)
         length = sum(map(len, texts))
         if length > MAX_CHARS:
             raise InvalidInput(f"the messages are too long: {length:,} characters, at most {MAX_CHARS:,} are allowed")
         redacted = iter(self.redact_all(texts))
-        return _each_text(request, lambda _: next(redacted))
+        return map_texts(request, lambda _: next(redacted))
 
     def restore(self, text: str) -> str:
-        """`text` with the secrets in the places of their placeholders."""
+        """`text` with its placeholders replaced by the secrets."""
         return self.placeholders.restore(text)
 
     def _found(self, reading: "_Reading") -> tuple["_Reading", list[_Span]]:
@@ -128,9 +125,9 @@ class Redactor:
         for found, pattern in self._custom.find(reading.view.text):
             start, end = reading.view.original(found.start, found.end)
             spans.append(_Span(start, end, found.name, found.rank, replacement=pattern.replacement))
-        for start, end, name in _blocks(reading.view.text):
+        for start, end, name in find_pem_blocks(reading.view.text):
             spans.append(_Span(*reading.view.original(start, end), name, -1, is_block=True))
-        # What looks like one of our placeholders is a secret itself: it comes back as it was.
+        # Text that looks like one of our placeholders gets a placeholder itself, so that it is restored unchanged.
         spans += [_Span(*match.span(), "placeholder", -2) for match in self.placeholders.pattern.finditer(reading.text)]
         inner = reading.inside_of_json(spans)
         return reading, [span for span in inner if reading.secret(span).lower() not in self._allowed]
@@ -155,7 +152,7 @@ class Redactor:
 
 
 class _Reading:
-    """A text and the ways to read it."""
+    """A text with its views, in which patterns are searched, and the positions of JSON values in it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -163,14 +160,14 @@ class _Reading:
         self.view: View = decoded or plain_view(text)
         self._is_json = decoded is not None
         self._parts = json_parts(text) if self._is_json else []
-        # A password's name stands before it in JSON, and what begins a line stands there in the value alone.
+        # In JSON, `self.view` has the member's name before its value, and `lines` has the line starts inside a value.
         lines = json_values_view(text) if self._is_json else self.view
         others = (lines, lines.wrapped_lines(), None if self._is_json else unescaped_view(text))
         self.views = [self.view, *(view for view in others if view and view is not self.view)]
         self._break = JSON_BREAK if self._is_json else BREAK
 
     def inside_of_json(self, spans: Iterable[_Span]) -> Iterator[_Span]:
-        """Of a JSON value the names and values that the spans touch, without what holds them together."""
+        """The spans, in JSON clipped to the names and values that they touch, so that the text remains valid JSON."""
         if not self._is_json:
             yield from spans
             return
@@ -185,22 +182,22 @@ class _Reading:
                 number += 1
 
     def written(self, text: str, span: _Span) -> str:
-        """How `text` is written in the place of the span."""
+        """`text` in the syntax of the span's position: quoted and escaped in JSON."""
         if not self._is_json:
             return text
         quoted = json.dumps(text, ensure_ascii=False)
         return quoted[1:-1] if self._parts[self._part_at(span.start)][2] else quoted
 
     def _part_at(self, place: int) -> int:
-        """The number of the last part that begins there or before, -1 if there is none."""
+        """The index of the last part that begins at or before `place`, -1 if there is none."""
         return bisect_right(self._parts, place, key=itemgetter(0)) - 1
 
     def breaks(self, span: _Span) -> list[str]:
-        """The ends of lines inside of the span."""
+        """The line breaks inside the span."""
         return self._break.findall(self.text, span.start, span.end)
 
     def secret(self, span: _Span) -> str:
-        """What the span stands for: without the breaks of the terminal's lines, and without JSON's escapes."""
+        """The secret in the span, without the line breaks of a terminal and without JSON escapes."""
         raw = self.text[span.start : span.end]
         if not span.is_block:
             raw = self._break.sub("", raw)
@@ -208,7 +205,7 @@ class _Reading:
             try:
                 return str(json.loads(f'"{raw}"'))
             except ValueError:
-                # A backslash before an n that ends no line.
+                # No valid JSON string: a backslash before an n that is no line break.
                 return raw
         return raw
 
@@ -225,7 +222,7 @@ def _known_in(reading: _Reading, known: KnownSecrets) -> Iterator[_Span]:
 
 
 def _merged(spans: Iterable[_Span]) -> Iterator[_Span]:
-    """The spans in order, those that overlap as one, named by the best of them."""
+    """The spans in order, with overlapping ones merged under the name of the best rank."""
     current: _Span | None = None
     for span in sorted(spans, key=lambda span: (span.start, -span.end, span.rank)):
         if current is None or span.start >= current.end:
@@ -240,66 +237,9 @@ def _merged(spans: Iterable[_Span]) -> Iterator[_Span]:
         yield current
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int, str]]:
-    """Keys and certificates in PEM, from their first line to their last.
-
-    One whose end is missing goes to the end of the text, and one whose beginning is missing begins with the first line
-    of base64 before its end: a screen shows a part of them.
-    """
-    done = 0
-    while end := _END.search(text, done):
-        begin = _BEGIN.search(text, done, end.start())
-        start = begin.start() if begin else _beginning(text, done, end.start())
-        yield start, end.end(), _block_name(end[1])
-        done = end.end()
-    if begin := _BEGIN.search(text, done):
-        yield begin.start(), len(text), _block_name(begin[1])
-
-
-def _beginning(text: str, first: int, end: int) -> int:
-    start = end
-    while start > first:
-        line = max(text.rfind("\n", 0, start - 1) + 1, first)
-        if not _BASE64_LINE.fullmatch(text, line, start):
-            break
-        start = line
-    return start
-
-
-def _block_name(label: str) -> str:
-    return "private_key_block" if "PRIVATE" in label else "certificate_block"
-
-
 def _is_no_word(text: str) -> bool:
     return len(text) >= _SURE_CHARS and any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     return not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum())
-
-
-def _each_text(request: ChatRequest, change: Callable[[str], str]) -> ChatRequest:
-    messages = tuple(
-        Message(message.role, tuple(_each_text_of(block, change) for block in message.blocks))
-        for message in request.messages
-    )
-    return replace(request, system=change(request.system), messages=messages)
-
-
-def _each_text_of(block: Block, change: Callable[[str], str]) -> Block:
-    match block:
-        case Text():
-            return replace(block, text=change(block.text))
-        case ToolResult():
-            return replace(block, content=change(block.content))
-        case ToolUse():
-            # As one text, because the name of a value can tell that it is a secret.
-            return replace(block, input=_changed(dict(block.input), change))
-
-
-def _changed(tool_input: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    try:
-        changed: dict[str, Any] = json.loads(change(json.dumps(tool_input, ensure_ascii=False)))
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput("the input of a tool is nested too deeply") from error
-    return changed

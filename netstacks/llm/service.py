@@ -1,11 +1,11 @@
-"""The language models of one instance: its parts, put together."""
+"""Wires the language model components of one instance."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
 from netstacks.greenlets import Background
-from netstacks.llm.assistant import Assistant, Called
+from netstacks.llm.assistant import Assistant, CallRecord
 from netstacks.llm.circuits import Circuits
 from netstacks.llm.conversation import Usage
 from netstacks.llm.directory import Client, Defaults, Directory
@@ -23,7 +23,7 @@ from netstacks.store.vault import Vault
 
 
 class Llm:
-    """`tell` records an event of the cluster, returns at once and never raises."""
+    """The components of one instance. `record_event` records a cluster event, returns at once and never raises."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Llm:
         registry: Registry,
         deferred_writes: DeferredWrites,
         instance_id: str,
-        tell: Callable[..., object],
+        record_event: Callable[..., object],
         defaults: Defaults,
         breaker_failures: int,
         breaker_cooldown_secs: float,
@@ -48,7 +48,7 @@ class Llm:
         self.circuits = Circuits(
             registry,
             instance_id,
-            tell,
+            record_event,
             failures=breaker_failures,
             cooldown_secs=breaker_cooldown_secs,
             interval_secs=interval_secs,
@@ -59,7 +59,7 @@ class Llm:
         self._prober = Prober(self.circuits, self.directory.providers, self.canary, lambda: self.directory.is_on)
 
     def start(self) -> None:
-        """Starts what runs in the background; to be called when the schema is there."""
+        """Starts the background greenlets; to be called when the database schema exists."""
         self.directory.start()
         self.circuits.start()
         self._prober.start()
@@ -68,7 +68,7 @@ class Llm:
         yield from (self.directory.periodic, self.circuits.periodic, self._prober.periodic)
 
     def canary(self, provider: Provider, model: str) -> None:
-        """Asks for one token, on the account of no user. Raises ProviderFailure."""
+        """Makes a request for one token, which is accounted to no user. Raises ProviderFailure."""
         usage, failed = Usage(), True
         try:
             usage = self.directory.client(provider).canary(model)
@@ -96,13 +96,13 @@ class Llm:
             output_tokens=usage.output_tokens,
         )
 
-    def _account(self, called: Called) -> None:
-        """One row of the audit log for each call, without its content."""
-        attempt, asker, session_id = called.attempt, called.question.asker, called.question.session_id
+    def _account(self, called: CallRecord) -> None:
+        """Writes usage and an audit row for a call, without its content."""
+        attempt, requester, session_id = called.attempt, called.question.requester, called.question.session_id
         self._count(attempt.provider, attempt.user_id, attempt.usage, failed=attempt.failure is not None)
         self._deferred_writes.put(
             audit.append,
-            Actor(asker.name, asker.user_id, asker.address),
+            Actor(requester.name, requester.user_id, requester.address),
             "ai.called",
             f"session:{session_id}" if session_id else "ai",
             purpose=called.question.purpose,
@@ -115,9 +115,9 @@ class Llm:
         )
 
     def state_of(self, provider_id: UUID) -> dict[str, Any]:
-        """What is known of a provider: the cluster's circuits of its models, and how the calls of this instance went.
+        """The state of a provider: the shared circuits of its models, and the statistics of this instance's calls.
 
-        Asking consumes no probe.
+        Reading it consumes no probe.
         """
         figures = self.orchestrator.statistics.of(provider_id)
         return {
@@ -148,7 +148,7 @@ class Llm:
 
 
 def _client(provider: Provider) -> Client:
-    # An instance that asks no provider does without the HTTP client: 0.15 s of its start and some megabytes.
+    # Imported at the first use: the HTTP client costs 0.15 s and some megabytes.
     from netstacks.llm.client import ProviderClient
 
     return ProviderClient(provider)

@@ -1,29 +1,29 @@
-"""Server-sent events out of bytes, as the HTML standard defines them, as far as answers of models use them."""
+"""A decoder for server-sent events (HTML Standard, section 9.2), as far as answers of models use them."""
 
 from dataclasses import dataclass
 
 from netstacks.llm.failures import ProviderBroken
 
-# Larger than any piece of an answer. Its JSON is read in one go, and the loop stands still meanwhile.
+# Larger than any piece of an answer. Parsing an event's JSON blocks the event loop, which the limit bounds.
 MAX_EVENT_BYTES = 256 * 1024
-# An answer has far fewer, comments and empty lines included. An event has two or three.
+# Far above the lines of any answer, including comments and empty lines. An event has two or three.
 MAX_LINES = 600_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `event` is its type, `message` unless it names one."""
+    """One event. `event` is its type, by default `message`."""
 
     event: str
     data: str
 
 
 class Decoder:
-    """Takes the bytes as they come, split anywhere. An event that has no end is none."""
+    """Decodes bytes that may be split anywhere. An incomplete event at the end is discarded, as in the standard."""
 
     def __init__(self) -> None:
-        # The parts of a line are joined at its end: a long one in small parts would otherwise be copied for each.
+        # Parts of a line are joined once at its end: joining at each part would copy a long line again and again.
         self._parts: list[bytes] = []
         self._line_bytes = 0
         self._ends_with_cr = False
@@ -35,7 +35,7 @@ class Decoder:
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that end in `chunk`.
 
-        Raises ProviderBroken for an event or a line above MAX_EVENT_BYTES, and above MAX_LINES in all.
+        Raises ProviderBroken for an event or line above MAX_EVENT_BYTES, and above MAX_LINES in total.
         """
         if not chunk:
             return []
@@ -67,7 +67,7 @@ class Decoder:
             raise ProviderBroken(f"sent a stream of more than {MAX_LINES} lines")
 
     def _add(self, part: bytes) -> None:
-        """More of the line that has not ended."""
+        """Adds a part of the current line."""
         if part:
             self._parts.append(part)
             self._line_bytes += len(part)

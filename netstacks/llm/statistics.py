@@ -1,16 +1,16 @@
-"""How the calls of this instance fared: what administrators see of each provider."""
+"""Statistics of this instance's calls by provider, for administrators."""
 
 from collections import deque
 from dataclasses import dataclass, field
 from uuid import UUID
 
-# The newest calls, of which the percentiles are.
+# How many of the newest durations the percentiles cover.
 _KEPT = 200
 
 
 @dataclass
 class Figures:
-    """Of one provider since the instance's start. Durations are in seconds."""
+    """The figures of one provider since the instance's start. Durations are in seconds."""
 
     requests: int = 0
     failures: int = 0
@@ -29,11 +29,11 @@ class Statistics:
         self._figures: dict[UUID, Figures] = {}
 
     def of(self, provider_id: UUID) -> Figures:
-        """The figures of one provider, empty ones for a provider that was never asked."""
+        """The figures of one provider, empty ones for a provider without calls."""
         return self._figures.setdefault(provider_id, Figures())
 
     def add(self, provider_id: UUID, took_secs: float, *, failed: bool) -> None:
-        """Counts one call that has ended."""
+        """Counts one finished call."""
         figures = self.of(provider_id)
         figures.requests += 1
         if failed:

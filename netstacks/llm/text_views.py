@@ -1,7 +1,7 @@
-"""Other ways to read a text: without the breaks of a terminal's lines, and without the escapes of JSON.
+"""Views of a text in which secrets are searched: without a terminal's line breaks, or without JSON escapes.
 
-A secret that is broken at the terminal's width, or that a tool's result holds as JSON, is found in such a view. The
-view knows where each of its characters stands in the text.
+They reveal a secret that is wrapped at the terminal's width, or that a tool result contains as JSON. A view maps each
+of its characters to its position in the text.
 """
 
 import json
@@ -13,20 +13,20 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 BREAK = re.compile(r"\\\r?\n[ \t]{0,20}|\r?\n")
-"""A line's end; MikroTik's has a backslash, and blanks before the rest."""
+"""A line break; MikroTik's has a backslash before it, and blanks before the continuation."""
 JSON_BREAK = re.compile(r"(?:\\r)?\\n")
-"""A line's end in a string of JSON."""
+"""A line break in a JSON string."""
 
 _JSON_STRING = re.compile(r'"((?:\\.|[^"\\])*+)"(\s{0,20}:)?')
 _JSON_VALUE = re.compile(r'"((?:\\.|[^"\\])*+)"|[^\s"\[\]{},:]+')
 _JSON_ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
-# Terminals have at least so many columns; narrower ones, as on a telephone, are known by several full lines.
+# The usual minimum of columns. A narrower terminal, as on a phone, is recognised by several full lines.
 _USUAL_COLUMNS = 60
 _FEWEST_COLUMNS = 40
 _PROMPT = re.compile(r"[\w.@()\[\]/:~-]{1,64}[#>$%](?:[\s\w]|$)|<[\w.-]{1,64}>|\[[\w.@~*-]{1,64}\]")
 _WORD = re.compile(r"[\w-]+")
-# Lines that begin with one of these are commands, and no rest of the line before.
+# A line that begins with one of these words is a command, not the continuation of the previous line.
 _COMMANDS = frozenset(
     _WORD.findall(
         """
@@ -47,7 +47,7 @@ _COMMANDS = frozenset(
 
 
 class _Piece(NamedTuple):
-    """`length` characters of a view from `start` on, which stand at `origin` and take `width` characters there."""
+    """`length` characters of a view from `start` on, which occupy `width` characters at `origin` in the text below."""
 
     start: int
     length: int
@@ -56,10 +56,10 @@ class _Piece(NamedTuple):
 
 
 class View:
-    """A text made of pieces of another one."""
+    """A text composed of pieces of another text."""
 
     def __init__(self, parts: Iterable[tuple[str, int, int]], below: "View | None" = None) -> None:
-        """`parts`: what the view shows, where that stands in the text below, and how many characters it takes there."""
+        """`parts`: the view's text, its offset in the text below, and its length there."""
         self._pieces: list[_Piece] = []
         shown = []
         length = 0
@@ -73,12 +73,12 @@ class View:
         self._below = below
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """Where the characters from `start` to before `end`, one at least, stand in the text that was first."""
+        """Maps the non-empty range from `start` to `end` (exclusive) to the original text, through all views."""
         start, end = self.below(start, end)
         return self._below.original(start, end) if self._below else (start, end)
 
     def below(self, start: int, end: int) -> tuple[int, int]:
-        """Where they stand in the text that this view is made of."""
+        """Maps a range to the text that this view is made of."""
         first = self._pieces[bisect_right(self._starts, start) - 1]
         last = self._pieces[bisect_right(self._starts, end - 1) - 1]
         start = first.origin + (start - first.start if first.length == first.width else 0)
@@ -86,11 +86,11 @@ class View:
         return start, end
 
     def without_breaks(self) -> "View":
-        """The same in one line, for secrets that are known."""
+        """The same text in one line, for known secrets."""
         return self._sliced(_between(BREAK, self.text))
 
     def wrapped_lines(self) -> "View | None":
-        """The lines that a terminal seems to have broken, each in one, and no others; None where there are none."""
+        """The lines that a terminal seems to have wrapped, each unwrapped, and no others; None without such lines."""
         slices = list(_wrapped(self.text))
         return self._sliced(slices) if slices else None
 
@@ -99,12 +99,12 @@ class View:
 
 
 def plain_view(text: str) -> View:
-    """The text as it is."""
+    """The unchanged text."""
     return View([(text, 0, len(text))])
 
 
 def json_view(text: str) -> View | None:
-    """The text without the escapes in its strings, whose ends are ends of lines; None if it is no JSON."""
+    """The text without the escapes in its strings, with a line break after each value; None if it is no JSON."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
@@ -115,12 +115,12 @@ def json_view(text: str) -> View | None:
 
 
 def json_values_view(text: str) -> View:
-    """The texts in a JSON value, without its names, each on lines of its own."""
+    """The string values of a JSON text, without member names, each on lines of its own."""
     return View(_values_of_json(text))
 
 
 def json_parts(text: str) -> list[tuple[int, int, bool]]:
-    """Where the names and values of a JSON value stand, in order: start, end, and whether it is inside of quotes."""
+    """The positions of the names and values of a JSON text in order: start, end, and whether it is quoted."""
     return [
         (*match.span(1), True) if match[1] is not None else (*match.span(), False)
         for match in _JSON_VALUE.finditer(text)
@@ -128,7 +128,7 @@ def json_parts(text: str) -> list[tuple[int, int, bool]]:
 
 
 def unescaped_view(text: str) -> View | None:
-    """The text without JSON's escapes, for JSON that another text quotes; None if it has no escaped end of a line."""
+    """The text without JSON escapes, for JSON quoted in another text; None if it has no escaped line break."""
     return View(_unescaped(text, 0, len(text))) if "\\n" in text else None
 
 
@@ -171,7 +171,7 @@ def _between(separator: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]
 
 
 class _Line(NamedTuple):
-    """A line without its break, from `start` to before `end`, where the next one begins."""
+    """A line without its break; `end` is the start of the next line."""
 
     start: int
     end: int
@@ -179,7 +179,7 @@ class _Line(NamedTuple):
 
 
 def _wrapped(text: str) -> Iterator[tuple[int, int]]:
-    """The slices of `text` that make up the broken lines, each line with its last break."""
+    """The slices of `text` that form the wrapped lines, each line with its last break."""
     lines = _lines(text)
     rests = _rests(lines)
     begins_at: int | None = None
@@ -202,7 +202,7 @@ def _lines(text: str) -> list[_Line]:
 
 
 def _rests(lines: list[_Line]) -> list[int | None]:
-    """For each line where the rest of it begins in the next one, None for a line that is complete."""
+    """For each line the offset of its continuation in the next line, None for a complete line."""
     lengths = Counter(len(line.text) for line in lines)
     openings = Counter(_first_word(line.text) for line in lines)
     full = []
@@ -224,7 +224,7 @@ def _rests(lines: list[_Line]) -> list[int | None]:
 
 
 def _may_be_rest(text: str, openings: Counter[str]) -> bool:
-    """Whether a line may be the rest of the one before: it is no command, no prompt, and nothing set apart."""
+    """Whether a line may continue the previous one: it is no command, no prompt, and not set apart by punctuation."""
     word = _first_word(text)
     return (
         bool(text)

@@ -1,7 +1,7 @@
-"""A conversation in the form that every provider accepts, whatever a client has cut out of its history.
+"""Normalises a conversation to a form that every provider accepts, although clients truncate their history.
 
-Providers refuse empty texts, a tool call without its result and a result without its call. Some of them refuse two
-turns of one role in a row, and a conversation that does not begin and end with the user.
+Providers reject empty texts, a tool call without its result and a result without its call. Some reject two turns of
+the same role in a row, and a conversation that does not begin and end with the user.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,9 @@ _NO_RESULT = "(The result of this call is not known.)"
 
 
 def turns(request: ChatRequest) -> list[Message]:
-    """The turns: never empty, user and assistant by turns, the user first and last. In each turn results come first.
+    """The normalised turns: none empty, alternating roles, the user first and last, tool results first in a turn.
 
-    Raises InvalidInput when nothing is asked.
+    Raises InvalidInput when the messages have no text.
     """
     messages = request.messages if request.tools else map(_without_tools, request.messages)
     merged = _merged(messages)
@@ -46,7 +46,7 @@ def _merged(messages: Iterable[Message]) -> list[Message]:
 
 
 def _matched(message: Message, previous: Message | None) -> tuple[Block, ...]:
-    """A turn of the user with exactly one result for each call of the turn before."""
+    """The blocks of a user's turn, with exactly one result for each call of the previous turn."""
     calls = [block.id for block in previous.blocks if isinstance(block, ToolUse)] if previous else []
     wanted = set(calls)
     results: dict[str, ToolResult] = {}
@@ -62,11 +62,11 @@ def _matched(message: Message, previous: Message | None) -> tuple[Block, ...]:
 
 
 def _without_tools(message: Message) -> Message:
-    """Where no tool is offered, calls and results are told in words: providers refuse them without definitions."""
-    return Message(message.role, tuple(_told(message.blocks)))
+    """Calls and results as text, for a request without tools: providers reject them without tool definitions."""
+    return Message(message.role, tuple(_described(message.blocks)))
 
 
-def _told(blocks: Iterable[Block]) -> Iterator[Block]:
+def _described(blocks: Iterable[Block]) -> Iterator[Block]:
     for block in blocks:
         match block:
             case ToolUse():

@@ -1,4 +1,4 @@
-"""What instances say to each other: signed tokens, the client for the private listener, the splice of two sockets.
+"""Communication between instances: signed tokens, the client of private listeners, the splice of two sockets.
 
-Knows nothing of sessions.
+Does not know sessions.
 """

@@ -1,12 +1,12 @@
-"""The address at which peers reach this host, when nobody has named one."""
+"""The address at which peers reach this host, when HA_ADVERTISE_HOST is not set."""
 
 import socket
 
 
 def address_towards(host: str, port: int) -> str:
-    """This host's address on its way to `host`: the network that it shares with its peers.
+    """The local address of the route to `host`; peers on the same network reach it.
 
-    Nothing is sent. When `host` cannot be resolved now, this host's name has to do.
+    Sends nothing. Falls back to this host's name when `host` cannot be resolved.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]

@@ -1,7 +1,6 @@
-"""What the claims of each request between instances must be, checked by the instance that is asked.
+"""The schemas of the claims in requests between instances, validated by the receiving instance.
 
-They are signed, and may be malformed all the same: another version of this program has written them. Members that are
-not known here are ignored.
+Claims are signed, but another version of this program may have written them. Unknown members are ignored.
 """
 
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -20,36 +19,36 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_storable)]
-# As PostgreSQL stores it.
+# The range of the column in PostgreSQL.
 Epoch = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Nothing(BaseModel):
-    """The question alone."""
+    """A request without claims."""
 
 
 class OfSession(BaseModel):
-    """About a session that the instance holds at `epoch`."""
+    """A request about a session that the receiver holds at `epoch`."""
 
     epoch: Epoch
 
 
 class Ending(OfSession):
-    """The end of a session. An instance of a former version asks with `only_detached` at the path of all ends."""
+    """The end of a session. An older version sends `only_detached` to the path of unconditional ends."""
 
     reason: Text
     only_detached: bool = False
 
 
 class EndingViews(OfSession):
-    """The end of the views of one share, of one viewer, or of all."""
+    """The end of the views of one share, of one viewer, or of all viewers."""
 
     reason: Text
     share_id: Text | None = None
     viewer_id: Text | None = None
 
 
-class _Visitor(BaseModel):
+class _Principal(BaseModel):
     kind: Literal["control", "viewer"]
     permission: Literal["read-write", "read-only"]
     user_id: UUID | None
@@ -62,24 +61,24 @@ class _Visitor(BaseModel):
     @model_validator(mode="after")
     def _check_share(self) -> Self:
         if self.kind == "viewer" and None in (self.share_id, self.max_viewers, self.expires_at):
-            raise ValueError("a viewer comes by a share, with its limits")
+            raise ValueError("a viewer needs a share with its limits")
         if self.kind == "control" and self.user_id is None:
-            raise ValueError("a terminal has a user")
+            raise ValueError("a terminal needs a user")
         return self
 
 
 class ForPrincipal(OfSession):
-    """Somebody who is brought to a session."""
+    """A connection to a session, for an authenticated principal."""
 
-    visitor: _Visitor
+    visitor: _Principal
 
-    def who(self) -> PeerPrincipal:
+    def principal(self) -> PeerPrincipal:
         given = self.visitor.model_dump()
         return PeerPrincipal(**given | {"share_id": str(self.visitor.share_id) if self.visitor.share_id else None})
 
 
 class HandedOn(BaseModel):
-    """A client that would wait for long at the instance that asks; that one has verified its access token."""
+    """A client handed over by an instance with a long queue, which has verified the access token."""
 
     user_id: UUID
     username: Text
@@ -90,7 +89,7 @@ class HandedOn(BaseModel):
 
 
 class Wanted(BaseModel):
-    """A session that is looked for, by its id or by its reconnect token."""
+    """A look-up of a session, by its id or by its reconnect token."""
 
     session_id: UUID | None = None
     token: UUID | None = None
@@ -98,12 +97,12 @@ class Wanted(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.session_id is None and self.token is None:
-            raise ValueError("a session is looked for by its id or its token")
+            raise ValueError("a look-up needs the id or the token of a session")
         return self
 
 
 class Withdrawn(BaseModel):
-    """Access that a user has no longer: by these log-ins, to terminals, or at all."""
+    """A withdrawal of access: of some log-ins, of terminals, or of all access."""
 
     user_id: UUID
     what: Literal["access", "all log-ins", "terminals", "logins", "nothing"]
@@ -121,5 +120,5 @@ def read(form: type[Form], claims: Any) -> Form:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         member = ".".join(map(str, first["loc"]))
-        # Not chained: the cause shows the values.
-        raise MalformedClaims(f"what the peer says is malformed: {member or 'all of it'}: {first['msg']}") from None
+        # Not chained: the cause contains the values, which may be secret.
+        raise MalformedClaims(f"the claims of the peer are malformed: {member or 'claims'}: {first['msg']}") from None

@@ -1,4 +1,4 @@
-"""The dialling side of the private listener: forwards upgrades to a session's owner, and asks peers for things."""
+"""The client of private listeners: forwards upgrades to the owner of a session, and sends requests to peers."""
 
 import json
 import socket
@@ -24,9 +24,9 @@ log = structlog.get_logger()
 
 CONNECT_SECS = 2.0
 ANSWER_SECS = 3.0
-# Whoever answers at a peer address says who it is.
+# The id of the instance that answers: a peer address may belong to another process by now.
 INSTANCE_HEADER = "X-Netstacks-Instance"
-# And what time it is there, in seconds since 1970.
+# The time at the peer, in seconds since 1970.
 CLOCK_HEADER = "X-Netstacks-Clock"
 _HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 1024 * 1024
@@ -34,9 +34,9 @@ _BODY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What of a client's WebSocket handshake concerns the owner: the client's own key, and the query to hand on.
+    """The part of a client's WebSocket handshake that is forwarded: the client's key and the query.
 
-    `is_wanted` tells whether the client still waits for the answer.
+    `is_wanted` returns whether the client still waits for the answer.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Upgrade:
 
 @dataclass(frozen=True)
 class Upstream:
-    """An owner's accepted upgrade. `answer` is its 101 and whatever came with it, to be relayed as it is."""
+    """An accepted upgrade. `answer` is the owner's 101 response with the bytes after it, to be relayed unchanged."""
 
     owner: Peer
     socket: socket.socket
@@ -55,7 +55,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """The instance that was meant did not do what it was asked; `status` is its HTTP status, 0 without one."""
+    """The addressed instance did not carry out the request; `status` is its HTTP status, 0 without a response."""
 
     outcome: Outcome
     status: int = 0
@@ -63,13 +63,13 @@ class NoAnswer:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a peer answered to a request that it has done."""
+    """The JSON body of a successful response."""
 
     body: Any
 
 
 class PeerClient:
-    """Dials private listeners. An answer of anybody but the instance that was meant is none."""
+    """Dials private listeners. A response of another instance than the addressed one counts as none."""
 
     def __init__(self, tokens: PeerTokens, tls: ssl.SSLContext | None = None) -> None:
         self.clocks = PeerClocks()
@@ -93,9 +93,9 @@ class PeerClient:
         return NoAnswer("denied" if found.status == 409 else "declined", found.status)
 
     def call(self, peer: Peer, path: str, **claims: Any) -> Reply | NoAnswer:
-        """Sends a request whose arguments are the signed claims; the answer is JSON or empty.
+        """Sends a request whose arguments are the signed claims; the response is JSON or empty.
 
-        Raises PeerFailed when the peer answers with an error, so that no caller takes that for success.
+        Raises PeerFailed when the peer responds with an error status other than 409.
         """
         found = self._send(peer, f"POST {path} HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n", path, claims)
         if isinstance(found, NoAnswer):
@@ -122,7 +122,7 @@ class PeerClient:
             sock = self._connect(peer.address)
         except ConnectionRefusedError:
             return NoAnswer("refused")
-        # The errors of what is no address, too.
+        # ValueError and OverflowError: a malformed address.
         except (OSError, ValueError, OverflowError) as error:
             log.info("peer.unreachable", peer=peer.id, error=type(error).__name__)
             return NoAnswer("timed_out")
@@ -139,6 +139,7 @@ class PeerClient:
         except BaseException:
             sock.close()
             raise
+        # The address may belong to another process since the registry, or the row, was written.
         if answer.headers.get(INSTANCE_HEADER) != peer.id:
             sock.close()
             return NoAnswer("other_id")
@@ -168,7 +169,7 @@ class _Answer:
 
 
 def _read_answer(sock: socket.socket) -> _Answer:
-    """Raises ValueError for what is no HTTP answer."""
+    """Reads the head of an HTTP response; raises ValueError when it is malformed."""
     raw = b""
     while (end := raw.find(b"\r\n\r\n")) < 0:
         data = sock.recv(_HEAD_BYTES)

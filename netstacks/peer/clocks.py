@@ -1,15 +1,15 @@
-"""The clocks of peers, as their answers tell them."""
+"""The clock skew of peers, measured by the time stamps of their answers."""
 
 import math
 import time
 from collections.abc import Collection, Mapping
 
-# A slow answer does not tell when it was written.
+# The send time of a slower answer is too uncertain.
 _QUICK_ANSWER_SECS = 1.0
 
 
 class PeerClocks:
-    """How far each peer's clock is ahead of this host's, in seconds; behind is negative."""
+    """The skew of each peer's clock against this host's in seconds; positive when the peer is ahead."""
 
     def __init__(self) -> None:
         self._skews: dict[str, float] = {}
@@ -20,17 +20,17 @@ class PeerClocks:
         return dict(self._skews)
 
     def note(self, peer_id: str, stamp: str | None, took_secs: float) -> None:
-        """Takes an answer that was stamped with the peer's time and came `took_secs` after the request.
+        """Measures by an answer with the peer's time `stamp` that arrived `took_secs` after the request.
 
-        The peer's time is compared with the middle of the request. An answer without a stamp says nothing.
+        The stamp is compared with the middle of the request. An answer without a valid stamp is ignored.
         """
         now = time.time()
         try:
-            told_at = float(stamp or "")
+            stamped_at = float(stamp or "")
         except ValueError:
             return
-        if math.isfinite(told_at) and took_secs <= _QUICK_ANSWER_SECS:
-            self._skews[peer_id] = told_at - (now - took_secs / 2)
+        if math.isfinite(stamped_at) and took_secs <= _QUICK_ANSWER_SECS:
+            self._skews[peer_id] = stamped_at - (now - took_secs / 2)
 
     def keep_only(self, peer_ids: Collection[str]) -> None:
         """Forgets the peers that have left."""

@@ -1,4 +1,4 @@
-"""The hop of a viewer: a WebSocket of which this instance is the client, and the session's owner the server."""
+"""The connection of a viewer to the owner of its session: a WebSocket whose client is this instance."""
 
 import contextlib
 from collections import deque
@@ -17,21 +17,21 @@ from netstacks.peer.client import Upgrade, Upstream
 from netstacks.peer.splice import hang_up, prepare
 
 _READ_BYTES = 64 * 1024
-# More than the largest screen takes that an owner redraws.
+# Larger than the redraw of the largest screen.
 _MESSAGE_BYTES = 8 * 1024 * 1024
-# The dial has a path and a host of its own: the protocol object only wants to have one.
+# A placeholder that the protocol object requires; the dial uses its own host and path.
 _ANY_URI = parse_uri("ws://owner/")
 
 
 @dataclass(frozen=True)
 class Ping:
-    """A ping of the owner, which waits for `pong`."""
+    """A ping of the owner; the caller answers it with `pong`."""
 
     payload: bytes
 
 
 class Handshake:
-    """This instance's half of an upgrade: `upgrade` is for the dial, and its answer for an `OwnerSocket`."""
+    """The client side of an upgrade: pass `upgrade` to the dial, and the dial's answer to `OwnerSocket`."""
 
     def __init__(self, query: str) -> None:
         self.protocol = ClientProtocol(_ANY_URI, max_size=_MESSAGE_BYTES)
@@ -41,12 +41,12 @@ class Handshake:
 class OwnerSocket:
     """Messages from and to an owner. One greenlet receives; any greenlet may call the other methods.
 
-    Nothing is read except in `receive`, so TCP holds back an owner whose messages are not taken. A ping is not
-    answered here: its pong proves what the viewer has got, so it is the viewer's.
+    Only `receive` reads from the socket, so TCP flow control slows an owner down whose messages are not consumed. Pings
+    are not answered here: a pong acknowledges what the viewer has received, so the viewer's client must send it.
     """
 
     def __init__(self, upstream: Upstream, handshake: Handshake) -> None:
-        """Raises ComeAgain when the owner's answer does not belong to the handshake."""
+        """Raises ComeAgain when the owner's response does not match the handshake."""
         self._socket = upstream.socket
         self._protocol = handshake.protocol
         self._turn = greenlets.BoundedSemaphore(1)
@@ -60,11 +60,11 @@ class OwnerSocket:
 
     @property
     def close_frame(self) -> Close | None:
-        """What the owner has closed with; None while it has not, and when its connection was lost."""
+        """The close frame of the owner; None before it, and when the connection was lost without one."""
         return self._protocol.close_rcvd
 
     def receive(self) -> bytes | Ping | None:
-        """The next message or ping; None when there is no more."""
+        """The next message or ping; None when the connection has ended."""
         while True:
             while self._frames:
                 event = self._event(self._frames.popleft())
@@ -73,7 +73,7 @@ class OwnerSocket:
             if self._protocol.state is not State.OPEN:
                 return None
             data = b""
-            # ValueError: a TLS connection that was hung up on.
+            # ValueError: `hang_up` was called on a TLS connection.
             with contextlib.suppress(OSError, ValueError):
                 data = self._socket.recv(_READ_BYTES)
             if not data:
@@ -81,7 +81,7 @@ class OwnerSocket:
             self._take_in(data)
 
     def send(self, message: bytes) -> None:
-        """Sends a message, waiting for an owner that does not read. Raises ConnectionClosed."""
+        """Sends a message; waits while the owner does not read. Raises ConnectionClosed."""
         with self._sending():
             self._protocol.send_binary(message)
 
@@ -91,13 +91,13 @@ class OwnerSocket:
             self._protocol.send_pong(payload)
 
     def hang_up(self) -> None:
-        """Ends the connection now: `receive` and senders that wait find out."""
+        """Shuts the connection down now: `receive` and waiting senders return or raise."""
         hang_up(self._socket)
 
     def close(self) -> None:
-        """Hangs up and frees the socket; to be called by the greenlet that receives."""
+        """Hangs up and closes the socket; call it in the receiving greenlet."""
         self.hang_up()
-        # A sender that waits for the descriptor must have left it before it can become another connection's.
+        # A waiting sender must have left the descriptor first: the number can be reused for another connection.
         with self._turn:
             self._socket.close()
 
@@ -106,7 +106,7 @@ class OwnerSocket:
         with self._turn:
             try:
                 yield
-                # No yield between these two: another greenlet's frame would be sent in this one's turn.
+                # No yield between `yield` and `data_to_send`: it would return another greenlet's frame as well.
                 frames = b"".join(self._protocol.data_to_send())
                 self._socket.sendall(frames)
             except (InvalidState, OSError, ValueError) as error:
@@ -114,7 +114,7 @@ class OwnerSocket:
 
     def _take_in(self, data: bytes) -> None:
         self._protocol.receive_data(data)
-        # Its pongs to the owner's pings, which are left to the viewer, and its answer to a close: the end of TCP does.
+        # Drop the automatic pongs, which the viewer's client sends, and the close frame, which the end of TCP replaces.
         self._protocol.data_to_send()
         self._frames.extend(each for each in self._protocol.events_received() if isinstance(each, Frame))
 
@@ -126,5 +126,5 @@ class OwnerSocket:
                 self._partial += frame.data
                 if frame.fin:
                     message, self._partial = bytes(self._partial), bytearray()
-                    return message or None  # An empty one says nothing.
+                    return message or None  # An empty message has no meaning.
         return None

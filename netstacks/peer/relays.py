@@ -1,4 +1,4 @@
-"""What this instance relays: connections that it serves by way of another instance, the owner of their session."""
+"""The relays of this instance: connections that it forwards to another instance, the owner of their session."""
 
 import contextlib
 import socket
@@ -16,16 +16,18 @@ from netstacks.peer.splice import splice
 @dataclass(frozen=True, eq=False)
 class _Relay:
     owner: Peer | None
-    """None for a connection that changes its owner."""
+    """None for a connection that stays while its session changes owners."""
     hang_up: Callable[[], object]
     splice: greenlets.Greenlet | None = None
 
 
+# One per process, like the sockets that it tracks: WebSocket routes add relays outside of any request and application
+# context, and the drain and the relay watch must reach every one of them.
 _active: set[_Relay] = set()
 
 
 def begin(client: socket.socket, upstream: Upstream, unread: bytes) -> None:
-    """Relays between a client and the owner that has accepted it; `unread` was read from the client already."""
+    """Relays between a client and the owner that has accepted it; `unread` are bytes already read from the client."""
     greenlet = greenlets.spawn("relay", splice, client, upstream.socket, to_client=upstream.answer, to_upstream=unread)
     relay = _Relay(upstream.owner, partial(hang_up_sockets, client, upstream.socket), greenlet)
     _active.add(relay)
@@ -34,9 +36,9 @@ def begin(client: socket.socket, upstream: Upstream, unread: bytes) -> None:
 
 @contextlib.contextmanager
 def registered(owner: Peer | None, hang_up: Callable[[], object]) -> Iterator[None]:
-    """Around a relay that runs in the caller's greenlet. `hang_up` ends it and does not wait.
+    """Registers a relay that runs in the caller's greenlet; `hang_up` must end it without waiting.
 
-    Without an owner it is a client's connection, which stays while its owners change.
+    `owner` is None for a client's connection that stays while its session changes owners.
     """
     relay = _Relay(owner, hang_up)
     _active.add(relay)
@@ -47,12 +49,12 @@ def registered(owner: Peer | None, hang_up: Callable[[], object]) -> Iterator[No
 
 
 def owners() -> set[Peer]:
-    """Whom clients are relayed to now."""
+    """The owners that clients are relayed to."""
     return {relay.owner for relay in _active if relay.owner is not None}
 
 
 def hang_up(owner: Peer | None = None) -> None:
-    """Ends the relays to one owner, or all, and waits for the splices: their clients go on by way of others."""
+    """Ends the relays to one owner, or all, and waits for the splices; the clients reconnect elsewhere."""
     hung_up = [relay for relay in _active if owner in (None, relay.owner)]
     for relay in hung_up:
         relay.hang_up()

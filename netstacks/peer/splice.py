@@ -1,6 +1,7 @@
-"""The hop of a proxied terminal: bytes between a client and the session's owner, both ways, without a look at them.
+"""Relays bytes in both directions between a client and the owner of its session, without parsing them.
 
-Plain connections are spliced in the kernel, which costs a third less than copying (pitfalls 11); TLS ones are copied.
+Plain connections are spliced in the kernel, which costs a third less than copying (docs/design-notes.md, 11); TLS
+connections are copied.
 """
 
 import contextlib
@@ -14,24 +15,24 @@ from collections.abc import Iterator
 from netstacks import greenlets
 
 CHUNK_BYTES = 256 * 1024
-# Room for that many bytes however they are cut up, at a third of the default's cost.
+# A pipe holds a number of pieces, however small: this size has room for CHUNK_BYTES, at a third of the default's cost.
 _PIPE_BYTES = 1024 * 1024
-# More than this on its way would only make an interrupt key wait behind it.
+# A larger buffer would delay the effect of an interrupt key by the output queued in it.
 BUFFER_BYTES = 256 * 1024
-# Small pieces that come this soon after each other are let gather: moved one by one they cost several times as much.
+# Small pieces in quick succession are collected first: moved one by one they cost several times as much.
 _SMALL_BYTES = 16 * 1024
 _BURST_PAUSE_SECS = 0.0005
-# When one side has ended, the other may finish what it is saying for so long.
+# After one side has ended, the other may send its remaining data for this long.
 LINGER_SECS = 2.0
 _KEEPALIVE_IDLE_SECS, _KEEPALIVE_INTERVAL_SECS, _KEEPALIVE_PROBES = 15, 5, 3
-# Longer than the owner's own patience with a silent client, which is the better judge of it.
+# Longer than the owner's keepalive timeout, so that the owner decides on a silent client.
 _UNACKNOWLEDGED_MSECS = 60_000
 
 
 def splice(client: socket.socket, upstream: socket.socket, *, to_client: bytes, to_upstream: bytes) -> None:
-    """Sends what was read ahead, then relays until both sides have ended; closes both sockets.
+    """Sends the bytes read ahead, then relays until both sides have ended; closes both sockets.
 
-    The end of one side is told to the other by a FIN at once: a close frame could land inside a frame.
+    The end of one side is passed on as a FIN: a WebSocket close frame could land in the middle of another frame.
     """
     with client, upstream:
         for each in (client, upstream):
@@ -44,21 +45,21 @@ def splice(client: socket.socket, upstream: socket.socket, *, to_client: bytes, 
             greenlets.joinall(pumps, count=1)
             greenlets.joinall(pumps, timeout=LINGER_SECS)
         finally:
-            # The sockets are closed when nothing waits for them any more, also when gunicorn kills this greenlet:
-            # their numbers may be others' a moment later, and libev aborts the process that waits for a closed one.
+            # Close the sockets only when no greenlet waits for them, also when gunicorn kills this greenlet: the
+            # descriptors may be reused at once, and libev aborts a process that waits for a closed one.
             hang_up(client, upstream)
             greenlets.joinall(pumps)
 
 
 def hang_up(*sockets: socket.socket) -> None:
-    """Ends both directions now: whatever waits for these sockets finds out, and their owner closes them."""
+    """Shuts down both directions: greenlets waiting for these sockets wake up, and their owner closes them."""
     for each in sockets:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def prepare(sock: socket.socket) -> None:
-    """Small frames go out at once, little is kept in between, and a host that has vanished is noticed."""
+    """Sets TCP options: small frames are sent at once, buffers stay small, and a vanished host is detected."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -77,14 +78,14 @@ def _pump(source: socket.socket, sink: socket.socket, first: bytes) -> None:
             else:
                 _move(source, sink)
         except OSError:
-            # Unread bytes would turn our close into a reset, which takes back what the source is still to read.
+            # Unread bytes would turn the close into a reset (RFC 2525, 2.17), and the source would lose unread data.
             _discard(source)
     with contextlib.suppress(OSError):
         _end(sink)
 
 
 def _move(source: socket.socket, sink: socket.socket) -> None:
-    """In the kernel, through a pipe; a full sink holds the source back."""
+    """Moves bytes in the kernel, through a pipe; a full sink slows the source down."""
     readable, writable = greenlets.Watch(source.fileno()), greenlets.Watch(sink.fileno())
     try:
         moved_at = 0.0
@@ -110,18 +111,19 @@ def _move(source: socket.socket, sink: socket.socket) -> None:
         writable.close()
 
 
+# One per process, like the descriptors in it; every splice takes from it and returns to it.
 _idle_pipes: list[tuple[int, int]] = []
 
 
 @contextlib.contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """An empty pipe, for as long as bytes are in it: an idle connection needs none."""
+    """An empty pipe for one move; an idle connection holds none."""
     ends = _idle_pipes.pop() if _idle_pipes else _new_pipe()
     try:
         yield ends
         _idle_pipes.append(ends)
     except BaseException:
-        # Something may be left in it.
+        # Bytes may be left in the pipe, so it cannot be reused.
         for end in ends:
             os.close(end)
         raise
@@ -129,7 +131,7 @@ def _pipe() -> Iterator[tuple[int, int]]:
 
 def _new_pipe() -> tuple[int, int]:
     ends = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    # Past the user's quota of pipe memory it stays as small as it is.
+    # Beyond the user's quota of pipe memory the pipe keeps its default size.
     with contextlib.suppress(PermissionError):
         fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return ends
@@ -147,7 +149,7 @@ def _discard(source: socket.socket) -> None:
 
 
 def _end(sink: socket.socket) -> None:
-    """A FIN alone: SSLSocket's own `shutdown` would end its reading too."""
+    """Sends a FIN only: `SSLSocket.shutdown` would end reading as well."""
     if isinstance(sink, ssl.SSLSocket):
         super(ssl.SSLSocket, sink).shutdown(socket.SHUT_WR)
     else:

@@ -1,4 +1,4 @@
-"""TLS between instances, with the operator's certificates: both sides show one and check the other's."""
+"""Mutual TLS between instances, with the operator's certificates."""
 
 import socket
 import ssl
@@ -18,9 +18,9 @@ HANDSHAKE_SECS = 5.0
 
 @dataclass(frozen=True)
 class PeerTls:
-    """Certificate and key of this instance; `ca` signed those of all, and without it the system's roots count.
+    """Certificate and key of this instance; `ca` has signed all of them. Without it, the system's roots are used.
 
-    Names are checked: a certificate must name the address that its instance advertises.
+    Host names are verified: a certificate must name the address that its instance advertises.
     """
 
     cert: Path
@@ -29,7 +29,7 @@ class PeerTls:
 
     @classmethod
     def of(cls, cert: Path | None, key: Path | None, ca: Path | None) -> "PeerTls | None":
-        """None when instances talk to each other without TLS."""
+        """None when TLS between instances is not configured."""
         return cls(cert, key, ca) if cert and key else None
 
     def for_dialling(self) -> ssl.SSLContext:
@@ -38,7 +38,7 @@ class PeerTls:
         return context
 
     def for_listening(self) -> ssl.SSLContext:
-        """Peers without a certificate of the CA are refused when there is one."""
+        """With a CA, peers need a certificate signed by it."""
         context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, self.key)
         if self.ca is not None:
@@ -48,7 +48,10 @@ class PeerTls:
 
 
 class _PeerSocket(ssl.SSLSocket):
-    """A connection that can be kept when gunicorn's request ends: TLS state lives in one object and has no copies."""
+    """A connection that outlives gunicorn's request: TLS state cannot be duplicated, so `dup` returns the same object.
+
+    The `close` after a `dup`, which is gunicorn's, does nothing.
+    """
 
     _is_kept = False
 
@@ -71,7 +74,7 @@ Handle = Callable[[Any, socket.socket, Any], None]
 
 
 def wrapping(handle: Handle, private_port: int, context: ssl.SSLContext) -> Handle:
-    """gunicorn's handling of a connection, preceded by a TLS handshake on the private listener."""
+    """gunicorn's connection handler, preceded by a TLS handshake on the private listener."""
 
     def handle_either(listener: Any, client: socket.socket, address: Any) -> None:
         if listener.getsockname()[1] == private_port:

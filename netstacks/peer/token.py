@@ -1,4 +1,4 @@
-"""Peer tokens: what an instance tells another one of a connection or a request, signed and short-lived."""
+"""Peer tokens: signed, short-lived claims about a connection or a request, from one instance to another."""
 
 import hmac
 import secrets
@@ -14,11 +14,11 @@ from cachetools import TTLCache
 from netstacks.cluster.clocks import ADVICE, TOLERATED_SECS
 from netstacks.errors import Forbidden, MalformedClaims
 
-# By the clock of the instance that issues it: a token is used within a dial.
+# By the clock of the issuing instance: a token is used within one dial.
 TTL_SECS = 15
-# By the clock of the instance that reads it, when that clock is behind by as much as is tolerated.
+# By the clock of the verifying instance, when it is behind by as much as is tolerated.
 _LONGEST_VALIDITY_SECS = TTL_SECS + 2 * TOLERATED_SECS
-# Many more than one instance is asked within that time, even when everybody comes back at once.
+# Many more tokens than one instance receives within that time, even when all clients reconnect at once.
 _MAX_USED = 100_000
 
 Claims = Mapping[str, Any]
@@ -26,7 +26,7 @@ Claims = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class PeerPrincipal:
-    """Whom an instance has authenticated, and what he may do with the session that he is brought to."""
+    """The authenticated principal of a connection, and its permission in the session."""
 
     kind: Literal["control", "viewer"]
     permission: Literal["read-write", "read-only"]
@@ -34,7 +34,7 @@ class PeerPrincipal:
     username: str
     address: str | None
     share_id: str | None = None
-    """The share that a viewer came by."""
+    """The share of a viewer."""
     max_viewers: int | None = None
     expires_at: int | None = None
     """When the share ends, in seconds since 1970."""
@@ -44,14 +44,15 @@ class PeerPrincipal:
 
 
 class PeerTokens:
-    """Issues and verifies tokens; every instance with the same `JWT_SECRET` accepts them, users' tokens it never is.
+    """Issues and verifies tokens for all instances with the same `JWT_SECRET`; a user's token is never accepted.
 
-    A token is read once. It is for one instance, which is one process, so the memory of that process is enough to
-    know; without that, an eavesdropper on an unencrypted network could use a terminal for as long as clocks may differ.
+    A token is accepted once: otherwise an eavesdropper on an unencrypted network could replay it for as long as clocks
+    may differ. Its audience is one instance, which is one process, so a cache in memory is enough.
     """
 
     def __init__(self, jwt_secret: str) -> None:
         self._key = hmac.digest(jwt_secret.encode(), b"netstacks peer token", "sha256")
+        # Kept for as long as a token can be valid here: a shorter time would allow a replay.
         self._used: TTLCache[str, bool] = TTLCache(_MAX_USED, _LONGEST_VALIDITY_SECS)
 
     def issue(self, audience: str, path: str, claims: Claims) -> str:
@@ -61,9 +62,9 @@ class PeerTokens:
         return jwt.encode({**body, "claims": dict(claims)}, self._key, algorithm="HS256")
 
     def read(self, audience: str, path: str, token: str) -> Claims:
-        """What a valid token for this instance and path says, the first time; raises Forbidden with the reason.
+        """The claims of a valid token for this instance and path that was not used before.
 
-        Raises MalformedClaims when it is valid and says nothing.
+        Raises Forbidden with the reason, and MalformedClaims for a valid token without claims.
         """
         try:
             body = jwt.decode(
@@ -80,23 +81,23 @@ class PeerTokens:
         except jwt.InvalidSignatureError as error:
             raise Forbidden("the peer token was signed with another JWT_SECRET") from error
         except jwt.InvalidTokenError as error:
-            raise Forbidden(f"no peer token for this request to this instance: {error}") from error
-        # An instance of the former version names none, during a rolling upgrade.
+            raise Forbidden(f"the peer token is not valid for this request: {error}") from error
+        # During a rolling upgrade, instances of the previous version send no `jti`.
         if (token_id := body.get("jti")) is not None:
             if token_id in self._used:
                 raise Forbidden("the peer token was used before")
             self._used[token_id] = True
         claims = body.get("claims")
         if not isinstance(claims, dict):
-            raise MalformedClaims("what the peer says is malformed: claims: must be a JSON object")
+            raise MalformedClaims("the claims of the peer are malformed: claims: must be a JSON object")
         return claims
 
 
 def _age(token: str) -> str:
-    """How old a token with a good signature is, by the clocks of both hosts."""
+    """The age of a correctly signed token in words, by the clocks of both hosts."""
     try:
         ends_at = int(jwt.decode(token, options={"verify_signature": False})["exp"])
         age_secs = time.time() - (ends_at - TTL_SECS)
     except (TypeError, ValueError, OverflowError):
-        return "of no time"
-    return f"{age_secs:.0f} s old" if age_secs >= 0 else f"of a clock that is {-age_secs:.0f} s ahead"
+        return "without a valid time"
+    return f"{age_secs:.0f} s old" if age_secs >= 0 else f"from a clock that is {-age_secs:.0f} s ahead"

@@ -1,4 +1,4 @@
-"""Recordings of sessions: events gathered, masked, packed into chained chunks, stored, spooled, read and removed.
+"""Recordings of sessions: events are masked, packed into chained chunks, stored or spooled, read and removed.
 
-Stands on `store`; knows no terminal.
+Uses `store`; does not know terminals.
 """

@@ -1,4 +1,4 @@
-"""A recording as asciicast v2: a header line, then one JSON line an event."""
+"""Recordings in the asciicast v2 format: a header line, then one JSON line per event."""
 
 import codecs
 import json
@@ -13,9 +13,9 @@ _SIZE = re.compile(rb"\d{1,5}x\d{1,5}")
 def lines(
     chunks: Iterable[Chunk], *, title: str, cols: int, rows: int, started_at: float, with_input: bool
 ) -> Iterator[str]:
-    """The lines of the file. There is at least one event, for players that take a lone header for an object.
+    """The lines of the file. It has at least one event: some players reject a lone header.
 
-    Times are seconds since the recording began and never decrease. Bytes that are no UTF-8 are shown as U+FFFD.
+    Times are seconds since the beginning of the recording and never decrease. Bytes that are not UTF-8 become U+FFFD.
     """
     header = {"version": 2, "width": cols, "height": rows, "timestamp": int(started_at), "title": title}
     yield json.dumps(header) + "\n"
@@ -44,5 +44,5 @@ def lines(
 
 
 def _resize(payload: bytes) -> tuple[str, str]:
-    """Players stop at a size that is none, so that becomes a marker."""
+    """A resize event, or a marker for an invalid size, at which players stop."""
     return ("r", payload.decode()) if _SIZE.fullmatch(payload) else ("m", "the window changed: its size is unreadable")

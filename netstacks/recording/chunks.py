@@ -1,4 +1,4 @@
-"""What a recording holds: events of four kinds with their times, packed into numbered, chained chunks."""
+"""The content of a recording: events of four kinds with their times, packed into numbered chunks in a hash chain."""
 
 import hashlib
 import struct
@@ -14,7 +14,7 @@ from netstacks.recording import compression
 
 
 class EventKind(Enum):
-    """The kinds of asciicast v2, and NOTE: what the recording itself has to say (a gap, a new epoch, the end)."""
+    """The kinds of asciicast v2, and NOTE: events of the recording itself (a gap, a new epoch, the end)."""
 
     OUTPUT = b"o"
     INPUT = b"i"
@@ -22,17 +22,18 @@ class EventKind(Enum):
     NOTE = b"n"
 
 
-# The year 9999, in seconds since 1970, and a century in microseconds: a clock may have been set while a chunk was open.
+# Plausible limits: the year 9999, in seconds since 1970, and a century in microseconds. A clock may have been set while
+# a chunk was open.
 _LATEST = 253_402_300_799.0
 _LONGEST_MICROS = 100 * 365 * 86400 * 10**6
-# Kind, microseconds since the chunk began, length; the payload follows.
+# The head of an event: kind, microseconds since the chunk began, length of the payload that follows.
 _HEAD = struct.Struct(">cQI")
 EVENT_HEAD_BYTES = _HEAD.size
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at `at` (seconds since 1970). A resize's payload is `COLSxROWS`."""
+    """An event at the time `at`, in seconds since 1970. The payload of a resize is `COLSxROWS`."""
 
     at: float
     kind: EventKind
@@ -40,7 +41,7 @@ class Event:
 
 
 class ChunkDamaged(NetstacksError):
-    """The events of a chunk cannot be read: the text names the chunk, and `problem` says what it is or has."""
+    """The events of a chunk cannot be read: the text names the chunk, `problem` is its second half without the name."""
 
     def __init__(self, chunk: "Chunk", problem: str) -> None:
         super().__init__(f"chunk {chunk.seq} of epoch {chunk.epoch} {problem}")
@@ -49,10 +50,10 @@ class ChunkDamaged(NetstacksError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A numbered piece of a recording: output bytes `first_offset` to `end_offset`, and what else happened then.
+    """A numbered piece of a recording: output bytes `first_offset` to `end_offset`, and the other events meanwhile.
 
-    `events` are stored as `codec` says. `sha256` covers them as they are without it, and the predecessor's `sha256`.
-    `began_at` and `ended_at` are seconds since 1970.
+    `events` are encoded with `codec`. `sha256` covers the events without the codec, and the predecessor's `sha256`.
+    `began_at` and `ended_at` are in seconds since 1970.
     """
 
     session_id: UUID
@@ -77,7 +78,7 @@ class Chunk:
         return replace(self, events=events, codec=compression.NONE)
 
     def unpacked(self) -> Iterator[Event]:
-        """The events, in order. What cannot be read is a NOTE that says so: every gap in a recording is an event."""
+        """The events, in order. A NOTE replaces events that cannot be read: every gap in a recording is an event."""
         try:
             yield from self._events()
         except ChunkDamaged as error:
@@ -116,6 +117,7 @@ def make_chunk(
     parts: list[bytes] = []
     output_bytes = 0
     for event in events:
+        # Not negative, even if the clock was set back since the chunk began.
         micros = max(0, round((event.at - began_at) * 1e6))
         parts += _HEAD.pack(event.kind.value, micros, len(event.payload)), event.payload
         if event.kind is EventKind.OUTPUT:
@@ -139,7 +141,7 @@ def is_worth_compressing(chunk: Chunk) -> bool:
 
 
 def compressed(chunks: Iterable[Chunk]) -> list[Chunk]:
-    """The same chunks, those compressed that shrink by it. It computes long, and may run in any thread."""
+    """The same chunks, compressed where that saves bytes. Takes long; may run in any thread."""
     compressor = compression.compressor()
     return [_compressed(chunk, compressor) if is_worth_compressing(chunk) else chunk for chunk in chunks]
 
@@ -150,7 +152,7 @@ def _compressed(chunk: Chunk, compressor: zstandard.ZstdCompressor) -> Chunk:
 
 
 def decompressed(chunks: Iterable[Chunk]) -> list[Chunk]:
-    """The same chunks without a codec, but for damaged ones. It computes long, and may run in any thread."""
+    """The same chunks without a codec, except damaged ones. Takes long; may run in any thread."""
     return [_decompressed(chunk) for chunk in chunks]
 
 
@@ -162,7 +164,7 @@ def _decompressed(chunk: Chunk) -> Chunk:
 
 
 def digest(previous_sha256: bytes, session_id: UUID, epoch: int, seq: int, first_offset: int, events: bytes) -> bytes:
-    """The SHA-256 of a chunk: over its predecessor's, its place and its events."""
+    """The SHA-256 of a chunk: over its predecessor's hash, its position and its events."""
     state = hashlib.sha256(previous_sha256)
     state.update(f"{session_id}/{epoch}/{seq}/{first_offset}/".encode())
     state.update(events)
@@ -171,7 +173,7 @@ def digest(previous_sha256: bytes, session_id: UUID, epoch: int, seq: int, first
 
 @dataclass(frozen=True)
 class Gap:
-    """Where a recording stops being provable."""
+    """The first chunk of a recording that fails verification."""
 
     epoch: int
     seq: int
@@ -179,9 +181,9 @@ class Gap:
 
 
 def verify(chunks: Iterable[Chunk]) -> Gap | None:
-    """Checks numbering, offsets and the chain of all chunks of one recording, in order; None when all is proven.
+    """Checks numbers, offsets and hash chain of all chunks of one recording, in order; None when all are valid.
 
-    A recording that was pruned from the front does not verify: pruning removes recordings whole.
+    A recording without its first chunks fails: retention removes whole recordings only.
     """
     previous: Chunk | None = None
     for chunk in chunks:
@@ -193,6 +195,7 @@ def verify(chunks: Iterable[Chunk]) -> Gap | None:
 
 
 def _problem(previous: Chunk | None, chunk: Chunk) -> str | None:
+    # A new epoch numbers its chunks from 0, and continues the offsets and the hash chain.
     expected_seq = previous.seq + 1 if previous and previous.epoch == chunk.epoch else 0
     if chunk.seq != expected_seq:
         return f"chunk {expected_seq} is missing"
@@ -200,12 +203,12 @@ def _problem(previous: Chunk | None, chunk: Chunk) -> str | None:
     if chunk.first_offset != expected_offset:
         return f"output begins at byte {chunk.first_offset}, expected {expected_offset}"
     previous_sha256 = previous.sha256 if previous else b""
-    place = (chunk.session_id, chunk.epoch, chunk.seq, chunk.first_offset)
+    position = (chunk.session_id, chunk.epoch, chunk.seq, chunk.first_offset)
     try:
         chunk = chunk.plain()
     except ChunkDamaged as error:
         return f"it {error.problem}"
-    if digest(previous_sha256, *place, chunk.events) != chunk.sha256:
+    if digest(previous_sha256, *position, chunk.events) != chunk.sha256:
         return "its SHA-256 does not match: this chunk or its predecessor was altered"
     try:
         output_bytes = len(chunk.output())

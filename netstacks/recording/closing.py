@@ -1,4 +1,4 @@
-"""How an instance's part in a session ends: written in one transaction with the last chunk of the recording."""
+"""The end of an instance's ownership of a session, in one transaction with the last chunk of the recording."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,7 +10,7 @@ from netstacks.store.pool import Transaction
 
 @dataclass(frozen=True)
 class Closing:
-    """`ended`: for good; else the session is given up, so that the next connection may claim it at once."""
+    """`ended`: the session is over; else it is released, so that another instance can claim it at once."""
 
     ended: bool
     reason: str
@@ -20,7 +20,7 @@ class Closing:
 
 
 def close(tx: Transaction, session_id: UUID, epoch: int, closing: Closing) -> None:
-    """Ends or releases the session at `epoch`, audited; does nothing when it has moved on."""
+    """Ends or releases the session at `epoch`, with an audit row; does nothing when the session has another epoch."""
     if closing.ended:
         row = sessions.end(tx, session_id, epoch, closing.reason)
     else:

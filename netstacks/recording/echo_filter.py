@@ -1,76 +1,79 @@
-"""Which lines of input the device echoed: what it did not, a password most likely, is recorded masked."""
+"""The echo filter: input that the device does not echo, such as a password, is recorded masked."""
 
 import re
 from typing import NamedTuple
 
 from netstacks.recording.login_prompts import asks_for_secret
 
-# Typed text that the device has not echoed by then is taken for a secret.
+# Input without an echo within this time counts as a secret.
 ECHO_WAIT_SECS = 2.0
 _MOST_HELD_BYTES = 4096
-# What of the device's line is looked at.
+# Only the end of the device's line counts.
 _MOST_LINE_BYTES = 256
 _ENTERS = (b"\r", b"\n")
 _MASK = ord("*")
 _MASKED = bytes(byte if byte < 0x20 or byte == 0x7F else _MASK for byte in range(256))
-# Keys that devices answer with anything or nothing: Tab, Backspace, arrows. They are no part of a secret.
+# Keys that devices answer with anything or nothing: Tab, Backspace, arrows. They are not part of a secret.
 _KEY = rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO[A-Za-z]|[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]"
 _KEYS = re.compile(rb"(?:" + _KEY + rb")+")
 _KEYS_AND_ENTERS = re.compile(rb"(?:" + _KEY + rb"|[\r\n])+")
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]+")
 _LINE = re.compile(rb"[^\r\n]*[\r\n]?")
-_UNSEEN = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f]")
+_INVISIBLE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f]")
 
 
 class Decided(NamedTuple):
-    """Input to be recorded. `begins_masking`: text is masked in it, and the text before it was not."""
+    """Input to record. `begins_masking`: it contains masked text, and the text before it was not masked."""
 
     data: bytes
     begins_masking: bool
 
 
 class EchoFilter:
-    """Decides for lines of input whether they may be recorded as they are. In doubt they are masked.
+    """Decides line by line whether input may be recorded in clear text. In doubt it is masked.
 
-    A line is recorded as it is when the device, at a prompt that asks for no secret, has sent back what was typed, to
-    the letter and nothing else, and then a new line for Enter. Until then it is undecided: the beginning of a password
-    may equal the beginning of the prompt that it was typed ahead of. What was sent back must have come before Enter was
-    typed: a device may hide the password and print the same text next. Where it did once, lines of the same prompt may
-    be typed faster, or pasted.
+    A line is recorded in clear text when the device, at a prompt that asks for no secret, has echoed exactly this line
+    and then a new line for Enter. Until then the line is undecided: a password that is typed ahead may begin like the
+    next prompt. The echo must come before Enter is typed, because a device may hide the password and then print the
+    same text. After one such echo, lines at the same prompt may be typed faster, or pasted.
 
-    All other text is masked, also what is typed ahead, before the device has answered the last Enter or while it shows
-    no prompt. Lengths and order stay.
+    All other text is masked, also text that is typed ahead: before the device has answered the last Enter, or while it
+    shows no prompt. Lengths and order are preserved.
     """
 
     def __init__(self) -> None:
         # The device's output since its last new line.
         self._line = b""
-        # The line of input that is undecided, and how much of it is answered.
+        # The undecided line of input, and how many of its bytes the device has echoed: _echoed <= len(_held).
         self._held = bytearray()
-        self._answered = 0
-        # What the device waits behind, and where it has waited before and echoed.
+        self._echoed = 0
+        # The prompt of the undecided line, and the last prompt at which the device has echoed a line.
         self._prompt = ""
         self._echoing_prompt = ""
+        # Whether everything before Enter was echoed before Enter was typed.
         self._is_in_time = False
-        # Where a key ends to which the device may say anything; it may do so until the next key.
+        # The end of a key in `_held` that the device may answer with anything, until the next key; -1 without one.
         self._key_ends_at = -1
-        # What is typed behind an Enter that is not answered, masked.
+        # Masked input after an Enter that the device has not answered yet.
         self._ahead = bytearray()
+        # When the device last made progress with the echo, or the input began to wait for it; by the caller's clock.
         self._since = 0.0
-        # What is typed is masked up to the next new line, of the user or of the device.
+        # Whether input is masked up to the next new line, of the user or of the device.
         self._is_hidden = False
+        # All input before this time is masked: the rest of a large paste.
         self._flood_until = 0.0
+        # Whether the last recorded text was masked.
         self._is_masking = False
         self._begins_masking = False
         self._decided = bytearray()
 
     @property
     def deadline(self) -> float | None:
-        """When the undecided line will be masked, by the caller's clock; None while no answer to it is missing."""
-        return self._since + ECHO_WAIT_SECS if self._answered < len(self._held) else None
+        """When the undecided line will be masked, by the caller's clock; None while no echo is missing."""
+        return self._since + ECHO_WAIT_SECS if self._echoed < len(self._held) else None
 
     def typed(self, data: bytes, now: float) -> Decided:
-        """Takes what the user typed; returns what is decided already."""
+        """Takes input; returns the input that is decided."""
         if now < self._flood_until:
             self._flood_until = now + ECHO_WAIT_SECS
             self._mask(data)
@@ -98,17 +101,17 @@ class EchoFilter:
             else:
                 self._hold(line.group(), now)
         if len(self._held) + len(self._ahead) > _MOST_HELD_BYTES:
-            # The rest of the paste is masked, too: what the device answers by then belongs to any of its lines.
-            self._give_up()
+            # The rest of the paste is masked too: the output that follows may be the echo of any of its lines.
+            self._mask_undecided()
             self._flood_until = now + ECHO_WAIT_SECS
         return self._take_decided()
 
     def _keys(self) -> re.Pattern[bytes]:
-        """What is recorded as it is, wherever it is typed. Behind ESC [ may stand the letters of a secret."""
+        """Input that is always recorded in clear text. Without a prompt, letters after ESC [ may belong to a secret."""
         return _KEYS_AND_ENTERS if _is_prompt(self._line) else _CONTROLS
 
     def sent(self, output: bytes, now: float) -> Decided:
-        """Takes what the device sent; returns what that decides."""
+        """Takes output; returns the input that it decides."""
         if self._held:
             self._compare(output, now)
         line_begins_at = max(output.rfind(b"\n"), output.rfind(b"\r")) + 1
@@ -119,64 +122,64 @@ class EchoFilter:
         return self._take_decided()
 
     def expired(self, now: float) -> Decided:
-        """Returns what has waited too long, masked."""
+        """Returns the input whose echo is overdue, masked."""
         if self.deadline is not None and now >= self.deadline:
-            self._give_up()
+            self._mask_undecided()
         return self._take_decided()
 
     def end(self) -> Decided:
-        """Returns what is undecided, masked."""
-        self._give_up()
+        """Returns the undecided input, masked."""
+        self._mask_undecided()
         return self._take_decided()
 
     def _hold(self, data: bytes, now: float) -> None:
         if not self._held:
-            self._prompt = _seen(self._line)
-        if self._answered == len(self._held):
+            self._prompt = _visible(self._line)
+        if self._echoed == len(self._held):
             self._since = now
         self._held += data
         self._skip_keys()
-        self._is_in_time = self._answered == len(self._held) - 1
+        self._is_in_time = self._echoed == len(self._held) - 1
 
     def _skip_keys(self) -> None:
-        if keys := _KEYS.match(self._held, self._answered):
-            self._answered = self._key_ends_at = keys.end()
+        if keys := _KEYS.match(self._held, self._echoed):
+            self._echoed = self._key_ends_at = keys.end()
 
     def _compare(self, output: bytes, now: float) -> None:
         for position, byte in enumerate(output):
-            if self._answered == len(self._held):
-                if self._key_ends_at != self._answered:
-                    self._give_up()
+            if self._echoed == len(self._held):
+                if self._key_ends_at != self._echoed:
+                    self._mask_undecided()
                 return
-            expected = self._held[self._answered]
+            expected = self._held[self._echoed]
             if expected in b"\r\n":
-                self._end_line(_seen(self._line + output[:position]), is_new_line=byte in b"\r\n")
+                self._end_line(_visible(self._line + output[:position]), is_new_line=byte in b"\r\n")
                 return
             if byte != expected:
-                self._give_up()
+                self._mask_undecided()
                 return
-            self._answered += 1
+            self._echoed += 1
             self._since = now
             self._skip_keys()
 
     def _end_line(self, shown: str, *, is_new_line: bool) -> None:
-        """Decides the line, all of which was sent back. With what stood before it, it is `shown` on the terminal."""
+        """Decides a line that was echoed completely. `shown` is the terminal's line: the prompt and the echo."""
         is_echoed = self._is_in_time or self._prompt == self._echoing_prompt
         if is_echoed and is_new_line and not asks_for_secret(shown):
             self._echoing_prompt = self._prompt
             self._decided += self._held
             self._is_masking = False
             self._held.clear()
-        self._give_up()
+        self._mask_undecided()
 
-    def _give_up(self) -> None:
-        """Masks what is undecided. What is typed on the same line from now on is part of it."""
+    def _mask_undecided(self) -> None:
+        """Masks the undecided input, and further input on the same line."""
         undecided = bytes(self._held + self._ahead)
         self._mask(undecided)
         self._is_hidden = bool(undecided) and not undecided.endswith(_ENTERS)
         self._held.clear()
         self._ahead.clear()
-        self._answered = 0
+        self._echoed = 0
         self._key_ends_at = -1
 
     def _mask(self, data: bytes) -> None:
@@ -194,10 +197,10 @@ class EchoFilter:
 
 
 def _is_prompt(line: bytes) -> bool:
-    """Whether the device waits behind something that asks for no secret."""
-    seen = _seen(line)
-    return bool(seen.strip()) and not asks_for_secret(seen)
+    """Whether the line is a prompt, and one that asks for no secret."""
+    visible = _visible(line)
+    return bool(visible.strip()) and not asks_for_secret(visible)
 
 
-def _seen(line: bytes) -> str:
-    return _UNSEEN.sub(b"", line[-_MOST_LINE_BYTES:]).decode("utf-8", "replace")
+def _visible(line: bytes) -> str:
+    return _INVISIBLE.sub(b"", line[-_MOST_LINE_BYTES:]).decode("utf-8", "replace")

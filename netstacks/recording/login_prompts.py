@@ -1,11 +1,11 @@
-"""What a device asks for at a log-in, told by the words of its question."""
+"""Log-in prompts of devices, classified by their words in many languages."""
 
 import re
 from typing import Literal
 
-Wanted = Literal["user name", "password", "old password", "new password", "something else"]
+PromptKind = Literal["user name", "password", "old password", "new password", "something else"]
 
-# Secrets that change with every log-in, and what is no password at all: a stored one never answers these.
+# One-time secrets, and secrets that are no password: a stored password never answers these.
 _ONE_TIME = (
     r"one.?time|otp\b|token|pass.?code|pin\b|verification|authenticat(?:or|ion) code|\bcode\b|response|challenge"
     r"|securid|duo\b|yubi|sms|second factor|2fa|mfa|tan\b|captcha|passphrase|enable"
@@ -42,9 +42,9 @@ _USER_NAME = (
 _SECRET = re.compile(rf"(?:{_PASSWORDS}|{_ONE_TIME}|secret|community)[^#$%>]*[:：?？]\s*$")
 
 
-def wanted(question: str, *, echo: bool) -> Wanted:
-    """What the question is after. A password is hidden while it is typed, a user name is not."""
-    # `user@host's password:` and `Password for the user of token-server:` name things that mean nothing here.
+def classify_prompt(question: str, *, echo: bool) -> PromptKind:
+    """The kind of answer that the question asks for. Input for a password is not echoed, for a user name it is."""
+    # `user@host's password:` and `Password for the user of token-server:`: names must not match as keywords.
     words = re.sub(r"(?<!\S)[^\s@]+@\S+|\bfor\b.*", "", question.casefold()).strip(" :>\r\n\t")
     words = re.sub(_TRY_AGAIN, "", words)
     if echo:
@@ -57,13 +57,13 @@ def wanted(question: str, *, echo: bool) -> Wanted:
         if re.search(_OLD, words):
             return "old password"
         return "new password" if re.search(_NEW, words) else "password"
-    # Some gear asks with nothing but a colon.
+    # Some devices prompt with nothing but a colon.
     return "something else" if words else "password"
 
 
 def asks_for_secret(line: str) -> bool:
-    """Whether a line behind which a device waits is a question for what is not to be seen, by a known word for it.
+    """Whether a line is a prompt for a secret, by a known word for one.
 
-    It ends with a colon or a question mark, which neither a command nor its prompt does (`code-sw1#enable`).
+    It must end with a colon or a question mark, unlike a command at its prompt (`code-sw1#enable`).
     """
     return _SECRET.search(line.casefold()) is not None

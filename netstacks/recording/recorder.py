@@ -1,4 +1,4 @@
-"""The recorder: stores what sessions record in batches, off the data path, and holds a device back only when full."""
+"""The recorder: stores the recordings of all sessions in batches, off the data path."""
 
 import time
 from collections.abc import Callable
@@ -19,44 +19,52 @@ from netstacks.store.pool import Database, Transaction
 
 log = structlog.get_logger()
 
-# All that has gathered is stored this long after the first event. A session that has much, or ends, is stored at once,
-# and alone: each of the others makes no more than one chunk in that time.
+# All waiting events are stored this long after the first of them. A session that has many, or ends, is stored at once
+# and alone, so that each of the others still makes at most one chunk in this time.
 BATCH_SECS = 0.5
-# Between two batches: a flood is stored in fewer, larger transactions, at a third of the cost.
+# The pause between two batches: heavy output is stored in fewer, larger transactions, at a third of the cost.
 _REST_SECS = 0.02
 _RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
-# So many sessions in a transaction: each that ends, or is refused, costs statements of its own, and all of them must be
-# answered within its time limit over a slow network, too.
+# The most sessions in one transaction: each session that ends, or is refused, costs statements of its own, and the
+# transaction must finish within its time limit over a slow network too.
 _STEP = 100
-# A transaction may take so long to end when the instance stops.
+# How long a stopping instance waits for a running transaction.
 _STOP_SECS = 1.0
 
 
 class Recorder:
-    """The process's one writer of recordings.
+    """The only writer of recordings in the process. A device is held back only when the buffers are full.
 
-    `may_compress` tells whether every instance that may read a chunk can read a compressed one.
+    `may_compress` returns whether every instance of the cluster can read compressed chunks.
     """
 
     def __init__(self, database: Database, *, may_compress: Callable[[], bool] = lambda: True) -> None:
         self._database = database
         self._may_compress = may_compress
-        # Apart from the threads of `in_thread`, all of which may be busy with passwords.
+        # A thread of its own: password hashing may occupy all threads of `in_thread`.
         self._compressing = greenlets.Threads(1)
+        # The sum of `waiting_bytes` of all recordings, which update it themselves.
         self.waiting_bytes = 0
+        # Whether PostgreSQL did not answer the last try.
         self.failing = False
+        # Recordings with events that no batch has taken yet, by session and epoch.
         self._dirty: dict[tuple[UUID, int], Recording] = {}
-        # Those of `_dirty` that do not wait for the end of the window.
+        # The keys in `_dirty` that do not wait for the end of the window.
         self._urgent: set[tuple[UUID, int]] = set()
-        # By the monotonic clock; None while nothing waits.
+        # By the monotonic clock; None while `_dirty` is empty.
         self._window_ends_at: float | None = None
+        # Taken and not yet known to be stored. What was recorded is always in exactly one of: a recording's own events,
+        # `_storing`, `_stuck`.
         self._storing: list[Unstored] = []
+        # Set while `_dirty` is not empty.
         self._wake = greenlets.Event()
+        # Set to end the window early.
         self._at_once = greenlets.Event()
+        # Set while everything is stored.
         self._idle = greenlets.Event()
         self._idle.set()
-        # What PostgreSQL has refused for a reason of its own, and what came behind it. It is tried again now and then,
-        # so that other sessions do not wait for it.
+        # Parts that raised an unexpected error, and later parts of the same recording, in order. They are retried now
+        # and then, apart from the other sessions.
         self._stuck: dict[tuple[UUID, int], list[Unstored]] = {}
         self._retry_stuck_at = 0.0
         self._stopping = greenlets.Event()
@@ -66,7 +74,7 @@ class Recorder:
         self.background.start()
 
     def schedule(self, recording: Recording, *, at_once: bool = False) -> None:
-        """Has the recording stored within BATCH_SECS, or as soon as possible."""
+        """Schedules the recording to be stored within BATCH_SECS, or `at_once`. Never waits."""
         key = (recording.session_id, recording.epoch)
         self._dirty[key] = recording
         self._idle.clear()
@@ -76,30 +84,30 @@ class Recorder:
             self._at_once.set()
 
     def has_unstored(self, session_id: UUID) -> bool:
-        """Whether something of the session is still on its way to PostgreSQL."""
+        """Whether a part of the session's recording is not stored yet."""
         storing = (unstored.batch.session_id for unstored in self._storing)
         return session_id in storing or any(session_id == waiting for waiting, _ in (*self._dirty, *self._stuck))
 
     def flush(self, timeout_secs: float) -> bool:
-        """Stores everything that waits; False when that took longer than `timeout_secs`."""
+        """Stores everything that waits; False when that takes longer than `timeout_secs`."""
         self._window_ends_at = 0.0
         self._at_once.set()
         return bool(self._idle.wait(timeout_secs))
 
     def stop(self) -> list[Leftover]:
-        """Stops storing; returns what PostgreSQL may not have, one for each recording.
+        """Stops storing; returns the parts that PostgreSQL may not have, joined into one per recording.
 
-        A transaction under way is waited for a moment. One that ends later does no harm: storing again leaves out what
-        is stored.
+        Waits _STOP_SECS for a running transaction. One that commits later does no harm: storing again skips chunks that
+        are stored.
         """
         self._stopping.set()
         self._wake.set()
         self._at_once.set()
         self.background.join(_STOP_SECS)
         gathered: dict[Recording, list[Unstored]] = {}
-        rest = [unstored for recording in self._dirty.values() if (unstored := recording.take())]
+        untaken = [unstored for recording in self._dirty.values() if (unstored := recording.take())]
         stuck = [unstored for parts in self._stuck.values() for unstored in parts]
-        for unstored in [*stuck, *self._storing, *rest]:
+        for unstored in [*stuck, *self._storing, *untaken]:
             gathered.setdefault(unstored.recording, []).append(unstored)
         leftovers = [_joined(each) for each in gathered.values()]
         return [each for each in leftovers if each.batch.chunks or each.closing]
@@ -113,7 +121,7 @@ class Recorder:
             self._at_once.clear()
             if self._stopping.is_set():
                 return
-            # No yield from here to `_store`: what is in neither list would be lost to `stop` and `has_unstored`.
+            # No yield from here to `_store`: `stop` and `has_unstored` would miss a part that is in neither list.
             due = self._take_due()
             batch = [unstored for recording in due if (unstored := recording.take())]
             for recording in due:
@@ -126,7 +134,7 @@ class Recorder:
                 self._idle.set()
 
     def _take_due(self) -> list[Recording]:
-        """Takes out of `_dirty` what is urgent, or all of it when the window is over."""
+        """Removes the urgent recordings from `_dirty`, or all of them at the end of the window."""
         if self._window_ends_at is not None and time.monotonic() < self._window_ends_at:
             due = [self._dirty.pop(key) for key in self._urgent]
         else:
@@ -139,7 +147,7 @@ class Recorder:
         return due
 
     def _store(self, batch: list[Unstored]) -> None:
-        """Stores a batch in one transaction, or else what can be stored of it."""
+        """Stores a batch in steps of one transaction each; parts that fail move to `_stuck`."""
         for unstored in batch:
             if unstored.key in self._stuck:
                 self._stuck[unstored.key].append(unstored)
@@ -158,7 +166,7 @@ class Recorder:
         self._retry_stuck_at = time.monotonic() + _RETRY_SECS[-1]
 
     def _try_to_store(self, batch: list[Unstored]) -> bool:
-        """Stores all of it, however long the database is away; False when it cannot be stored like this."""
+        """Stores a batch, however long the database is unavailable; False after an unexpected error."""
         tries = 0
         while not self._stopping.is_set():
             try:
@@ -171,16 +179,16 @@ class Recorder:
                 self._stopping.wait(_RETRY_SECS[min(tries, len(_RETRY_SECS) - 1)])
                 tries += 1
             except Exception:
-                # Whatever it is, what was recorded is kept and tried again: a device is held back rather than lost.
+                # Unexpected: the recorded events are kept and retried, and the devices are held back meanwhile.
                 log.exception("recorder.failed", sessions=sorted({str(each.batch.session_id) for each in batch}))
                 return False
             else:
-                self._settle(batch, refused)
+                self._confirm(batch, refused)
                 return True
         return False
 
     def _compress(self, batch: list[Unstored]) -> None:
-        """Compresses what is worth it and has not been."""
+        """Compresses the chunks for which that is worth it."""
         chunks = [chunk for unstored in batch for chunk in unstored.batch.chunks]
         if any(map(is_worth_compressing, chunks)) and self._may_compress():
             smaller = iter(self._compressing.begin(compressed, chunks).get())
@@ -188,17 +196,17 @@ class Recorder:
                 unstored.batch = replace(unstored.batch, chunks=[next(smaller) for _ in unstored.batch.chunks])
 
     def _write(self, batch: list[Unstored], *, again: bool) -> list[Batch]:
-        """Returns what was refused: the session is at another epoch by now."""
+        """Writes a batch; returns the parts that were refused, because their session is at another epoch."""
         with self._database.transaction() as tx:
             refused = storage.save(tx, [unstored.batch for unstored in batch], again=again)
             for each in refused:
-                self._tell_refusal(tx, each)
+                self._report_refusal(tx, each)
             for unstored in batch:
                 if unstored.closing and unstored.batch not in refused:
                     close(tx, unstored.batch.session_id, unstored.batch.epoch, unstored.closing)
         return refused
 
-    def _settle(self, batch: list[Unstored], refused: list[Batch]) -> None:
+    def _confirm(self, batch: list[Unstored], refused: list[Batch]) -> None:
         if self.failing:
             self.failing = False
             log.info("recorder.store_back", waiting_bytes=self.waiting_bytes)
@@ -210,18 +218,18 @@ class Recorder:
                 else:
                     unstored.recording.owned(unstored.taken_at)
             except Exception:
-                # What one session makes of it is no other's affair.
+                # An error in one session's callbacks must not affect the others.
                 log.exception("recorder.session_failed", session_id=str(unstored.batch.session_id))
 
     @staticmethod
-    def _tell_refusal(tx: Transaction, batch: Batch) -> None:
+    def _report_refusal(tx: Transaction, batch: Batch) -> None:
         reason = storage.refused(tx, batch)
         if reason:
             log.warning("recorder.refused", session_id=str(batch.session_id), epoch=batch.epoch, reason=reason)
 
 
 def _joined(parts: list[Unstored]) -> Leftover:
-    """Consecutive parts of one recording as one, none of it compressed: an instance of any version may store it."""
+    """Consecutive parts of one recording as one, uncompressed: an instance of any version can store it."""
     last = parts[-1]
     chunks = decompressed(chunk for part in parts for chunk in part.batch.chunks)
     return Leftover(replace(last.batch, chunks=chunks), last.closing)

@@ -1,4 +1,4 @@
-"""Retention: recordings older than `RECORDING_RETENTION_DAYS`, and deleted ones, are removed in the background."""
+"""Retention: removes recordings older than `RECORDING_RETENTION_DAYS`, and deleted ones, in the background."""
 
 import structlog
 
@@ -12,10 +12,10 @@ INTERVAL_SECS = 60.0
 
 
 class Retention:
-    """Looks every minute; any number of instances may do so at once. 0 `days` keeps all that nobody has deleted.
+    """Runs every minute, on any number of instances at once. With 0 `days` only deleted recordings are removed.
 
-    Every transaction is a bounded step, however long a recording is. An instance that dies leaves the rest to the next
-    one that looks.
+    Every transaction is a bounded step, however long a recording is: when an instance dies, the next run of any other
+    one continues.
     """
 
     def __init__(self, database: Database, days: int) -> None:

@@ -1,4 +1,4 @@
-"""One session's recording: events gather, and become the next chunk when the recorder takes them."""
+"""The recording of one session: it collects events, and packs them into the next chunk when the recorder takes them."""
 
 import sys
 import time
@@ -13,20 +13,20 @@ from netstacks.recording.echo_filter import Decided, EchoFilter
 from netstacks.recording.limits import Allowance
 from netstacks.recording.storage import Batch
 
-# A batch is stored as soon as one session has this much.
+# A session with this much is stored at once.
 BATCH_BYTES = 64 * 1024
-# What may wait for PostgreSQL: for one session, for the process, and what every session may have even then.
+# The limits of unstored events: per session, per process, and the reserve of every session when the process is full.
 SESSION_BUFFER_BYTES = 4 * 1024 * 1024
 PROCESS_BUFFER_BYTES = 64 * 1024 * 1024
 SESSION_RESERVE_BYTES = 16 * 1024
-# What an event costs beside its payload, so that many small ones count too.
+# The memory of an event besides its payload, so that many small events count too.
 _EVENT_COST_BYTES = 128
 
 MASKED_FROM_HERE = "input is masked from here: the device did not echo it, or asked for a secret"
 
 
 class Backlog(Protocol):
-    """What a recording needs of the recorder: it knows how much waits for PostgreSQL, of all sessions."""
+    """What a recording needs of the recorder; `waiting_bytes` is the total of all sessions."""
 
     waiting_bytes: int
     failing: bool
@@ -36,7 +36,7 @@ class Backlog(Protocol):
 
 @dataclass
 class Unstored:
-    """What is on its way to PostgreSQL for one recording; kept until it is known to be there."""
+    """A part of one recording on its way to PostgreSQL; kept until it is known to be stored."""
 
     recording: "Recording"
     batch: Batch
@@ -50,11 +50,11 @@ class Unstored:
 
 
 class Recording:
-    """One session's end of the recorder, for one epoch.
+    """The recording of one session at one epoch.
 
-    `on_room` is called whenever something was stored, `on_fenced` once when another instance owns the session,
-    `on_owned` when PostgreSQL has confirmed that this instance owns it: it did at `owned_at` of the monotonic clock.
-    `on_limit` is called once, with the reason, when the `allowance` is used up and the recording has stopped.
+    `on_room` is called after every stored part, `on_fenced` once when another instance owns the session, `on_owned`
+    when PostgreSQL has confirmed the ownership as of `owned_at`, by the monotonic clock. `on_limit` is called once,
+    with the reason, when the `allowance` is used up and the recording has stopped.
     """
 
     def __init__(
@@ -73,43 +73,51 @@ class Recording:
     ) -> None:
         self.session_id = session_id
         self.epoch = epoch
+        # Output before `stored_offset` is in PostgreSQL; `acked_offset` is what the client has acknowledged.
         self.stored_offset = offset
         self.acked_offset = offset
+        # The acknowledged offset of the last batch: a later one is stored even when nothing else is.
+        self._taken_acked_offset = offset
         self.printed_at = time.monotonic()
         self.on_room = on_room
         self.on_fenced = on_fenced
         self.on_owned = on_owned
         self.on_limit = on_limit
         self.is_stopped = False
-        """Whether a limit has ended the recording. Notes are still recorded: what happens to the session is short."""
+        """Whether a limit has ended the recording. Notes are still recorded: they are few and short."""
         self.owned_at = time.monotonic()
+        # Final: nothing is recorded at this epoch any more.
         self.fenced = False
+        # The cost of all events that are not known to be stored; part of the recorder's total.
         self.waiting_bytes = 0
         self.closing: Closing | None = None
+        # Whether the next batch is taken even if it is empty, for its comparison of epochs.
         self._rechecking = False
         self._recorder = recorder
         self._allowance = allowance or Allowance()
         self._echo = EchoFilter()
+        # Events for the next chunk, and their cost.
         self._events: list[Event] = []
         self._events_bytes = 0
+        # Number, first offset and predecessor's hash of the next chunk. Only `take` advances them, in one step.
         self._next_seq = 0
         self._next_offset = offset
         self._sha256 = previous_sha256
 
     @property
     def has_room(self) -> bool:
-        """Whether the device may go on sending."""
+        """Whether the device may continue to send."""
         if self.waiting_bytes < SESSION_RESERVE_BYTES:
             return True
         return self.waiting_bytes < SESSION_BUFFER_BYTES and self._recorder.waiting_bytes < PROCESS_BUFFER_BYTES
 
     @property
     def held_by_store(self) -> bool:
-        """Whether it is full because PostgreSQL does not answer."""
+        """Whether it has no room because PostgreSQL does not answer."""
         return not self.has_room and self._recorder.failing
 
     def output(self, data: bytes) -> None:
-        """Records what the device sent; never waits."""
+        """Records output; never waits."""
         self.printed_at = time.monotonic()
         if not self.may_record():
             return
@@ -117,11 +125,20 @@ class Recording:
         self._add(EventKind.OUTPUT, data)
 
     def input(self, data: bytes) -> None:
-        """Records what the user typed, line by line, as soon as it is known whether the device has echoed it."""
+        """Records input line by line, as soon as the echo filter has decided; never waits."""
         if not self.may_record():
             return
         self._add_input(self._echo.typed(data, time.monotonic()))
         if self._echo.deadline is not None:
+            self._recorder.schedule(self)
+
+    def acknowledged(self, offset: int) -> None:
+        """Notes that the client has everything before `offset`; a new owner serves the client from there."""
+        if offset <= self.acked_offset:
+            return
+        self.acked_offset = offset
+        # While events wait, the next batch stores it anyway.
+        if not self._events and not self.fenced:
             self._recorder.schedule(self)
 
     def resize(self, cols: int, rows: int) -> None:
@@ -133,23 +150,23 @@ class Recording:
         self._add(EventKind.NOTE, text.encode())
 
     def may_record(self) -> bool:
-        """Asked before each event. The first time that a limit forbids it, recording and session are told."""
+        """Whether events may be recorded. Stops the recording, and calls `on_limit`, when a limit is first exceeded."""
         if not self.is_stopped and (reason := self._allowance.problem) is not None:
             self.is_stopped = True
             self._add_input(self._echo.end())
             self.note(f"recording stops here: {reason}")
-            # Nothing more is stored, so the output log keeps nothing for that.
+            # Nothing more is stored: the output log must not keep output for it.
             self.stored_offset = sys.maxsize
             self.on_limit(reason)
         return not self.is_stopped
 
     def recheck(self) -> None:
-        """Compares the epoch with the session's row at once, even when there is nothing to store."""
+        """Has the epoch compared with the session's row at once, even with nothing to store."""
         self._rechecking = True
         self._recorder.schedule(self, at_once=True)
 
     def close(self, closing: Closing) -> None:
-        """Stores what is left, and how it ended in the transaction of the last chunk: the epoch moves on with it."""
+        """Stores the rest. The transaction of the last chunk also ends or releases the session."""
         self._add_input(self._echo.end())
         self.closing = closing
         self._recorder.schedule(self, at_once=True)
@@ -172,14 +189,15 @@ class Recording:
             self._add(EventKind.INPUT, decided.data)
 
     def take(self) -> Unstored | None:
-        """Makes the next chunk of what has gathered; None when there is nothing to do."""
+        """Packs the collected events into the next chunk; None when there is nothing to do."""
         self._add_input(self._echo.expired(time.monotonic()))
         chunks = [self._next_chunk()] if self._events else []
-        if not chunks and self.closing is None and not self._rechecking:
+        # A client may have acknowledged output that is not recorded, but a new owner has only the recording.
+        acked_offset = min(self.acked_offset, self._next_offset)
+        if not chunks and self.closing is None and not self._rechecking and acked_offset <= self._taken_acked_offset:
             return None
         self._rechecking = False
-        # A client may have acknowledged what is not recorded. A new owner has no more than the recording.
-        acked_offset = min(self.acked_offset, self._next_offset)
+        self._taken_acked_offset = acked_offset
         batch = Batch(self.session_id, self.epoch, acked_offset, chunks, self._allowance.recorded_bytes)
         unstored = Unstored(self, batch, self._events_bytes, self.closing)
         self._events = []
@@ -199,7 +217,7 @@ class Recording:
         return self._echo.deadline is not None
 
     def stored(self, unstored: Unstored) -> None:
-        """Takes note that a chunk is in PostgreSQL, or never will be."""
+        """A part is stored, or refused for good: frees its room."""
         self.waiting_bytes -= unstored.cost_bytes
         self._recorder.waiting_bytes -= unstored.cost_bytes
         if not self.is_stopped:
@@ -208,7 +226,7 @@ class Recording:
         self.on_room()
 
     def owned(self, at: float) -> None:
-        """PostgreSQL has taken a batch that was made at `at`: nobody had claimed the session by then."""
+        """PostgreSQL has accepted a batch taken at `at`: no other instance had claimed the session by then."""
         self.owned_at = at
         self.on_owned()
 

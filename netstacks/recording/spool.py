@@ -1,7 +1,7 @@
-"""The spool: what an instance could not store before it had to exit, in files, until PostgreSQL has taken it.
+"""The spool: files with the recordings that an instance could not store before it exited.
 
-One file a session and epoch: the SHA-256 of the rest in the first line, then JSON. Files are for their owner alone,
-since what devices print and users type is worth protecting.
+One file per session and epoch: the SHA-256 of the rest in the first line, then JSON. Files have mode 0600, because
+output and input of devices may contain secrets.
 """
 
 import hashlib
@@ -31,25 +31,25 @@ _SQL = load("spool")
 
 @dataclass(frozen=True)
 class Leftover:
-    """What was on its way to PostgreSQL for one session at one epoch."""
+    """The unstored part of one recording."""
 
     batch: Batch
     closing: Closing | None
 
 
-# In a list, because pydantic takes a configuration for that and not for a dataclass.
+# A list, because pydantic accepts a configuration for it and not for a dataclass.
 _FORMAT = TypeAdapter(list[Leftover], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 
 
 class Spool:
-    """A folder that the instances of one host share. What can no longer be stored stays in its folder `refused`."""
+    """A folder that the instances of one host share. Files that PostgreSQL refuses move to its folder `refused`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._refused = folder / "refused"
 
     def prepare(self) -> None:
-        """Makes the folders; one that cannot be written is told now, not when it is needed."""
+        """Creates the folders; reports an unwritable one now, not when it is needed."""
         try:
             for folder in (self._folder, self._refused):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class Spool:
             log.error("spool.unusable", folder=str(self._folder), error=str(error))
 
     def keep(self, leftovers: Sequence[Leftover]) -> None:
-        """Writes each to a file of its own, complete or not at all."""
+        """Writes each to a file of its own, atomically."""
         for leftover in leftovers:
             batch = leftover.batch
             details = {"session_id": str(batch.session_id), "epoch": batch.epoch, "bytes": output_bytes(batch.chunks)}
@@ -68,9 +68,11 @@ class Spool:
                 log.warning("spool.kept", **details)
             except OSError as error:
                 log.error("spool.lost", error=str(error), **details)
+            # A turn of the event loop for each file: a sync blocks the process.
             greenlets.sleep(0)
 
     def _write(self, name: str, content: bytes) -> None:
+        # `restore` does not match this name. The rename is atomic, and the two syncs make it survive a power failure.
         unfinished = self._folder / f".{name}.{os.getpid()}"
         with open(unfinished, "xb", opener=_private) as file:
             file.write(content)
@@ -80,10 +82,10 @@ class Spool:
         _sync_folder(self._folder)
 
     def restore(self, database: Database, session_id: UUID | None = None) -> bool:
-        """Stores what is kept here, of one session or of all; True when it did, and rows have changed by that.
+        """Stores the spooled files of one session, or of all; returns whether any was stored, so that rows changed.
 
-        To be called before a session is claimed or ended as an orphan: after that its recording has moved on. Raises
-        StoreUnavailable; what was not stored by then is still here.
+        To be called before a session is claimed or ended as an orphan: after that PostgreSQL refuses the old epoch.
+        Raises StoreUnavailable; files that are not stored by then remain.
         """
         pattern = f"{session_id or '*'}.*.spool"
         try:
@@ -93,7 +95,7 @@ class Spool:
             return False
 
     def _try_to_store(self, database: Database, path: Path) -> bool:
-        """One file that cannot be stored keeps neither the others nor a starting instance waiting."""
+        """Stores one file. A failure other than StoreUnavailable stops neither other files nor a starting instance."""
         try:
             self._store(database, path)
         except StoreUnavailable:
@@ -104,7 +106,7 @@ class Spool:
             log.error("spool.unreadable", file=path.name, error=str(error))
             return False
         except (Conflict, ValueError, psycopg.DataError, psycopg.IntegrityError) as error:
-            # Tried again, it would fail again.
+            # A retry would fail again.
             log.exception("spool.refused", file=path.name, error=type(error).__name__, kept_in=str(self._refused))
             path.rename(self._refused / path.name)
             return False
@@ -121,7 +123,7 @@ class Spool:
             path.rename(self._refused / path.name)
             return
         with database.transaction() as tx:
-            # For one process at a time. PostgreSQL keeps the lock, and takes it from one that is frozen.
+            # One process at a time. PostgreSQL releases the lock when it ends the transaction of a frozen process.
             tx.execute(_SQL["lock"], {"name": path.name})
             refusal = _put_back(tx, leftover, path.name)
         details = {"session_id": str(leftover.batch.session_id), "epoch": leftover.batch.epoch}
@@ -129,13 +131,14 @@ class Spool:
             path.rename(self._refused / path.name)
             log.error("spool.refused", **details, reason=refusal, kept_in=str(self._refused / path.name))
         else:
+            # Missing if another process read the file before this one had the lock. Storing it twice changes nothing.
             path.unlink(missing_ok=True)
             log.info("spool.stored", **details)
         _sync_folder(self._folder)
 
 
 def _put_back(tx: Transaction, leftover: Leftover, name: str) -> str | None:
-    """Stores it in its place in the recording, and the end of its epoch; else returns why that place is taken."""
+    """Stores the part and the end of its epoch. Returns the reason if PostgreSQL refuses it."""
     batch = leftover.batch
     late = storage.missing(tx, batch)
     if storage.save(tx, [batch], again=True):
@@ -154,7 +157,7 @@ def _pack(leftover: Leftover) -> bytes:
 
 
 def _unpack(content: bytes) -> Leftover:
-    """Raises ValueError when the content is not what was written."""
+    """Raises ValueError for damaged content."""
     checksum, _, body = content.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise ValueError("its SHA-256 does not match")

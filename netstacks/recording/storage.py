@@ -1,6 +1,6 @@
-"""Recordings in PostgreSQL: chunks that are refused when their epoch has moved on, read back in order.
+"""Recordings in PostgreSQL: chunks, refused when the session is at another epoch, and read back in order.
 
-What lists show of a recording, its size and its times, stands on its session's row and is kept with every chunk.
+The size and the times that lists show are columns of the session's row, updated with every chunk.
 """
 
 import time
@@ -24,19 +24,19 @@ from netstacks.store.sessions import SessionRow
 log = structlog.get_logger()
 
 _SQL = load("recordings")
-# The columns of chunks that are numbers.
+# The numeric columns of chunks.
 _NUMBERS = ("epoch", "seq", "first_offset", "end_offset", "began_at", "ended_at")
 _PAGE_CHUNKS = 16
-# What is removed in one transaction, at most: far less than PostgreSQL can within the statement timeout.
+# The most that one transaction removes: far less than PostgreSQL can within the statement timeout.
 SWEEP_CHUNKS = 1000
 SWEEP_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one session has to store: chunks of one epoch in order, and the offset its client has acknowledged.
+    """Chunks of one session and epoch, in order, and the offset that its client has acknowledged.
 
-    `recorded_bytes` is what the session has recorded in all, these chunks included, as its quota counts it.
+    `recorded_bytes` is the total of the session, these chunks included, as its quota counts it.
     """
 
     session_id: UUID
@@ -51,15 +51,15 @@ class Batch:
 
 
 def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> list[Batch]:
-    """Stores all chunks; returns the batches that were refused: the epoch of their session has moved on.
+    """Stores all chunks; returns the batches that were refused, because their session is at another epoch.
 
-    `again`: an earlier try may have been committed without our knowing, so what is there already is left out. Raises
-    Conflict when a chunk is there already, or `again` another one of its number.
+    `again`: an earlier try may have been committed without a confirmation, so chunks that are stored already are
+    skipped. Raises Conflict when another chunk of the same number is stored; without `again`, when any is.
     """
-    # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. During a COPY it would
-    # wait for this process with the rows locked, for as long as the process is frozen. Nor in a pipeline: between its
-    # statements the transaction does not count as idle, and PostgreSQL would not end it.
-    usual = _let_the_message_take_its_time(tx)
+    # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. A COPY would wait for a
+    # frozen process with the rows locked, and so would a pipeline: between its statements the transaction does not
+    # count as idle, and PostgreSQL would not end it.
+    usual = _extend_idle_timeout(tx)
     rows = tx.execute(_SQL["save"], {"idle": usual} | _extents(batches) | _columns(batches)).fetchall()
     owned = {(row["id"], row["epoch"]) for row in rows if row["id"] is not None}
     sent = sum(len(batch.chunks) for batch in batches if batch.key in owned)
@@ -69,7 +69,7 @@ def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> l
 
 
 def _are_stored(tx: Transaction, batches: Sequence[Batch], owned: set[tuple[UUID, int]]) -> bool:
-    """Whether what is stored under the numbers of these chunks is these chunks."""
+    """Whether the stored chunks of these numbers are these chunks."""
     chunks = [chunk for batch in batches if batch.key in owned for chunk in batch.chunks]
     row = tx.execute(
         _SQL["count_same"],
@@ -83,10 +83,10 @@ def _are_stored(tx: Transaction, batches: Sequence[Batch], owned: set[tuple[UUID
     return row is not None and row["same"] == len(chunks)
 
 
-def _let_the_message_take_its_time(tx: Transaction) -> str:
-    """Until the next statement has arrived the transaction counts as idle, and would be ended on a slow way.
+def _extend_idle_timeout(tx: Transaction) -> str:
+    """Extends the idle timeout until the next statement has arrived, which takes long over a slow network.
 
-    It locks nothing yet. The statement sets back what is returned.
+    The transaction holds no locks yet. Returns the usual timeout, which the next statement restores.
     """
     row = tx.execute(_SQL["wait_for_message"]).fetchone()
     assert row is not None
@@ -94,11 +94,11 @@ def _let_the_message_take_its_time(tx: Transaction) -> str:
 
 
 def _extents(batches: Iterable[Batch]) -> dict[str, Any]:
-    """Of each session and epoch one row: what its session's row is to say."""
+    """One row per session and epoch: the new values of the session's row."""
     gathered: dict[tuple[UUID, int], list[Batch]] = {}
     for batch in batches:
         gathered.setdefault(batch.key, []).append(batch)
-    # In one order, so that deadlocks are rare; one costs a retry.
+    # Sorted, so that transactions lock rows in the same order: deadlocks are rare, and cost a retry.
     found = sorted(gathered.items(), key=lambda item: item[0][0].int)
     chunks = [[chunk for part in parts for chunk in part.chunks] for _, parts in found]
     return {
@@ -119,7 +119,7 @@ def _columns(batches: Iterable[Batch]) -> dict[str, Any]:
 
 
 def _numbers(values: Iterable[float | None]) -> str:
-    """An array, as text: the driver would choose its type by the largest number, and PostgreSQL plan anew for each."""
+    """An array as text: the driver would choose its type by the largest number, and PostgreSQL replan for each type."""
     return f"{{{','.join(map(repr, values))}}}".replace("None", "NULL")
 
 
@@ -136,9 +136,9 @@ def _last_chunk(tx: Transaction, session_id: UUID) -> Chunk | None:
 
 
 def refused(tx: Transaction, batch: Batch, *, kept_in: str | None = None) -> str | None:
-    """Tells, after `save` refused a batch, what its recording lacks: in the audit log, and if it has ended, in itself.
+    """Reports a batch that `save` refused: in the audit log, and in the recording if the session has ended.
 
-    Returns the reason; None when nothing is lacking, the commit of an earlier try not having been seen.
+    Returns the reason; None when nothing is missing, because an earlier try was committed without a confirmation.
     """
     late = missing(tx, batch)
     if not late:
@@ -154,15 +154,15 @@ def refused(tx: Transaction, batch: Batch, *, kept_in: str | None = None) -> str
 
 
 def note_end(tx: Transaction, before: SessionRow, epoch: int, reason: str) -> None:
-    """Notes in the recording that a session was ended at `epoch` by another instance than its owner `before`."""
+    """Notes in the recording that an instance other than the owner has ended the session, `before` in its row."""
     missing_part = "; what it had not stored is missing here" if before.owner is not None else ""
     append_note(tx, before.id, epoch, f"ended: {reason}{missing_part}")
 
 
 def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> None:
-    """Adds an event to the end of a recording that nobody writes at `epoch` any more.
+    """Adds an event to the end of a recording that no instance writes at `epoch` any more.
 
-    It bears the time of the last event there is, so that the recording takes no longer to play.
+    The event has the time of the last one, so that the recording takes no longer to play.
     """
     last = _last_chunk(tx, session_id)
     at = last.ended_at if last else time.time()
@@ -173,14 +173,14 @@ def append_note(tx: Transaction, session_id: UUID, epoch: int, text: str) -> Non
 
 
 def output_bytes(chunks: Iterable[Chunk]) -> int:
-    """How much the device printed in these chunks."""
+    """The number of output bytes in these chunks."""
     return sum(chunk.end_offset - chunk.first_offset for chunk in chunks)
 
 
 def read_output(tx: Transaction, session_id: UUID, offset: int, limit: int) -> bytes:
-    """Output bytes from `offset` on: at least one and about `limit` of them, or none when that is not stored.
+    """Output bytes from `offset` on: at least one and about `limit`, or none when they are not stored.
 
-    What is stored and damaged counts as not stored.
+    Damaged chunks count as not stored.
     """
     found = b""
     with tx.cursor(row_factory=row_of(Chunk)) as cursor:
@@ -195,7 +195,7 @@ def read_output(tx: Transaction, session_id: UUID, offset: int, limit: int) -> b
 
 
 def _readable(chunk: Chunk) -> bytes | None:
-    """Its output; None, and a line in the log, when it is damaged: a session lives on without it."""
+    """A chunk's output; None and a log line when it is damaged, so that the session goes on without it."""
     try:
         return chunk.output()
     except ChunkDamaged as error:
@@ -204,9 +204,9 @@ def _readable(chunk: Chunk) -> bytes | None:
 
 
 def tail(tx: Transaction, session_id: UUID, limit: int) -> tuple[int, bytes, bytes]:
-    """Where a recording ends: the offset, the SHA-256 of its last chunk, and the last `limit` bytes of output.
+    """The end of a recording: its offset, the SHA-256 of its last chunk, and the last `limit` bytes of output.
 
-    There are fewer bytes when a chunk is damaged: what follows it.
+    With a damaged chunk the bytes are only those after it.
     """
     last = _last_chunk(tx, session_id)
     if last is None:
@@ -233,6 +233,7 @@ def chunks(database: Database, session_id: UUID) -> Iterator[Chunk]:
             page = cursor.execute(
                 _SQL["chunks"], {"session_id": session_id, "epoch": epoch, "seq": seq, "limit": _PAGE_CHUNKS}
             ).fetchall()
+        # In a thread: decompressing a page takes too long for the event loop.
         yield from greenlets.in_thread(decompressed, page)
         if len(page) < _PAGE_CHUNKS:
             return
@@ -267,7 +268,7 @@ def rename(tx: Transaction, session_id: UUID, name: str) -> bool:
 
 
 def discard(tx: Transaction, session_ids: Sequence[UUID]) -> None:
-    """Takes whole recordings of ended sessions and their summaries away, at once; `sweep` removes their chunks."""
+    """Marks recordings of ended sessions as deleted, and deletes their summaries; `sweep` removes the chunks."""
     rows = tx.execute(_SQL["discard"], {"ids": list(session_ids)}).fetchall()
     session_summaries.delete(tx, [row["id"] for row in rows])
 
@@ -285,7 +286,7 @@ def prune(tx: Transaction, days: int, *, limit: int = 50) -> int:
 def sweep(tx: Transaction) -> bool:
     """Removes up to SWEEP_CHUNKS chunks, or SWEEP_BYTES, of discarded recordings; returns whether there were any.
 
-    Several instances may sweep at once: each takes other recordings.
+    Several instances may sweep at once: each locks other recordings.
     """
     discarded = [row["id"] for row in tx.execute(_SQL["discarded"], {"limit": SWEEP_CHUNKS})]
     if discarded:

@@ -1,4 +1,4 @@
-"""The registry of instances and sessions: in Valkey for a cluster, in memory for an instance that is alone.
+"""The registry of instances and session locations: in Valkey for a cluster, in memory for a single instance.
 
-One Protocol, `base.Registry`, for both. Knows `cluster` and nothing above.
+One protocol, `base.Registry`, for both. Knows only `cluster`.
 """

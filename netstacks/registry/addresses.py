@@ -1,4 +1,4 @@
-"""The addresses in VALKEY_URL and VALKEY_SENTINEL_URL; the specification separates the latter by commas."""
+"""Parses the addresses in VALKEY_URL and VALKEY_SENTINEL_URL; commas separate several Sentinels."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +11,7 @@ _VALKEY_EXAMPLE = "redis://host:6379"
 _SENTINEL_EXAMPLE = "redis://sentinel1:26379,sentinel2:26379"
 _SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 _TLS_SCHEMES = ("rediss", "valkeys")
-# Options of the library's TLS connections that concern the deployment.
+# The options of redis-py's TLS connections that a deployment may set.
 _TLS_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _CERTIFICATE_CHECKS = ("none", "optional", "required")
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -19,7 +19,7 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a Sentinel or a Valkey node listens, and how to talk to it."""
+    """The address of a Sentinel or of a Valkey node, with credentials and TLS."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Node:
-    """A Valkey node, the number of its database, and what the library is told of its certificates."""
+    """A Valkey node, its database number, and the TLS options for redis-py."""
 
     endpoint: Endpoint
     database: int = 0
@@ -55,10 +55,10 @@ def parse_valkey(url: str) -> Node:
 
 
 def parse(url: str) -> tuple[Endpoint, ...]:
-    """The Sentinels that `url` names: `[scheme://][[user]:password@]host[:port]`, by commas.
+    """The Sentinels in `url`: `[scheme://][[user]:password@]host[:port]`, separated by commas.
 
-    Scheme, user and password are those of the address before, where an address names none. Raises InvalidInput, whose
-    text contains no password.
+    An address without scheme, or without user and password, has those of the address before it. Raises InvalidInput,
+    whose text contains no password.
     """
     endpoints: list[Endpoint] = []
     scheme = ""
@@ -68,8 +68,8 @@ def parse(url: str) -> tuple[Endpoint, ...]:
         scheme = parts.scheme
         if parts.path:
             raise InvalidInput(
-                f"must end each address with its port, such as {_SENTINEL_EXAMPLE}: what follows belongs elsewhere, and"
-                " a '/' in a password is written %2F"
+                f"must end each address with its port, such as {_SENTINEL_EXAMPLE}: no path is allowed, and a '/' in a"
+                " password is written %2F"
             )
         endpoint = _endpoint(parts, SENTINEL_PORT, _SENTINEL_EXAMPLE)
         if endpoint.password is None and endpoints:
@@ -83,7 +83,7 @@ def parse(url: str) -> tuple[Endpoint, ...]:
 def _endpoint(parts: urls.Url, default_port: int, example: str) -> Endpoint:
     if len(parts.hosts) > 1:
         raise InvalidInput(
-            f"must name one host, such as {example}: several Sentinels belong into VALKEY_SENTINEL_URL, and a ',' in a"
+            f"must name one host, such as {example}: set several Sentinels in VALKEY_SENTINEL_URL; a ',' in a"
             " password is written %2C"
         )
     [(host, port)] = parts.hosts

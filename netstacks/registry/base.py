@@ -1,4 +1,4 @@
-"""What every registry promises: who is alive, where each session lives. Memory and Valkey keep the same promises."""
+"""The protocol of registries, which store the living instances and the locations of sessions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, Instanc
 from netstacks.greenlets import Background
 
 # fenced: another instance owns the session at this epoch or a later one; this copy must close.
-# unknown_owner: the owner is not registered (any more), so nothing was stored.
+# unknown_owner: the owner is not registered, so nothing was stored.
 Publication = Literal["published", "fenced", "unknown_owner"]
 
 
@@ -20,18 +20,18 @@ class Pulse:
     """The answer to a heartbeat."""
 
     state: InstanceState | None
-    """As the registry has it, where an administrator may have changed it. None: the instance is unknown there."""
+    """The state in the registry, which an administrator may have changed; None when the instance is not registered."""
     server: str
-    """Which run of which server answered: it changes with a restart and with a failover."""
+    """The run id of the server: a restart or a failover changes it."""
     at: float
-    """The moment of the heartbeat by the registry's clock."""
+    """The time of the heartbeat by the registry's clock."""
     is_first: bool = False
-    """Whether nobody's heartbeat had come to that run before."""
+    """Whether this is the first heartbeat of any instance to this run of the server."""
 
 
 @dataclass(frozen=True)
 class RegistryStatus:
-    """How the registry itself fares. `details` are the server's figures by name, `error` says why it is away."""
+    """The status of the registry: `details` are figures of the server by name, `error` says why it is unreachable."""
 
     connection: ValkeyStatus
     details: Mapping[str, str] = field(default_factory=dict)
@@ -39,84 +39,82 @@ class RegistryStatus:
 
 
 class Registry(Protocol):
-    """Every method but `status` raises RegistryUnavailable when the registry does not answer in time.
+    """Every method except `status` raises RegistryUnavailable when the registry does not answer in time.
 
-    And RegistryBusy when this instance asks too much of it at once.
-    Only in a registry that `is_shared` does the absence of an instance say anything about it.
-
-    A record that cannot be read is left out of what is returned, and is named by `unreadable`.
+    They raise RegistryBusy when this instance has too many calls under way. The absence of an instance has a meaning
+    only in a registry that `is_shared`. Unreadable records are left out of results and reported by `unreadable`.
     """
 
     is_shared: bool
 
     def reserved(self) -> "Registry":
-        """The same registry for one user, by connections that others cannot use up."""
+        """The same registry with connections of its own, which other callers cannot use up."""
 
     def background(self) -> tuple[Background, ...]:
-        """The greenlets that it runs for as long as the process lives."""
+        """The greenlets that run until the process ends."""
 
     def register(self, instance: Instance) -> None:
-        """Makes the instance known, with a heartbeat of now. Repeating it is harmless."""
+        """Registers the instance with a heartbeat; idempotent."""
 
     def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
-        """Says that the instance lives, and what it can take. An unknown one stays unknown and must register again."""
+        """Renews the heartbeat and the load of a registered instance; an unknown one must register again."""
 
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
-        """Changes what the instance is told at its next heartbeat; False when it is unknown."""
+        """Sets the state, which the instance's next heartbeat returns; False when the instance is unknown."""
 
     def deregister(self, instance_id: str) -> None:
-        """Forgets the instance and the sessions it still has there."""
+        """Removes the instance and its sessions."""
 
     def publish(self, *records: SessionRecord) -> list[Publication]:
-        """Stores where sessions live, only ever moving their epochs forward; the answers are in order.
+        """Stores session locations, and only moves epochs forward; the results are in the order of the records.
 
-        Every record has an owner: a session that is released or has ended is removed instead.
+        Every record has an owner: a session that was released or has ended must be removed instead.
         """
 
     def remove(self, owner: str, epochs: Mapping[UUID, int]) -> int:
-        """Forgets sessions of one owner, each unless another owner or a later epoch has it; how many were forgotten."""
+        """Removes sessions of one owner, except those with another owner or a later epoch; returns how many."""
 
     def session(self, session_id: UUID) -> SessionRecord | None:
-        """Where the session lives."""
+        """The location of the session."""
 
     def sessions_of(self, instance_id: str) -> list[SessionRecord]:
         """All sessions of one instance."""
 
     def instance(self, instance_id: str) -> Instance | None:
-        """One registered instance. Raises RegistryUnavailable, too, when its record cannot be read: it may live."""
+        """One registered instance. Raises RegistryUnavailable also for an unreadable record: it may be alive."""
 
     def snapshot(self) -> Snapshot:
-        """All registered instances at one moment; the cost does not grow with the sessions."""
+        """All registered instances at one moment; its cost does not depend on the number of sessions."""
 
     def reap(self, ttl_secs: float) -> list[str]:
-        """Forgets the stale instances with their sessions and returns their ids; nobody while nobody seems to live.
+        """Removes stale instances with their sessions and returns their ids; none while no instance is fresh.
 
-        Any number of instances may call it at the same time: each stale one is returned to exactly one of them.
+        Several instances may call it at the same time: each stale instance is returned to exactly one of them.
         """
 
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
-        """Keeps something that happened for whoever looks at the cluster; the oldest fall out."""
+        """Stores an event of the cluster; the oldest events are dropped."""
 
     def events(self, limit: int = 50) -> list[Event]:
-        """The newest events, newest first."""
+        """The latest events, newest first."""
 
     def circuits(self) -> tuple[float, dict[str, Circuit]]:
-        """The moment by the registry's clock, and all circuits by name."""
+        """The time by the registry's clock, and all circuits by name."""
 
     def replace_circuit(self, name: str, circuit: Circuit, expected_version: int) -> tuple[float, Circuit | None]:
-        """Stores the circuit if the present one has the expected version; one that is not there has version 0.
+        """Stores the circuit if the stored one has the expected version; a missing one has version 0.
 
-        The moment by the registry's clock, and None when it was stored, else the present circuit.
+        Returns the time by the registry's clock, and None on success, else the stored circuit.
         """
 
     def forget_circuit(self, name: str) -> None:
-        """Forgets the circuit of a provider that was deleted."""
+        """Removes the circuit of a deleted provider."""
 
     def now(self) -> float:
-        """The registry's clock, in seconds since 1970: instances may disagree on the time."""
+        """The time by the registry's clock, in seconds since 1970; the clocks of instances may differ."""
 
     def unreadable(self) -> Mapping[str, str]:
-        """The records that readers have left out within the last minute: what is wrong with each, by its key."""
+        """The unreadable records of the last minute: the problem of each, by its key."""
 
     def status(self) -> RegistryStatus:
-        """Asks how the registry fares; never raises."""
+        """Queries the status of the registry; never raises."""

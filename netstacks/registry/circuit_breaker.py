@@ -1,4 +1,4 @@
-"""How long a Valkey that hangs is waited for: once, and not once for every question of a request."""
+"""The circuit breaker for Valkey: while it hangs, one call waits for it and the others fail at once."""
 
 import time
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ from redis.exceptions import MaxConnectionsError, RedisError
 
 from netstacks.errors import RegistryBusy, RegistryUnavailable
 
-# What failed sooner was refused, which costs nobody anything.
+# A call that fails sooner was refused at once, which costs no time.
 HUNG_SECS = 0.25
-REST_SECS = 1.0
+OPEN_SECS = 1.0
 
 
 class CircuitBreaker:
-    """After a question that hung, others are answered at once, with its error, until Valkey has been left a moment."""
+    """Opens for OPEN_SECS after a call that hung; calls meanwhile fail at once with the same error."""
 
     def __init__(self) -> None:
-        self._rests_until = 0.0
+        self._open_until = 0.0
         self._error = ""
 
-    def renew(self) -> None:
-        """Valkey has answered something: the next question is asked."""
-        self._rests_until = 0.0
+    def reset(self) -> None:
+        """Closes the circuit, because another call has had an answer."""
+        self._open_until = 0.0
 
     @contextmanager
-    def ask(self) -> Iterator[None]:
-        """Around one question. Raises RegistryUnavailable for whatever the client library raises.
+    def guard(self) -> Iterator[None]:
+        """Around one call. Raises RegistryUnavailable for every error of the client library.
 
-        RegistryBusy is one that was not asked: it begins no rest.
+        RegistryBusy, for a call that got no connection, does not open the circuit.
         """
-        asked_at = time.monotonic()
-        if asked_at < self._rests_until:
+        began_at = time.monotonic()
+        if began_at < self._open_until:
             raise RegistryUnavailable(self._error)
         try:
             yield
@@ -39,6 +39,6 @@ class CircuitBreaker:
             raise RegistryBusy(f"Valkey: {error}") from error
         except (RedisError, RegistryUnavailable) as error:
             self._error = f"Valkey: {error}"
-            if time.monotonic() - asked_at > HUNG_SECS:
-                self._rests_until = time.monotonic() + REST_SECS
+            if time.monotonic() - began_at > HUNG_SECS:
+                self._open_until = time.monotonic() + OPEN_SECS
             raise RegistryUnavailable(self._error) from error

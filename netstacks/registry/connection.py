@@ -1,4 +1,4 @@
-"""Connections to Valkey that fail early: every wait is bounded, and nothing is tried twice."""
+"""Connections to Valkey that fail early: every wait is bounded, and no command is retried."""
 
 from queue import Empty, LifoQueue
 from typing import Any
@@ -12,27 +12,26 @@ from redis.retry import Retry
 from netstacks.registry import addresses
 from netstacks.registry.sentinel import Sentinels
 
-# A server hangs at one of these, so that nobody waits for longer than their sum, with a discovery in it: below 2 s.
+# A call waits at most for their sum and a discovery, which is below 2 s.
 CONNECT_SECS = 0.3
 REPLY_SECS = 0.9
-# A caller that waits longer for one of the connections is turned away: behind a server that hangs, a queue would only
-# grow.
+# The longest wait for a free connection: while the server hangs, a longer queue would only grow.
 QUEUE_SECS = 0.2
 MAX_CONNECTIONS = 16
-# The agent's heartbeat, its reaper, its publisher and its drain.
+# For the agent: heartbeat, reaper, publisher, drain.
 RESERVED_CONNECTIONS = 4
 
 
 def connect(url: str) -> Redis:
-    """A client for `redis://` or `rediss://`, also spelt `valkey://` and `valkeys://`; it connects when first used."""
+    """A client for `redis://` or `rediss://`, also written `valkey://` and `valkeys://`; it connects on first use."""
     return _client(**_options(url))
 
 
 def connect_through(sentinels: Sentinels, url: str | None) -> Redis:
-    """A client for whichever node the Sentinels call the primary.
+    """A client for the node that the Sentinels name as the primary.
 
-    `url` says how the nodes are reached: user, password, database and TLS. Its host counts for nothing. Without it,
-    they are reached as the Sentinels are.
+    `url` has the user, password, database and TLS options of the nodes; its host is ignored. Without it, the nodes have
+    those of the Sentinels.
     """
     first = sentinels.endpoints[0]
     options = _options(url) if url else {"username": first.username, "password": first.password}
@@ -46,7 +45,7 @@ def connect_through(sentinels: Sentinels, url: str | None) -> Redis:
 
 
 def beside(client: Redis, max_connections: int) -> Redis:
-    """A client for the same server, with connections that `client` cannot use up."""
+    """A client for the same server with connections of its own, which `client` cannot use up."""
     pool = client.connection_pool
     options = {**pool.connection_kwargs, "connection_class": pool.connection_class}
     return Redis(connection_pool=_Pool(max_connections=max_connections, timeout=QUEUE_SECS, **options))
@@ -62,7 +61,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _client(**options: Any) -> Redis:
-    """A command is tried once: the library's retries can apply one twice (pitfall 3), and our callers come again."""
+    """A client without retries: redis-py's can apply a command twice (docs/design-notes.md, 3), and callers retry."""
     pool = _Pool(
         max_connections=MAX_CONNECTIONS,
         timeout=QUEUE_SECS,
@@ -79,7 +78,7 @@ def _client(**options: Any) -> Redis:
 
 
 class _Idle(LifoQueue[Any]):
-    """The connections that a pool has left. The library reports an empty one as any connection error."""
+    """The free connections of a pool. The library reports an empty pool as an ordinary connection error."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         try:
@@ -94,9 +93,10 @@ class _Pool(BlockingConnectionPool):
 
 
 class _ToPrimary(Connection):
-    """Leads to the primary of this moment: it is looked up for each connection, and left when it is another.
+    """A connection to the current primary: discovered at each connect, and closed when the primary changes.
 
-    Ours rather than the library's own, which after an abandoned command gives its reply to the next (pitfall 3).
+    Not redis-py's own class: that one returns the reply of an abandoned command to the next one
+    (docs/design-notes.md, 3).
     """
 
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
@@ -104,7 +104,7 @@ class _ToPrimary(Connection):
         self._sentinels = sentinels
 
     def connect(self) -> None:
-        """The pool calls it before every command."""
+        """Called by the pool before every command."""
         if (self.host, self.port) != self._sentinels.primary:
             self.disconnect()
         super().connect()
@@ -117,7 +117,7 @@ class _ToPrimary(Connection):
         try:
             return super().read_response(*args, **options)
         except ResponseError as error:
-            # The primary of yesterday: replaced, or cut off from its replicas.
+            # A former primary, or one that is cut off from its replicas: discover the primary again.
             if isinstance(error, ReadOnlyError) or str(error).startswith("NOREPLICAS"):
                 self.disconnect()
             raise
@@ -128,7 +128,7 @@ class _TlsToPrimary(_ToPrimary, SSLConnection):
 
 
 def _verify_primary(connection: Connection) -> None:
-    """A Sentinel that was cut off may name a node that has been replaced."""
+    """Checks the role by ROLE: a Sentinel that was cut off may name a former primary."""
     connection.on_connect()
     connection.send_command("ROLE")
     role = connection.read_response()[0]

@@ -1,4 +1,4 @@
-"""What could not be read in the registry: told in the log, and shown for as long as it is found."""
+"""Unreadable records in the registry: logged once, and shown as long as readers find them."""
 
 from collections.abc import Mapping
 
@@ -8,26 +8,26 @@ from redis.exceptions import ResponseError
 
 log = structlog.get_logger()
 
-# A record is told once more when it was not found for so long.
+# A record that was not found within this time is logged again.
 _REMEMBERED_SECS = 60.0
-# Of more records than this, the rest is neither told nor shown.
+# Further records are neither logged nor shown.
 MOST_RECORDS = 100
 _MOST_CHARS = 200
 
 
 class Damage:
-    """The records that readers leave out, and what is wrong with each."""
+    """The records that readers have left out, with the problem of each."""
 
     def __init__(self) -> None:
         self._problems: TTLCache[str, str] = TTLCache(MOST_RECORDS, _REMEMBERED_SECS)
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """What is wrong, by key, in the order of the keys."""
+        """The problem of each record by its key, sorted by key."""
         return dict(sorted(self._problems.items()))
 
     def note(self, key: str, problem: str) -> None:
-        """Takes a record that was left out."""
+        """Notes a record that was left out."""
         key, problem = _shown(key), _shown(problem)
         if key not in self._problems:
             if len(self._problems) >= MOST_RECORDS:
@@ -36,7 +36,7 @@ class Damage:
         self._problems[key] = problem
 
     def noted(self, key: str) -> "_Noted":
-        """Around the reading of one record: what is wrong with it ends the block and goes no further."""
+        """Around the reading of one record: notes ValueError and WRONGTYPE instead of raising them."""
         return _Noted(self, key)
 
 
@@ -53,13 +53,13 @@ class _Noted:
             case ValueError():
                 self._damage.note(self._key, str(error))
             case ResponseError() if "WRONGTYPE" in str(error):
-                self._damage.note(self._key, "it is of another type than ours")
+                self._damage.note(self._key, "it has another type than expected")
             case _:
                 return False
         return True
 
 
 def _shown(text: str) -> str:
-    """The text as a line that no terminal obeys."""
+    """The text as one line without control characters, safe to print on a terminal."""
     text = text[:_MOST_CHARS]
     return text if text.isprintable() else ascii(text)

@@ -1,7 +1,7 @@
-"""How instances, sessions and events are written to Valkey's hashes and stream, and read back.
+"""Conversion of instances, sessions, circuits and events to Valkey's hashes and stream entries, and back.
 
-A reader raises ValueError for what is no such record, and says what is wrong with it: other programs, and other
-versions of this one, write there too.
+Readers raise ValueError with the problem of a malformed record: other programs, and other versions of this one, may
+have written it.
 """
 
 import math
@@ -16,24 +16,24 @@ from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, L
 
 Stored = Mapping[str, str]
 
-# Part of the key, or kept by the server itself.
+# Part of the key, or maintained by the scripts.
 _NOT_STORED = ("id", "sessions", "last_heartbeat_at")
-# The last second of the year 9999: later ones are no dates.
+# The last second of the year 9999, the latest that `datetime` can represent.
 LATEST = 253_402_300_799.0
-# Of counts, process ids and windows: what every integer of the program and of PostgreSQL can be.
+# The bound of counts, process ids and window sizes: the range of an integer in PostgreSQL.
 _MOST = 2**31 - 1
-# Of the versions of circuits, which are seconds since 1970: Lua counts exactly so far.
+# The bound of circuit versions: Lua's numbers are exact up to here.
 _MOST_EXACT = 2**53 - 1
 _ADDRESS = re.compile(r"(\[[^\s\[\]]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
 
 
 def to_hash(record: Instance | Load | SessionRecord | Circuit) -> list[Any]:
-    """Field and value by turns, as HSET takes them."""
+    """Alternating fields and values, as HSET expects them."""
     return [part for name, value in asdict(record).items() if name not in _NOT_STORED for part in (name, value)]
 
 
 def from_hash(reply: Iterable[str]) -> dict[str, str]:
-    """What a script returns of an HGETALL: field and value by turns. A word, the type of what is no hash, is wrong."""
+    """The fields of an HGETALL reply within a script's reply. A string is the type of a key that is no hash."""
     if isinstance(reply, str):
         raise ValueError(f"it is a {reply}, not a hash")
     turns = iter(reply)
@@ -42,7 +42,7 @@ def from_hash(reply: Iterable[str]) -> dict[str, str]:
 
 def instance(instance_id: str, last_heartbeat_at: float, stored: Stored) -> Instance:
     if not 0 <= last_heartbeat_at <= LATEST:
-        raise ValueError("the time of its last heartbeat is no time")
+        raise ValueError("the time of its last heartbeat is out of range")
     return Instance(
         id=instance_id,
         host=_text(stored, "host"),
@@ -52,7 +52,7 @@ def instance(instance_id: str, last_heartbeat_at: float, stored: Stored) -> Inst
         state=cast(InstanceState, _one_of(stored, "state", get_args(InstanceState))),
         secrets_fingerprint=_text(stored, "secrets_fingerprint"),
         pid=_integer(stored, "pid"),
-        # One of the former version tells neither.
+        # The previous version reports neither.
         opens_per_sec=_number(stored, "opens_per_sec", _MOST) if "opens_per_sec" in stored else 0.0,
         waiting=_integer(stored, "waiting") if "waiting" in stored else 0,
         sessions=_integer(stored, "sessions"),
@@ -89,9 +89,10 @@ def circuit(stored: Stored) -> Circuit:
 
 
 def event(stream_id: str, entry: Stored) -> Event:
-    """The stream's ids begin with the server's time in milliseconds. One that was made up counts as very late.
+    """An event, timed by its stream id, which begins with the server's time in milliseconds.
 
-    A kind that is not known is shown as it is: a newer version has more of them.
+    The time of an id that another program has chosen is capped at LATEST. Unknown kinds are kept: a newer version may
+    have written them.
     """
     details = dict(entry)
     kind, instance_id = cast(EventKind, _text(details, "kind")), _text(details, "instance_id")
@@ -100,7 +101,7 @@ def event(stream_id: str, entry: Stored) -> Event:
 
 
 def time(secs: int | str, microsecs: int | str) -> float:
-    """The reply of TIME as seconds since 1970."""
+    """The reply to TIME as seconds since 1970."""
     return int(secs) + int(microsecs) / 1_000_000
 
 
@@ -119,7 +120,7 @@ def _one_of(stored: Stored, name: str, words: Iterable[str]) -> str:
 
 
 def _address(stored: Stored, name: str) -> str:
-    """`host:port`, or nothing where there is no private listener."""
+    """`host:port`, or an empty string for an instance without a private listener."""
     text = _text(stored, name)
     found = _ADDRESS.fullmatch(text)
     if text and not (found and int(found[2]) < 65536):

@@ -1,4 +1,4 @@
-"""The registry of a single instance: the same promises, kept in this process."""
+"""The registry of a single instance, in the memory of its process."""
 
 import time
 from collections import deque
@@ -18,7 +18,7 @@ MAX_EVENTS = 1000
 class MemoryRegistry:
     """Not shared between processes. `clock` is the registry's clock, in seconds since 1970.
 
-    `why` tells operators why there is no Valkey, where they have asked for one.
+    `why` is the reason, shown to operators, why a configured Valkey is not used.
     """
 
     is_shared = False
@@ -29,6 +29,7 @@ class MemoryRegistry:
         self._instances: dict[str, Instance] = {}
         self._sessions: dict[UUID, SessionRecord] = {}
         self._owned: dict[str, set[UUID]] = {}
+        """Invariant: has an entry for every registered instance, and every session is in the entry of its owner."""
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._circuits: dict[str, Circuit] = {}
 
@@ -73,7 +74,7 @@ class MemoryRegistry:
         if record.owner not in self._instances:
             return "unknown_owner"
         if present is not None:
-            self._forget(present)
+            self._remove(present)
         self._sessions[record.id] = record
         self._owned[record.owner].add(record.id)
         return "published"
@@ -82,10 +83,10 @@ class MemoryRegistry:
         present = [self._sessions[session_id] for session_id in epochs if session_id in self._sessions]
         removed = [each for each in present if each.owner == owner and each.epoch <= epochs[each.id]]
         for each in removed:
-            self._forget(each)
+            self._remove(each)
         return len(removed)
 
-    def _forget(self, record: SessionRecord) -> None:
+    def _remove(self, record: SessionRecord) -> None:
         assert record.owner is not None
         del self._sessions[record.id]
         self._owned[record.owner].discard(record.id)
@@ -140,5 +141,5 @@ class MemoryRegistry:
 
 
 def _supersedes(record: SessionRecord, present: SessionRecord) -> bool:
-    """A later epoch does; the same epoch only by its one owner, who repeats it with news of the session."""
+    """Whether the record has a later epoch, or renews the same epoch of the same owner."""
     return record.epoch > present.epoch or (record.epoch == present.epoch and record.owner == present.owner)

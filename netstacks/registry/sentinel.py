@@ -1,4 +1,4 @@
-"""The Sentinels: which node is the primary, asked of all of them at once, and heard of when it changes."""
+"""The client of Sentinels: discovers the primary by asking all of them at once, and follows its changes."""
 
 import time
 from collections.abc import Iterator
@@ -18,10 +18,11 @@ from netstacks.registry.addresses import Endpoint
 
 log = structlog.get_logger()
 
-# All of them are asked at the same time, and answer or not within this: a frozen one costs nothing.
+# The time limit for each Sentinel. All are asked at the same time, so a frozen one does not delay the discovery.
 ANSWER_SECS = 0.4
 DISCOVERY_SECS = 0.5
-# A subscription that is silent for this long is asked whether it lives, and given as long to say so (pitfall 3).
+# A subscription that is silent for this long gets a ping, and as much time again for the pong
+# (docs/design-notes.md, 3).
 SILENCE_SECS = 2.0
 
 SWITCH_CHANNEL = "+switch-master"
@@ -31,7 +32,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one Sentinel said: the primary since `config_epoch`, or why it named none."""
+    """The answer of one Sentinel: the primary since `config_epoch`, or the problem when it named none."""
 
     primary: Address | None
     config_epoch: int = 0
@@ -40,7 +41,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """All that one Sentinel says of the primary; `quorum_problem` is why it would not be replaced, or empty."""
+    """The view of one Sentinel; `quorum_problem` says why it could not replace a failed primary, empty if it could."""
 
     primary: Address
     sentinels: int
@@ -49,7 +50,7 @@ class Report:
 
 
 class Sentinels:
-    """`primary` is the node that was named last, None before the first answer."""
+    """`primary` is the node of the latest discovery or announcement, None before the first."""
 
     def __init__(self, endpoints: tuple[Endpoint, ...], master_name: str) -> None:
         self.endpoints = endpoints
@@ -58,16 +59,17 @@ class Sentinels:
         self.watch = greenlets.Background("sentinel-watch", self._follow)
         self._turn = greenlets.BoundedSemaphore()
         self._asked_at = 0.0
+        """When the last round ended, by the monotonic clock; a caller from before that may use its answers."""
         self._answers: list[_Answer] = []
 
     def follow(self) -> None:
-        """Hears of a new primary as soon as it is announced, from now on."""
+        """Starts to follow announcements of a new primary."""
         self.watch.start()
 
     def discover(self) -> Address:
-        """The primary by the newest configuration that a majority knows, or that anybody tells in time.
+        """The primary by the answer with the highest configuration epoch, from a majority or all that answer in time.
 
-        Raises RegistryUnavailable, which tells a wrong name, a wrong password and silence apart.
+        Raises RegistryUnavailable; its text distinguishes a wrong name, a wrong password and silence.
         """
         answers = self._newest_answers()
         named = [each for each in answers if each.primary]
@@ -78,7 +80,7 @@ class Sentinels:
         return self.primary
 
     def report(self) -> Report:
-        """What the first of them says, for people. Raises RegistryUnavailable as `discover` does."""
+        """The view of the first Sentinel, for operators. Raises RegistryUnavailable as `discover` does."""
         endpoint = self.endpoints[0]
         try:
             with closing(_client(endpoint)) as client:
@@ -95,17 +97,17 @@ class Sentinels:
         return Report(primary, others + 1, quorum_problem, tuple(replicas))
 
     def _newest_answers(self) -> list[_Answer]:
-        """Of all who want to know at the same time, one asks."""
-        wanted_at = time.monotonic()
+        """The answers of one round; concurrent callers share it."""
+        called_at = time.monotonic()
         with self._turn:
-            if self._asked_at < wanted_at:
+            if self._asked_at < called_at:
                 self._answers, self._asked_at = list(self._ask_all()), time.monotonic()
             return self._answers
 
     def _ask_all(self) -> Iterator[_Answer]:
         replies: greenlets.Queue = greenlets.Queue()
         for endpoint in self.endpoints:
-            greenlets.spawn("sentinel-question", lambda asked: replies.put(self._ask(asked)), endpoint)
+            greenlets.spawn("sentinel-question", lambda each: replies.put(self._ask(each)), endpoint)
         expires_at, naming = time.monotonic() + DISCOVERY_SECS, 0
         for _ in self.endpoints:
             try:
@@ -114,6 +116,7 @@ class Sentinels:
                 return
             yield answer
             naming += answer.primary is not None
+            # A majority that names a primary is enough; slower answers are not awaited.
             if naming * 2 > len(self.endpoints):
                 return
 
@@ -131,7 +134,7 @@ class Sentinels:
     def _problem(self, endpoint: Endpoint, error: Exception) -> str:
         match error:
             case KeyError() | ValueError():
-                return f"what Sentinel {endpoint} answers is not understood: {error}"
+                return f"the answer of Sentinel {endpoint} is malformed: {error}"
             case AuthenticationError() | NoPermissionError():
                 return (
                     f"Sentinel {endpoint} refuses the password: VALKEY_SENTINEL_URL must have the Sentinels' own"
@@ -153,7 +156,7 @@ class Sentinels:
             self.primary = address
 
     def _follow(self) -> None:
-        """For ever, by one Sentinel after the other."""
+        """Follows one Sentinel after the other, until the process ends."""
         while True:
             for endpoint in self.endpoints:
                 try:
@@ -161,15 +164,15 @@ class Sentinels:
                 except (RedisError, RegistryUnavailable) as error:
                     log.debug("sentinel.not_followed", sentinel=str(endpoint), error=str(error))
                 except Exception:
-                    # One message that cannot be read must not end the watch, on every instance at once.
+                    # A malformed message must not end the watch: it would do so on every instance at once.
                     log.exception("sentinel.not_followed", sentinel=str(endpoint))
                 greenlets.sleep(SILENCE_SECS / len(self.endpoints))
 
     def _listen(self, endpoint: Endpoint) -> None:
-        """Raises RedisError when the subscription is lost, be it by silence."""
+        """Returns after a missing pong; raises RedisError when the subscription is lost."""
         with closing(_client(endpoint)) as client, closing(client.pubsub()) as subscription:
             subscription.subscribe(SWITCH_CHANNEL)
-            # What changed while nobody listened was not heard.
+            # A change before the subscription was not announced here.
             self.discover()
             pinged = False
             while True:

@@ -1,7 +1,7 @@
 """The registry in Valkey: every change is one Lua script, timed by the server's clock.
 
-Made for one primary, with or without replicas: scripts derive some keys from what they find, which a sharded Valkey
-Cluster would not allow. Do not kill a greenlet in here nor put it under a deadline: every command has its own.
+It needs one primary, with or without replicas: scripts derive some keys from stored data, which a sharded Valkey
+Cluster does not allow. Every command has a time limit of its own: never kill a greenlet in here, and set no deadline.
 """
 
 import json
@@ -27,11 +27,11 @@ from netstacks.registry.figures import describe
 from netstacks.registry.sentinel import Sentinels
 
 MAX_EVENTS = 1000
-# What one call takes on, so that nobody else waits long for the server.
+# The most records in one call: the server is single-threaded, and a larger batch would delay other clients.
 BATCH = 500
-# No circuit stays open for longer without a probe, and each probe stores it anew.
+# Longer than a circuit can stay open without a probe; each probe stores the circuit again.
 _CIRCUIT_TTL_SECS = int(2 * MAX_OPEN_SECS)
-# Health and the cluster's page ask for it.
+# Health and the page HA status query the status.
 _STATUS_CONNECTIONS = 2
 
 
@@ -51,13 +51,13 @@ _SCRIPTS = (
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _patiently(method: _Method) -> _Method:
+def _guarded(method: _Method) -> _Method:
     @wraps(method)
-    def asked(self: "ValkeyRegistry", *args: Any, **kwargs: Any) -> Any:
-        with self.patience.ask():
+    def guarded(self: "ValkeyRegistry", *args: Any, **kwargs: Any) -> Any:
+        with self.breaker.guard():
             return method(self, *args, **kwargs)
 
-    return cast(_Method, asked)
+    return cast(_Method, guarded)
 
 
 def open_registry(url: str | None, sentinel_url: str | None, master_name: str) -> "ValkeyRegistry":
@@ -70,7 +70,7 @@ def open_registry(url: str | None, sentinel_url: str | None, master_name: str) -
 
 
 class ValkeyRegistry:
-    """Shared by all instances that use the same Valkey. `sentinels` are those that `client` goes through."""
+    """Shared by all instances that use the same Valkey. `sentinels` are those that `client` finds the primary by."""
 
     is_shared = True
 
@@ -78,11 +78,11 @@ class ValkeyRegistry:
         self._client = client
         self._sentinels = sentinels
         self._damage = damage or Damage()
-        # A pool that is used up does not make health say that Valkey is away.
+        # Connections of its own: with the others in use, health must not report Valkey as unreachable.
         self._status_client = beside(client, _STATUS_CONNECTIONS)
-        self.patience = CircuitBreaker()
-        # Of its own: what hung before a heartbeat is no answer to it.
-        self._heartbeat_patience = CircuitBreaker()
+        self.breaker = CircuitBreaker()
+        # A breaker of its own: a call that hung must not make the next heartbeat fail without an attempt.
+        self._heartbeat_breaker = CircuitBreaker()
         folder = resources.files("netstacks.registry") / "lua"
         shared = (folder / "shared.lua").read_text()
         self._scripts = {
@@ -93,7 +93,7 @@ class ValkeyRegistry:
         return ValkeyRegistry(beside(self._client, RESERVED_CONNECTIONS), self._sentinels, self._damage)
 
     def follow(self) -> None:
-        """Hears of failovers as soon as a Sentinel announces them; to be called after the fork."""
+        """Subscribes to the failovers that Sentinels announce; call it after the fork."""
         if self._sentinels is not None:
             self._sentinels.follow()
 
@@ -103,33 +103,34 @@ class ValkeyRegistry:
     def _run(self, script: str, touched: list[str], *arguments: Any) -> Any:
         return self._scripts[script](keys=touched, args=arguments)
 
-    @_patiently
+    @_guarded
     def register(self, instance: Instance) -> None:
         touched = [keys.INSTANCES, keys.instance(instance.id), keys.owned(instance.id)]
         self._run("register", touched, instance.id, *hashes.to_hash(instance))
 
     def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         touched = [keys.INSTANCES, keys.instance(instance_id), keys.SERVER]
-        with self._heartbeat_patience.ask():
+        with self._heartbeat_breaker.guard():
             state, server, is_first, secs, microsecs = self._run(
                 "heartbeat", touched, instance_id, *hashes.to_hash(load)
             )
-        # What failed while the server hung is repaired now, and not a heartbeat later.
-        self.patience.renew()
+        # The repairs that follow this heartbeat must not fail at once.
+        self.breaker.reset()
         return Pulse(state, server, hashes.time(secs, microsecs), bool(is_first))
 
-    @_patiently
+    @_guarded
     def set_state(self, instance_id: str, state: InstanceState) -> bool:
         return bool(self._run("set_state", [keys.instance(instance_id)], state))
 
-    @_patiently
+    @_guarded
     def deregister(self, instance_id: str) -> None:
-        self._forget(0, instance_id)
+        self._remove(0, instance_id)
 
-    @_patiently
+    @_guarded
     def publish(self, *records: SessionRecord) -> list[Publication]:
         publications: list[Publication] = []
         for start in range(0, len(records), BATCH):
+            # No transaction: each script is atomic by itself, and other clients may run between two of them.
             pipeline = self._client.pipeline(transaction=False)
             for record in records[start : start + BATCH]:
                 assert record.owner is not None, "a session without an owner is removed, not published"
@@ -141,7 +142,7 @@ class ValkeyRegistry:
             publications += pipeline.execute()
         return publications
 
-    @_patiently
+    @_guarded
     def remove(self, owner: str, epochs: Mapping[UUID, int]) -> int:
         removed, ids = 0, list(epochs)
         for start in range(0, len(ids), BATCH):
@@ -151,14 +152,14 @@ class ValkeyRegistry:
             removed += self._run("remove", touched, owner, *latest)
         return removed
 
-    @_patiently
+    @_guarded
     def session(self, session_id: UUID) -> SessionRecord | None:
         with self._damage.noted(keys.session(session_id)):
             stored = self._client.hgetall(keys.session(session_id))
             return hashes.session(session_id, cast(dict[str, str], stored)) if stored else None
         return None
 
-    @_patiently
+    @_guarded
     def sessions_of(self, instance_id: str) -> list[SessionRecord]:
         ids = self._owned(instance_id)
         found: list[SessionRecord] = []
@@ -183,19 +184,20 @@ class ValkeyRegistry:
                     ids.append(UUID(member))
         return ids
 
-    @_patiently
+    @_guarded
     def instance(self, instance_id: str) -> Instance | None:
         key = keys.instance(instance_id)
         with self._damage.noted(key):
+            # A transaction: between two separate reads the instance could be reaped.
             pipeline = self._client.pipeline(transaction=True)
             pipeline.hgetall(key)
             pipeline.zscore(keys.INSTANCES, instance_id)
             stored, heartbeat_at = pipeline.execute()
             is_known = stored and heartbeat_at is not None
             return hashes.instance(instance_id, heartbeat_at, stored) if is_known else None
-        raise RegistryUnavailable(f"what it has of instance {instance_id} cannot be read")
+        raise RegistryUnavailable(f"the record of instance {instance_id} in Valkey cannot be read")
 
-    @_patiently
+    @_guarded
     def snapshot(self) -> Snapshot:
         secs, microsecs, *found = json.loads(self._run("snapshot", [keys.INSTANCES]))
         instances: dict[str, Instance] = {}
@@ -208,24 +210,24 @@ class ValkeyRegistry:
                 self._damage.note(keys.instance(id), str(error))
         return Snapshot(hashes.time(secs, microsecs), instances, unreadable)
 
-    @_patiently
+    @_guarded
     def reap(self, ttl_secs: float) -> list[str]:
-        return self._forget(ttl_secs)
+        return self._remove(ttl_secs)
 
-    def _forget(self, ttl_secs: float, only: str = "") -> list[str]:
-        forgotten: list[str] = []
+    def _remove(self, ttl_secs: float, only: str = "") -> list[str]:
+        removed: list[str] = []
         some_left = True
         while some_left:
             some_left, *ids = self._run("reap", [keys.INSTANCES], ttl_secs, BATCH, only)
-            forgotten += ids
-        return forgotten
+            removed += ids
+        return removed
 
-    @_patiently
+    @_guarded
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
         entry = {**details, "kind": kind, "instance_id": instance_id}
         self._run("record_event", [keys.EVENTS], MAX_EVENTS, *(part for item in entry.items() for part in item))
 
-    @_patiently
+    @_guarded
     def events(self, limit: int = 50) -> list[Event]:
         found: list[Event] = []
         with self._damage.noted(keys.EVENTS):
@@ -234,7 +236,7 @@ class ValkeyRegistry:
                     found.append(hashes.event(id, entry))
         return found
 
-    @_patiently
+    @_guarded
     def circuits(self) -> tuple[float, dict[str, Circuit]]:
         secs, microsecs, *found = json.loads(self._run("circuits", [keys.BREAKERS]))
         circuits: dict[str, Circuit] = {}
@@ -243,7 +245,7 @@ class ValkeyRegistry:
                 circuits[name] = hashes.circuit(hashes.from_hash(stored))
         return hashes.time(secs, microsecs), circuits
 
-    @_patiently
+    @_guarded
     def replace_circuit(self, name: str, circuit: Circuit, expected_version: int) -> tuple[float, Circuit | None]:
         touched = [keys.breaker(name), keys.BREAKERS]
         arguments = (name, expected_version, _CIRCUIT_TTL_SECS, *hashes.to_hash(circuit))
@@ -254,11 +256,11 @@ class ValkeyRegistry:
         try:
             return now, hashes.circuit(hashes.from_hash(present)) if present else Circuit()
         except ValueError:
-            # Nothing of ours: the caller may replace it.
+            # A record that this program did not write: drop it, so that the caller can replace it.
             self._drop_circuit(name)
             return now, Circuit()
 
-    @_patiently
+    @_guarded
     def forget_circuit(self, name: str) -> None:
         self._drop_circuit(name)
 
@@ -268,7 +270,7 @@ class ValkeyRegistry:
         pipeline.srem(keys.BREAKERS, name)
         pipeline.execute()
 
-    @_patiently
+    @_guarded
     def now(self) -> float:
         return hashes.time(*self._client.time())
 
@@ -277,13 +279,13 @@ class ValkeyRegistry:
 
     def status(self) -> RegistryStatus:
         try:
-            with self.patience.ask():
+            with self.breaker.guard():
                 info = self._status_client.info()
         except RegistryUnavailable as error:
-            return RegistryStatus("disconnected", self._way(), error=str(error))
-        return RegistryStatus("connected", self._way() | describe(info))
+            return RegistryStatus("disconnected", self._route(), error=str(error))
+        return RegistryStatus("connected", self._route() | describe(info))
 
-    def _way(self) -> dict[str, str]:
+    def _route(self) -> dict[str, str]:
         if self._sentinels is None:
             return {"mode": "plain"}
         address = ":".join(map(str, self._sentinels.primary or ())) or "not known"

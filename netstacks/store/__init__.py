@@ -1,4 +1,4 @@
-"""What is kept in PostgreSQL: SQL in files, one module for each kind of row, transactions with a time limit.
+"""Persistence in PostgreSQL: one module for each kind of row, SQL in files, transactions with a time limit.
 
-Knows `cluster` and `crypto`; raises our errors, never those of the driver.
+Knows `cluster` and `crypto`. Raises the errors of `netstacks.errors`, never those of the driver.
 """

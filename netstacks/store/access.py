@@ -1,8 +1,9 @@
-"""Whether a user still has access: asked in the transaction of whatever the answer has a lasting effect on.
+"""Whether a user still has access, checked inside the transaction that depends on it.
 
-A withdrawal of access updates or deletes the rows that `confirm` locks. So it either comes first, and `confirm`
-refuses, or it waits for the transaction, and finds what that has made. Both queue at a lock of the user's before that:
-row locks that are shared let a withdrawal wait for as long as requests keep coming, and are taken in any order.
+A withdrawal of access updates or deletes the rows that `confirm` locks. Either the withdrawal commits first and
+`confirm` refuses, or it waits for the transaction and sees its result. Both take an advisory lock of the user first:
+with shared row locks alone, a steady stream of requests would starve a withdrawal, and the order of the row locks is
+undefined.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ WITHDRAWN = "access was withdrawn"
 
 
 def role_of(tx: Transaction, actor: Actor) -> str | None:
-    """The role that the actor's log-in gives, or the actor's user where no log-in is named; None when it has ended.
+    """The role of the actor's log-in, or of the actor's user when no log-in is named; None when it has ended.
 
     The rows stay locked against a withdrawal until the transaction ends.
     """
@@ -32,9 +33,9 @@ def role_of(tx: Transaction, actor: Actor) -> str | None:
 
 
 def confirm(tx: Transaction, actor: Actor, permission: str | None) -> None:
-    """Raises AccessWithdrawn unless the actor may do what `permission` stands for until the transaction ends.
+    """Raises AccessWithdrawn unless the actor has `permission`, and keeps it so until the transaction ends.
 
-    None stands for nothing but to be logged in.
+    None requires a valid log-in only.
     """
     role = role_of(tx, actor)
     if role is None or (permission is not None and not permissions.grants(role, permission)):
@@ -44,25 +45,25 @@ def confirm(tx: Transaction, actor: Actor, permission: str | None) -> None:
 def lock(tx: Transaction, user_id: UUID) -> None:
     """To be called first in a transaction that changes a user or ends log-ins of that user.
 
-    It waits for those that have confirmed the user's access, and those that want to wait for it.
+    Waits for the transactions that have confirmed the user's access; later ones wait for this transaction.
     """
-    tx.execute(_SQL["hold"], {"user_id": user_id})
+    tx.execute(_SQL["lock"], {"user_id": user_id})
 
 
 def lock_administration(tx: Transaction) -> None:
-    """Holds off other changes of users until the transaction ends.
+    """Blocks other changes of users until the transaction ends.
 
-    Two administrators who withdraw each other's access would otherwise lock each other's rows in opposite orders.
+    Two administrators withdrawing each other's access would otherwise lock rows in opposite orders and deadlock.
     """
     tx.execute(_SQL["lock_administration"])
 
 
 def roles(tx: Transaction, user_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """The roles of those users who are active."""
+    """The roles of the active users among `user_ids`."""
     rows = tx.execute(_SQL["roles"], {"user_ids": list(user_ids)}).fetchall()
     return {row["id"]: row["role"] for row in rows}
 
 
 def revoked(tx: Transaction, login_ids: Sequence[UUID]) -> set[UUID]:
-    """The log-ins among these that were revoked. One that has expired was not: its connections go on."""
+    """The revoked log-ins among `login_ids`. An expired log-in is not revoked, and its connections continue."""
     return {row["id"] for row in tx.execute(_SQL["revoked"], {"login_ids": list(login_ids)}).fetchall()}

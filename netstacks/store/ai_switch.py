@@ -1,4 +1,4 @@
-"""The switch of everything that asks language models: for all users, or for those of some roles."""
+"""The switch for AI features: on or off for all users, and off for users of some roles."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -10,7 +10,7 @@ SETTING = "ai.enabled"
 
 @dataclass(frozen=True)
 class AiSwitch:
-    """Whether AI is on, and for users of which roles it is off all the same."""
+    """Whether AI is on, and the roles for which it is off nevertheless."""
 
     enabled: bool = True
     disabled_roles: list[str] = field(default_factory=list)
@@ -21,7 +21,7 @@ class AiSwitch:
 
 
 def get(tx: Transaction) -> AiSwitch:
-    """As it was set last; on for everybody when it never was, off for everybody when that cannot be read."""
+    """The stored switch; on for all users when none is stored, off for all users when it is unreadable."""
     stored = settings.get(tx, SETTING)
     if stored is None:
         return AiSwitch()
@@ -29,7 +29,7 @@ def get(tx: Transaction) -> AiSwitch:
         enabled, roles = stored.get("enabled", True), stored.get("disabled_roles", [])
         if isinstance(enabled, bool) and isinstance(roles, list) and all(isinstance(role, str) for role in roles):
             return AiSwitch(enabled, roles)
-    settings.note_unreadable(SETTING, "AI is off for everybody")
+    settings.note_unreadable(SETTING, "AI is off for all users")
     return AiSwitch(enabled=False)
 
 

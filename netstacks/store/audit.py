@@ -1,4 +1,4 @@
-"""The audit log: append-only, written in the transaction of what it reports."""
+"""The audit log: append-only, written in the transaction of the action that it records."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,20 +16,20 @@ _SQL = load("audit")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who does something, and from where; `SYSTEM` is the controller itself."""
+    """The user who acts, and the client address; `SYSTEM` is the controller itself."""
 
     name: str
     id: UUID | None = None
     address: str | None = None
     login_id: UUID | None = None
-    """The log-in by which a user acts. A peer of the former version names none."""
+    """The log-in of the acting user. None from a peer of the former version, which does not send it."""
 
 
 SYSTEM = Actor("system")
 
 
 def append(tx: Transaction, actor: Actor, event: str, resource: str, **details: Any) -> None:
-    """Writes one audit row; it stands or falls with the transaction. Never pass a secret in `details`."""
+    """Writes one audit row, committed or rolled back with the transaction. Never pass a secret in `details`."""
     tx.execute(
         _SQL["append"],
         {
@@ -43,7 +43,7 @@ def append(tx: Transaction, actor: Actor, event: str, resource: str, **details: 
     )
 
 
-def page(
+def list_page(
     tx: Transaction,
     *,
     actor: str | None = None,
@@ -54,10 +54,10 @@ def page(
     before: int | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Rows newest first, older than row `before`; `event` may end in `*` to name a family.
+    """Rows newest first, older than row `before`; `event` may end in `*` to match by prefix.
 
-    However many rows there are, about `limit` of them are read: an index holds the rows of each event by time, for one
-    actor, one resource or both, and PostgreSQL merges the events that are asked for.
+    PostgreSQL reads about `limit` rows, whatever the size of the log: an index orders the rows of each event by time,
+    for one actor, one resource or both, and the statement merges one index scan per event.
     """
     filters = {"by_actor": actor, "on_resource": resource}
     conditions = [sql.SQL(_SQL[name]) for name, value in filters.items() if value is not None]
@@ -79,25 +79,25 @@ def page(
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    """Details that are no JSON object are shown under one name: no row of the log may be left out."""
+    """The row, with details that are no JSON object under one name: no row of the log may be left out."""
     details = row["details"]
     return row if isinstance(details, dict) else row | {"details": {"unreadable": details}}
 
 
 def _end(tx: Transaction, until: datetime | None, before: int | None) -> tuple[datetime | str | None, int]:
-    """The place in the log, a time and an id, before which the wanted rows are; no time means after all of them.
+    """The upper bound of the wanted rows as time and id, exclusive; no time means the end of the log.
 
-    One place, and not two: an index is entered at one of two limits, and read from there to the other.
+    One combined bound: with two separate bounds PostgreSQL would start the index scan at only one of them.
     """
     row = tx.execute(_SQL["time_of"], {"id": before}).fetchone() if before is not None else None
     if before is None or row is None or (until is not None and until <= row["at"]):
         return until, 0
-    # Exactly, though it may be no date.
+    # As text, because Python may not be able to represent the time.
     return row["exact_at"], before
 
 
 def _events(tx: Transaction, conditions: list[sql.SQL], wanted: str, values: dict[str, Any]) -> list[str]:
-    """The event that is wanted, or those of the family that rows under these conditions have."""
+    """The wanted event, or for a prefix the matching events among the rows that meet the conditions."""
     family = wanted.removesuffix("*")
     if family == wanted:
         return [wanted]

@@ -1,4 +1,4 @@
-"""The check-up: whether PostgreSQL answers, and whether it does what is needed of it."""
+"""The health check of PostgreSQL: whether it answers, and whether it can do what the program needs."""
 
 import contextlib
 import re
@@ -15,22 +15,23 @@ from psycopg.rows import dict_row
 from netstacks import greenlets
 from netstacks.errors import StoreBusy, StoreUnavailable
 from netstacks.store import faults
+from netstacks.store.connections import WritingConnection, connect_options, hang_up
 from netstacks.store.faults import Fault
-from netstacks.store.pool import GET_CONNECTION_SECS, Database, WritingConnection, connect_options, hang_up
+from netstacks.store.pool import GET_CONNECTION_SECS, Database
 from netstacks.store.queries import load
 
 _SQL = load("checkup")
-# So long one host may take to accept a new connection, and then to answer. DATABASE_URL may lead to many hosts.
+# How long one host may take to accept a new connection, and again to answer. DATABASE_URL may name many hosts.
 _DIAL_SECS = 2
-# A new connection that takes longer is seen at a later look.
+# The result of a new connection that takes longer is used by a later check.
 _WAIT_SECS = 2.0
-# Nothing changes or deletes what is there in the audit log.
+# The only table without UPDATE and DELETE rights: the audit log is append-only.
 _APPEND_ONLY = "audit"
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """The fault that a new connection has found, None for none; nothing is known when it did not come about."""
+    """The fault that a new connection found, None for none; not `is_known` when the connection failed."""
 
     is_known: bool
     fault: Fault | None = None
@@ -38,25 +39,25 @@ class _Finding:
 
 @dataclass(frozen=True)
 class Condition:
-    """How PostgreSQL fares: whether it `answers` within some seconds, and what is wrong with it, in words."""
+    """The condition of PostgreSQL: whether it `answers` within some seconds, and a description of its fault."""
 
     answers: bool
     problem: str | None
 
 
 class Checkup:
-    """Looks by a connection of the pool for as long as all is well.
+    """Checks through a connection of the pool while there is no fault.
 
-    A fault is looked at by a new connection, which reaches another server after a failover, has the newest settings,
-    and needs room. When it finds the fault gone, the pools connect anew as well.
+    A fault is checked through a new connection: it reaches the new primary after a failover, has the current settings,
+    and needs a free connection slot. When it finds the fault gone, the pools reconnect too.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._dialling: greenlets.Greenlet | None = None
 
-    def look(self) -> Condition:
-        """Looks now; returns within some seconds."""
+    def check(self) -> Condition:
+        """Checks now; returns within some seconds."""
         contact = self._database.contact
         wait_until = time.monotonic() + _WAIT_SECS
         if contact.fault is not None and self._dialling is None:
@@ -66,7 +67,7 @@ class Checkup:
         if fresh is not None and fresh.is_known:
             contact.note(fresh.fault)
         else:
-            # Only a new connection proves that a fault is gone.
+            # Only a new connection proves that a fault is gone; pooled ones keep the old server and settings.
             contact.note(found or contact.fault)
         is_known = fresh is None or fresh.is_known
         fault = contact.fault if answers or is_known else None
@@ -78,7 +79,7 @@ class Checkup:
             with self._database.transaction(timeout_secs=GET_CONNECTION_SECS) as tx:
                 found = find(tx)
                 if found is not None and found.kind == "read_only":
-                    tx.close()  # The pool makes another one, maybe to a server that takes writes.
+                    tx.close()  # The pool opens another one, perhaps to a server that accepts writes.
                 return True, found
         except StoreBusy:
             return True, None
@@ -86,7 +87,7 @@ class Checkup:
             return False, None
 
     def _fresh(self, timeout_secs: float) -> _Finding | None:
-        """What the new connection finds, if it finds it in time; None when there is none."""
+        """The finding of the new connection, unknown when it is not there in time; None when none is being opened."""
         dialling = self._dialling
         if dialling is None:
             return None
@@ -97,7 +98,7 @@ class Checkup:
         return dialling.value if dialling.successful() else _Finding(is_known=False)
 
     def _dial(self, fault: Fault) -> _Finding:
-        """By a new connection, whose own time limits end it."""
+        """The finding of a new connection, which is bounded by time limits of its own."""
         options = connect_options(self._database.name) | {"connect_timeout": _DIAL_SECS}
         try:
             with WritingConnection.connect(
@@ -115,10 +116,10 @@ class Checkup:
 
 
 def find(connection: psycopg.Connection[Any], *, try_space: bool = False) -> Fault | None:
-    """What this connection, whose rows are dicts, cannot do that is needed. Nothing is written.
+    """The fault that this connection, whose rows are dicts, has; None for none. Nothing is written permanently.
 
-    `try_space` makes a table that is gone again with the transaction: it takes space on the disk, and no other test
-    tells whether there is some. Raises psycopg.Error.
+    `try_space` creates a table that is dropped at the end of the transaction. No other test shows whether the disk has
+    space. Raises psycopg.Error.
     """
     row = connection.execute(_SQL["abilities"], {"tables": _tables(), "append_only": _APPEND_ONLY}).fetchone()
     assert row is not None
@@ -129,7 +130,7 @@ def find(connection: psycopg.Connection[Any], *, try_space: bool = False) -> Fau
     if row["denied"]:
         return faults.denied(f"its role {row['role']} may not read and change {', '.join(row['denied'])}")
     if try_space:
-        # A role without temporary tables cannot try: the next write does.
+        # A role without the right to temporary tables cannot test this; the next write does.
         with contextlib.suppress(errors.InsufficientPrivilege):
             connection.execute(_SQL["take_space"])
     return None

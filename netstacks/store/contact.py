@@ -1,4 +1,4 @@
-"""Contact with PostgreSQL, as all pools of a process have it: when it answered, and what it does not do."""
+"""The shared view of all pools of a process on PostgreSQL: when it last answered, and its current fault."""
 
 import math
 import time
@@ -11,26 +11,27 @@ from netstacks.store.faults import Fault
 
 log = structlog.get_logger()
 
-# A server that gave an answer this recently is there: a pool without a free connection is busy, and not cut off.
+# A server that answered this recently is reachable: a pool without a free connection is busy, not disconnected.
 _ANSWER_COUNTS_SECS = 3.0
-# All connections are replaced no more often: where new ones reach one server or another by chance, it would not end.
+# The least time between two replacements of all connections. Where a name resolves to a random server, each new
+# connection may find or lose the fault, and the pools would reconnect without end.
 _RENEW_AFTER_SECS = 30.0
 
 
 class Contact:
-    """When PostgreSQL last answered any pool of this process, when it last failed to, and the `fault` it has."""
+    """When PostgreSQL last answered any pool of this process, when it last failed to, and its current `fault`."""
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
         self.renewals = 0
-        """How often all connections were replaced: those that others hold are of another server now, maybe."""
+        """How often all connections were replaced. Holders of other connections reconnect when this changes."""
         self._answered_at = -math.inf
         self._failed_at = -math.inf
         self._renewed_at = -math.inf
         self._pools: list[ConnectionPool[Any]] = []
 
     def add(self, pool: ConnectionPool[Any]) -> None:
-        """Has this pool connect anew, too, when the server takes writes again."""
+        """Makes this pool reconnect too when the server accepts writes again."""
         self._pools.append(pool)
 
     def answered(self) -> None:
@@ -40,21 +41,21 @@ class Contact:
         self._failed_at = time.monotonic()
 
     @property
-    def is_close(self) -> bool:
+    def has_answered_recently(self) -> bool:
         return self._answered_at > max(self._failed_at, time.monotonic() - _ANSWER_COUNTS_SECS)
 
     def note(self, fault: Fault | None) -> None:
-        """Takes note of what PostgreSQL does not do, or that it does everything again: one line in the log a change."""
+        """Records the current fault, or None; logs each change once."""
         former, self.fault = self.fault, fault
         if fault is not None and (former is None or former.kind != fault.kind):
-            log.warning("database.fault", problem=fault.what, advice=fault.do)
+            log.warning("database.fault", problem=fault.problem, advice=fault.advice)
         if former is not None and fault is None:
-            log.info("database.mended", was=former.what)
+            log.info("database.mended", was=former.problem)
         if former is not None and former.kind == "read_only" and (fault is None or fault.kind != "read_only"):
             self._renew()
 
     def _renew(self) -> None:
-        """Connections that were made to a server when it was read-only may stay so for as long as they last."""
+        """Replaces all connections: those opened while the server was read-only may stay read-only."""
         if time.monotonic() - self._renewed_at < _RENEW_AFTER_SECS:
             return
         self._renewed_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""Credentials: what describes them is listed, what they hold lies in the vault and leaves it for a log-in only."""
+"""Credentials: listed without their secrets, which stay in the vault and leave it only for a log-in to a device."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 from netstacks.crypto.ssh_keys import opened_private_key
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.hosts import normal_host, shown_address, shown_host
 from netstacks.store import user_settings
-from netstacks.store.addresses import normal_host, shown_address, shown_host
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 from netstacks.store.vault import Vault
@@ -17,16 +17,15 @@ from netstacks.store.vault import Vault
 _SQL = load("credentials")
 
 SSH_TYPES = ("ssh_password", "ssh_key")
-# The user setting that names the credential for Connect.
+# The user setting with the id of the credential that Connect uses.
 DEFAULT_SETTING = "terminal.default_credential"
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A credential without its secrets. A shared one has no owner.
+    """A credential without its secrets. A shared credential has no owner.
 
-    With a host it is for that address only: for any port there, or for `port` alone. A port without a host limits
-    nothing.
+    A `host` restricts the credential to that host, and a `port` beside it to that port. A port alone restricts nothing.
     """
 
     id: UUID
@@ -43,16 +42,16 @@ class Credential:
     has_enable_secret: bool
 
     def is_usable_by(self, user_id: UUID) -> bool:
-        """Whether the user may log in to devices with it: their own, and shared ones."""
+        """Whether the user may log in to devices with it: it is the user's own, or shared."""
         return self.credential_type in SSH_TYPES and self.owner_id in (None, user_id)
 
     def is_for(self, host: str, port: int) -> bool:
-        """Whether it may be sent to that address. Both hosts are in the one spelling of `normal_host`."""
+        """Whether it may be sent to that address. Both hosts are in the form of `normal_host`."""
         return self.host is None or (self.host == host and self.port in (None, port))
 
     @property
     def shown_place(self) -> str:
-        """The only address that it is for, as people read it; empty when it is for any."""
+        """The address to which it is restricted, for display; empty without a restriction."""
         if self.host is None:
             return ""
         return shown_address(self.host, self.port) if self.port else shown_host(self.host)
@@ -60,20 +59,20 @@ class Credential:
 
 @dataclass(frozen=True, repr=False)
 class Secrets:
-    """What goes into the vault; None leaves a field as it is. The passphrase opens a private key that is given."""
+    """New values for the vault; None leaves a field unchanged. The passphrase decrypts the private key in `secret`."""
 
     secret: str | None = None
     passphrase: str | None = None
     enable_secret: str | None = None
 
     def given(self) -> list[str]:
-        """The names of those that are set."""
+        """The names of the fields that are set."""
         return [field for field, text in asdict(self).items() if text is not None]
 
 
 @dataclass(frozen=True, repr=False)
 class LoginSecret:
-    """What a device is logged in to with: a password, or a private key that needs no passphrase."""
+    """The secret of a log-in to a device: a password, or a private key without a passphrase."""
 
     username: str
     changed_at: datetime
@@ -94,7 +93,7 @@ def create(
     port: int | None = None,
     description: str | None = None,
 ) -> Credential:
-    """A personal credential of `owner_id`, or a shared one. Raises InvalidInput, VaultLocked."""
+    """Creates a personal credential of `owner_id`, or a shared one. Raises InvalidInput, VaultLocked."""
     if secrets.secret is None:
         raise InvalidInput("secret: is missing")
     credential_id = uuid4()
@@ -117,7 +116,7 @@ def update(tx: Transaction, vault: Vault, old: Credential, changes: Mapping[str,
     """Changes the members named in `changes` and the secrets given. Raises InvalidInput, VaultLocked."""
     new = replace(old, **changes)
     if new.credential_type != old.credential_type and secrets.secret is None:
-        raise InvalidInput("credential_type: send the secret with it, it is of another type now")
+        raise InvalidInput("credential_type: a change of type needs a new secret: send it too")
     tx.execute(_SQL["update"], {**asdict(new), "host": new.host and normal_host(new.host)})
     return _stored(tx, vault, old.id, secrets)
 
@@ -126,11 +125,11 @@ def _stored(tx: Transaction, vault: Vault, credential_id: UUID, secrets: Secrets
     credential = find(tx, credential_id)
     assert credential is not None
     if credential.credential_type in SSH_TYPES and not credential.username:
-        raise InvalidInput("username: is missing, devices ask for one")
+        raise InvalidInput("username: is missing: a log-in to a device needs one")
     if secrets.secret is not None:
         vault.seal(tx, credential_id, "secret", _checked_secret(credential.credential_type, secrets))
     elif secrets.passphrase is not None:
-        raise InvalidInput("passphrase: send it together with the private key that it opens")
+        raise InvalidInput("passphrase: send it together with its private key")
     if secrets.enable_secret is not None:
         vault.seal(tx, credential_id, "enable_secret", secrets.enable_secret)
     return find(tx, credential_id) or credential
@@ -146,7 +145,7 @@ def _checked_secret(credential_type: str, secrets: Secrets) -> str:
 
 
 def delete(tx: Transaction, credential: Credential) -> list[str]:
-    """Returns the names of the devices whose default it was; they have none now."""
+    """Returns the names of the devices whose default credential it was; they have none now."""
     devices = tx.execute(_SQL["devices_using"], {"id": credential.id}).fetchall()
     tx.execute(_SQL["delete"], {"id": credential.id})
     return [row["name"] for row in devices]
@@ -156,63 +155,62 @@ def find(tx: Transaction, credential_id: UUID) -> Credential | None:
     return next(iter(_all(tx, "find", id=credential_id)), None)
 
 
-def hold(tx: Transaction, credential_id: UUID, owner_id: UUID | None) -> Credential:
-    """The personal credential of `owner_id`, or the shared one, unchanged by others until the transaction ends.
+def lock(tx: Transaction, credential_id: UUID, owner_id: UUID | None) -> Credential:
+    """The personal credential of `owner_id`, or the shared one, with its row locked until the transaction ends.
 
-    Raises NotFound when it is somebody else's.
+    Raises NotFound when it belongs to another user.
     """
-    for credential in _all(tx, "hold", id=credential_id):
+    for credential in _all(tx, "lock", id=credential_id):
         if credential.owner_id == owner_id:
             return credential
     raise NotFound("there is no such credential")
 
 
 def personal(tx: Transaction, user_id: UUID) -> list[Credential]:
-    """What the user has stored for himself, of all types, by name."""
+    """The user's personal credentials of all types, by name."""
     return _all(tx, "personal", user_id=user_id)
 
 
 def shared(tx: Transaction) -> list[Credential]:
-    """The shared ones of all types, by name."""
+    """The shared credentials of all types, by name."""
     return _all(tx, "shared")
 
 
 def usable(tx: Transaction, user_id: UUID) -> list[Credential]:
-    """What the user may log in to devices with, by name."""
+    """The credentials with which the user may log in to devices, by name."""
     return _all(tx, "usable", user_id=user_id)
 
 
 def default_for(tx: Transaction, user_id: UUID) -> Credential | None:
-    """What Connect uses without asking: the one that the user's setting DEFAULT_SETTING names, else the only one.
+    """The credential that Connect uses without asking: that of the user's DEFAULT_SETTING, else the only usable one.
 
-    None when there are several to choose from: a password must not go to a device by accident of the alphabet.
+    None with several to choose from: the order of their names must not decide which password a device receives.
     """
     candidates = usable(tx, user_id)
     try:
-        connect_request = user_settings.get(tx, user_id, DEFAULT_SETTING)
+        preferred_id = user_settings.get(tx, user_id, DEFAULT_SETTING)
     except NotFound:
-        connect_request = None
-    wished = [credential for credential in candidates if str(credential.id) == connect_request]
+        preferred_id = None
+    preferred = [credential for credential in candidates if str(credential.id) == preferred_id]
     only = candidates if len(candidates) == 1 else []
-    return next(iter(wished or only), None)
+    return next(iter(preferred or only), None)
 
 
 def for_login(
     tx: Transaction, vault: Vault, credential_id: UUID, user_id: UUID, *, host: str, port: int
 ) -> LoginSecret:
-    """Opens a credential for a log-in to the device at that address.
+    """The decrypted secret of a credential, for a log-in to the device at that address.
 
-    Raises NotFound unless the user may use it, InvalidInput when it is for another address, VaultLocked.
+    Raises NotFound unless the user may use it, InvalidInput when it is restricted to another address, VaultLocked.
     """
     credential = find(tx, credential_id)
     if credential is None or not credential.is_usable_by(user_id) or credential.username is None:
-        raise NotFound("there is no such SSH credential, or it belongs to somebody else: choose another one")
-    # No other way leads from the vault to a device.
+        raise NotFound("there is no such SSH credential, or it belongs to another user: choose another one")
+    # Every secret for a device passes this check: no other function opens the vault for a log-in.
     if not credential.is_for(host, port):
         raise InvalidInput(
             f"the credential {credential.name} is only for {credential.shown_place}, and the device is at"
-            f" {shown_address(host, port)}: choose another credential, or change the address of this one on the page"
-            " Credentials"
+            f" {shown_address(host, port)}: choose another credential, or change its address on the page Credentials"
         )
     secret = vault.open(tx, credential_id, "secret")
     if credential.credential_type == "ssh_key":

@@ -1,6 +1,6 @@
-"""DATABASE_URL, checked before it is used: libpq itself finds most mistakes when it dials, and goes on dialling.
+"""Validation of DATABASE_URL at start: libpq finds most mistakes only when it connects, and the pool keeps retrying.
 
-Nothing is imported that talks to PostgreSQL: settings are read before the process is patched.
+Must not import the PostgreSQL driver: settings are read before gevent patches the process.
 """
 
 import re
@@ -12,13 +12,13 @@ from netstacks.errors import InvalidInput
 
 _EXAMPLE = "postgres://user:password@host:5432/database"
 _SCHEMES = ("postgres", "postgresql")
-# Unlike other URLs, what stands before the first `@` is user and password, whatever is in it but a slash.
+# As libpq parses it, and unlike other URLs: user and password end at the first `@` and may contain all but a slash.
 _URL = re.compile(r"\w+://(?:(?P<userinfo>[^/@]*)@)?(?P<hosts>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<query>.*))?", re.DOTALL)
 _PAIR = re.compile(
     r"\s*(?P<name>\w+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<plain>(?:[^\s'\\]|\\.)*))(?=\s|$)", re.S
 )
 
-# What libpq knows, in the versions 14 to 18.
+# The parameters of libpq 14 to 18.
 _KNOWN = """
     service user password passfile channel_binding connect_timeout dbname host hostaddr port client_encoding options
     application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
@@ -36,12 +36,12 @@ _VALUES = {
     "channel_binding": ("disable", "prefer", "require"),
     "gssencmode": ("disable", "prefer", "require"),
 }
-# What JDBC's URLs have in the place of sslmode=require.
+# The JDBC spelling of sslmode=require.
 _SSL_TRUE = re.compile(r"(^|&)ssl=true(?=&|$)")
 
 
 def parse(text: str) -> dict[str, str]:
-    """The parameters that a URL or a list of `name=value` means to libpq. Raises InvalidInput without secrets."""
+    """The libpq parameters of a URL or of a `name=value` list. Raises InvalidInput, whose text holds no secret."""
     if re.match(r"['\"]?[\w+.-]+:/", text):
         found = _of_url(text)
     elif "=" in text:
@@ -61,7 +61,7 @@ def _of_url(text: str) -> dict[str, str]:
     assert parts is not None
     path, query = parts["path"] or "", parts["query"] or ""
     if "#" in path:
-        raise InvalidInput("has a '#' behind its host: in a name or a password it is written %23")
+        raise InvalidInput("has a '#' after its host: in a name or a password it is written %23")
     query = _SSL_TRUE.sub(r"\1sslmode=require", query)
     url = urls.split("postgres", parts["userinfo"], parts["hosts"], path, query, PARAMETERS)
     if "/" in url.path:
@@ -125,5 +125,5 @@ def _check_host(host: str) -> None:
             urls.check_host(host)
     except ValueError:
         raise InvalidInput(
-            "has a host with a ':' in it that is no IPv6 address: a port stands by itself, as port=5432"
+            "has a host with a ':' in it that is no IPv6 address: a port is separate, as port=5432"
         ) from None

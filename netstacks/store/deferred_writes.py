@@ -1,4 +1,4 @@
-"""Writes that must not make a terminal wait: kept in order, in memory and bounded, until PostgreSQL has taken them."""
+"""A bounded in-memory queue of writes to PostgreSQL that must not delay a terminal, executed in order."""
 
 from collections import deque
 from collections.abc import Callable
@@ -22,15 +22,16 @@ Write = Callable[[Transaction], None]
 
 
 class DeferredWrites:
-    """Each `put` is a function of a transaction; it must be safe to run twice, or harmless.
+    """A queue of functions of a transaction. Each must be idempotent or harmless to repeat: a retry may run it twice.
 
-    What does not fit is dropped, oldest first, and how much it was is written to the audit log afterwards.
+    When the queue is full, the oldest writes are dropped. Their number is written to the audit log afterwards.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[Write] = deque()
         self._dropped = 0
+        """Writes that were lost and are not yet reported in the audit log."""
         self._wake = greenlets.Event()
         self._idle = greenlets.Event()
         self._idle.set()
@@ -40,7 +41,7 @@ class DeferredWrites:
         self.background.start()
 
     def put(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """Has `write(tx, *args, **kwargs)` run soon; never waits."""
+        """Queues a call of `write(tx, *args, **kwargs)`; never waits."""
         if len(self._waiting) >= CAPACITY:
             self._waiting.popleft()
             self._dropped += 1
@@ -61,6 +62,7 @@ class DeferredWrites:
             self._wake.clear()
             while self._waiting:
                 self._write_some()
+            # No yield since the last check of `_waiting`: a write that was put meanwhile would count as flushed.
             self._idle.set()
 
     def _write_some(self) -> None:
@@ -70,7 +72,7 @@ class DeferredWrites:
         except StoreUnavailable:
             self._put_back(writes)
         except Exception:
-            # One of them: each by itself, and the wrong one is left out.
+            # One write has failed the whole batch: execute each alone, and drop those that fail.
             log.exception("deferred_writes.failed", writes=len(writes))
             while writes:
                 try:
@@ -97,7 +99,7 @@ class DeferredWrites:
 
 
 def _accepted(tx: Transaction, write: Write) -> bool:
-    """One write that PostgreSQL refuses must not take the others with it, nor be tried for ever."""
+    """Executes one write in a savepoint: a refused write must not roll the others back, and is not retried."""
     try:
         with tx.transaction():
             write(tx)
@@ -107,7 +109,7 @@ def _accepted(tx: Transaction, write: Write) -> bool:
         psycopg.InternalError,
         psycopg.errors.InsufficientPrivilege,
     ):
-        raise  # It is the connection's fault, or the server's.
+        raise  # The connection or the server has failed, not this write.
     except Exception:
         log.exception("deferred_writes.refused")
         return False

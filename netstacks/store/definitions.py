@@ -1,4 +1,4 @@
-"""Session definitions: named addresses with a credential of choice, and where each user has filed them."""
+"""Session definitions: named addresses with an optional credential, and the folder of each user they are in."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from netstacks.errors import NotFound
-from netstacks.store.addresses import normal_host
+from netstacks.hosts import normal_host
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 
@@ -34,7 +34,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Where one user has filed a definition; no folder means the top."""
+    """The folder of one user that a definition is in; no folder means the top level."""
 
     id: UUID
     user_id: UUID
@@ -70,16 +70,16 @@ def create(
         "created_by": created_by,
     }
     tx.execute(_SQL["create"], values)
-    return hold(tx, definition_id)
+    return lock(tx, definition_id)
 
 
 def find(tx: Transaction, definition_id: UUID) -> Definition | None:
     return next(iter(_all(tx, "find", id=definition_id)), None)
 
 
-def hold(tx: Transaction, definition_id: UUID) -> Definition:
-    """The definition, unchanged by others until the transaction ends; raises NotFound."""
-    for definition in _all(tx, "hold", id=definition_id):
+def lock(tx: Transaction, definition_id: UUID) -> Definition:
+    """The definition, with its row locked until the transaction ends; raises NotFound."""
+    for definition in _all(tx, "lock", id=definition_id):
         return definition
     raise NotFound("there is no such session definition")
 
@@ -90,27 +90,27 @@ def list_all(tx: Transaction) -> list[Definition]:
 
 
 def live_connections(tx: Transaction) -> dict[tuple[str, int], int]:
-    """How many live sessions there are at each address, host and port, that has any."""
+    """The number of live sessions by address (host, port). Addresses without one are absent."""
     rows = tx.execute(_SQL["live_connections"]).fetchall()
     return {(row["host"], row["port"]): row["sessions"] for row in rows}
 
 
 def update(tx: Transaction, old: Definition, changes: Mapping[str, Any]) -> Definition:
     """Changes the members named in `changes`; raises InvalidInput as `create` does."""
-    wished = replace(old, **changes)
-    tx.execute(_SQL["update"], {**asdict(wished), "host": normal_host(wished.host)})
-    return hold(tx, old.id)
+    new = replace(old, **changes)
+    tx.execute(_SQL["update"], {**asdict(new), "host": normal_host(new.host)})
+    return lock(tx, old.id)
 
 
 def delete(tx: Transaction, definition: Definition) -> None:
-    """Takes it out of every user's folders too."""
+    """Also removes it from every user's folders."""
     tx.execute(_SQL["delete"], {"id": definition.id})
 
 
 def assign(
     tx: Transaction, user_id: UUID, definition_id: UUID, folder_id: UUID | None, sort_order: int | None
 ) -> Assignment:
-    """Files a definition in a folder of the user's, or at the top; an absent `sort_order` stays what it was."""
+    """Moves a definition into a folder of the user, or to the top level; a `sort_order` of None is unchanged."""
     values = {
         "id": uuid4(),
         "user_id": user_id,

@@ -8,15 +8,15 @@ from uuid import UUID, uuid4
 
 from psycopg.rows import kwargs_row
 
+from netstacks.encodings import normal_encoding
 from netstacks.errors import InvalidInput, NotFound
-from netstacks.store.addresses import normal_host, searched_host
-from netstacks.store.encodings import normal_encoding
+from netstacks.hosts import normal_host, searched_host
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
 
 _SQL = load("devices")
 
-# The level of cryptography that may be used with a device.
+# The weakest cryptography that is allowed with a device.
 Algorithms = Literal["modern", "legacy", "antique"]
 
 
@@ -24,8 +24,8 @@ Algorithms = Literal["modern", "legacy", "antique"]
 class Device:
     """A device as stored.
 
-    `encoding` is the character set of its terminals. `lines` is how many terminals it has, None when that is no limit.
-    `patience_secs` is how long each step of a log-in may take, None for the default.
+    `encoding` is the character encoding of its terminals. `lines` is the number of its vty lines, None for no limit.
+    `patience_secs` is the timeout of each step of a log-in, None for the default.
     """
 
     id: UUID
@@ -48,7 +48,7 @@ class Device:
 
     @property
     def legacy_algorithms(self) -> bool:
-        """Whether algorithms are allowed that are not modern."""
+        """Whether algorithms other than modern ones are allowed."""
         return self.algorithms != "modern"
 
 
@@ -57,7 +57,8 @@ _KNOWN = [field.name for field in fields(Device)]
 
 def _as_stored(**columns: Any) -> Device:
     values = {name: columns[name] for name in _KNOWN}
-    # An instance of the former version knows the older column alone: where the two contradict, that one is newer.
+    # An instance of the former version writes the older column only: where the two contradict, the older column is
+    # newer information.
     if columns["legacy_algorithms"] != (values["algorithms"] != "modern"):
         values["algorithms"] = "antique" if columns["legacy_algorithms"] else "modern"
     return Device(**values)
@@ -84,7 +85,7 @@ def create(
     patience_secs: int | None = None,
     default_credential_id: UUID | None = None,
 ) -> Device:
-    """Raises InvalidInput for a host that is neither a name nor an address, or an encoding unfit for terminals."""
+    """Raises InvalidInput for a host that is neither a name nor an address, or an encoding unusable for terminals."""
     device = _one(
         tx,
         "create",
@@ -117,9 +118,9 @@ def find_by_address(tx: Transaction, host: str, port: int) -> Device | None:
     return _one(tx, "find_by_address", host=normal_host(host), port=port)
 
 
-def hold(tx: Transaction, device_id: UUID) -> Device:
-    """The device, unchanged by others until the transaction ends; raises NotFound."""
-    device = _one(tx, "hold", id=device_id)
+def lock(tx: Transaction, device_id: UUID) -> Device:
+    """The device, with its row locked until the transaction ends; raises NotFound."""
+    device = _one(tx, "lock", id=device_id)
     if device is None:
         raise NotFound("there is no such device")
     return device
@@ -127,20 +128,20 @@ def hold(tx: Transaction, device_id: UUID) -> Device:
 
 def update(tx: Transaction, old: Device, changes: Mapping[str, Any]) -> Device:
     """Changes the members named in `changes`; raises InvalidInput as `create` does."""
-    wished = replace(old, **changes)
-    host, encoding = normal_host(wished.host), normal_encoding(wished.encoding)
-    device = _one(tx, "update", **asdict(replace(wished, host=host, encoding=encoding)))
+    new = replace(old, **changes)
+    host, encoding = normal_host(new.host), normal_encoding(new.encoding)
+    device = _one(tx, "update", **asdict(replace(new, host=host, encoding=encoding)))
     assert device is not None
     return device
 
 
 def delete(tx: Transaction, device: Device) -> None:
-    """Sessions on it go on."""
+    """Its live sessions continue."""
     tx.execute(_SQL["delete"], {"id": device.id})
 
 
 def live_sessions(tx: Transaction, device_id: UUID) -> int:
-    """How many sessions on the device have not ended."""
+    """The number of sessions on the device that have not ended."""
     row = tx.execute(_SQL["live_sessions"], {"id": device_id}).fetchone()
     assert row is not None
     return int(row["sessions"])
@@ -156,7 +157,7 @@ def list_page(
     limit: int = 1000,
     offset: int = 0,
 ) -> tuple[list[Device], int]:
-    """A page of devices by name, and how many there are in all; `search` is a part of the name or the host."""
+    """A page of devices by name, and the total number; `search` is a substring of the name or the host."""
     filters = {
         "search": search,
         "search_host": search and searched_host(search),
@@ -165,14 +166,14 @@ def list_page(
         "site": site,
     }
     with tx.cursor(row_factory=_ROW) as cursor:
-        page = cursor.execute(_SQL["browse"], {**filters, "limit": limit, "offset": offset}).fetchall()
+        page = cursor.execute(_SQL["list_page"], {**filters, "limit": limit, "offset": offset}).fetchall()
     row = tx.execute(_SQL["count"], filters).fetchone()
     assert row is not None
     return page, int(row["total"])
 
 
 def starting_with(tx: Transaction, text: str, *, limit: int) -> list[Device]:
-    """Devices whose name or host begins with `text`, in any case; those that it names in full come first."""
+    """Devices whose name or host begins with `text`, ignoring case; exact matches come first."""
     with tx.cursor(row_factory=_ROW) as cursor:
         values = {"text": text, "host": _beginning_of_host(text), "limit": limit}
         return cursor.execute(_SQL["starting_with"], values).fetchall()

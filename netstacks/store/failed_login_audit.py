@@ -1,6 +1,6 @@
-"""Failed log-ins in the audit log: a row for each, but in an hour no more than a stranger may cause.
+"""Failed log-ins in the audit log: one row each up to an hourly limit, because anyone can cause them.
 
-The rest is counted by the network that it comes from, and told in one row for each network now and then.
+Beyond the limit they are counted by client network, and each count is written as one row from time to time.
 """
 
 from datetime import datetime
@@ -14,18 +14,18 @@ _SQL = load("failed_login_audit")
 
 EVENT = "auth.login_failed"
 MORE_EVENT = "auth.login_failed_more"
-# What was counted for so long is told. Of an attack that goes on the log has as many rows an hour as this allows.
+# The age at which a count is written. It limits the rows per hour of a continuing attack.
 COUNT_SECS = 600.0
-# The networks with the most attempts have a row of their own; all others share one.
+# The networks with the most attempts get a row each; all others share one.
 _MOST_NETWORKS = 100
-# So many networks are told of at once, far fewer than PostgreSQL can within the statement timeout.
+# How many networks one call writes, far below what PostgreSQL can within the statement timeout.
 _STEP = 100_000
 
 
 def note(tx: Transaction, actor: Actor, resource: str, network: str, most_per_hour: int) -> None:
-    """Writes the audit row of a failed log-in, or counts it when all instances have written enough of them.
+    """Writes the audit row of a failed log-in, or counts it when all instances together have reached the limit.
 
-    A few that come at the same moment may be written beyond that. One that is counted keeps its network's row locked
+    Concurrent transactions may exceed the limit by a few rows. A counted log-in keeps the row of its network locked
     until the transaction ends.
     """
     row = tx.execute(_SQL["rows_of_hour"], {"event": EVENT, "most": most_per_hour}).fetchone()
@@ -35,8 +35,8 @@ def note(tx: Transaction, actor: Actor, resource: str, network: str, most_per_ho
         tx.execute(_SQL["count"], {"network": network})
 
 
-def tell_counted(tx: Transaction, *, age_secs: float = COUNT_SECS) -> int:
-    """Writes the audit rows of what has been counted for so long, and counts anew; returns how many attempts it was."""
+def write_counted(tx: Transaction, *, age_secs: float = COUNT_SECS) -> int:
+    """Writes the counts older than `age_secs` as audit rows, and resets them; returns the number of attempts."""
     wanted = {"age_secs": age_secs, "most": _MOST_NETWORKS, "step": _STEP}
     rows = tx.execute(_SQL["take_counts"], wanted).fetchall()
     for row in rows:

@@ -1,9 +1,9 @@
-"""Wrong passwords of late, counted for all instances together: guessing becomes slow, by whatever number of addresses.
+"""Rate limits on wrong passwords, shared by all instances, that slow guessing down from any number of addresses.
 
-One user's passwords from one address, one user's from anywhere, and any user's from one address: each has attempts
-without a wait, and then a wait that grows. The two latter hold up strangers only. Where a user has logged in before,
-only what is guessed for that user there counts, so that guesses keep no user out. Names that no user has count like the
-others.
+Failures are counted for one user from one address, for one user from all addresses, and for all users from one address.
+Each counter allows some attempts at once, then requires a growing wait. The latter two apply only to clients that have
+not logged in before: at a known device or address, only the failures of that user there count, so that an attacker
+cannot lock a user out. Unknown user names count like existing ones, which does not reveal what exists.
 """
 
 import hashlib
@@ -18,27 +18,27 @@ from netstacks.store.queries import load
 
 _SQL = load("failed_logins")
 
-# So many attempts in a row cost no wait. The next waits for the first of these, and each that follows twice as long.
+# Consecutive failures without a wait. The wait after them starts at FIRST_WAIT_SECS and doubles with each failure.
 FREE_ATTEMPTS = 10
 FIRST_WAIT_SECS = 10
 LONGEST_WAIT_SECS = 300
-# So many at a user, and from an address, cost strangers no wait. Theirs grows less far: they share it.
+# The same for the counters of a user and of an address. Their waits are shorter, because unrelated clients share them.
 MOST_OF_ACCOUNT = 100
 MOST_OF_ADDRESS = 100
 LONGEST_SHARED_WAIT_SECS = 60
-# Attempts this far apart have nothing to do with each other.
+# A counter is reset this long after its last failure, or after its first one (`_Limit.is_sliding`).
 WINDOW_SECS = 900
-# However many names are guessed, there are no more rows than these, and those of one sweep.
+# The limit of rows, however many names are guessed; between two sweeps there may be more.
 MOST_ROWS = 200_000
 _SWEEP_STEP = 10_000
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A log-in that is being tried: `account` is a user's id, or a name that no user has.
+    """A log-in attempt: `account` is a user's id, or a user name that does not exist.
 
-    `device` is one at which this user has logged in before. `is_known` says that, or that the user has logged in from
-    this address.
+    `device` identifies a device on which this user has logged in before. `is_known` is true with a `device`, or when
+    the user has logged in from this address before.
     """
 
     account: str
@@ -61,10 +61,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Throttle:
-    """After how many seconds the attempt may be made, 0 for now.
+    """The wait before the attempt in seconds, 0 for none.
 
-    `shared_secs` is the wait of strangers, None where not too much was guessed. `is_for_all` says whether a failure
-    counts for them, too: one by a user who is let through during their wait must not prolong it.
+    `shared_secs` is the wait of the shared counters, None while they are below their limits. `is_for_all` says whether
+    a failure counts there too: the failure of a known user during that wait must not prolong it for others.
     """
 
     wait_secs: int
@@ -73,13 +73,13 @@ class Throttle:
 
 
 class _Limit(NamedTuple):
-    """Limits of one group are kept together: all of them are open, or the attempt begins no wait of any of them."""
+    """The limit of one counter. Limits of one `group` are reserved together: all of them, or none."""
 
     key: bytes
     free: int
     longest_secs: int
     is_sliding: bool
-    """Whether the count goes on until nothing has failed for a window; else it ends with the window that it began."""
+    """Whether the window restarts with each failure; else it ends WINDOW_SECS after its first failure."""
     group: int
 
 
@@ -87,7 +87,7 @@ _OWN, _SHARED = 0, 1
 
 
 def network(address: str | None) -> str:
-    """What counts as one address: of IPv6 the network, which has more addresses than anybody could count."""
+    """The unit that is counted as one address: an IPv4 address or an IPv6 /64, which one client can have to itself."""
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:
@@ -98,9 +98,9 @@ def network(address: str | None) -> str:
 
 
 def reserve(tx: Transaction, attempt: Attempt) -> Throttle:
-    """Asks whether the password of an attempt may be looked at. Only failures count, see `note`.
+    """Decides whether the password of an attempt may be checked. Only failures count, see `note`.
 
-    Between two waits one attempt is let through, however many ask at the same moment and at whatever instance.
+    After each wait exactly one attempt is allowed, however many arrive at the same time and at any instance.
     """
     limits = _limits(attempt)
     reached = {row["key"]: float(row["secs"]) for row in tx.execute(_SQL["reached"], _values(limits)).fetchall()}
@@ -119,7 +119,7 @@ def _limits(attempt: Attempt) -> list[_Limit]:
     return [
         _Limit(attempt.pair_key, FREE_ATTEMPTS, LONGEST_WAIT_SECS, True, _OWN),
         _Limit(attempt.account_key, MOST_OF_ACCOUNT, LONGEST_SHARED_WAIT_SECS, True, shared),
-        # An office makes a mistake now and then all day.
+        # Not sliding: a shared address has occasional typing errors all day.
         _Limit(attempt.address_key, MOST_OF_ADDRESS, LONGEST_SHARED_WAIT_SECS, False, shared),
     ]
 
@@ -141,13 +141,13 @@ def _whole(secs: float) -> int:
 
 
 def note(tx: Transaction, attempt: Attempt) -> bool:
-    """The password was wrong. Returns whether the address has guessed too much from now on.
+    """Counts a wrong password. Returns whether the address has just reached its limit.
 
-    To be called late in a transaction: everybody at the address waits for its rows.
+    To be called late in a transaction: all log-ins from the address wait for its row.
     """
     statements = {attempt.pair_key: "note_pair", attempt.account_key: "note_pair", attempt.address_key: "note"}
     failures = {}
-    # In one order everywhere: two that wait for each other's rows would be a deadlock.
+    # All transactions lock the rows in this order; different orders would deadlock.
     for key, statement in sorted(statements.items()):
         row = tx.execute(_SQL[statement], {"key": key, "window_secs": WINDOW_SECS}).fetchone()
         failures[key] = row["failures"] if row else 0
@@ -155,17 +155,17 @@ def note(tx: Transaction, attempt: Attempt) -> bool:
 
 
 def note_pair(tx: Transaction, attempt: Attempt) -> None:
-    """The password was wrong, which counts for this user at this address alone."""
+    """Counts a wrong password for this user at this address only."""
     tx.execute(_SQL["note_pair"], {"key": attempt.pair_key, "window_secs": WINDOW_SECS})
 
 
 def forgive(tx: Transaction, attempt: Attempt) -> None:
-    """The password was right: what that user got wrong at that address before is forgotten."""
+    """Resets the counter of this user at this address after a correct password."""
     tx.execute(_SQL["forgive"], {"key": attempt.pair_key})
 
 
 def sweep(tx: Transaction) -> int:
-    """Deletes a bounded number of rows that say nothing any more, or are too many; returns how many."""
+    """Deletes a bounded number of rows that are expired or beyond MOST_ROWS; returns their number."""
     values = {"window_secs": WINDOW_SECS, "most_rows": MOST_ROWS - 1, "step": _SWEEP_STEP}
     return tx.execute(_SQL["sweep"], values).rowcount
 

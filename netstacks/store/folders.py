@@ -1,4 +1,4 @@
-"""The folders in which a user files session definitions."""
+"""Each user's folders of session definitions."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ _SQL = load("folders")
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of one user's; no parent means the top."""
+    """A folder of one user; no parent means the top level."""
 
     id: UUID
     user_id: UUID
@@ -27,37 +27,37 @@ class Folder:
 
 
 def list_all(tx: Transaction, user_id: UUID) -> list[Folder]:
-    """The user's folders in the order of their choice."""
+    """The user's folders by `sort_order`."""
     return _all(tx, "all", user_id=user_id)
 
 
-def hold(tx: Transaction, user_id: UUID, folder_id: UUID) -> Folder:
-    """The user's folder, unchanged by others until the transaction ends; raises NotFound."""
-    return _picked(_all(tx, "hold_all", user_id=user_id), folder_id)
+def lock(tx: Transaction, user_id: UUID, folder_id: UUID) -> Folder:
+    """The user's folder, with all folders of the user locked until the transaction ends; raises NotFound."""
+    return _picked(_all(tx, "lock_all", user_id=user_id), folder_id)
 
 
 def create(tx: Transaction, user_id: UUID, name: str, parent_id: UUID | None) -> Folder:
-    """Raises NotFound when the parent is not a folder of the user's."""
+    """Raises NotFound when the parent is not a folder of the user."""
     if parent_id is not None:
-        hold(tx, user_id, parent_id)
+        lock(tx, user_id, parent_id)
     return _all(tx, "create", id=uuid4(), user_id=user_id, name=name, parent_id=parent_id)[0]
 
 
 def update(tx: Transaction, user_id: UUID, folder_id: UUID, changes: Mapping[str, Any]) -> Folder:
-    """Renames or moves. Raises NotFound, and InvalidInput when the folder would end up inside itself."""
-    folders = _all(tx, "hold_all", user_id=user_id)
-    wished = replace(_picked(folders, folder_id), **changes)
-    above = wished.parent_id
-    while above is not None:
-        if above == folder_id:
+    """Renames or moves a folder. Raises NotFound, and InvalidInput when it would become its own descendant."""
+    folders = _all(tx, "lock_all", user_id=user_id)
+    new = replace(_picked(folders, folder_id), **changes)
+    ancestor_id = new.parent_id
+    while ancestor_id is not None:
+        if ancestor_id == folder_id:
             raise InvalidInput("parent_id: a folder cannot be moved into itself or a folder below it")
-        above = _picked(folders, above).parent_id
-    return _all(tx, "update", **asdict(wished))[0]
+        ancestor_id = _picked(folders, ancestor_id).parent_id
+    return _all(tx, "update", **asdict(new))[0]
 
 
 def delete(tx: Transaction, user_id: UUID, folder_id: UUID) -> None:
-    """Deletes the folders in it too; what was filed there is at the top again. Raises NotFound."""
-    hold(tx, user_id, folder_id)
+    """Deletes its subfolders too; their definitions move to the top level. Raises NotFound."""
+    lock(tx, user_id, folder_id)
     tx.execute(_SQL["delete"], {"id": folder_id})
 
 

@@ -1,4 +1,4 @@
-"""What an instance holds, compared with the session rows inside PostgreSQL: only what differs is read."""
+"""The sessions that an instance holds, compared with the session rows in PostgreSQL: only differences are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Page:
-    """The held sessions with ids above `after` and up to `upto`; None is no bound."""
+    """The held sessions with ids above `after` and up to `upto`; None means no bound."""
 
     held: Sequence[Held]
     after: UUID | None = None
@@ -32,9 +32,9 @@ class Page:
 
 @dataclass(frozen=True)
 class Differences:
-    """`rows` have another epoch, state or owner, or an end that was requested, or name the instance and are not held.
+    """`rows`: another epoch, state or owner, a requested end, or owned by the instance and not held.
 
-    `missing` are held sessions without a row.
+    `missing`: ids of held sessions without a row.
     """
 
     rows: list[SessionRow]
@@ -42,10 +42,10 @@ class Differences:
 
 
 def differences(tx: Transaction, instance_id: str, page: Page) -> Differences:
-    """Where the page and the rows of its range of ids disagree. The rows that agree are not returned."""
+    """The differences between the page and the rows in its range of ids. Equal rows are not returned."""
     values = {
         "instance": instance_id,
-        # As text: a list of UUIDs takes three times as long to send.
+        # As text: the driver takes three times as long to send a list of UUIDs.
         "ids": [each.id.hex for each in page.held],
         "epochs": [each.epoch for each in page.held],
         "states": [each.state for each in page.held],

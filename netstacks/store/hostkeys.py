@@ -1,4 +1,4 @@
-"""The host keys that somebody approved: one key an address, by which a device proves who it is."""
+"""Trusted SSH host keys: one approved key per address, which authenticates the device."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from netstacks.errors import InvalidInput, NotFound
-from netstacks.store.addresses import normal_host, shown_address
+from netstacks.hosts import normal_host, shown_address
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 
@@ -32,7 +32,7 @@ class StoredHostKey:
 
 
 def fingerprint_of(public_key: str) -> str:
-    """As OpenSSH shows it: `SHA256:` and base64 without padding. What is stored and is no key has none."""
+    """In OpenSSH's format: `SHA256:` and base64 without padding; `unreadable` for a stored value that is no base64."""
     try:
         blob = base64.b64decode(public_key, validate=True)
     except ValueError:
@@ -41,13 +41,13 @@ def fingerprint_of(public_key: str) -> str:
 
 
 def parse_public_key(text: str) -> tuple[str, str]:
-    """Type and base64 of a key written as in `ssh-keyscan` output or a `.pub` file; raises InvalidInput."""
+    """Type and base64 of a key in the format of `ssh-keyscan` output or of a `.pub` file; raises InvalidInput."""
     for word in text.split():
         try:
             blob = base64.b64decode(word, validate=True)
         except (binascii.Error, ValueError):
             continue
-        # The encoding begins with the length and the text of the key's type.
+        # The encoding begins with the key's type as an SSH string (RFC 4253, section 6.6).
         key_type = blob[4 : 4 + int.from_bytes(blob[:4])]
         if blob[4:] != key_type and key_type.startswith((b"ssh-", b"ecdsa-", b"sk-")) and key_type.isascii():
             return key_type.decode(), word
@@ -65,7 +65,7 @@ def list_all(tx: Transaction) -> list[StoredHostKey]:
 
 
 def remember(tx: Transaction, host: str, port: int, key_type: str, public_key: str, approved_by: str) -> StoredHostKey:
-    """Stores the key in place of any other of that address."""
+    """Stores the key, replacing any other key of that address."""
     key = _one(
         tx,
         "remember",
@@ -88,20 +88,20 @@ def approve(
     approved_by: str,
     former: StoredHostKey | None,
 ) -> StoredHostKey | None:
-    """Stores the key in place of `former`; None when what is stored is not that any more.
+    """Replaces `former` by the key (compare-and-set); None when another key is stored by now.
 
-    The approval of a first key must not replace one that was approved meanwhile.
+    Without `former`, an approval must not replace a key that was approved meanwhile.
     """
-    place = {"host": normal_host(host), "port": port, "approved_by": approved_by}
+    address = {"host": normal_host(host), "port": port, "approved_by": approved_by}
     key = {"key_type": key_type, "public_key": public_key}
     if former is None:
-        return _one(tx, "approve_first", **place, **key)
-    return _one(tx, "approve_changed", **place, **key, former_type=former.key_type, former_key=former.public_key)
+        return _one(tx, "approve_first", **address, **key)
+    return _one(tx, "approve_changed", **address, **key, former_type=former.key_type, former_key=former.public_key)
 
 
 def delete(tx: Transaction, host: str, port: int) -> StoredHostKey:
-    """The next connection will ask again. Raises NotFound."""
-    key = _one(tx, "forget", host=normal_host(host), port=port)
+    """Removes the key, so that the next connection asks for approval. Raises NotFound."""
+    key = _one(tx, "delete", host=normal_host(host), port=port)
     if key is None:
         raise NotFound(f"no host key is stored for {shown_address(host, port)}")
     return key

@@ -1,4 +1,4 @@
-"""From where users have logged in: what tells a user who has no cookie, as programs have none, from a stranger."""
+"""The networks from which users have logged in. They identify known clients without cookies, such as programs."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -8,17 +8,17 @@ from netstacks.store.queries import load
 
 _SQL = load("known_networks")
 
-# After the last log-in from there.
+# How long a network stays known after the last log-in from it.
 KEPT = timedelta(days=90)
 
 
 def is_known(tx: Transaction, user_id: UUID, network: str) -> bool:
-    """Whether the user has logged in from this network, which `failed_logins.network` names."""
+    """Whether the user has logged in from `network` (as of `failed_logins.network`) within KEPT."""
     row = tx.execute(_SQL["is_known"], {"user_id": user_id, "network": network, "kept": KEPT}).fetchone()
     return bool(row and row["is_known"])
 
 
 def note(tx: Transaction, user_id: UUID, network: str) -> None:
-    """The user has logged in from there."""
+    """Records a log-in of the user from that network."""
     tx.execute(_SQL["note"], {"user_id": user_id, "network": network})
     tx.execute(_SQL["forget_old"], {"user_id": user_id, "kept": KEPT})

@@ -1,4 +1,4 @@
-"""The administrator's list of providers of language models. Their keys lie in the vault and leave it for calls only."""
+"""The list of language model providers that administrators configure. Their keys leave the vault only for calls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,17 +15,17 @@ from netstacks.store.vault import Vault
 _SQL = load("llm_providers")
 
 REVISION_SETTING = "llm.providers"
-"""The key of the setting that counts the changes of the list. It is there since the list was filled first."""
+"""The key of the setting that counts the changes of the list. It exists once the list has been filled."""
 
 _FIELD = "provider_key"
 
 
 @dataclass(frozen=True)
 class StoredProvider:
-    """One entry, without its key. Times are in seconds, None standing for the default of the settings.
+    """One entry, without its key. Times are in seconds, None for the default of the settings.
 
-    Providers are tried in the order of `position`. 0 of `max_concurrent` or `daily_tokens` stands for no limit.
-    `revision` changes with every change of the entry and with every move of it.
+    Providers are tried in the order of `position`. 0 for `max_concurrent` or `daily_tokens` means no limit. `revision`
+    changes with every change of the entry or its position.
     """
 
     id: UUID
@@ -48,7 +48,7 @@ class StoredProvider:
 
 @dataclass(frozen=True, repr=False)
 class KeyedProvider:
-    """An entry with its key, which is None when it has none or when it cannot be read: `problem` says why, then."""
+    """An entry with its key. The key is None when there is none, or when it is unreadable: then `problem` says why."""
 
     entry: StoredProvider
     key: str | None = None
@@ -56,7 +56,7 @@ class KeyedProvider:
 
 
 def create(tx: Transaction, vault: Vault, facts: Mapping[str, Any], *, key: str | None, by: str) -> StoredProvider:
-    """Adds a provider behind the others. `facts` are the members that an administrator decides.
+    """Appends a provider to the list. `facts` are the members that an administrator sets.
 
     Raises Conflict when the name is taken, VaultLocked.
     """
@@ -72,7 +72,7 @@ def create(tx: Transaction, vault: Vault, facts: Mapping[str, Any], *, key: str 
 def update(
     tx: Transaction, vault: Vault, old: StoredProvider, changes: Mapping[str, Any], *, key: str | None, by: str
 ) -> StoredProvider:
-    """Changes the members named in `changes` of an entry that is held; a key of None stays, an empty one is removed.
+    """Changes the members named in `changes` of a locked entry; a key of None is kept, an empty key is removed.
 
     Raises Conflict when the name is taken, VaultLocked.
     """
@@ -88,26 +88,26 @@ def update(
 
 
 def delete(tx: Transaction, provider: StoredProvider) -> None:
-    """Removes a provider with its key. Its usage stays."""
+    """Removes a provider and its key. Its usage rows remain."""
     _next_revision(tx)
     tx.execute(_SQL["delete"], {"id": provider.id})
 
 
 def reorder(tx: Transaction, ids: Sequence[UUID], *, by: str) -> list[StoredProvider]:
-    """Has the providers tried in this order. Raises Conflict when `ids` are not those of the list, each once."""
+    """Sets the order of the providers. Raises Conflict unless `ids` names each provider of the list once."""
     revision = _next_revision(tx)
-    if sorted(ids) != sorted(provider.id for provider in every(tx)):
-        raise Conflict("the order must name every provider once, and the list may have changed: look at it again")
+    if sorted(ids) != sorted(provider.id for provider in list_all(tx)):
+        raise Conflict("the order must name every provider once, and the list may have changed: reload it")
     for position, provider_id in enumerate(ids, 1):
         tx.execute(_SQL["move"], {"id": provider_id, "position": position, "revision": revision, "updated_by": by})
-    return every(tx)
+    return list_all(tx)
 
 
 def fill(tx: Transaction, vault: Vault, entries: Sequence[tuple[Mapping[str, Any], str | None]]) -> int:
-    """Stores the list of a first start, facts and key of each, and returns how many; 0 when there was a list before.
+    """Stores the initial list, facts and key of each, and returns their number; 0 when the list was filled before.
 
-    What an administrator has deleted does not come back. Safe when several instances start together. Raises as `create`
-    does.
+    A provider that an administrator has deleted is not created again. Safe when several instances start at once.
+    Raises as `create` does.
     """
     if not entries or tx.execute(_SQL["begin"], {"key": REVISION_SETTING}).fetchone() is None:
         return 0
@@ -117,23 +117,23 @@ def fill(tx: Transaction, vault: Vault, entries: Sequence[tuple[Mapping[str, Any
     return len(entries)
 
 
-def every(tx: Transaction) -> list[StoredProvider]:
-    """All of them in their order."""
+def list_all(tx: Transaction) -> list[StoredProvider]:
+    """All providers by position."""
     with tx.cursor(row_factory=row_of(StoredProvider)) as cursor:
-        return cursor.execute(_SQL["every"]).fetchall()
+        return cursor.execute(_SQL["all"]).fetchall()
 
 
 def newest_revision(tx: Transaction) -> int:
-    """The number of the newest change of the list, 0 before the first: as long as it stays, so does the list.
+    """The number of the newest change of the list, 0 before the first. While it is unchanged, so is the list.
 
-    -1 for what is no number: the next change puts one in its place.
+    -1 when the stored value is no number; the next change replaces it.
     """
     match settings.get(tx, REVISION_SETTING):
         case None:
             return 0
         case int(number):
             return number
-    settings.note_unreadable(REVISION_SETTING, "the list is read, and its changes are seen after the next one")
+    settings.note_unreadable(REVISION_SETTING, "the list is read once, and again after its next change")
     return -1
 
 
@@ -146,15 +146,15 @@ def find(tx: Transaction, provider_id: UUID) -> StoredProvider:
     return provider
 
 
-def hold(tx: Transaction, provider_id: UUID) -> StoredProvider:
-    """The provider; others change nothing of the list until the transaction ends. Raises NotFound."""
-    tx.execute(_SQL["hold_list"], {"key": REVISION_SETTING})
+def lock(tx: Transaction, provider_id: UUID) -> StoredProvider:
+    """The provider, with the whole list locked against changes until the transaction ends. Raises NotFound."""
+    tx.execute(_SQL["lock_list"], {"key": REVISION_SETTING})
     return find(tx, provider_id)
 
 
 def with_keys(tx: Transaction, vault: Vault) -> list[KeyedProvider]:
-    """All of them in their order, opened for calls. A key that does not open is a problem of its own entry alone."""
-    return [_opened(tx, vault, entry) for entry in every(tx)]
+    """All providers by position, with decrypted keys. A key that does not decrypt affects its own entry only."""
+    return [_opened(tx, vault, entry) for entry in list_all(tx)]
 
 
 def _opened(tx: Transaction, vault: Vault, entry: StoredProvider) -> KeyedProvider:
@@ -174,4 +174,4 @@ def _next_revision(tx: Transaction) -> int:
 
 def _check_name(tx: Transaction, provider_id: UUID, name: str) -> None:
     if tx.execute(_SQL["namesake"], {"id": provider_id, "name": name}).fetchone() is not None:
-        raise Conflict(f"name: another provider is called {name!r} already")
+        raise Conflict(f"name: another provider is already called {name!r}")

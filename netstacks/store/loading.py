@@ -1,6 +1,6 @@
-"""How values come out of PostgreSQL: what it can hold and Python cannot is read as the nearest that Python can.
+"""Loaders for PostgreSQL values that Python cannot represent: they return the nearest value that it can.
 
-The driver raises for such a value, and with it the row is lost, and the list that the row is in.
+The driver would raise for such a value, which loses its row, and the whole list with it.
 """
 
 import json
@@ -13,17 +13,17 @@ from psycopg.abc import AdaptContext
 from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.types.json import set_json_loads
 
-# Infinity, and years that dates of Python do not reach or leave with the next sum.
+# Bounds for infinity and for years that Python's datetime cannot represent, or could not after an addition.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
-# What is nested much deeper could be read and not be written again.
+# Python reads deeper nesting than it can write.
 _MOST_LEVELS = 200
-# With more than 4300 Python refuses to compute.
+# Below Python's limit of 4300 digits for conversions between int and str.
 _MOST_DIGITS = 4000
 
 
 class _BoundedLoader(Loader):
-    """The driver's own, with bounds."""
+    """The driver's loader, with bounds."""
 
     earliest: date
     latest: date
@@ -52,7 +52,7 @@ class _DateLoader(_BoundedLoader):
 
 
 def read_json(text: str | bytes) -> Any:
-    """The JSON value; the text itself when that could not be written as JSON again."""
+    """The JSON value; the text itself when its value could not be written as JSON again."""
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_number)
         _check_levels(value, _MOST_LEVELS)
@@ -91,4 +91,4 @@ def _adapters() -> AdaptersMap:
 
 
 ADAPTERS = _adapters()
-"""The `context` of every connection whose rows the program reads."""
+"""The adaptation `context` of every connection from which the program reads rows."""

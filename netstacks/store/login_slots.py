@@ -1,24 +1,24 @@
-"""Turns at logging in to a device: so many at once, of all instances together."""
+"""Slots for concurrent log-ins to one device, limited across all instances."""
 
 from uuid import UUID
 
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
 
-_SQL = load("login_turns")
+_SQL = load("login_slots")
 
-# As many log-ins at one device at a time: routers have few lines, and OpenSSH drops who comes in a crowd.
-TURNS = 4
+# Concurrent log-ins per device: routers have few vty lines, and OpenSSH drops connections of a burst (MaxStartups).
+SLOTS = 4
 
 
 def take(tx: Transaction, host: str, port: int, holder: UUID, lease_secs: float) -> bool:
-    """Takes a turn for `lease_secs`; False when there is none now."""
-    wanted = {"host": host, "port": port, "holder": holder, "turns": TURNS, "lease_secs": lease_secs}
+    """Takes a slot for `lease_secs`; False when none is free."""
+    wanted = {"host": host, "port": port, "holder": holder, "slots": SLOTS, "lease_secs": lease_secs}
     return tx.execute(_SQL["take"], wanted).fetchone() is not None
 
 
 def renew(tx: Transaction, host: str, port: int, holder: UUID, lease_secs: float) -> None:
-    """Keeps a turn for `lease_secs` from now on."""
+    """Extends the lease of a slot to `lease_secs` from now."""
     tx.execute(_SQL["renew"], {"host": host, "port": port, "holder": holder, "lease_secs": lease_secs})
 
 

@@ -1,4 +1,4 @@
-"""What became of logging in with a credential at an address: a refused secret is not tried again and again."""
+"""Results of log-ins with a credential at an address: a refused secret is not tried again for a while."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,13 @@ from netstacks.store.queries import load
 
 _SQL = load("login_trials")
 
-# How long a secret that the device has refused once, twice, ... is not tried. Devices lock accounts after a few tries.
+# How long a secret is not tried after its first, second, ... refusal. Devices lock accounts after a few failures.
 HOLD_OFFS_SECS = (60.0, 300.0, 900.0, 3600.0)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A credential at an address. `version` changes with the credential and with the device's entry."""
+class CredentialAddress:
+    """A credential and the address it is used at. `version` changes with the credential and the device's entry."""
 
     credential_id: UUID
     host: str
@@ -24,8 +24,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class State:
-    """`refused_for_secs` is how long the secret is not to be tried, with the device's `reason`."""
+class TrialState:
+    """`refused_for_secs`: how long the secret must not be tried yet, because of the device's `reason`."""
 
     is_known_good: bool = False
     refused_for_secs: float | None = None
@@ -33,34 +33,36 @@ class State:
     is_being_tried: bool = False
 
 
-def find(tx: Transaction, place: Place, holder: UUID) -> State:
-    """What is known; `is_being_tried` by another holder."""
+def find(tx: Transaction, place: CredentialAddress, holder: UUID) -> TrialState:
+    """The stored state; `is_being_tried` means by another holder."""
     row = tx.execute(_SQL["find"], _parameters(place, holder=holder)).fetchone()
-    return State(**{name: row[name] or getattr(State, name) for name in State.__annotations__}) if row else State()
+    if row is None:
+        return TrialState()
+    return TrialState(**{name: row[name] or getattr(TrialState, name) for name in TrialState.__annotations__})
 
 
-def begin(tx: Transaction, place: Place, holder: UUID, lease_secs: float) -> bool:
-    """Notes that `holder` tries the secret now; false while another does."""
+def begin(tx: Transaction, place: CredentialAddress, holder: UUID, lease_secs: float) -> bool:
+    """Records that `holder` tries the secret now; False while another holder does."""
     return tx.execute(_SQL["begin"], _parameters(place, holder=holder, lease_secs=lease_secs)).fetchone() is not None
 
 
-def renew(tx: Transaction, place: Place, holder: UUID, lease_secs: float) -> None:
+def renew(tx: Transaction, place: CredentialAddress, holder: UUID, lease_secs: float) -> None:
     tx.execute(_SQL["renew"], _parameters(place, holder=holder, lease_secs=lease_secs))
 
 
-def release(tx: Transaction, place: Place, holder: UUID) -> None:
-    """The trial is over without an answer about the secret."""
+def release(tx: Transaction, place: CredentialAddress, holder: UUID) -> None:
+    """Ends the trial without a result."""
     tx.execute(_SQL["release"], _parameters(place, holder=holder))
 
 
-def accepted(tx: Transaction, place: Place) -> None:
+def accepted(tx: Transaction, place: CredentialAddress) -> None:
     tx.execute(_SQL["accepted"], _parameters(place))
 
 
-def refused(tx: Transaction, place: Place, reason: str) -> None:
-    """Each refusal in a row holds the secret off for longer."""
+def refused(tx: Transaction, place: CredentialAddress, reason: str) -> None:
+    """Records a refusal. Each consecutive one suspends the secret for longer (HOLD_OFFS_SECS)."""
     tx.execute(_SQL["refused"], _parameters(place, reason=reason, hold_offs=list(HOLD_OFFS_SECS)))
 
 
-def _parameters(place: Place, **others: Any) -> dict[str, Any]:
+def _parameters(place: CredentialAddress, **others: Any) -> dict[str, Any]:
     return {**vars(place), **others}

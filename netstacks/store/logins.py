@@ -1,4 +1,4 @@
-"""Log-ins: one row each, for what a refresh token or a page cookie stands for, and what revoking ends."""
+"""Log-ins: one row for each refresh token family or page cookie, which can be revoked."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ _SQL = load("logins")
 
 ClientType = Literal["terminal", "admin_ui", "page"]
 
-# How long a log-in lives on after its last refresh, or a page's after its last request.
+# How long a log-in is valid after its last refresh, or a page's after its last request.
 LOGIN_TTL = timedelta(days=7)
 PAGE_TTL = timedelta(hours=12)
-# The client may send one refresh token twice at once, and keeps the answer that comes last (wire contract 3.2).
+# The client may send one refresh token twice at once, and keeps the later answer (docs/protocol.md, 3.2).
 GRACE = timedelta(seconds=60)
-# Reloads and crashes never log out; a client that is there asks for something within its token's hour.
+# Reloads and crashes do not log out. An active client makes a request within the hour that its token is valid.
 SEAT_IDLE = timedelta(hours=2)
 
 
 class Refresh(Enum):
-    """What presenting a refresh token did: `REPEATED` within the grace of the previous one, `REUSED` after it."""
+    """The result of a refresh: `REPEATED` for the previous token within GRACE, `REUSED` after it or for older ones."""
 
     ROTATED = "rotated"
     REPEATED = "repeated"
@@ -34,7 +34,7 @@ class Refresh(Enum):
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The answer to a refresh token, with the user as he is now."""
+    """The answer to a refresh token, with the user's current name and role."""
 
     result: Refresh
     username: str
@@ -43,7 +43,7 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class Login:
-    """One of a user's log-ins, as they see it themselves."""
+    """A log-in as its user sees it."""
 
     id: UUID
     client_type: ClientType
@@ -54,7 +54,7 @@ class Login:
 
 @dataclass(frozen=True)
 class SeatLogin:
-    """A terminal log-in that holds its user's seat."""
+    """A terminal log-in, which occupies a licence seat of its user."""
 
     user_id: UUID
     user_email: str
@@ -71,7 +71,7 @@ def begin(
     token_id: str | None = None,
     address: str | None = None,
 ) -> UUID:
-    """Adds a log-in and returns its id; a page's has no refresh token. It ends after `max_days`, however it is used."""
+    """Adds a log-in and returns its id; a page's has no refresh token. It ends after `max_days` in any case."""
     login_id = uuid4()
     tx.execute(_SQL["forget_expired"], {"user_id": user_id})
     values: dict[str, Any] = {
@@ -88,9 +88,9 @@ def begin(
 
 
 def role(tx: Transaction, login_id: UUID, *, max_days: int) -> str | None:
-    """The role that a log-in gives at this moment, None when it has ended; notes that its user is there.
+    """The current role of a log-in's user, None when the log-in has ended; records the activity.
 
-    A page's lives on by that, until it is `max_days` old.
+    Activity extends a page's log-in, until it is `max_days` old.
     """
     row = tx.execute(_SQL["look_up"], {"id": login_id}).fetchone()
     if row is None:
@@ -101,10 +101,10 @@ def role(tx: Transaction, login_id: UUID, *, max_days: int) -> str | None:
 
 
 def refresh(tx: Transaction, login_id: UUID, *, token_id: str, next_id: str, max_days: int) -> Refreshed | None:
-    """Puts token `next_id` in the place of `token_id`; None when the log-in has ended, or is `max_days` old.
+    """Replaces token `token_id` by `next_id`; None when the log-in has ended, or is `max_days` old.
 
-    The previous token is accepted for GRACE and leads to the same `next_id`. An older one has been stolen, or its
-    successor has: the log-in is revoked.
+    The previous token is accepted for GRACE and leads to the same `next_id`. An older token shows that it or its
+    successor was stolen, and revokes the log-in (RFC 9700, section 4.14).
     """
     row = tx.execute(_SQL["lock"], {"id": login_id, "max_days": max_days}).fetchone()
     if row is None:
@@ -123,35 +123,35 @@ def refresh(tx: Transaction, login_id: UUID, *, token_id: str, next_id: str, max
 
 
 def revoke(tx: Transaction, login_id: UUID) -> None:
-    """Ends one log-in; its access tokens follow within seconds."""
+    """Ends one log-in; its access tokens become invalid within seconds."""
     tx.execute(_SQL["revoke"], {"id": login_id})
 
 
 def revoke_all(tx: Transaction, user_id: UUID, *, but: UUID | None = None) -> list[UUID]:
-    """Ends all log-ins of a user, or all others; returns which."""
+    """Ends all log-ins of a user, except `but`; returns their ids."""
     rows = tx.execute(_SQL["revoke_others"], {"user_id": user_id, "except_id": but}).fetchall()
     return [row["id"] for row in rows]
 
 
 def of_user(tx: Transaction, user_id: UUID) -> list[Login]:
-    """The log-ins of a user that have not ended, the last seen first."""
+    """The log-ins of a user that have not ended, the most recently active first."""
     with tx.cursor(row_factory=row_of(Login)) as cursor:
         return cursor.execute(_SQL["of_user"], {"user_id": user_id}).fetchall()
 
 
 def revoke_own(tx: Transaction, user_id: UUID, login_id: UUID) -> None:
-    """Ends one of a user's own log-ins; raises NotFound when it is not theirs or has ended."""
+    """Ends a log-in of this user; raises NotFound when it belongs to another user or has ended."""
     if not tx.execute(_SQL["revoke_own"], {"id": login_id, "user_id": user_id}).rowcount:
         raise NotFound("there is no such log-in, or it has ended")
 
 
 def lock_seats(tx: Transaction) -> None:
-    """Holds off other log-ins until this transaction ends, so that two of them cannot take the last seat."""
+    """Blocks other log-ins until this transaction ends, so that two of them cannot take the last seat."""
     tx.execute(_SQL["lock_seats"])
 
 
 def holding_seats(tx: Transaction) -> list[SeatLogin]:
-    """The terminal log-ins seen within SEAT_IDLE; each user among them takes one seat."""
+    """The terminal log-ins active within SEAT_IDLE; each user among them occupies one seat."""
     rows = tx.execute(_SQL["seat_logins"], {"idle": SEAT_IDLE}).fetchall()
     return [SeatLogin(row["user_id"], row["user_email"], row["created_at"], row["last_seen_at"]) for row in rows]
 

@@ -1,8 +1,8 @@
-"""The connection pools: transactions with a time limit, and every driver error told in our words.
+"""The connection pools: transactions with a time limit, and driver errors translated to `netstacks.errors`.
 
-Time limits go through what PostgreSQL and the pool offer (a statement timeout, the pool's own wait). Where neither
-helps, because the server is frozen, the connection's socket is shut down and the driver finds out by itself: an
-exception raised into the pool or the driver from outside would leave connections that are never given back.
+Time limits use what PostgreSQL and the pool offer: a statement timeout, and the pool's own wait. A frozen server
+honours neither: then the connection's socket is shut down, and the driver raises by itself. An exception raised into
+the pool or the driver from outside would leak connections (docs/design-notes.md, 5).
 """
 
 import contextlib
@@ -14,13 +14,20 @@ from typing import Any, NoReturn, Self
 import psycopg
 import structlog
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from netstacks import greenlets
 from netstacks.errors import Conflict, StoreBusy, StoreDenied, StoreUnavailable
 from netstacks.store import faults
+from netstacks.store.connections import (
+    IDLE_IN_TRANSACTION_SECS,
+    TRANSACTION_SECS,
+    WritingConnection,
+    connect_options,
+    for_writing,
+    hang_up,
+)
 from netstacks.store.contact import Contact
 from netstacks.store.loading import ADAPTERS
 
@@ -28,70 +35,11 @@ log = structlog.get_logger()
 
 Transaction = psycopg.Connection[DictRow]
 
-# A connection that has rested for longer is tried before it is handed out.
+# A connection that was idle for longer is tested before it is handed out.
 _CHECK_AFTER_SECS = 1.0
 GET_CONNECTION_SECS = 2.0
-TRANSACTION_SECS = 10.0
-# A server that has not ended a statement this long after its timeout is frozen or gone.
+# A server that has not ended a statement this long after the statement timeout is frozen or unreachable.
 _SILENCE_SECS = 1.0
-# A transaction whose client stands still is ended by the server after this long, and its locks are free.
-IDLE_IN_TRANSACTION_SECS = 4.0
-
-
-def connect_options(name: str, idle_in_transaction_secs: float = IDLE_IN_TRANSACTION_SECS) -> dict[str, Any]:
-    """What every connection is opened with; `name` tells others in pg_stat_activity whose connection it is."""
-    options = {
-        # A statement may not outlive the request that waits for it, nor hold a lock that others wait for.
-        "statement_timeout": round(TRANSACTION_SECS * 1000),
-        "lock_timeout": 5000,
-        "idle_in_transaction_session_timeout": round(idle_in_transaction_secs * 1000),
-        # The server notices a client host that has vanished, and frees its locks.
-        "tcp_keepalives_idle": 15,
-        "tcp_keepalives_interval": 5,
-        "tcp_keepalives_count": 3,
-        "client_connection_check_interval": 2000,
-    }
-    return {
-        "connect_timeout": 3,
-        # A server that vanished from the network is given up after this long.
-        "keepalives_idle": 15,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 15000,
-        "application_name": name,
-        "options": " ".join(f"-c {setting}={value}" for setting, value in options.items()),
-    }
-
-
-def for_writing(url: str) -> str:
-    """Of several servers in a URL that does not say which one to take, the one that takes writes."""
-    try:
-        named = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return url  # Connecting tells what is wrong with it.
-    if "," in str(named.get("host", "")) and "target_session_attrs" not in named:
-        return make_conninfo(url, target_session_attrs="read-write")
-    return url
-
-
-class WritingConnection(psycopg.Connection[DictRow]):
-    """A connection to a server that takes writes; to one that does not when the URL leads to no other.
-
-    One host name may lead to a primary and its standbys. For several hosts, `for_writing` refuses those that do not.
-    """
-
-    @classmethod
-    def connect(cls, conninfo: str = "", **options: Any) -> Self:
-        """Raises psycopg.Error."""
-        if "target_session_attrs" in conninfo_to_dict(conninfo):
-            return super().connect(conninfo, **options)
-        try:
-            return super().connect(conninfo, target_session_attrs="read-write", **options)
-        except psycopg.OperationalError as error:
-            fault = faults.of_connecting(error)
-            if fault is None or fault.kind != "read_only":
-                raise
-        return super().connect(conninfo, **options)
 
 
 class _Connection(WritingConnection):
@@ -108,9 +56,9 @@ class _Connection(WritingConnection):
 
 
 class Database:
-    """PostgreSQL as the stores use it. Open it after the fork, in a patched process.
+    """A pool of connections to PostgreSQL. Open it after the fork, in a process patched by gevent.
 
-    `name` is the application name of its connections: the id of the instance, so that others can end them.
+    `name` is the application name of its connections: the instance id, by which other instances can terminate them.
     """
 
     def __init__(
@@ -144,7 +92,7 @@ class Database:
         self.contact.add(self._pool)
 
     def reserve(self, max_size: int) -> "Database":
-        """The same database with connections of its own, for work that must not wait behind pages and log-ins."""
+        """The same database with a separate pool, for work that must not wait behind pages and log-ins."""
         return Database(
             self.url,
             name=self.name,
@@ -154,7 +102,7 @@ class Database:
         )
 
     def open(self) -> None:
-        """Starts connecting; does not wait, and goes on trying for as long as the process lives."""
+        """Starts connecting without waiting; retries for as long as the process lives."""
         self._pool.open(wait=False)
 
     def close(self) -> None:
@@ -165,19 +113,19 @@ class Database:
         """One transaction: committed at the end of the block, rolled back when it raises.
 
         Neither a statement nor the whole block may take longer than `timeout_secs`, so a block must not have more
-        statements than a slow network can answer by then; None is without a limit, for migrations. Nothing but
-        PostgreSQL may be waited for inside the block: it holds locks.
+        statements than a slow network can answer in that time; None means no limit, for migrations. Inside the block,
+        wait for nothing but PostgreSQL: it holds locks.
 
-        Raises StoreBusy when PostgreSQL answers and a connection or a lock did not come free in time, StoreUnavailable
-        when it cannot be reached, does not answer or takes no writes, StoreDenied when it denies a right, and Conflict
-        when a unique or foreign key is violated.
+        Raises StoreBusy when PostgreSQL answers but no connection or lock became free in time, StoreUnavailable when it
+        is unreachable, does not answer or refuses writes, StoreDenied when a privilege is missing, and Conflict when a
+        unique or foreign key constraint is violated.
         """
         try:
             with self._lease(timeout_secs) as connection:
                 yield connection
         except (errors.UniqueViolation, errors.ForeignKeyViolation) as error:
             self.contact.answered()
-            raise Conflict(f"conflicts with what is stored already ({error.diag.constraint_name})") from error
+            raise Conflict(f"conflicts with stored data ({error.diag.constraint_name})") from error
         except (
             errors.ReadOnlySqlTransaction,
             errors.DiskFull,
@@ -194,7 +142,7 @@ class Database:
         ) as error:
             self._raise(error)
         except errors.UndefinedTable as error:
-            raise StoreUnavailable("the database's schema is not there yet") from error
+            raise StoreUnavailable("the database's schema does not exist yet") from error
 
     @contextmanager
     def _lease(self, timeout_secs: float | None) -> Iterator[_Connection]:
@@ -209,17 +157,17 @@ class Database:
             connection.used_at = time.monotonic()
             self.contact.answered()
         except errors.ReadOnlySqlTransaction:
-            # Maybe to a server that has become a standby: the pool makes another one.
+            # The server may have become a standby: the pool opens another connection.
             connection.close()
             raise
         finally:
             self._pool.putconn(connection)
 
     def _get(self, secs: float) -> _Connection:
-        """A connection that works. Raises PoolTimeout when there is none within `secs`.
+        """A tested connection. Raises PoolTimeout when there is none within `secs`.
 
-        The pool's own `check` pauses for a second before its third try, and for longer before the next ones: after a
-        failover, when all connections are broken, the caller would get none in time.
+        The pool's own `check` pauses for a second before its third try, and for longer before later ones: after a
+        failover, when all connections are broken, the caller would time out.
         """
         give_up_at = time.monotonic() + secs
         while True:
@@ -232,7 +180,7 @@ class Database:
                 if not isinstance(error, psycopg.Error):
                     raise
                 if time.monotonic() >= give_up_at:
-                    raise PoolTimeout(f"no connection that works within {secs:g} s") from error
+                    raise PoolTimeout(f"no working connection within {secs:g} s") from error
             else:
                 return connection
 
@@ -243,7 +191,7 @@ class Database:
 
     @contextmanager
     def _bounded(self, connection: _Connection, secs: float) -> Iterator[None]:
-        """A connection that is out for longer than any transaction may last is hung up; the pool replaces it."""
+        """Shuts a connection down that is in use for longer than a transaction may last; the pool replaces it."""
 
         def replace() -> None:
             self._replaced += 1
@@ -253,10 +201,10 @@ class Database:
             yield
 
     def _refuse(self, error: psycopg.Error) -> NoReturn:
-        """PostgreSQL answers, and does not do what it is there for."""
+        """Raises the error for a server that answers and refuses the statement."""
         self.contact.answered()
         if faults.is_of_old_plan(error):
-            # The plans of the other connections are as old.
+            # The other connections have the same stale plans.
             self._pool.drain()
             raise StoreBusy("the database's tables were changed by an upgrade: try again") from error
         fault = faults.of_statement(error)
@@ -264,18 +212,18 @@ class Database:
             raise error
         self.contact.note(fault)
         kind = StoreDenied if fault.kind == "denied" else StoreUnavailable
-        raise kind(f"nothing can be saved at the moment: {fault.what}") from error
+        raise kind(f"nothing can be saved at the moment: {fault.problem}") from error
 
     def _raise(self, error: Exception) -> NoReturn:
         match error:
             case PoolTimeout() | TooManyRequests():
-                if self.contact.is_close:
+                if self.contact.has_answered_recently:
                     raise StoreBusy("all connections to the database are busy: try again in a moment") from error
                 fault = self.contact.fault
-                raise StoreUnavailable(fault.what if fault else "the database is not reachable") from error
+                raise StoreUnavailable(fault.problem if fault else "the database is not reachable") from error
             case errors.QueryCanceled() | errors.LockNotAvailable() | errors.DeadlockDetected():
                 self.contact.answered()
-                raise StoreBusy("the database is busy, and did not get to this in time: try again") from error
+                raise StoreBusy("the database is busy, and did not answer in time: try again") from error
         self.contact.failed()
         raise StoreUnavailable(f"the database failed: {type(error).__name__}") from error
 
@@ -291,16 +239,10 @@ class Database:
         return True
 
     def statistics(self) -> dict[str, Any]:
-        """Counts of the pool (size, waiting, errors, connections replaced because they were out too long)."""
+        """Counters of the pool: size, waiting, errors, and connections replaced because they were in use too long."""
         return {**self._pool.get_stats(), "connections_replaced": self._replaced}
 
 
 def _replace(connection: psycopg.Connection[Any], secs: float) -> None:
     log.warning("database.connection_replaced", held_secs=secs)
     hang_up(connection)
-
-
-def hang_up(connection: psycopg.Connection[Any]) -> None:
-    """Makes this connection look closed by the server to the greenlet that waits for it. Its owner closes it."""
-    with contextlib.suppress(psycopg.Error):
-        greenlets.shut_down(connection.fileno())

@@ -1,4 +1,4 @@
-"""Open questions about host keys: in PostgreSQL, because a browser asks any instance while one of them waits."""
+"""Host-key prompts, stored in PostgreSQL: a browser answers through any instance while another one waits."""
 
 import uuid
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from netstacks.store.queries import load, row_of
 
 _SQL = load("prompts")
 
-# How long a question stays open; the client shows a countdown of as long (wire contract 8).
+# How long a prompt stays open; the client shows a countdown of the same length (docs/protocol.md, 8).
 ANSWER_SECS = 120.0
-# How long a rejection holds: clients connect again by themselves, a second later.
+# How long a rejection is remembered: clients reconnect automatically a second later, and must not ask again.
 REJECTED_SECS = 600.0
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question to one user: is this the key of that device? `approved` is None until somebody answers.
+    """Asks one user whether to trust a device's host key. `approved` is None until it is answered.
 
-    The key has changed if there is a previous one, which somebody approved for that address.
+    A previous key in it was approved for that address earlier: then the key has changed.
     """
 
     id: UUID
@@ -41,13 +41,13 @@ class Prompt:
 
     @property
     def rejected_at(self) -> datetime:
-        """When a rejected question was answered, in UTC."""
-        # An instance of the former version answers without a time.
+        """When a rejected prompt was answered, in UTC."""
+        # An instance of the former version stores no time with the answer.
         return (self.answered_at or self.created_at).astimezone(UTC)
 
     @property
     def rejected_until(self) -> datetime:
-        """When the rejection ends, unless something ends it sooner, in UTC."""
+        """When the rejection expires, in UTC."""
         return self.rejected_at + timedelta(seconds=REJECTED_SECS)
 
     @property
@@ -63,7 +63,7 @@ def _all(tx: Transaction, statement: str, **parameters: Any) -> list[Prompt]:
 def ask(
     tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, previous: StoredHostKey | None
 ) -> Prompt:
-    """Opens a question, or joins the open one of the same user about the same key in place of the same `previous`."""
+    """Opens a prompt, or returns the open one of the same user for the same key and the same `previous` key."""
     tx.execute(_SQL["purge"], {"ttl_secs": ANSWER_SECS, "rejected_secs": REJECTED_SECS})
     wanted = {
         "user_id": user_id,
@@ -86,34 +86,34 @@ def find(tx: Transaction, prompt_id: UUID) -> Prompt | None:
 def rejected(
     tx: Transaction, user_id: UUID | None, host: str, port: int, fingerprint: str, since: datetime | None
 ) -> Prompt | None:
-    """The user's rejection of that key, if it is younger than REJECTED_SECS and given after `since`."""
+    """The user's rejection of that key, if it is younger than REJECTED_SECS and later than `since`."""
     wanted = {"user_id": user_id, "host": host, "port": port, "fingerprint": fingerprint}
     return next(iter(_all(tx, "rejected", since=since, rejected_secs=REJECTED_SECS, **wanted)), None)
 
 
 def forget_rejections(tx: Transaction, host: str, port: int) -> None:
-    """Whatever key that address shows is asked about again."""
+    """Deletes the rejections for that address, so that the next connection asks again."""
     tx.execute(_SQL["forget_rejections"], {"host": host, "port": port})
 
 
 def pending(tx: Transaction) -> list[Prompt]:
-    """Every open question, oldest first."""
+    """Every open prompt, oldest first."""
     return _all(tx, "pending", ttl_secs=ANSWER_SECS)
 
 
 def answer(
     tx: Transaction, prompt_id: UUID, user_id: UUID, approved: bool, *, answered_by: str, may_manage: bool
 ) -> Prompt:
-    """Answers for oneself, or for anybody with the permission to manage host keys, which a changed key takes.
+    """Answers the user's own prompt, or with `may_manage` any prompt. Approving a changed key requires `may_manage`.
 
-    Raises NotFound, and Forbidden for an approval that takes this permission.
+    Raises NotFound, and Forbidden for an approval that requires `may_manage`.
     """
     values = {"user_id": user_id, "approved": approved, "answered_by": answered_by, "may_manage": may_manage}
     answered = _all(tx, "answer", id=prompt_id, **values)
     if answered:
         return answered[0]
-    asked = find(tx, prompt_id)
-    if asked is not None and asked.approved is None and asked.user_id == user_id:
+    prompt = find(tx, prompt_id)
+    if prompt is not None and prompt.approved is None and prompt.user_id == user_id:
         raise Forbidden(
             "the host key has changed, and only an administrator (permission hostkeys.manage) may approve the new one"
         )
@@ -121,5 +121,5 @@ def answer(
 
 
 def cancel(tx: Transaction, prompt_id: UUID) -> None:
-    """Nobody waits for the answer any more."""
-    tx.execute(_SQL["withdraw"], {"id": prompt_id})
+    """Deletes an open prompt when the connection that waited for its answer has ended."""
+    tx.execute(_SQL["cancel"], {"id": prompt_id})

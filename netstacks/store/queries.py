@@ -1,4 +1,4 @@
-"""Named SQL: each `sql/NAME.sql` holds statements headed by `-- name: ...`, loaded once at import."""
+"""Named SQL statements: each `sql/NAME.sql` holds statements headed by `-- name: ...`, loaded once at import."""
 
 import re
 from collections.abc import Iterable
@@ -20,41 +20,41 @@ def load(name: str) -> dict[str, LiteralString]:
     """Returns the statements of `sql/{name}.sql` by their names."""
     text = (resources.files("netstacks.store") / "sql" / f"{name}.sql").read_text()
     _, *parts = _HEAD.split(text)
-    # Literal, as far as injection goes: it is a file of this package.
+    # As safe as a literal: the file is part of this package.
     return {key: cast(LiteralString, statement.strip()) for key, statement in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def row_of(kind: type[_Row]) -> BaseRowFactory[_Row]:
-    """Has rows returned as objects of a dataclass, without the columns that it does not know.
+    """A row factory for a dataclass that ignores columns without a field.
 
-    A newer version of this program may have added some, while this one still serves in a rolling upgrade.
+    During a rolling upgrade a newer version of this program may have added columns.
     """
     known = {field.name for field in fields(cast(Any, kind))}
     return kwargs_row(lambda **columns: kind(**{name: value for name, value in columns.items() if name in known}))
 
 
 def all_of(conditions: Iterable[sql.Composable]) -> sql.Composed:
-    """One condition that holds where all of these do.
+    """The conjunction of the conditions.
 
-    So a list asks for the filters that are given, and no others. One statement for every set of filters (`%(x)s IS NULL
-    OR ...`) uses no index: what PostgreSQL is asked often, it plans without seeing the values.
+    A list query contains only the filters that are given. One statement for all sets of filters (`%(x)s IS NULL OR
+    ...`) would use no index: PostgreSQL plans a frequent statement without seeing the values (generic plan).
     """
     return sql.SQL(" AND ").join([*conditions] or [sql.SQL("true")])
 
 
 def read_in_order(tx: Transaction) -> None:
-    """Until the transaction ends, PostgreSQL reads what is to be in order by an index that has this order.
+    """Makes PostgreSQL use an index for ORDER BY until the transaction ends.
 
-    Else it may read all that matches and sort it, for it guesses how much that is, and guesses wrong where filters go
-    together (a robot of which there are a million rows, and an event that it alone has).
+    Otherwise it may read and sort all matching rows. Its estimate of their number is wrong for correlated filters, such
+    as an actor with a million rows and an event that only this actor causes.
     """
     tx.execute("SET LOCAL enable_sort = off")
 
 
 def mark(column_leads: bool) -> sql.SQL:
-    """Where nulls stand in an order: last in the indexes that begin with a column to filter by, first in the others.
+    """The NULLS clause of an order: LAST for the indexes that begin with a filter column, FIRST for the others.
 
-    The columns that lists are ordered by have none. The mark makes two orders of one, so that PostgreSQL cannot take an
-    index without the filter's column, and read the rows of all users to find those of one.
+    The ordered columns have no nulls, so both orders are the same. To PostgreSQL they differ: it cannot use an index
+    without the filter column and scan the rows of all users for those of one.
     """
     return sql.SQL("LAST" if column_leads else "FIRST")

@@ -1,4 +1,4 @@
-"""What is kept from providers of language models: the administrator's wishes, and the secrets that the vault knows."""
+"""The inputs of redaction: the administrator's configuration, and the secrets in the vault."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -20,17 +20,17 @@ SETTING = "ai.sanitization"
 """The key of the configuration in the settings of the installation."""
 
 MOST_SECRETS = 5000
-"""So many are looked for in a question; opening them takes some 10 ms."""
+"""The most secrets that are searched for in a request; decrypting them takes some 10 ms."""
 
-# A shorter one occurs in any text by chance.
+# A shorter secret occurs in texts by chance.
 SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True)
 class CustomPattern:
-    """A regular expression of the administrator's; `replacement` stands for what it matches and is not put back.
+    """A regular expression of the administrator. `replacement` replaces its matches and is not restored.
 
-    Without a `replacement` what it matches gets a placeholder and is put back, as other secrets are.
+    Without a `replacement`, matches get a placeholder and are restored in the answer, like other secrets.
     """
 
     name: str
@@ -40,7 +40,7 @@ class CustomPattern:
 
 @dataclass(frozen=True)
 class SanitizationConfig:
-    """What is kept from providers besides credentials, which always are; texts of the `allowlist` never are."""
+    """What is redacted besides credentials, which always are. Texts in the `allowlist` are never redacted."""
 
     redact_ip_addresses: bool = False
     redact_ipv6_addresses: bool = False
@@ -52,19 +52,19 @@ class SanitizationConfig:
 
 
 def get(tx: Transaction) -> SanitizationConfig:
-    """The configuration in force. Raises InvalidInput when a part of it cannot be read: it would not be kept back."""
+    """The configuration in force. Raises InvalidInput when a part is unreadable: its secrets would not be redacted."""
     config, problems = stored(tx)
     if problems:
         settings.note_unreadable(SETTING, "; ".join(problems))
         raise InvalidInput(
-            "what is kept from providers is not known, so nothing was sent; an administrator can store it anew:"
+            "the redaction settings are unreadable, so nothing was sent; an administrator can save them again:"
             f" {'; '.join(problems)}"
         )
     return config
 
 
 def stored(tx: Transaction) -> tuple[SanitizationConfig, list[str]]:
-    """The configuration as far as it can be read, and what is wrong with the rest.
+    """The readable part of the configuration, and the problems with the rest.
 
     Members that a newer version has added are ignored.
     """
@@ -81,7 +81,7 @@ def stored(tx: Transaction) -> tuple[SanitizationConfig, list[str]]:
             try:
                 values[field.name] = read(found[field.name])
             except (TypeError, KeyError, ValueError):
-                problems.append(f"{field.name} is not what it must be")
+                problems.append(f"{field.name} is invalid")
     return SanitizationConfig(**values), problems
 
 
@@ -114,16 +114,16 @@ _READERS: dict[str, Callable[[Any], Any]] = {"custom_patterns": _patterns, "allo
 
 
 def put(tx: Transaction, config: SanitizationConfig) -> None:
-    """Puts `config` in force."""
+    """Stores `config`, which takes effect with the next request."""
     settings.put(tx, SETTING, asdict(config))
 
 
 def known_secrets(tx: Transaction, vault: Vault, user_id: UUID, session_id: UUID | None = None) -> list[str]:
-    """The secrets that a device may have shown: those of the user's credentials and of the shared ones.
+    """The secrets that a device may print: those of the user's credentials and of shared credentials.
 
-    For a question about a session, those of its user and of its credential too. A warning is logged when there are more
-    than are taken. Private keys are not among them: they have a form of their own. Those that this instance's keys do
-    not open are left out. Never to be logged or shown.
+    For a request about a session, also those of its user and of its credential. At most MOST_SECRETS; a warning is
+    logged when there are more. Private keys are excluded: patterns find them. Secrets that this instance cannot decrypt
+    are left out. Never log or show the result.
     """
     parameters = {"user_id": user_id, "session_id": session_id, "limit": MOST_SECRETS + 1}
     rows = tx.execute(_SQL["of_user"], parameters).fetchall()

@@ -1,4 +1,4 @@
-"""Schema migrations: applied once, however many instances start together and whoever dies in the middle."""
+"""Schema migrations, applied exactly once: safe when several instances start at once or one is killed meanwhile."""
 
 from importlib import resources
 
@@ -9,7 +9,7 @@ from netstacks.store.pool import Database, Transaction
 
 log = structlog.get_logger()
 
-# Any constant will do, as long as every version of this program uses the same.
+# An arbitrary advisory lock key, the same in every version of this program.
 _LOCK = 0x6E657473
 
 
@@ -23,7 +23,7 @@ def migrations() -> list[tuple[int, str, str]]:
 def migrate(database: Database) -> int:
     """Brings the schema up to date and returns its version.
 
-    Everything happens in one transaction under an advisory lock: a process killed half-way leaves nothing behind.
+    All migrations run in one transaction under an advisory lock: a process that is killed leaves no partial schema.
     Raises SchemaMismatch when the database is newer than this program, StoreUnavailable when it cannot be reached.
     """
     known = migrations()
@@ -46,7 +46,7 @@ def migrate(database: Database) -> int:
 
 
 def require(database: Database) -> None:
-    """Raises SchemaMismatch unless the schema is the one that this program knows; for who does not migrate."""
+    """Raises SchemaMismatch unless the schema version is that of this program; for commands that do not migrate."""
     newest = migrations()[-1][0]
     with database.transaction() as tx:
         row = tx.execute("SELECT to_regclass('schema_migrations') AS migrations").fetchone()

@@ -1,4 +1,4 @@
-"""What language models wrote about sessions: one summary a session, which is kept as long as its recording."""
+"""Session summaries by language models: one per session, kept as long as its recording."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +14,10 @@ _SQL = load("session_summaries")
 
 @dataclass(frozen=True)
 class SessionSummary:
-    """A summary in Markdown. `created_by` is the name of the user who asked for it.
+    """A summary in Markdown. `created_by` is the name of the user who requested it.
 
-    It covers the first `covered_bytes` of the session's output: what was recorded when it was asked for, at
-    `created_at`.
+    It covers the first `covered_bytes` of the session's output, which were recorded at `created_at`, the time of the
+    request.
     """
 
     session_id: UUID
@@ -30,15 +30,15 @@ class SessionSummary:
 
 
 def get(tx: Transaction, session_id: UUID) -> SessionSummary | None:
-    """The newest summary of the session, if there is one."""
+    """The summary of the session, None if there is none."""
     with tx.cursor(row_factory=row_of(SessionSummary)) as cursor:
         return cursor.execute(_SQL["get"], {"session_id": session_id}).fetchone()
 
 
 def put(tx: Transaction, summary: SessionSummary) -> None:
-    """Keeps the summary in the place of an earlier one. Raises NotFound when the recording is gone."""
+    """Stores the summary, replacing an earlier one. Raises NotFound when the recording has been deleted."""
     if tx.execute(_SQL["put"], asdict(summary)).rowcount == 0:
-        raise NotFound("the recording was deleted meanwhile, so its summary is not kept")
+        raise NotFound("the recording was deleted meanwhile, so its summary is not stored")
 
 
 def delete(tx: Transaction, session_ids: Sequence[UUID]) -> None:

@@ -1,4 +1,4 @@
-"""The session rows: PostgreSQL decides who owns a session (design: claiming is a compare-and-set on the epoch)."""
+"""The session rows: ownership is decided in PostgreSQL by a compare-and-set on the epoch (docs/architecture.md)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from netstacks.store.pool import Transaction
 from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
 
 _SQL = load("sessions")
-# A device that has printed, or a user who has typed, this long before a loss: the session was in use.
+# A session with output or input this short a time before the loss of its owner counts as in use.
 _IN_USE_SECS = 120
 
 
@@ -53,7 +53,7 @@ class SessionRow:
     recorded_bytes: int
 
     def record(self) -> SessionRecord:
-        """The row in the cluster's words."""
+        """The row as the `cluster` package represents it."""
         return SessionRecord(
             id=self.id,
             owner=self.owner,
@@ -69,14 +69,14 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class WaitingSession:
-    """A live session that waits for its client to come back."""
+    """A live session without an attached client."""
 
     id: UUID
     username: str
 
 
 def hash_token(token: UUID) -> bytes:
-    """What is stored of a reconnect token: it is random enough that a plain SHA-256 does not give it away."""
+    """The stored form of a reconnect token. A random UUID has enough entropy for an unsalted SHA-256."""
     return hashlib.sha256(token.bytes).digest()
 
 
@@ -131,29 +131,29 @@ def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
 
 
 def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
-    """The session that a reconnect token stands for, ended ones included."""
+    """The session of a reconnect token, including ended ones."""
     return _one(tx, "find_by_token", reconnect_hash=hash_token(token))
 
 
 def claim(tx: Transaction, row: SessionRow, *, owner: str, owner_address: str | None) -> SessionRow | None:
-    """Takes the session over at the next epoch; None when another was faster, or when it has ended or is to end."""
+    """Takes the session over at the next epoch; None when another claim won, or when it has ended or is to end."""
     return _one(tx, "claim", id=row.id, epoch=row.epoch, owner=owner, owner_address=owner_address)
 
 
 def release(tx: Transaction, session_id: UUID, epoch: int) -> SessionRow | None:
-    """Gives the session up at `epoch` so that the next connection may claim it at once; None when it had moved on."""
+    """Gives the session up at `epoch`, so that the next connection can claim it at once; None at another epoch."""
     return _one(tx, "release", id=session_id, epoch=epoch)
 
 
 def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRow | None:
-    """Ends the session at `epoch`; None when it had moved on."""
+    """Ends the session; None when it is no longer at `epoch`."""
     return _one(tx, "end", id=session_id, epoch=epoch, reason=reason)
 
 
 def end_all_of(tx: Transaction, user_id: UUID, reason: str) -> tuple[list[UUID], list[UUID]]:
-    """Has a user's live sessions end. Returns those that have ended, and those that their owners end.
+    """Ends a user's sessions without an owner, and requests the end of the others. Returns the ids of both.
 
-    An owner stores what it has recorded, then lets go. It looks every few seconds, and should be told at once.
+    An owner stores its recording before it ends the session. It polls for requests every few seconds; notify it too.
     """
     wanted = {"user_id": user_id, "reason": reason}
     ended, requested = (
@@ -163,7 +163,7 @@ def end_all_of(tx: Transaction, user_id: UUID, reason: str) -> tuple[list[UUID],
 
 
 def waiting_on_device(tx: Transaction, device_id: UUID) -> list[WaitingSession]:
-    """The device's live sessions that no client is attached to, the one that has waited longest first."""
+    """The device's live sessions without an attached client, the longest detached first."""
     with tx.cursor(row_factory=row_of(WaitingSession)) as cursor:
         return cursor.execute(_SQL["waiting_on_device"], {"device_id": device_id}).fetchall()
 
@@ -176,7 +176,7 @@ def mark_attached(tx: Transaction, session_id: UUID, epoch: int, cols: int, rows
     tx.execute(_SQL["attach"], {"id": session_id, "epoch": epoch, "cols": cols, "rows": rows})
 
 
-def page(
+def list_page(
     tx: Transaction,
     *,
     user_id: UUID | None = None,
@@ -184,7 +184,7 @@ def page(
     before: datetime | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Sessions newest first; `user_id` limits them to one user's, `live` to those that have not or have ended."""
+    """Sessions newest first, of one user with `user_id`, only live or only ended ones with `live`."""
     filters = {"of_user": user_id is not None, "is_live": live is True, "has_ended": live is False}
     conditions = [sql.SQL(_SQL[name]) for name, is_wanted in filters.items() if is_wanted]
     statement = sql.SQL(_SQL["page"]).format(conditions=all_of(conditions), user_mark=mark(user_id is not None))
@@ -193,30 +193,30 @@ def page(
 
 
 def other_owners(tx: Transaction, instance_id: str) -> list[Peer]:
-    """The other instances that live sessions name as their owners."""
+    """The other instances that own live sessions."""
     with tx.cursor(row_factory=row_of(Peer)) as cursor:
         return cursor.execute(_SQL["other_owners"], {"instance": instance_id}).fetchall()
 
 
 def detach_orphans(tx: Transaction, gone: Sequence[str]) -> bool:
-    """Notes the time at which live sessions were first seen without an owner, or with one that is `gone`.
+    """Marks active sessions without an owner, or with an owner in `gone`, as detached from now on.
 
-    Of a few hundred at a time; false when there were none.
+    At most 500 per call; False when there were none.
     """
     return tx.execute(_SQL["detach_orphans"], {"gone": list(gone)}).rowcount > 0
 
 
 def due_orphans(tx: Transaction, gone: Sequence[str], ttl_secs: float) -> list[SessionRow]:
-    """Up to 50 sessions without an owner, or with one that is `gone`, which are to end now.
+    """Up to 50 sessions without an owner, or with an owner in `gone`, that must end now.
 
-    Because their end was requested, or because their user has been away for `ttl_secs`.
+    Their end was requested, or they have been detached for `ttl_secs`.
     """
     with tx.cursor(row_factory=row_of(SessionRow)) as cursor:
         return cursor.execute(_SQL["due_orphans"], {"gone": list(gone), "ttl_secs": ttl_secs}).fetchall()
 
 
 def standings(tx: Transaction, tokens: Sequence[UUID]) -> dict[UUID, Standing]:
-    """What the sessions of these reconnect tokens are, or were before they lost their owners; without unknown ones."""
+    """The standing of the sessions of these tokens, for orphans the one before the loss; unknown tokens are absent."""
     by_hash = {hash_token(token): token for token in tokens}
     rows = tx.execute(_SQL["standings"], {"hashes": list(by_hash), "in_use_secs": _IN_USE_SECS}).fetchall()
     return {by_hash[bytes(row["reconnect_hash"])]: _standing(row) for row in rows}
@@ -229,5 +229,5 @@ def _standing(row: dict[str, Any]) -> Standing:
 
 
 def keep_waiting(tx: Transaction, tokens: Sequence[UUID]) -> None:
-    """Begins the detach TTL of these sessions anew: their users are there, and wait for their turn."""
+    """Restarts the detach TTL of these sessions: their clients wait in the admission queue."""
     tx.execute(_SQL["keep_waiting"], {"hashes": [hash_token(token) for token in tokens]})

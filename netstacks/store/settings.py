@@ -1,4 +1,4 @@
-"""Settings of the whole installation that are changed while it runs: JSON values by key."""
+"""Settings of the whole installation that can be changed at run time: JSON values by key."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from netstacks.store.queries import load
 log = structlog.get_logger()
 
 _SQL = load("settings")
-# What cannot be read is read again and again, and told once in this time.
-_TOLD_SECS = 600.0
-_told: TTLCache[str, bool] = TTLCache(100, _TOLD_SECS)
+# An unreadable setting is read again and again, and logged once in this time.
+_LOG_INTERVAL_SECS = 600.0
+_logged: TTLCache[str, bool] = TTLCache(100, _LOG_INTERVAL_SECS)
 
 
 def get(tx: Transaction, key: str) -> Any:
@@ -24,12 +24,12 @@ def get(tx: Transaction, key: str) -> Any:
 
 
 def put(tx: Transaction, key: str, value: Any) -> None:
-    """Stores `value` in the place of what was there."""
+    """Stores `value`, replacing the previous one."""
     tx.execute(_SQL["put"], {"key": key, "value": Jsonb(value)})
 
 
 def note_unreadable(key: str, problem: str) -> None:
-    """For readers of a setting that is not of their form; `problem` says what they do without it."""
-    if key not in _told:
-        _told[key] = True
+    """Logs that a stored setting has an unexpected form; `problem` says what applies instead."""
+    if key not in _logged:
+        _logged[key] = True
         log.warning("setting.unreadable", key=key, problem=problem)

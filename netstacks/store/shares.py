@@ -1,4 +1,4 @@
-"""Shares: who may watch a session, or type into it, besides its user (wire contract 7)."""
+"""Shares: permissions for other people to watch a session or type into it (docs/protocol.md, 7)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ def create(
 
 
 def find(tx: Transaction, share_id: UUID) -> Share | None:
-    """A share, revoked and expired ones included."""
+    """A share, including revoked and expired ones."""
     with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["find"], {"id": share_id}).fetchone()
 
@@ -62,12 +62,12 @@ def is_open(tx: Transaction, share_id: UUID) -> bool:
 
 
 def revoke(tx: Transaction, session_id: UUID, share_id: UUID | None = None) -> list[Share]:
-    """Takes a share of a session back, or all of them; returns those that had not been revoked before."""
+    """Revokes one share of a session, or all of them; returns those that were not revoked before."""
     with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["revoke"], {"session_id": session_id, "id": share_id}).fetchall()
 
 
 def revoke_of_others(tx: Transaction, user_id: UUID, username: str) -> list[Share]:
-    """Takes back what a user has shared of other users' sessions, and may not share any more."""
+    """Revokes the shares that a user has made of other users' sessions, after the user has lost that permission."""
     with tx.cursor(row_factory=row_of(Share)) as cursor:
         return cursor.execute(_SQL["revoke_of_others"], {"user_id": user_id, "username": username}).fetchall()

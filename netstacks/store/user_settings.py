@@ -1,4 +1,4 @@
-"""Settings that a user's clients keep here: any JSON value under a key, seen by that user only."""
+"""Settings that a user's clients store: any JSON value by key, visible to that user only."""
 
 import json
 from typing import Any
@@ -26,13 +26,13 @@ def get(tx: Transaction, user_id: UUID, key: str) -> Any:
 
 
 def put(tx: Transaction, user_id: UUID, key: str, value: Any) -> None:
-    """Sets or replaces the value; raises InvalidInput beyond MAX_KEYS, MAX_KEY_CHARS or MAX_VALUE_CHARS."""
+    """Sets or replaces the value; raises InvalidInput above MAX_KEYS, MAX_KEY_CHARS or MAX_VALUE_CHARS."""
     if len(key) > MAX_KEY_CHARS:
         raise InvalidInput(f"the key of a setting must not be longer than {MAX_KEY_CHARS} characters")
     try:
         size = len(json.dumps(value, allow_nan=False))
     except ValueError as error:
-        raise InvalidInput("the value holds a number that is too large for JSON") from error
+        raise InvalidInput("the value contains a number that is too large for JSON") from error
     if size > MAX_VALUE_CHARS:
         raise InvalidInput(f"the value of a setting must not be longer than {MAX_VALUE_CHARS} characters of JSON")
     values = {"user_id": user_id, "key": key, "value": Jsonb(value), "max_keys": MAX_KEYS}

@@ -1,4 +1,4 @@
-"""Users: rows of `users`, the rule that an active administrator remains, and the first administrator."""
+"""Users: their rows, the rule that one active administrator must remain, and the first administrator."""
 
 import re
 import secrets
@@ -18,7 +18,7 @@ _SQL = load("users")
 
 Role = Literal["admin", "operator", "viewer"]
 
-# Neither `>`, `?` nor `~`: they would make a token's claims unreadable to the web client (wire contract 3.1).
+# Without `>`, `?` and `~`, which would make a token's claims unreadable to the web client (docs/protocol.md, 3.1).
 _USERNAME = re.compile(r"[\w.@+-]{1,64}")
 
 
@@ -46,9 +46,9 @@ def create(
     display_name: str | None = None,
     is_password_long: bool = True,
 ) -> User:
-    """Adds a user; raises InvalidInput for an unusable name, Conflict when the name or e-mail address is taken.
+    """Adds a user; raises InvalidInput for an invalid name, Conflict when the name or e-mail address is taken.
 
-    `is_password_long`: as long as an administrator's must be.
+    `is_password_long`: whether the password has the minimum length of an administrator's.
     """
     if not _USERNAME.fullmatch(username):
         raise InvalidInput("username: must be 1 to 64 letters, digits or any of . _ - + @")
@@ -64,7 +64,7 @@ def create(
     return _one(tx, "insert", values)
 
 
-def every(tx: Transaction) -> list[User]:
+def list_all(tx: Transaction) -> list[User]:
     """All users by name."""
     return [User(**row) for row in tx.execute(_SQL["all"]).fetchall()]
 
@@ -75,7 +75,7 @@ def get(tx: Transaction, user_id: UUID) -> User:
 
 
 def by_login_name(tx: Transaction, name: str) -> tuple[User, str] | None:
-    """The user of this name, or else of this e-mail address, with the password hash."""
+    """The user with this name, or else with this e-mail address, and the password hash."""
     row = tx.execute(_SQL["by_login_name"], {"name": name}).fetchone()
     if row is None:
         return None
@@ -91,9 +91,9 @@ def password_hash_of(tx: Transaction, user_id: UUID) -> str | None:
 def update(
     tx: Transaction, user_id: UUID, *, email: str | None, display_name: str | None, role: Role, is_active: bool
 ) -> User:
-    """Replaces what may change of a user; raises NotFound.
+    """Replaces the mutable columns of a user. Raises NotFound.
 
-    Raises Conflict rather than lose the last administrator, or have a new one with a short password.
+    Raises Conflict when no active administrator would remain, or a new administrator's password is too short.
     """
     if role != "admin" or not is_active:
         _keep_an_administrator(tx, user_id)
@@ -107,14 +107,14 @@ def update(
 
 
 def set_password(tx: Transaction, user_id: UUID, password_hash: str, *, is_long: bool = True) -> None:
-    """Raises Conflict when the user has become an administrator, whose password must be long."""
+    """Raises Conflict when the user has become an administrator, for whom the password is too short."""
     values = {"id": user_id, "password_hash": password_hash, "is_long": is_long}
     if not tx.execute(_SQL["set_password"], values).rowcount:
-        raise Conflict("the user was deleted or made an administrator meanwhile: look again")
+        raise Conflict("the user was deleted or made an administrator meanwhile: reload and try again")
 
 
 def note_login(tx: Transaction, user_id: UUID, password_hash: str) -> str | None:
-    """Notes that a user logs in; returns the role. None when the user may not any more, or has another password by now.
+    """Records a log-in and returns the role; None when the user is inactive, or the password has changed meanwhile.
 
     The row stays locked until the transaction ends.
     """
@@ -123,16 +123,16 @@ def note_login(tx: Transaction, user_id: UUID, password_hash: str) -> str | None
 
 
 def delete(tx: Transaction, user_id: UUID) -> None:
-    """Removes a user with their log-ins and personal credentials; raises Conflict for the last administrator."""
+    """Removes a user with all log-ins and personal credentials; raises Conflict for the last administrator."""
     _keep_an_administrator(tx, user_id)
     tx.execute(_SQL["delete"], {"id": user_id})
 
 
 def ensure_administrator(database: Database, username: str, password: str | None) -> str | None:
-    """Creates the administrator of an empty database and returns their password, made up unless given.
+    """Creates the administrator of an empty database and returns the password, which is generated unless given.
 
-    Returns None when there are users already; safe when several instances start together. Raises InvalidInput when the
-    given password is not good enough.
+    Returns None when there are users already; safe when several instances start at once. Raises InvalidInput when the
+    given password is too weak.
     """
     with database.transaction() as tx:
         if _any_user(tx):
@@ -156,7 +156,7 @@ def _any_user(tx: Transaction) -> bool:
 
 
 def _keep_an_administrator(tx: Transaction, user_id: UUID) -> None:
-    # The rows stay locked, so that two administrators cannot remove each other at the same moment.
+    # The rows stay locked, so that two administrators cannot remove each other at the same time.
     admins = {row["id"] for row in tx.execute(_SQL["lock_active_admins"]).fetchall()}
     if admins == {user_id}:
         raise Conflict("this is the last active administrator: make another user one first")

@@ -1,4 +1,4 @@
-"""The vault: every secret sealed before it is stored, opened only for a log-in, a call, or an audited reveal."""
+"""The vault: secrets are encrypted before they are stored, and decrypted for a log-in, a call or an audited reveal."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _CANARY = "netstacks"
 
 @dataclass(frozen=True)
 class KeyStatus:
-    """A key that the database knows; `held` says whether this program was started with its master key."""
+    """A key in the database; `held` says whether this program was started with its master key."""
 
     key_id: str
     is_current: bool
@@ -28,10 +28,10 @@ class KeyStatus:
 
 
 class Vault:
-    """Seals with the database's current key, opens with whichever of its own keys a value was sealed with.
+    """Encrypts with the database's current key, and decrypts with the key that a value was encrypted with.
 
-    The current key is a fact of the database, not of the instance: an instance that was given the next master key
-    beside the previous one goes on sealing with the previous one until `rotate` has made the next one current.
+    The database determines the current key, not the instance: with a next and a previous master key, an instance
+    encrypts with the previous one until `rotate` has made the next one current.
     """
 
     def __init__(self, database: Database, master_key_hex: str, previous_key_hex: str | None = None) -> None:
@@ -42,14 +42,14 @@ class Vault:
 
     @property
     def key_ids(self) -> list[str]:
-        """Fingerprints of the keys held, that of the master key first."""
+        """Fingerprints of this instance's keys, that of the master key first."""
         return list(self._keys)
 
     def unlock(self) -> None:
-        """Checks the canary of the database's current key, or makes ours the current one of an empty database.
+        """Verifies the canary of the database's current key, or makes ours the current key of an empty database.
 
-        Cheap, and safe with several instances at once. Raises VaultLocked when the master key does not fit: nothing
-        can be sealed then, nor opened that another key sealed. Raises StoreUnavailable when there is no telling yet.
+        Cheap, and safe with several instances at once. Raises VaultLocked when this instance does not have the current
+        key: then nothing can be encrypted. Raises StoreUnavailable when PostgreSQL does not answer.
         """
         with self._database.transaction() as tx:
             if tx.execute(_SQL["current"]).fetchone() is None:
@@ -57,27 +57,27 @@ class Vault:
             self._current(tx)
 
     def seal(self, tx: Transaction, holder_id: UUID, field: str, text: str) -> None:
-        """Stores `text` in place of what the field of a credential or a provider held. Raises VaultLocked."""
-        tx.execute(_SQL["hold_current"])
+        """Encrypts `text` into the field of a credential or provider, replacing its value. Raises VaultLocked."""
+        tx.execute(_SQL["lock_current"])
         _put(tx, self._current(tx), holder_id, field, text)
 
     def open(self, tx: Transaction, holder_id: UUID, field: str) -> str:
-        """Raises VaultLocked when a key that this instance does not hold has sealed it, NotFound when unset."""
+        """The decrypted field. Raises VaultLocked when this instance does not have its key, NotFound when unset."""
         row = tx.execute(_SQL["get"], {"credential_id": holder_id, "field": field}).fetchone()
         if row is None:
             raise NotFound(f"no {field} is stored")
         return self.open_row(row["key_id"], row["sealed"], holder_id, field)
 
     def open_row(self, key_id: str, sealed: bytes, holder_id: UUID, field: str) -> str:
-        """What a row of `vault_secrets` that was read already holds. Raises VaultLocked as `open` does."""
+        """The decrypted value of a row of `vault_secrets`. Raises VaultLocked as `open` does."""
         return self._key(key_id).open(sealed, _place(holder_id, field))
 
     def remove(self, tx: Transaction, holder_id: UUID, field: str) -> None:
-        """Also when nothing was stored."""
+        """Deletes the field, if it is set."""
         tx.execute(_SQL["remove"], {"credential_id": holder_id, "field": field})
 
     def status(self) -> list[KeyStatus]:
-        """Every key that the database knows, oldest first."""
+        """Every key in the database, oldest first."""
         with self._database.transaction() as tx:
             return [KeyStatus(held=row["key_id"] in self._keys, **row) for row in tx.execute(_SQL["status"])]
 
@@ -89,12 +89,12 @@ class Vault:
         progress: Callable[[int], None] = lambda _: None,
         unreadable: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Makes the master key the current one, seals everything else anew with it, and returns how many values.
+        """Makes the master key the current one, re-encrypts all values with it, and returns their number.
 
-        May be killed anywhere and run again. An instance that holds both keys opens every value at every moment
-        (docs/vault.md). `progress` hears after each batch how many are done, and `unreadable` of each value that does
-        not open: it stays as it is. Raises VaultLocked when the current key is neither the master key nor the previous
-        one.
+        It can be killed at any point and run again. An instance with both keys can decrypt every value at any time
+        (docs/vault.md). `progress` is called after each batch with the number of values so far, `unreadable` for each
+        value that does not decrypt and remains unchanged. Raises VaultLocked when the current key is neither the master
+        key nor the previous one.
         """
         self._make_current(actor)
         resealed = 0
@@ -107,7 +107,7 @@ class Vault:
             resealed += done
             progress(resealed)
             if not done and not found:
-                # Locked by transactions that are about to replace or delete what is left.
+                # The remaining rows are locked by transactions that replace or delete them.
                 greenlets.sleep(0.1)
         with self._database.transaction() as tx:
             tx.execute(_SQL["drop_retired"])
@@ -116,7 +116,7 @@ class Vault:
 
     def _make_current(self, actor: audit.Actor) -> None:
         with self._database.transaction() as tx:
-            tx.execute(_SQL["hold_all"])
+            tx.execute(_SQL["lock_all"])
             old = self._current(tx)
             if old.id != self._own.id:
                 tx.execute(_SQL["retire_current"])
@@ -128,7 +128,7 @@ class Vault:
             return tx.execute(_SQL["any_sealed_otherwise"], self._but(damaged)).fetchone() is not None
 
     def _reseal(self, batch: int, damaged: Collection[tuple[UUID, str]]) -> tuple[int, dict[tuple[UUID, str], str]]:
-        """How many values were sealed anew, and why others could not be."""
+        """The number of re-encrypted values, and the problems of the others."""
         found: dict[tuple[UUID, str], str] = {}
         with self._database.transaction() as tx:
             rows = tx.execute(_SQL["sealed_otherwise"], {**self._but(damaged), "limit": batch}).fetchall()
@@ -156,7 +156,7 @@ class Vault:
         try:
             key.open(row["canary"], _canary_place(key))
         except NetstacksError as error:
-            raise VaultLocked(f"the canary of the vault key {key.id} does not open: restore the table") from error
+            raise VaultLocked(f"the canary of the vault key {key.id} does not decrypt: restore the table") from error
         return key
 
     def _key(self, key_id: str) -> SealingKey:

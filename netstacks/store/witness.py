@@ -1,4 +1,4 @@
-"""The witness: a lock in PostgreSQL that an instance holds for as long as its process lives, and others look at."""
+"""The witness: a PostgreSQL advisory lock that an instance holds while its process lives, and that others inspect."""
 
 import hashlib
 import math
@@ -10,25 +10,26 @@ import structlog
 from psycopg.rows import dict_row
 
 from netstacks import greenlets
-from netstacks.cluster.routing import Witness as Sight
+from netstacks.cluster.routing import Witness as WitnessState
 from netstacks.errors import StoreUnavailable
-from netstacks.store.pool import Database, Transaction, WritingConnection, connect_options, hang_up
+from netstacks.store.connections import WritingConnection, connect_options, hang_up
+from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
 
 log = structlog.get_logger()
 
 _SQL = load("witness")
-# How often the holder of a lock says something on its connection, and finds out whether it still has the lock.
+# How often the holder sends a statement on its connection, which also shows whether the lock still exists.
 INTERVAL_SECS = 2.0
 _ANSWER_SECS = 2.0
 
 
 class Witness:
-    """Holds this instance's lock on a connection of its own; reads whether others hold theirs, and never takes one.
+    """Holds this instance's lock on a separate connection, and reads the state of other instances' locks.
 
-    The kernel closes the connection of a process that is gone, and the database frees its lock: a free lock proves a
-    death, together with a dial that was refused. A process that is frozen keeps its lock and says nothing: after
-    `silent_after_secs` that is seen too.
+    The kernel closes the connections of a dead process, and PostgreSQL releases its lock: a free lock together with a
+    refused dial proves a death. A frozen process keeps its lock without sending anything: after `silent_after_secs` its
+    state is `silent`. Other instances' locks are never taken, only read in pg_locks.
     """
 
     def __init__(self, url: str, database: Database, instance_id: str, silent_after_secs: float = 30.0) -> None:
@@ -41,25 +42,25 @@ class Witness:
         self._held_since = math.inf
         self._refused = False
         self._renewals = 0
-        self.periodic = greenlets.Periodic("witness", self.look_after, INTERVAL_SECS)
+        self.periodic = greenlets.Periodic("witness", self.renew, INTERVAL_SECS)
 
     @property
     def is_held(self) -> bool:
-        """Whether our lock was ours when it was last looked after."""
+        """Whether this instance held its lock at the last `renew`."""
         return self._pid is not None
 
     def start(self) -> None:
         self.periodic.start()
 
     def stop(self) -> None:
-        """Gives the lock back."""
+        """Releases the lock."""
         self.periodic.stop()
         self._let_go()
 
-    def look_after(self) -> None:
-        """Takes the lock if we do not hold it (any more), and shows by a word that we live."""
+    def renew(self) -> None:
+        """Takes the lock unless this instance holds it, and sends a sign of life."""
         if self._renewals != self._database.contact.renewals:
-            # The lock must be where the others look for it.
+            # After a failover the lock must be taken on the new primary, where the others read it.
             self._renewals = self._database.contact.renewals
             self._let_go()
         try:
@@ -69,17 +70,17 @@ class Witness:
                 )
             with greenlets.Timer(_ANSWER_SECS, self._hang_up):
                 if self._pid is None:
-                    self._hold(self._connection)
+                    self._take(self._connection)
                 else:
-                    self._pid = self._value(self._connection.execute(_SQL["speak"]), "pid")
+                    self._pid = self._value(self._connection.execute(_SQL["heartbeat"]), "pid")
         except psycopg.Error as error:
             if self._pid is not None:
                 log.warning("witness.lost", error=type(error).__name__)
             self._let_go()
 
-    def _hold(self, connection: Transaction) -> None:
+    def _take(self, connection: Transaction) -> None:
         key = {"key": _key(self._instance_id)}
-        answer = connection.execute(_SQL["hold"], key).fetchone()
+        answer = connection.execute(_SQL["take"], key).fetchone()
         if answer is not None and answer["held"]:
             self._pid, self._refused = answer["pid"], False
             self._held_since = time.monotonic()
@@ -87,7 +88,9 @@ class Witness:
         ended = self._value(connection.execute(_SQL["end_holder"], key), "ended")
         if not self._refused:
             self._refused = True
-            log.warning("witness.refused", ended_connections=ended, advice="an old connection of this instance has it")
+            log.warning(
+                "witness.refused", ended_connections=ended, advice="an old connection of this instance holds the lock"
+            )
 
     @staticmethod
     def _value(cursor: psycopg.Cursor[psycopg.rows.DictRow], name: str) -> int:
@@ -104,15 +107,15 @@ class Witness:
         if connection is not None:
             connection.close()
 
-    def of(self, instance_id: str) -> Sight:
-        """What is seen of that instance's lock; unknown when the database, or what is between, cannot tell."""
+    def of(self, instance_id: str) -> WitnessState:
+        """The state of that instance's lock; unknown when the database or a proxy before it does not show it."""
         return self.of_all([instance_id])[instance_id]
 
-    def of_all(self, instance_ids: Sequence[str]) -> dict[str, Sight]:
-        """What is seen of the locks of several instances.
+    def of_all(self, instance_ids: Sequence[str]) -> dict[str, WitnessState]:
+        """The states of the locks of several instances.
 
-        Our own lock is looked for too. When it is not seen on the connection that took it, a proxy shares connections
-        among clients, and locks of sessions mean nothing.
+        Our own lock serves as a control: when it is not on the connection that took it, a proxy shares connections
+        among clients (transaction pooling), and session locks prove nothing.
         """
         mine = _key(self._instance_id)
         keys = {each: _key(each) for each in instance_ids}
@@ -124,21 +127,22 @@ class Witness:
         holders = {row["key"]: row for row in rows}
         if self._pid is None or mine not in holders or holders[mine]["pid"] != self._pid:
             return dict.fromkeys(instance_ids, "unknown")
-        return {each: self._sight(holders.get(key)) for each, key in keys.items()}
+        return {each: self._state_of(holders.get(key)) for each, key in keys.items()}
 
-    def _sight(self, holder: psycopg.rows.DictRow | None) -> Sight:
+    def _state_of(self, holder: psycopg.rows.DictRow | None) -> WitnessState:
         if holder is None:
             return "free"
-        # A server that stood still, or that none of us reached, has not heard from anybody: our own lock was lost then.
+        # A server that was stopped or unreachable has heard from no instance, and our own lock was lost then. So the
+        # silence that counts began after we took our lock.
         heard_secs = time.monotonic() - self._held_since
         silent_secs = holder["silent_secs"] or 0.0
         return "silent" if min(silent_secs, heard_secs) > self._silent_after_secs else "held"
 
 
 def end_connections(tx: Transaction, instance_id: str) -> int:
-    """Ends all connections of an instance that counts as dead, and with them the locks it may hold; returns how many.
+    """Terminates all connections of an instance that was declared dead, which frees its locks; returns their number.
 
-    An instance that is alive all the same connects again, and finds out what it has lost.
+    An instance that is alive nevertheless reconnects, and finds that it has lost its sessions.
     """
     row = tx.execute(_SQL["end_connections"], {"name": instance_id}).fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""Which cryptography a device may be spoken to with, by the level in its entry, and what would help one that cannot."""
+"""The SSH algorithms allowed for a device, by the level in its entry, and advice when none is common."""
 
 import re
 from typing import Literal
@@ -9,8 +9,8 @@ Level = Literal["modern", "legacy", "antique"]
 
 _LEVELS: tuple[Level, ...] = ("modern", "legacy", "antique")
 
-# What each level adds to libssh's own lists, by libssh's words for the kinds. SHA-1, CBC and short groups can be
-# broken, or will be: a device that needs them is one whose network is trusted, or that is about to be replaced.
+# What each level adds to libssh's default lists, by libssh's names for the kinds. SHA-1, CBC and short groups are
+# broken or will be: only a device in a trusted network, or one that is about to be replaced, should need them.
 _SHA1_KEX = "diffie-hellman-group14-sha1,diffie-hellman-group-exchange-sha1"
 _SHORT_KEX = "diffie-hellman-group14-sha1,diffie-hellman-group1-sha1,diffie-hellman-group-exchange-sha1"
 _CBC = "aes256-cbc,aes192-cbc,aes128-cbc"
@@ -18,7 +18,7 @@ _ADDED: dict[Level, dict[str, str]] = {
     "modern": {},
     "legacy": {"kex algos": _SHA1_KEX, "server host key algo": "ssh-rsa", "encryption": _CBC, "mac": "hmac-sha1"},
     "antique": {
-        # The group exchange comes last: devices of that time choose groups of 1024 bits, which libssh refuses.
+        # The group exchange comes last: old devices choose groups of 1024 bits, which libssh refuses.
         "kex algos": _SHORT_KEX,
         "server host key algo": "ssh-rsa",
         "encryption": f"{_CBC},3des-cbc",
@@ -41,13 +41,16 @@ _NAMES = {
 _NO_MATCH = re.compile(r"no match for method (?P<kind>[^:]+): server \[(?P<offered>[^]]*)\]")
 
 
-def wishes(level: Level) -> list[tuple[options.Option, str]]:
-    """libssh's options for a level, each with the names that are added to its own list."""
+def added_options(level: Level) -> list[tuple[options.Option, str]]:
+    """libssh's options for a level, each with the algorithm names to add to its default list."""
     return [(option, f"+{names}") for kind, names in _ADDED[level].items() for option in _OPTIONS[kind]]
 
 
 def advise(error: str, level: Level) -> str:
-    """What libssh says when no algorithm is common, in words: what the device offers, and which level would help."""
+    """Explains libssh's error when no algorithm is common: what the device offers, and which level would allow it.
+
+    Any other error is returned as it is.
+    """
     found = _NO_MATCH.search(error)
     if found is None or not found["kind"].startswith(tuple(_NAMES)):
         return error
@@ -57,4 +60,4 @@ def advise(error: str, level: Level) -> str:
     for higher in _LEVELS[_LEVELS.index(level) + 1 :]:
         if set(offered) & set(_ADDED[higher].get(kind, "").split(",")):
             return f"{text}, which the level {level} does not allow: set the device's algorithms to {higher}"
-    return f"{text}, which this controller's SSH library does not know: no level helps"
+    return f"{text}, which this controller's SSH library does not support: no level helps"

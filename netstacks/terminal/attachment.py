@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -13,21 +13,19 @@ from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
 from netstacks.terminal import frames
 from netstacks.terminal.frames import CloseCode
-
-if TYPE_CHECKING:
-    from netstacks.terminal.session import Session
+from netstacks.terminal.output_log import OutputLog
 
 log = structlog.get_logger()
 
 DATA_BYTES = 64 * 1024
-# Output of up to this size, an echo most often, is sent by whoever brings it.
+# Output of up to this size, an echo most often, is sent in the greenlet that read it: a switch costs more.
 SMALL_BYTES = 1024
-# A ping after a burst acknowledges it; more than four a second would cost more than they tell.
+# A ping after a burst acknowledges it (docs/protocol.md, 6.5). More than four a second would cost more than they save.
 ACK_SECS = 0.25
-# A client that says something every 30 s, as the Terminal client does, needs no ping of ours.
+# A client that sends something every 30 s, as the Terminal client does, needs no ping from here.
 KEEPALIVE_SECS = 30.0
 _PING_BYTES = 10
-# How long the beginning of a UTF-8 character waits for its end before it is sent as it is.
+# How long an incomplete UTF-8 character waits for its last bytes before it is sent incomplete.
 SPLIT_CHARACTER_SECS = 0.2
 
 
@@ -43,8 +41,23 @@ class Sink(Protocol):
     def undelivered_bytes(self) -> int: ...
 
 
+class AttachedSession(Protocol):
+    """What an attachment needs of its session."""
+
+    output: OutputLog
+    cols: int
+    rows: int
+
+    @property
+    def id(self) -> UUID: ...
+    def read(self, attachment: "Attachment", limit: int) -> bytes: ...
+    def input(self, attachment: "Attachment", data: bytes) -> None: ...
+    def cursor_moved(self) -> None: ...
+    def acknowledged(self, attachment: "Attachment", offset: int) -> None: ...
+
+
 class Kind(Enum):
-    """The user's own terminal, or a colleague who watches."""
+    """The user's own terminal, or a viewer: a share's, read-only or read-write."""
 
     CONTROL = "control"
     VIEWER = "viewer"
@@ -53,8 +66,8 @@ class Kind(Enum):
 class Attachment:
     """Sends a session's log from `cursor` on.
 
-    A controlling terminal is never moved forward: it holds the device back, and what it missed is read from the
-    recording. A slow viewer is moved forward with a notice, never waited for.
+    A controlling terminal misses nothing: it holds the device back, and output that the log no longer has is read from
+    the recording. A slow viewer is moved forward with a notice, never waited for.
     """
 
     def __init__(
@@ -73,67 +86,79 @@ class Attachment:
         self.username = username
         self.login_id = login_id
         self.speaks_offsets = speaks_offsets
+        # acked <= cursor <= end of the log: what is proven delivered, and what is sent, as offsets in the log.
         self.cursor = 0
         self.acked = 0
         self.attached_at = time.time()
         self.on_finish: Callable[[CloseCode, str], bool] = _close
-        """Asked when the log's rest is sent and the socket is to be closed: true keeps it open, for its owner's use."""
-        self._session: Session | None = None
-        self._before: list[bytes] = []
-        self._between: tuple[int, bytes] | None = None
+        """Called when the log's rest is sent, before the socket is closed: true keeps the socket open."""
+        # None before `begin` and after `release`.
+        self._session: AttachedSession | None = None
+        # Frames to be sent before any more of the log.
+        self._queued_frames: list[bytes] = []
+        # A frame to be sent when the cursor reaches the offset; reads stop there until it is sent.
+        self._insertion: tuple[int, bytes] | None = None
+        # Set when there is something new to send.
         self._wake = greenlets.Event()
-        self._sending = False
-        self._resting = True
-        self._closing: tuple[CloseCode, str, tuple[bytes, ...]] | None = None
-        self._pinged = 0
+        # Whether a sender greenlet exists: one at most, so that frames keep their order. It stays true after
+        # ConnectionClosed, so that no other one starts.
+        self._is_sending = False
+        # Whether no sender greenlet is in the middle of sending: then `deliver` may send without overtaking it.
+        self._is_idle = True
+        # Close code, reason and last frames, once the session has ended; never reset.
+        self._pending_close: tuple[CloseCode, str, tuple[bytes, ...]] | None = None
+        # The offset and the time of the last ping. An offset below the cursor means that a ping is due.
+        self._pinged_offset = 0
         self._pinged_at = time.monotonic()
+        # When the client last gave a sign of life.
         self._heard_at = self._pinged_at
-        self._delivered = 0
+        # What the sink had delivered at the last `is_dead`.
+        self._delivered_bytes = 0
 
-    def begin(self, session: "Session", cursor: int) -> None:
-        """Places the attachment on a session's log; it sends from then on."""
+    def begin(self, session: AttachedSession, cursor: int) -> None:
+        """Attaches to a session's log at `cursor`; `wake` then starts to send."""
         self._session = session
-        self.cursor = self.acked = self._pinged = cursor
+        self.cursor = self.acked = self._pinged_offset = cursor
 
     def queue(self, *control_frames: bytes) -> None:
-        """Sends frames as they are, before the next of the device's bytes."""
-        self._before.extend(control_frames)
+        """Sends frames unchanged, before any more output of the device."""
+        self._queued_frames.extend(control_frames)
         self.wake()
 
-    def tell(self, text: str) -> None:
-        """Shows one line that the device did not send, in its place between the device's bytes."""
+    def show_notice(self, text: str) -> None:
+        """Shows one line of the controller's own between the device's output."""
         self.show(f"\r\n\x1b[33m[{text}]\x1b[0m\r\n".encode())
 
     def show(self, payload: bytes) -> None:
-        """Sends bytes for the terminal that are not the device's and not counted."""
-        self.queue(self._uncounted(payload))
+        """Sends bytes for the terminal that are not in the log and have no offset (docs/protocol.md, 6)."""
+        self.queue(self._notice_frame(payload))
 
     def show_at(self, offset: int, payload: bytes) -> None:
-        """Like `show`, when the device's bytes before `offset` have been sent, and none after it."""
-        self._between = (offset, self._uncounted(payload))
+        """Like `show`, when the output before `offset` has been sent, and none after it."""
+        self._insertion = (offset, self._notice_frame(payload))
 
-    def _uncounted(self, payload: bytes) -> bytes:
+    def _notice_frame(self, payload: bytes) -> bytes:
         return frames.notice(payload) if self.speaks_offsets else frames.data(payload)
 
     def deliver(self, data: bytes) -> None:
-        """Takes the log's newest bytes: a small piece that nothing is before of is sent without a change of greenlets.
+        """Takes the newest output: a small piece with nothing unsent before it is sent without a greenlet switch.
 
         Never waits for the client.
         """
         session = self._session
         if session is not None and self._can_send_now(session, data):
-            with contextlib.suppress(ConnectionClosed):  # Whoever receives from the client notices too.
+            with contextlib.suppress(ConnectionClosed):  # The greenlet that receives from the client sees it too.
                 self._send_output(session, data)
-            if self._sending:
+            if self._is_sending:
                 return
-            # Somebody has to ping for it.
+            # Without a sender greenlet no ping would follow: `wake` starts one.
         self.wake()
 
-    def _can_send_now(self, session: "Session", data: bytes) -> bool:
+    def _can_send_now(self, session: AttachedSession, data: bytes) -> bool:
         return (
-            self._resting
-            and not self._before
-            and self._between is None
+            self._is_idle
+            and not self._queued_frames
+            and self._insertion is None
             and len(data) <= SMALL_BYTES
             and self.cursor + len(data) == session.output.end
             and frames.utf8_cut(data) == len(data)
@@ -141,115 +166,116 @@ class Attachment:
         )
 
     def wake(self) -> None:
-        """There is something new to send. An idle attachment has no greenlet: one starts now."""
+        """Has new output and frames sent; starts the sender greenlet if there is none."""
         self._wake.set()
-        if self._session is not None and not self._sending:
-            self._sending = True
+        if self._session is not None and not self._is_sending:
+            self._is_sending = True
             greenlets.spawn("attachment-sender", self._send, self._session)
 
     def finish(self, code: CloseCode, reason: str, *last_frames: bytes) -> None:
-        """Sends what the log still holds, then the last frames, then closes. The first call counts."""
-        if self._closing is None:
-            self._closing = (code, reason, last_frames)
+        """Sends the rest of the log, then the last frames, then closes. The first call counts."""
+        if self._pending_close is None:
+            self._pending_close = (code, reason, last_frames)
             self.wake()
 
     def drop(self, code: CloseCode, reason: str) -> None:
-        """Closes at once, whatever is still to be sent; the caller does not wait for a peer that does not read."""
+        """Closes at once, without the unsent output. Does not wait for a client that does not read."""
         greenlets.spawn("attachment-drop", self.sink.close, code, reason)
 
-    def _send(self, session: "Session") -> None:
-        self._resting = False
+    def _send(self, session: AttachedSession) -> None:
+        self._is_idle = False
         try:
             self._send_all(session)
-            self._sending = False
-            self._resting = True
+            # No yield since the last look at `_wake`: output that comes now would start no sender.
+            self._is_sending = False
+            self._is_idle = True
         except ConnectionClosed:
-            pass  # For good: nothing is sent any more. Whoever receives from the client notices too.
+            pass  # `_is_sending` stays true. The greenlet that receives from the client detaches the attachment.
         except Exception:
             log.exception("attachment.failed", session_id=str(session.id))
             self.sink.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
 
-    def _send_all(self, session: "Session") -> None:
-        """Returns when the client has been sent everything, and the ping that acknowledges it."""
+    def _send_all(self, session: AttachedSession) -> None:
+        """Returns when everything has been sent, and the ping for its acknowledgement."""
         while True:
             self._wake.clear()
-            while self._before:
-                self.sink.send(self._before.pop(0))
-            payload = session.read(self, self._limit())
+            while self._queued_frames:
+                self.sink.send(self._queued_frames.pop(0))
+            payload = session.read(self, self._next_limit())
             if payload:
                 self._send_data(session, payload)
-            elif self._closing is not None:
-                self._leave(*self._closing)
+            elif self._pending_close is not None:
+                self._close_after_rest(*self._pending_close)
                 return
             elif self._next_ping_secs() > 0:
-                if self.cursor == self._pinged and not self._wake.is_set():
+                if self.cursor == self._pinged_offset and not self._wake.is_set():
                     return
-                self._resting = True
+                self._is_idle = True
                 self._wake.wait(self._next_ping_secs())
-                self._resting = False
+                self._is_idle = False
             if self._next_ping_secs() <= 0:
                 self._ping()
 
-    def _leave(self, code: CloseCode, reason: str, last_frames: tuple[bytes, ...]) -> None:
+    def _close_after_rest(self, code: CloseCode, reason: str, last_frames: tuple[bytes, ...]) -> None:
         stays_open = self.on_finish(code, reason)
-        self.let_go()
+        self.release()
         if not stays_open:
             for frame in last_frames:
                 self.sink.send(frame)
             self.sink.close(code, reason)
 
-    def _limit(self) -> int:
-        """How much is sent next, up to what is to be shown between."""
-        if self._between is not None:
-            offset, frame = self._between
+    def _next_limit(self) -> int:
+        """How many bytes may be sent next, up to the insertion; sends the insertion when it is due."""
+        if self._insertion is not None:
+            offset, frame = self._insertion
             if self.cursor < offset:
                 return min(DATA_BYTES, offset - self.cursor)
-            self._between = None
+            self._insertion = None
             self.sink.send(frame)
         return DATA_BYTES
 
-    def _send_data(self, session: "Session", payload: bytes) -> None:
-        # A character that the former owner's shell left unfinished has no end to wait for.
-        ends_epoch = self._between is not None and self.cursor + len(payload) == self._between[0]
+    def _send_data(self, session: AttachedSession, payload: bytes) -> None:
+        # An incomplete character at the end of the former owner's output stays incomplete.
+        ends_epoch = self._insertion is not None and self.cursor + len(payload) == self._insertion[0]
         whole = len(payload) if ends_epoch else frames.utf8_cut(payload)
-        # The beginning of one character is all there is: its end is on its way, or never was.
-        if not whole and (not self._wake.wait(SPLIT_CHARACTER_SECS) or self._closing is not None):
+        # Only part of one character is there: the rest follows soon, or never.
+        if not whole and (not self._wake.wait(SPLIT_CHARACTER_SECS) or self._pending_close is not None):
             whole = len(payload)
         if whole:
             self._send_output(session, payload[:whole])
 
-    def _send_output(self, session: "Session", data: bytes) -> None:
+    def _send_output(self, session: AttachedSession, data: bytes) -> None:
         self.sink.send(*frames.data_frames(data))
         self.cursor += len(data)
         session.cursor_moved()
 
     def _next_ping_secs(self) -> float:
-        if self.cursor != self._pinged:
+        if self.cursor != self._pinged_offset:
             due_at = self._pinged_at + ACK_SECS
         else:
             due_at = max(self._pinged_at, self._heard_at) + KEEPALIVE_SECS
         return max(0.0, due_at - time.monotonic())
 
     def keep_alive(self) -> None:
-        """To be called every now and then while the client is silent: pings it when that is due, and never waits.
+        """Pings a silent client when a ping is due; to be called every few seconds. Never waits.
 
         Raises ConnectionClosed.
         """
         if self._next_ping_secs() > 0:
             return
-        if self._resting and not self._sending and not self._before and self.sink.can_take_now(_PING_BYTES):
-            # Without a greenlet for it: of thousands of idle clients, some hundred are pinged every second.
+        if self._is_idle and not self._is_sending and not self._queued_frames and self.sink.can_take_now(_PING_BYTES):
+            # Without a greenlet: with thousands of idle clients some hundred pings are due every second.
             self._ping()
         else:
             self.wake()
 
     def _ping(self) -> None:
-        self._pinged = self.cursor
+        self._pinged_offset = self.cursor
         self._pinged_at = time.monotonic()
         self.sink.ping(self.cursor.to_bytes(8, "big"))
 
     def on_pong(self, payload: bytes) -> None:
-        """A pong proves delivery up to the offset that its ping carried."""
+        """A pong proves delivery up to the offset in its ping: a client answers in order (RFC 6455, 5.5.3)."""
         self._heard_at = time.monotonic()
         if len(payload) == 8:
             offset = int.from_bytes(payload, "big")
@@ -258,10 +284,10 @@ class Attachment:
                 if self._session is not None and self.kind is Kind.CONTROL:
                     self._session.acknowledged(self, offset)
 
-    def let_go(self) -> None:
-        """To be called when nothing is sent any more.
+    def release(self) -> None:
+        """Drops the references to the session and the client; to be called when nothing is sent any more.
 
-        The session and the client would keep each other in memory until the garbage collector runs.
+        As a reference cycle they would stay in memory until the garbage collector runs.
         """
         self._session = None
         self.on_finish = _close
@@ -271,16 +297,16 @@ class Attachment:
         self._heard_at = time.monotonic()
 
     def is_dead(self, *, is_read: bool = True) -> bool:
-        """Whether the peer has given no sign of life for two keepalives; to be asked every few seconds.
+        """Whether the client has given no sign of life for two keepalives; to be called every few seconds.
 
-        A slow client takes bytes long before it reaches the ping behind them, which counts. That the last of them, the
-        ping itself perhaps, has arrived does not: the host of a frozen client takes it, too. It is all there is to
-        see of a client that is not read now.
+        A slow client acknowledges bytes at the TCP level long before it reaches the ping behind them: that counts while
+        more bytes wait. The delivery of the last bytes does not count, since the host of a frozen client accepts them
+        too, except when the client `is_read` no more: then there is no other sign.
         """
         delivered = self.sink.delivered_bytes()
-        if delivered > self._delivered and (self.sink.undelivered_bytes() or not is_read):
+        if delivered > self._delivered_bytes and (self.sink.undelivered_bytes() or not is_read):
             self.heard()
-        self._delivered = delivered
+        self._delivered_bytes = delivered
         return time.monotonic() - self._heard_at >= 2 * KEEPALIVE_SECS
 
 

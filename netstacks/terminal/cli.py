@@ -1,4 +1,4 @@
-"""A device's command line, used by a program: commands are typed one after another, and what they print is read."""
+"""A device's command line, used by a program: runs commands one after another and reads their output."""
 
 import re
 import time
@@ -12,19 +12,19 @@ from netstacks.terminal.frames import FrameType
 from netstacks.terminal.session import Session
 from netstacks.terminal.transcript import Transcript
 
-# What is kept of one command's output.
+# More of one command's output is not kept.
 MOST_OUTPUT_CHARS = 200_000
-# A prompt is one when nothing follows it for so long.
+# A line counts as the prompt when nothing follows it for this long.
 _SETTLE_SECS = 0.1
 _QUIET_SECS = 0.3
-# A device that is silent after the log-in may wait for Enter.
+# After this silence without a prompt the device may be waiting for Enter.
 _SILENT_SECS = 3.0
-# A pager waits then already. What it is given in vain does no harm.
+# After this silence a pager is waiting. A key that it does not need does no harm.
 _PAGE_SECS = 0.02
-_LOOK_SECS = 1.0
-# So often a line has to come again before it is taken for something that changes with every Enter.
+_CHECK_SECS = 1.0
+# After so many different lines the device is taken to have no constant prompt.
 _PROMPT_TRIES = 4
-# Ctrl-C, and what interrupts IOS: Ctrl-^. Each has so long for bringing the prompt back.
+# Ctrl-C, and Ctrl-^ for IOS. Each has this long to bring the prompt back.
 _BREAKS = (b"\x03", b"\x1e")
 BREAK_SECS = 2.0
 _ENTER = b"\r"
@@ -37,16 +37,16 @@ _PAGER = re.compile(
     r"|\(end\)",
     re.IGNORECASE,
 )
-# `more` and `less` stay behind the last page.
+# `more` and `less` wait for a key after the last page.
 _LAST_PAGE = "(END)"
-# What asks for something: `Password:`, `Username:`, `Continue? [y/n]:`.
+# A question: `Password:`, `Username:`, `Continue? [y/n]:`.
 _QUESTION = re.compile(r".*(?:[:?]|\[[yn]\w*/[yn]\w*\])")
 
 
 class CommandLine:
-    """Is the controlling terminal of a session that has just been opened.
+    """The controlling terminal of a session that has just been opened.
 
-    `check` is called about once a second while the device is waited for, and raises what ends the wait.
+    `check` is called about once a second during every wait, and ends the wait by raising.
     """
 
     def __init__(
@@ -60,24 +60,24 @@ class CommandLine:
     ) -> None:
         self._session = session
         self._check = check
-        self._heard = _Heard()
+        self._sink = _TranscriptSink()
         self._attachment = Attachment(
-            self._heard,
+            self._sink,
             Kind.CONTROL,
             user_id=user_id,
             username=username,
             login_id=login_id,
             speaks_offsets=True,
         )
-        self._heard.on_ping = self._attachment.on_pong
+        self._sink.on_ping = self._attachment.on_pong
         self._prompt = ""
-        self._turned: tuple[int, str] | None = None
+        self._turned_page: tuple[int, str] | None = None
         session.attach(self._attachment, session.first_offset)
 
     def find_prompt(self, until: float) -> None:
-        """Learns the prompt: the line that comes again at Enter. `until` is a time of the monotonic clock.
+        """Finds the prompt: the line that Enter repeats. `until` is a time of the monotonic clock.
 
-        Raises DeviceError when there is none by then.
+        Raises DeviceError when there is no prompt by then, or when the device asks a question.
         """
         tries = 0
         while self._wait(until, self._is_quiet) and tries < _PROMPT_TRIES:
@@ -95,7 +95,7 @@ class CommandLine:
         self._prompt = self.last_line
 
     def run(self, command: str, until: float) -> bool:
-        """Types a command. False when the prompt has not come back by `until`.
+        """Runs a command. False when the prompt is not back by `until`.
 
         Raises DeviceError when the session ends.
         """
@@ -103,7 +103,7 @@ class CommandLine:
         return self._wait(until, self._is_at_prompt)
 
     def interrupt(self) -> bool:
-        """Interrupts the command. False when the prompt does not come back even so.
+        """Interrupts the command. False when the prompt does not come back.
 
         Raises DeviceError when the session ends.
         """
@@ -114,7 +114,7 @@ class CommandLine:
         return False
 
     def output(self, command: str) -> str:
-        """What the last command, `command`, has printed: without its echo, and without the prompt behind it."""
+        """The output of the last command, `command`, without its echo and without the prompt after it."""
         transcript = self._transcript
         lines = list(transcript.lines)
         if transcript.line.strip() not in ("", self._prompt):
@@ -128,7 +128,7 @@ class CommandLine:
 
     @property
     def last_line(self) -> str:
-        """The unfinished line that the device waits behind."""
+        """The unfinished line at which the device waits."""
         return self._transcript.line.strip()
 
     def _last_words(self) -> str:
@@ -137,72 +137,72 @@ class CommandLine:
 
     @property
     def _transcript(self) -> Transcript:
-        return self._heard.transcript
+        return self._sink.transcript
 
     def _begin(self, keys: bytes) -> None:
-        self._heard.transcript = Transcript(MOST_OUTPUT_CHARS)
-        self._turned = None
+        self._sink.transcript = Transcript(MOST_OUTPUT_CHARS)
+        self._turned_page = None
         self._type(keys)
 
     def _type(self, keys: bytes) -> None:
-        self._heard.heard_at = time.monotonic()
+        self._sink.changed_at = time.monotonic()
         self._session.input(self._attachment, keys)
 
     def _silent_secs(self) -> float:
-        return time.monotonic() - self._heard.heard_at
+        return time.monotonic() - self._sink.changed_at
 
     def _is_quiet(self) -> bool:
         return self._silent_secs() >= (_QUIET_SECS if self.last_line else _SILENT_SECS)
 
     def _is_at_prompt(self) -> bool:
-        # A command that is just being echoed ends no line: it stands behind the former prompt.
+        # No line has ended while the command is still being echoed after the former prompt.
         has_settled = self._silent_secs() >= _SETTLE_SECS
         return has_settled and self._transcript.count > 0 and self.last_line == self._prompt
 
     def _turn_page(self, key: bytes) -> None:
-        """Answers a pager, once for each page."""
+        """Answers a pager, once per page."""
         page = (self._transcript.count, self.last_line)
-        if self._silent_secs() < _PAGE_SECS or page == self._turned or not _PAGER.fullmatch(self.last_line):
+        if self._silent_secs() < _PAGE_SECS or page == self._turned_page or not _PAGER.fullmatch(self.last_line):
             return
-        self._turned = page
+        self._turned_page = page
         is_enough = self._transcript.is_cut or _LAST_PAGE in self.last_line
         self._type(b"q" if is_enough else key)
 
-    def _wait(self, until: float, is_there: Callable[[], bool], *, pager_key: bytes = b" ") -> bool:
-        """Waits, and turns the pages of a pager. Raises DeviceError when the session ends, and what `check` raises."""
+    def _wait(self, until: float, is_done: Callable[[], bool], *, pager_key: bytes = b" ") -> bool:
+        """Waits, and answers pagers meanwhile. Raises DeviceError when the session ends, and what `check` raises."""
         checked_at = time.monotonic()
-        while not is_there():
-            if self._heard.ended is not None:
-                raise DeviceError(f"the session has ended: {self._heard.ended}")
+        while not is_done():
+            if self._sink.ended is not None:
+                raise DeviceError(f"the session has ended: {self._sink.ended}")
             now = time.monotonic()
             if now >= until:
                 return False
-            if now - checked_at >= _LOOK_SECS:
+            if now - checked_at >= _CHECK_SECS:
                 checked_at = now
                 self._check()
             self._turn_page(pager_key)
-            self._heard.changed.clear()
-            pause_secs = _PAGE_SECS if self._silent_secs() < _LOOK_SECS else _SETTLE_SECS
-            self._heard.changed.wait(min(until - now, pause_secs))
+            self._sink.changed.clear()
+            pause_secs = _PAGE_SECS if self._silent_secs() < _CHECK_SECS else _SETTLE_SECS
+            self._sink.changed.wait(min(until - now, pause_secs))
         return True
 
 
-class _Heard:
-    """The attachment's sink: what it would send to a client is read here."""
+class _TranscriptSink:
+    """The attachment's sink: collects output that would go to a client."""
 
     def __init__(self) -> None:
         self.transcript = Transcript(MOST_OUTPUT_CHARS)
         self.changed = greenlets.Event()
-        self.heard_at = time.monotonic()
+        self.changed_at = time.monotonic()
         self.ended: str | None = None
         self.on_ping: Callable[[bytes], None] = lambda payload: None
 
     def send(self, *messages: bytes) -> None:
         for message in messages:
-            # Notices are the controller's own.
+            # The controller's notices are no output of the device.
             if message[0] == FrameType.DATA:
                 self.transcript.feed(message[1:])
-                self.heard_at = time.monotonic()
+                self.changed_at = time.monotonic()
                 self.changed.set()
 
     def can_take_now(self, _: int) -> bool:

@@ -1,4 +1,4 @@
-"""Dialling a device: all addresses of its name race for the first connection (RFC 8305, "happy eyeballs")."""
+"""Connecting to a device: the addresses of its name race for the first TCP connection (RFC 8305, Happy Eyeballs)."""
 
 import errno
 import itertools
@@ -10,37 +10,37 @@ from typing import Any
 
 from netstacks import greenlets
 from netstacks.errors import DeviceUnreachable, OpeningAbandoned
-from netstacks.store.addresses import shown_address
+from netstacks.hosts import shown_address
 from netstacks.terminal import lookup
 from netstacks.terminal.lookup import Address
 
-# How long an address has for its answer before the next one is tried beside it.
+# How long an attempt runs alone before the next address is tried beside it (RFC 8305, section 5).
 HEAD_START_SECS = 0.25
-# How often a dial looks whether its client is still there.
-_ASK_SECS = 0.5
-# How many addresses an error names.
+# How often a dial checks whether its client is still there.
+_CHECK_SECS = 0.5
+# An error names at most so many addresses.
 _MAX_NAMED = 8
 
 
 def dial(host: str, port: int, *, timeout_secs: float, is_abandoned: Callable[[], bool]) -> socket.socket:
-    """A connected, non-blocking TCP socket to `host`, which is a name or an address in its normal form.
+    """A connected, non-blocking TCP socket to `host`, which is a name or an address in its canonical form.
 
-    Looking up the name and connecting may take `timeout_secs` together. `is_abandoned` is asked about twice a second.
-    Raises DeviceUnreachable, which names each address and why it failed, or OpeningAbandoned. A dial that returns or
-    raises leaves no other socket open.
+    The lookup and the connection may take `timeout_secs` together. `is_abandoned` is called about twice a second.
+    Raises DeviceUnreachable, which names each address with the reason of its failure, or OpeningAbandoned. Leaves no
+    other socket open.
     """
-    patience = _Patience(timeout_secs, is_abandoned)
+    deadline = _Deadline(timeout_secs, is_abandoned)
     address = lookup.literal(host)
-    addresses = [address] if address is not None else _resolved(host, patience)
+    addresses = [address] if address is not None else _resolved(host, deadline)
     race = _Race(port, _interleaved(addresses))
-    sock = race.run(patience)
+    sock = race.run(deadline)
     if sock is None:
         raise DeviceUnreachable(f"{shown_address(host, port)} cannot be reached: {race.reasons(host)}")
     return sock
 
 
-class _Patience:
-    """How long the client waits, and whether it still does."""
+class _Deadline:
+    """The time limit of a dial, which also ends when the client leaves."""
 
     def __init__(self, timeout_secs: float, is_abandoned: Callable[[], bool]) -> None:
         self.timeout_secs = timeout_secs
@@ -50,26 +50,29 @@ class _Patience:
     def remaining_secs(self) -> float:
         return max(0.0, self._ends_at - time.monotonic())
 
-    def wait(self, happening: Any, secs: float) -> bool:
-        """Waits for an Event or AsyncResult; False when it has not come after `secs`, or when the time is up."""
+    def wait(self, event: Any, secs: float) -> bool:
+        """Waits for an Event or AsyncResult; False when it is not ready after `secs`, or at the deadline.
+
+        Raises OpeningAbandoned.
+        """
         until = time.monotonic() + min(secs, self.remaining_secs())
-        while not happening.ready():
+        while not event.ready():
             if self._is_abandoned():
                 raise OpeningAbandoned("cancelled")
             left_secs = until - time.monotonic()
             if left_secs <= 0:
                 return False
-            happening.wait(min(left_secs, _ASK_SECS))
+            event.wait(min(left_secs, _CHECK_SECS))
         return True
 
 
-def _resolved(name: str, patience: _Patience) -> list[Address]:
-    # The caller stops waiting, the lookup does not: nothing reaches into a native thread.
-    asked = lookup.begin(name)
-    if not patience.wait(asked, patience.timeout_secs):
-        raise lookup.failed(name, f"the name servers have not answered within {patience.timeout_secs:g} s")
+def _resolved(name: str, deadline: _Deadline) -> list[Address]:
+    # At the deadline the caller stops waiting and the lookup goes on: a native thread cannot be cancelled.
+    result = lookup.begin(name)
+    if not deadline.wait(result, deadline.timeout_secs):
+        raise lookup.failed(name, f"the name servers have not answered within {deadline.timeout_secs:g} s")
     try:
-        addresses: list[Address] = asked.get()
+        addresses: list[Address] = result.get()
     except OSError as error:
         raise lookup.failed(name, lookup.why(error)) from error
     if not addresses:
@@ -78,7 +81,7 @@ def _resolved(name: str, patience: _Patience) -> list[Address]:
 
 
 def _interleaved(addresses: list[Address]) -> list[Address]:
-    """Families by turns, so that one that leads nowhere costs one head start; else in the system's order (RFC 6724)."""
+    """Alternates the address families, so that an unreachable one costs one head start; keeps the order of RFC 6724."""
     first = [address for address in addresses if address.family == addresses[0].family]
     second = [address for address in addresses if address.family != addresses[0].family]
     pairs = itertools.zip_longest(first, second)
@@ -86,35 +89,37 @@ def _interleaved(addresses: list[Address]) -> list[Address]:
 
 
 class _Race:
-    """Attempts to connect, each in a greenlet that owns its socket and closes it unless it is the first to connect."""
+    """Connection attempts, each in a greenlet that owns its socket and closes it unless it connects first."""
 
     def __init__(self, port: int, addresses: list[Address]) -> None:
         self._port = port
         self._addresses = addresses
+        # Addresses without an attempt yet.
         self._waiting = list(addresses)
         self._attempts: list[greenlets.Greenlet] = []
         self._watches: set[greenlets.Watch] = set()
         self._failures: dict[Address, str] = {}
         self._attempt_ended = greenlets.Event()
+        # Set once, and never after `_is_over`: from then on no caller takes the socket.
         self._winner: socket.socket | None = None
         self._is_over = False
 
-    def run(self, patience: _Patience) -> socket.socket | None:
-        """The first connection, or None when no address gives one in time."""
+    def run(self, deadline: _Deadline) -> socket.socket | None:
+        """The first connection, or None when no attempt connects in time."""
         try:
-            while self._is_open() and patience.remaining_secs():
+            while self._is_open() and deadline.remaining_secs():
                 if self._waiting:
                     self._start(self._waiting.pop(0))
                 self._attempt_ended.clear()
                 if self._is_open():
-                    patience.wait(self._attempt_ended, HEAD_START_SECS if self._waiting else patience.timeout_secs)
+                    deadline.wait(self._attempt_ended, HEAD_START_SECS if self._waiting else deadline.timeout_secs)
         except BaseException:
-            # An attempt may have won while the client was asked whether it had left.
+            # An attempt may have connected while `is_abandoned` ran.
             if self._winner is not None:
                 self._winner.close()
             raise
         finally:
-            # No yield here since the exception: a winner after it would have no owner.
+            # No yield between the exception and this line: a winner in between would have no owner.
             self._is_over = True
             for watch in self._watches:
                 watch.wake()
@@ -122,7 +127,7 @@ class _Race:
         return self._winner
 
     def _is_open(self) -> bool:
-        """Whether there is no winner, and an address is left that may become one."""
+        """Whether no attempt has connected yet, and one still may."""
         return self._winner is None and len(self._failures) < len(self._addresses)
 
     def _start(self, address: Address) -> None:
@@ -151,14 +156,14 @@ class _Race:
         except BaseException:
             sock.close()
             raise
-        # No yield here: two attempts would win, or one without a caller that waits for it.
+        # No yield between the check and the assignment: two attempts could win, or one after the end of the race.
         if self._is_over or self._winner is not None:
             sock.close()
         else:
             self._winner = sock
 
     def _wait_for(self, sock: socket.socket) -> None:
-        """Until the connection has been made or has failed, or the race is over."""
+        """Waits until the connection is made or has failed, or the race is over."""
         watch = greenlets.Watch(sock.fileno())
         self._watches.add(watch)
         try:
@@ -168,7 +173,7 @@ class _Race:
             watch.close()
 
     def reasons(self, host: str) -> str:
-        """Why each address failed; addresses with the same reason stand together."""
+        """Why each address failed, grouped by reason."""
         by_reason: dict[str, list[str]] = {}
         for address in self._addresses[:_MAX_NAMED]:
             untried = "was not tried" if address in self._waiting else "no answer"

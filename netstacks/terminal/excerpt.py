@@ -1,4 +1,4 @@
-"""What a recording shows, as plain text of a bounded length."""
+"""Excerpts: the output in a recording as plain text of a bounded length."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,9 +12,9 @@ from netstacks.terminal.transcript import Transcript
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The beginning and the end of what the device printed.
+    """The beginning and the end of the device's output.
 
-    Of the `recorded_bytes`, `left_out_bytes` between the two are missing. When there are none, the beginning is all.
+    `left_out_bytes` of the `recorded_bytes` are missing between the two. With none missing, `beginning` is everything.
     """
 
     beginning: str
@@ -24,23 +24,23 @@ class Excerpt:
 
 
 def excerpt(database: Database, session_id: UUID, most_bytes: int) -> Excerpt:
-    """Reads at most about `most_bytes` of output. What is left out begins and ends with a line, if there are lines.
+    """Reads at most about `most_bytes` of output. Whole lines are left out, if there are lines.
 
-    Keystrokes are not in it: a password that the device does not show is not either.
+    Input is not in it, and so no password that the device does not echo.
     """
     with database.transaction() as tx:
         recorded, _, end = storage.tail(tx, session_id, most_bytes // 2)
     if recorded <= most_bytes:
         return Excerpt(_plain(_beginning(database, session_id, recorded)), "", 0, recorded)
     beginning = _beginning(database, session_id, most_bytes // 2)
-    # Half a line could hold half a secret, which cannot be recognised.
+    # Half a line could hold half a secret, which redaction would not recognise.
     beginning = beginning[: beginning.rfind(b"\n") + 1] or beginning
     end = end[end.find(b"\n") + 1 :]
     return Excerpt(_plain(beginning), _plain(end), recorded - len(beginning) - len(end), recorded)
 
 
 def _beginning(database: Database, session_id: UUID, size: int) -> bytes:
-    """The first `size` bytes of output, and a note in the place of each chunk that is damaged."""
+    """The first `size` bytes of output, with a note in place of each damaged chunk."""
     found = bytearray()
     for chunk in storage.chunks(database, session_id):
         try:
@@ -55,7 +55,7 @@ def _beginning(database: Database, session_id: UUID, size: int) -> bytes:
 
 
 def _plain(output: bytes) -> str:
-    # Movements of the cursor can make it take a tenth of a second.
+    # Cursor movements can make this take a tenth of a second, too long for the event loop.
     return greenlets.in_thread(_text, output)
 
 
@@ -64,6 +64,6 @@ def _text(output: bytes) -> str:
     transcript.feed(output)
     lines = [*transcript.lines, transcript.line.rstrip()]
     if transcript.is_cut:
-        # Movements of the cursor can make many columns of few bytes.
+        # Cursor movements make many columns of few bytes, so the text may be longer than the output.
         lines.append("[The rest is left out: it is longer than what the device sent]")
     return "\n".join(lines).strip("\n")

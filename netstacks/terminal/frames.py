@@ -1,4 +1,4 @@
-"""The frames of `/ws/ssh` and `/ws/shared`: one type byte, then the payload, big-endian."""
+"""The frames of `/ws/ssh` and `/ws/shared`: one type byte, then the payload, big-endian (docs/protocol.md, 6.2)."""
 
 import json
 import struct
@@ -20,16 +20,16 @@ class FrameType(IntEnum):
     ERROR = 0x06
     RECONNECT = 0x07
     SESSION_INFO = 0x08
-    # Ours: bytes for the terminal that the device did not send; only for clients that speak offsets.
+    # Bytes for the terminal that the device did not send; only for clients that speak offsets.
     NOTICE = 0x09
-    # Ours: whether the session has no owner now; only for viewers that speak offsets.
+    # Whether the session has no owner now; only for viewers that speak offsets.
     UNOWNED = 0x0A
-    # Ours: the place in the queue of those who want a terminal; only for clients that speak offsets.
+    # The place in the admission queue; only for clients that speak offsets.
     WAITING = 0x0B
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes towards the client; below 4000 as in RFC 6455."""
+    """WebSocket close codes towards the client; below 4000 as in RFC 6455, section 7.4 (docs/protocol.md, 6.2)."""
 
     NORMAL = 1000
     INTERNAL_ERROR = 1011
@@ -42,8 +42,8 @@ class CloseCode(IntEnum):
 
 # A window larger than this is a mistake or an attack; RFC 4254 would allow 32 bits.
 MAX_DIMENSION = 1000
-# What the largest screens show in small letters. The device of a larger window is told this size: what a redraw costs
-# grows with it.
+# What the largest monitors show in small letters. Larger windows count as this size, because the cost of a redraw grows
+# with it.
 MAX_COLS, MAX_ROWS = 500, 300
 FRAME_BYTES = 16 * 1024
 
@@ -78,7 +78,7 @@ ClientFrame = Data | Resize | Ping | Pong | Close
 
 
 def parse(message: bytes | str) -> ClientFrame:
-    """Reads a frame that a client sent; raises InvalidInput for one that no client may send."""
+    """Parses a frame from a client. Raises InvalidInput for a malformed one, and for a type that no client sends."""
     if isinstance(message, str):
         raise InvalidInput("a text message: frames are binary, one type byte and the payload")
     if not message:
@@ -101,7 +101,7 @@ def parse(message: bytes | str) -> ClientFrame:
 
 
 def check_window(cols: int, rows: int) -> tuple[int, int]:
-    """Returns the window's size, as far as it counts; raises InvalidInput when it is none."""
+    """The window size, limited to MAX_COLS and MAX_ROWS. Raises InvalidInput beyond MAX_DIMENSION."""
     if not (1 <= cols <= MAX_DIMENSION and 1 <= rows <= MAX_DIMENSION):
         raise InvalidInput(f"a window of {cols} columns and {rows} rows: each must be from 1 to {MAX_DIMENSION}")
     return min(cols, MAX_COLS), min(rows, MAX_ROWS)
@@ -112,9 +112,10 @@ def data(payload: bytes) -> bytes:
 
 
 def data_frames(payload: bytes) -> list[bytes]:
-    """Data in frames of at most FRAME_BYTES, cut between characters: a browser sees a frame when it is whole.
+    """Data in frames of at most FRAME_BYTES, cut between characters.
 
-    Over a slow line a larger one would take so long that its reader hears nothing, and takes the server for gone.
+    A browser sees a frame only when it is complete: over a slow line a larger one takes so long that the client,
+    without any event, takes the connection for dead.
     """
     pieces = []
     start = 0
@@ -135,17 +136,17 @@ def unowned(is_unowned: bool) -> bytes:
 
 
 def waiting(*, place: int, wait_secs: int, ticket: str) -> bytes:
-    """How many are served before this client and itself, about how long that takes, and what keeps its place."""
+    """The client's place in the queue, from 1, the estimated wait, and the ticket that keeps the place."""
     return b"\x0b" + json.dumps({"place": place, "wait_secs": wait_secs, "ticket": ticket}).encode()
 
 
 def error(text: str) -> bytes:
-    """Terminals show it, and the words of devices and names of theirs may be in it."""
+    """An Error frame, without control characters: terminals show it, and it may contain texts from devices."""
     return b"\x06" + plain(text).encode()
 
 
 def resize(cols: int, rows: int) -> bytes:
-    """Ours: how large the user's terminal is, for viewers that speak offsets."""
+    """The size of the user's terminal, for viewers that speak offsets."""
     return b"\x02" + struct.pack(">HH", cols, rows)
 
 
@@ -165,7 +166,7 @@ CLOSE = bytes([FrameType.CLOSE])
 def utf8_cut(payload: bytes) -> int:
     """How many bytes of `payload` may be sent without splitting a UTF-8 character.
 
-    At most three bytes are held back; bytes that are no UTF-8 at all are not.
+    At most three bytes are held back (RFC 3629, section 3); bytes that are not UTF-8 are never held back.
     """
     size = len(payload)
     for back in range(1, min(3, size) + 1):

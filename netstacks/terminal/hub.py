@@ -1,4 +1,4 @@
-"""The hub: the sessions that this instance owns, and what PostgreSQL is told about them."""
+"""The hub: the sessions that this instance owns, and the writes of their state to PostgreSQL."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,18 +15,19 @@ from netstacks.recording.closing import Closing
 from netstacks.store import sessions
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.terminal.attachment import Attachment, Kind
-from netstacks.terminal.session import Hooks, Session, State
+from netstacks.terminal.session import Hooks, Session
+from netstacks.terminal.session_facts import State
 
 log = structlog.get_logger()
 
-# A client whose device has hung up comes back with its token, a page with the session's id: so many
-# of both are known for so long.
+# After the end of its session a client reconnects with its token, a page with the session's id. So many of both are
+# kept for this long, for the answer with the reason of the end.
 _ENDED_KEYS = 20_000
 _ENDED_SECS = 3600.0
-# A drain takes a session for idle when its device has printed nothing for this long.
+# In a drain a session counts as idle when its device has printed nothing for this long.
 IDLE_SECS = 2.0
 _IDLE_POLL_SECS = 0.1
-# A session whose device has printed, or whose user has typed, this long ago is in use.
+# A session with output in the last so many seconds is in use. Input counts too: the device echoes it.
 _IN_USE_SECS = 120.0
 
 
@@ -36,15 +37,24 @@ class Hub:
     `on_gone` is called with every session that this instance stops owning.
     """
 
-    def __init__(self, deferred_writes: DeferredWrites, detach_ttl_secs: float, close_grace_secs: float) -> None:
+    def __init__(
+        self,
+        deferred_writes: DeferredWrites,
+        detach_ttl_secs: float,
+        close_grace_secs: float,
+        *,
+        on_gone: Callable[[Session], None] = lambda session: None,
+    ) -> None:
         self._deferred_writes = deferred_writes
         self._detach_ttl_secs = detach_ttl_secs
         self._close_grace_secs = min(close_grace_secs, detach_ttl_secs)
         self._sessions: dict[UUID, Session] = {}
         self._by_token: dict[UUID, Session] = {}
-        self._closed_for: str | None = None
+        # The reason of a drain, from its beginning on: no session is added any more.
+        self._drain_reason: str | None = None
+        # By token and by session id: the user and the reason of the end.
         self._ended: TTLCache[UUID, tuple[UUID, str]] = TTLCache(_ENDED_KEYS, _ENDED_SECS)
-        self.on_gone: Callable[[Session], None] = lambda session: None
+        self._on_gone = on_gone
         self.hooks = Hooks(self._attached, self._detached, self._closed)
 
     def __iter__(self) -> Iterator[Session]:
@@ -55,11 +65,11 @@ class Hub:
 
     def check_open(self) -> None:
         """Raises ComeAgain when this instance takes no more sessions."""
-        if self._closed_for is not None:
-            raise ComeAgain(f"{self._closed_for}: connect again")
+        if self._drain_reason is not None:
+            raise ComeAgain(f"{self._drain_reason}: connect again")
 
     def add(self, session: Session) -> None:
-        """Raises ComeAgain in a drain: it may have looked at the sessions for the last time."""
+        """Raises ComeAgain in a drain, which may have handed over its last session already."""
         self.check_open()
         self._sessions[session.id] = session
         self._by_token[session.facts.token] = session
@@ -71,27 +81,30 @@ class Hub:
         return self._by_token.get(token)
 
     def ended(self, token_or_id: UUID) -> tuple[UUID, str] | None:
-        """User and reason of a session that ended here lately: its row may not say so yet, or not be readable now."""
+        """User and reason of a session that ended here in the last hour.
+
+        Its row may not say so yet, or PostgreSQL may be unavailable.
+        """
         return self._ended.get(token_or_id)
 
     def records(self) -> list[SessionRecord]:
-        """What the registry is to know of each session."""
+        """The registry's entries of all sessions."""
         return [session.record() for session in self]
 
     def fence(self, session_ids: Sequence[UUID]) -> None:
-        """Closes the copies of sessions that another instance owns by now."""
+        """Drops the copies of sessions that another instance owns now."""
         for session_id in session_ids:
             session = self.find(session_id)
             if session is not None:
                 session.fence()
 
     def recheck(self) -> None:
-        """Has every session's recording compare its epoch with the row's: a fenced copy closes itself."""
+        """Makes every session's recording compare its epoch with the row: a fenced copy closes itself."""
         for session in self:
             session.recording.recheck()
 
     def expire_detached(self) -> None:
-        """Ends the sessions whose user has been away for longer than the detach TTL, or has closed the terminal."""
+        """Ends the sessions that have been detached for longer than the detach TTL, or than the close grace period."""
         for session in self:
             if session.state is not State.DETACHED:
                 continue
@@ -99,37 +112,37 @@ class Hub:
             if session.was_left and away_secs > self._close_grace_secs:
                 session.end("its user closed the terminal")
             elif away_secs > self._detach_ttl_secs:
-                session.end(f"nobody came back within {self._detach_ttl_secs:g} s")
+                session.end(f"its user did not come back within {self._detach_ttl_secs:g} s")
 
     @property
     def attached(self) -> int:
-        """How many sessions have their clients attached."""
+        """How many sessions have a control attachment."""
         return sum(session.state is State.ACTIVE for session in self)
 
-    def hand_over_all(self, reason: str, patience_secs: float, per_sec: float) -> None:
-        """Stops every session so that it can be claimed elsewhere, within about `patience_secs`.
+    def hand_over_all(self, reason: str, within_secs: float, per_sec: float) -> None:
+        """Stops every session so that another instance can claim it, within about `within_secs`.
 
-        Those that no client is attached to go at once. The others go `per_sec` a second, faster when there is no time
-        for that, in the order in which the other instances would serve them. One whose device is printing has half of
-        the time to finish.
+        Detached sessions are handed over at once. The others follow at `per_sec` a second, or faster if time is short,
+        in the order in which the other instances admit their clients. A session with output under way gets half of the
+        time to finish it.
         """
-        self._closed_for = reason
+        self._drain_reason = reason
         began_at = time.monotonic()
-        hurry_at, ends_at = began_at + patience_secs / 2, began_at + patience_secs
+        busy_until, ends_at = began_at + within_secs / 2, began_at + within_secs
         for session in self:
             if session.state is State.DETACHED:
                 session.hand_over(reason)
         while self._sessions:
             for session in _in_order(self):
-                if session.is_live and (_is_idle(session) or time.monotonic() > hurry_at):
+                if session.is_live and (_is_idle(session) or time.monotonic() > busy_until):
                     session.hand_over(reason)
                     share_secs = max(0.0, ends_at - time.monotonic()) / max(1, len(self))
                     greenlets.sleep(min(1 / per_sec, share_secs) if self._sessions else 0)
             if self._sessions:
                 greenlets.sleep(_IDLE_POLL_SECS)
 
-    def tell_state(self, session: Session) -> None:
-        """Tells PostgreSQL anew whether the session's client is attached."""
+    def write_state(self, session: Session) -> None:
+        """Writes to PostgreSQL again whether the session's client is attached."""
         facts = session.facts
         if session.state is State.ACTIVE:
             self._deferred_writes.put(sessions.mark_attached, facts.id, facts.epoch, session.cols, session.rows)
@@ -138,12 +151,12 @@ class Hub:
 
     def _attached(self, session: Session, attachment: Attachment) -> None:
         if attachment.kind is Kind.CONTROL:
-            self.tell_state(session)
+            self.write_state(session)
         _note(session, attachment, "session.attached")
 
     def _detached(self, session: Session, attachment: Attachment) -> None:
         if attachment.kind is Kind.CONTROL:
-            self.tell_state(session)
+            self.write_state(session)
         _note(session, attachment, "session.detached")
 
     def _closed(self, session: Session, reason: str) -> None:
@@ -151,12 +164,13 @@ class Hub:
         self._by_token.pop(session.facts.token, None)
         if session.state is State.ENDED:
             self._ended[session.facts.token] = self._ended[session.id] = (session.facts.user_id, reason)
+        # A fenced copy must not write: the row belongs to the new owner.
         if not session.recording.fenced:
             facts = session.facts
             ended = session.state is State.ENDED
             session.recording.close(Closing(ended, reason, facts.user_id, facts.username, facts.device_name))
         log.info("session.closed", session_id=str(session.id), state=session.state.value, reason=reason)
-        self.on_gone(session)
+        self._on_gone(session)
 
 
 def _note(session: Session, attachment: Attachment, event: str) -> None:
@@ -168,7 +182,7 @@ def _is_idle(session: Session) -> bool:
 
 
 def _in_order(sessions: Iterable[Session]) -> list[Session]:
-    """As a queue would serve their clients."""
+    """In the order in which an admission queue would serve their clients."""
     queue, waiting = Queue(), {}
     for session in sessions:
         place = queue.enter(session.facts.user_id, session.facts.started_at, None)

@@ -1,9 +1,9 @@
-"""The keys that a terminal sends, and what they mean to someone who edits a line."""
+"""The keys that a terminal sends, and their meaning in a line editor."""
 
 import re
 
-# A control string (the terminal's answer to a question), a control sequence, an escaped key, a control character of
-# either kind, or text.
+# In turn (ECMA-48): a control string, which is the terminal's answer to a query, a control sequence, an SS3 key, an
+# escaped key, a control character (C0 or C1), text.
 KEYS = re.compile(
     r"\x1b[P\]X^_][^\x07\x1b]*(?:\x07|\x1b\\)"
     r"|\x1b\[[0-?]*[ -/]*[@-~]"
@@ -12,10 +12,10 @@ KEYS = re.compile(
     r"|[\x00-\x1f\x7f-\x9f]"
     r"|(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
 )
-# The beginning of a key whose end is in the next frame. A lone Escape is a key.
+# The first part of a key whose rest is in the next frame. A lone Escape is a complete key.
 UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)\Z")
 
-# What the keys of xterm.js do to a line, and those of Emacs.
+# The editing functions of xterm.js's keys, and of Emacs's control characters.
 EDITS = {
     "\x1b[A": "up",
     "\x1b[B": "down",

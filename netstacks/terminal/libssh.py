@@ -1,4 +1,4 @@
-"""What libssh offers and ssh-python 1.2 does not hand on, or only with a TypeError."""
+"""Functions of libssh that ssh-python 1.2 does not export, or only with a TypeError, by ctypes."""
 
 import ctypes
 from collections.abc import Callable
@@ -15,7 +15,8 @@ _LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_c
 
 
 def _loaded() -> ctypes.CDLL:
-    """The library that ssh-python has brought along, or was built with, and has loaded by now."""
+    """The libssh that ssh-python has loaded: the one from its wheel, or the system's."""
+    # ssh-python does not tell the path of its library: the memory map of the process has it.
     fields = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
     files = (Path(each[5]) for each in fields if len(each) == 6)
     library = ctypes.CDLL(str(next(file for file in files if file.name.startswith(("libssh-", "libssh.")))))
@@ -33,22 +34,22 @@ def _pointer(session: Session) -> ctypes.c_void_p:
 
 
 def question_name(session: Session) -> bytes:
-    """The title of what a device asks by keyboard-interactive (RFC 4256, section 3.2); b"" without one."""
+    """The name field of a keyboard-interactive request (RFC 4256, section 3.2); b"" without one."""
     return _LIBRARY.ssh_userauth_kbdint_getname(_pointer(session)) or b""
 
 
 def question_instruction(session: Session) -> bytes:
-    """The text above what a device asks by keyboard-interactive; b"" without one."""
+    """The instruction field of a keyboard-interactive request (RFC 4256, section 3.2); b"" without one."""
     return _LIBRARY.ssh_userauth_kbdint_getinstruction(_pointer(session)) or b""
 
 
 def allow_short_rsa(session: Session) -> None:
-    """Accepts RSA keys from SHORTEST_RSA_BITS on, libssh's lowest limit; without this 1024 bits are the least."""
+    """Accepts RSA keys from SHORTEST_RSA_BITS on, libssh's lowest limit; its default minimum is 1024 bits."""
     _LIBRARY.ssh_options_set(_pointer(session), _RSA_MIN_SIZE, ctypes.byref(ctypes.c_int(SHORTEST_RSA_BITS)))
 
 
 class Counter(ctypes.Structure):
-    """How much libssh has read from its socket, and sent. Any of its calls may read, whatever it is called for."""
+    """Counts the bytes that libssh reads and writes on its socket. Any call may read, whatever its purpose."""
 
     _fields_ = [
         ("in_bytes", ctypes.c_uint64),
@@ -64,7 +65,7 @@ class Counter(ctypes.Structure):
         _LIBRARY.ssh_set_counters(_pointer(session), ctypes.byref(self), None)
 
     def stop(self) -> None:
-        """libssh does not write here any more; a session that is freed later still says farewell to its device."""
+        """Stops counting. A session that is freed later still sends a message, and would write into freed memory."""
         if self._session is not None:
             _LIBRARY.ssh_set_counters(_pointer(self._session), None, None)
             self._session = None
@@ -73,37 +74,37 @@ class Counter(ctypes.Structure):
         self.stop()
 
 
-class Heard:
-    """Whether libssh's log has had a text: for what libssh tells of nowhere else."""
+class LogWatch:
+    """Looks for a text in libssh's log, for facts that libssh reports nowhere else."""
 
     def __init__(self, text: bytes) -> None:
         self._text = text
         self.line = b""
-        """The log's line with the text, once it was there."""
+        """The line of the log with the text; b"" before it came."""
 
     def call(self, function: Callable[..., int], *arguments: object) -> int:
-        """Calls libssh. The call must not yield: the log is everybody's."""
-        _listening.append(self)
+        """Calls libssh. The call must not yield: the log is shared by all sessions of the process."""
+        _watches.append(self)
         _LIBRARY.ssh_set_log_level(_LOG_EVERYTHING)
         try:
             return function(*arguments)
         finally:
             _LIBRARY.ssh_set_log_level(0)
-            _listening.remove(self)
+            _watches.remove(self)
 
     def take(self, line: bytes) -> None:
         if self._text in line:
             self.line = line
 
 
-_listening: list[Heard] = []
+_watches: list[LogWatch] = []
 
 
-def _hear(level: int, function: bytes, line: bytes, data: object) -> None:
-    for heard in _listening:
-        heard.take(line)
+def _on_log_line(level: int, function: bytes, line: bytes, data: object) -> None:
+    for watch in _watches:
+        watch.take(line)
 
 
-# libssh keeps a pointer to it for good.
-_ON_LOG = _LOG_CALLBACK(_hear)
+# libssh keeps a pointer to the callback, so it must never be freed.
+_ON_LOG = _LOG_CALLBACK(_on_log_line)
 _LIBRARY.ssh_set_log_callback(_ON_LOG)

@@ -1,4 +1,4 @@
-"""One line that a user types into a terminal: keys go in, what the terminal is to show comes out. No I/O."""
+"""A line editor for a user's terminal: keys go in, terminal output comes out. No I/O."""
 
 import codecs
 import re
@@ -11,11 +11,11 @@ from wcwidth import wcwidth
 from netstacks.terminal.keys import EDITS, KEYS, UNFINISHED
 from netstacks.terminal.plain_text import cells, cut, plain
 
-# Longer lines are a paste gone wrong.
+# A longer line is an accidental paste.
 MAX_LENGTH = 4096
 # The narrowest part of a line that can be edited; the prompt of a narrower terminal wraps.
 _LEAST_ROOM = 8
-# No key is longer. What looks like one is dropped.
+# No key is longer: an unfinished one beyond this is dropped.
 _LONGEST_KEY = 64
 _WORD = re.compile(" *[^ ]*")
 _CLEAR = "\x1b[H\x1b[2J"
@@ -33,14 +33,14 @@ class Outcome(Enum):
 
 
 Complete = Callable[[str], tuple[str, Sequence[str]]]
-"""Given the line up to the cursor: what it becomes, and the candidates to list when that is not unique."""
+"""Completes the line up to the cursor: returns its new text, and the candidates to list when there are several."""
 
 
 @dataclass
 class LineEditor:
-    """Edits one line, which takes one row of the terminal: a longer one scrolls sideways.
+    """Edits one line in one row of the terminal: a longer line scrolls horizontally.
 
-    With `echo` off nothing that is typed is shown.
+    With `echo` off the terminal shows no input.
     """
 
     prompt: str
@@ -51,30 +51,32 @@ class LineEditor:
     text: str = field(default="", init=False)
     outcome: Outcome | None = field(default=None, init=False)
     unread: bytes = field(default=b"", init=False)
-    """What came behind the end of the line."""
+    """Input after the end of the line."""
     _cursor: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
-    """The first character that is shown of a line with no room."""
+    """The index of the first character shown, of a line that is longer than its row."""
     _is_stale: bool = field(default=False, init=False)
     """Whether the terminal shows an older state of the line."""
     _recalled: int = field(default=0, init=False)
+    """The position in the history, counted from its end: 0 is the draft, -1 the newest line."""
     _draft: str = field(default="", init=False)
     _pending: str = field(default="", init=False)
+    """The first part of a key whose rest is in the next frame."""
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")(errors="replace"), init=False, repr=False
     )
 
     def start(self) -> bytes:
-        """What is shown first: the prompt."""
+        """The prompt, which the terminal is to show first."""
         return "\r\n".join(map(plain, re.split(r"\r\n|\r|\n", self.prompt))).encode()
 
     def resize(self, cols: int) -> bytes:
-        """The terminal has another width; returns what it is to show."""
+        """Takes the terminal's new width; returns the output for the terminal."""
         self.cols = cols
         return f"\r\x1b[J{self._row()}".encode()
 
     def feed(self, data: bytes) -> bytes:
-        """Takes keys in and returns what the terminal is to show; the rest is `unread` once there is an `outcome`."""
+        """Takes keys; returns the output for the terminal. After the end of the line the rest is in `unread`."""
         text = self._pending + self._decoder.decode(data)
         unfinished = UNFINISHED.search(text)
         self._pending = unfinished.group() if unfinished else ""
@@ -88,7 +90,7 @@ class LineEditor:
                 held_back, _ = self._decoder.getstate()
                 self.unread = (text[match.end() :] + self._pending).encode() + held_back
                 break
-        # Once for all keys of a frame: a paste may have as many as it has bytes.
+        # One redraw for all keys of a frame: a paste has as many keys as bytes.
         return ("".join(shown) + self._drawn()).encode()
 
     def _take(self, match: re.Match[str], *, is_last: bool) -> str:
@@ -101,7 +103,7 @@ class LineEditor:
             case "\x04" if not self.text:
                 return self._end(Outcome.CLOSED, "\r\n")
             case "\t":
-                # The key comes by itself. A tab in the middle of a paste is the space that it looks like.
+                # The Tab key comes alone in its frame. A tab within a paste becomes a space.
                 return self._complete() if is_last else self._insert(" ")
             case "\x0c":
                 self._is_stale = True
@@ -164,7 +166,7 @@ class LineEditor:
         self._move(len(before))
 
     def _recall(self, step: int) -> None:
-        """Goes through the history; below its newest line lies what was being typed."""
+        """Moves through the history; after its newest line comes the draft."""
         if self._recalled == 0:
             self._draft = self.text
         self._recalled = min(0, max(-len(self.history), self._recalled + step))
@@ -180,7 +182,7 @@ class LineEditor:
     # Drawing.
 
     def _drawn(self) -> str:
-        """What makes the terminal show the line as it is now."""
+        """Output that updates the terminal, if it shows an older state of the line."""
         if not self._is_stale:
             return ""
         self._is_stale = False
@@ -193,11 +195,11 @@ class LineEditor:
         self._scroll()
         head = plain(self.text[self._first : self._cursor])
         tail = cut(plain(self.text[self._cursor :]), self._room() - cells(head))
-        # The terminal remembers where the cursor belongs: it may give a character another width than this program.
+        # The terminal saves the cursor itself (DECSC): its width of a character may differ from the one computed here.
         return f"{prompt}{head}\x1b7{tail}\x1b[K\x1b8"
 
     def _scroll(self) -> None:
-        """Has the part around the cursor shown when there is no room for the whole line."""
+        """Chooses the part of a long line to show, around the cursor."""
         room = self._room()
         if cells(self.text) <= room:
             self._first = 0
@@ -208,11 +210,11 @@ class LineEditor:
                 used += max(0, wcwidth(self.text[self._first]))
 
     def _room(self) -> int:
-        """The cells behind the prompt, but for the last one: at the edge terminals differ."""
+        """The cells after the prompt, except the last one: terminals differ in the last column."""
         return max(_LEAST_ROOM, self.cols - cells(self._prompt_row()) - 1)
 
     def _prompt_row(self) -> str:
-        """The part of the prompt that stands before the line."""
+        """The last row of the prompt, which precedes the line."""
         row = plain(re.split(r"[\r\n]", self.prompt)[-1])
         while cells(row) > self.cols:
             row = row[max(1, len(cut(row, self.cols))) :]
@@ -220,7 +222,7 @@ class LineEditor:
 
 
 def _last_begin(text: str) -> int:
-    """Where the last character begins, with the combining characters that belong to it."""
+    """The index of the last character, whose combining characters follow it."""
     begin = max(0, len(text) - 1)
     while begin > 0 and wcwidth(text[begin]) == 0:
         begin -= 1
@@ -228,7 +230,7 @@ def _last_begin(text: str) -> int:
 
 
 def _first_end(text: str) -> int:
-    """Where the first character ends, with the combining characters that belong to it."""
+    """The index after the first character and its combining characters."""
     end = min(1, len(text))
     while end < len(text) and wcwidth(text[end]) == 0:
         end += 1

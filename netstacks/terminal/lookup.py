@@ -1,4 +1,4 @@
-"""The addresses of a host name, looked up in threads of their own: silent name servers hold up nothing else."""
+"""DNS lookups of device names, in dedicated threads: unresponsive name servers delay nothing else."""
 
 import _socket
 import contextlib
@@ -10,9 +10,9 @@ from typing import Any
 
 from netstacks import greenlets
 from netstacks.errors import DeviceUnreachable
-from netstacks.store.addresses import shown_host
+from netstacks.hosts import shown_host
 
-# A silent name server holds a thread for up to 30 s, whatever the caller does meanwhile.
+# An unresponsive name server occupies a thread for up to 30 s, even when the caller has given up.
 _MAX_LOOKUPS = 32
 _REASONS = {
     socket.EAI_NONAME: "there is no such name",
@@ -22,26 +22,26 @@ _REASONS = {
 
 _threads = greenlets.Threads(_MAX_LOOKUPS)
 _running: dict[str, greenlets.AsyncResult] = {}
-"""The lookups that have not ended, by name."""
+"""The unfinished lookups by name: concurrent callers share one."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """One address of a host, numeric; an IPv6 address has the number of its zone, or 0."""
+    """One numeric address of a host; `zone` is the zone index of an IPv6 address (RFC 4007), or 0."""
 
     family: socket.AddressFamily
     text: str
     zone: int = 0
 
     def at(self, port: int) -> tuple[Any, ...]:
-        """As `connect` takes it."""
+        """The socket address for `connect`."""
         if self.family == socket.AF_INET:
             return (self.text, port)
         return (self.text.partition("%")[0], port, 0, self.zone)
 
 
 def literal(host: str) -> Address | None:
-    """The address that `host` is, None for a name. Raises DeviceUnreachable for a zone that is not of this machine."""
+    """The address if `host` is one, None for a name. Raises DeviceUnreachable for a zone that this machine lacks."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -64,11 +64,11 @@ def _number(zone: str) -> int:
 
 
 def begin(name: str) -> greenlets.AsyncResult:
-    """The lookup of `name`, begun now or by another caller. Its `get` returns a list of Address, or raises gaierror.
+    """Starts the lookup of `name`, or joins a running one. Its `get` returns a list of Address, or raises gaierror.
 
-    Raises DeviceUnreachable when too many other lookups have not ended.
+    Raises DeviceUnreachable when too many other lookups are unfinished.
     """
-    # No yield here: the name would be looked up twice.
+    # No yield between the check and the insert: the name would be looked up twice.
     if name not in _running:
         if len(_running) >= _MAX_LOOKUPS:
             raise failed(name, f"the name servers have not answered {_MAX_LOOKUPS} other lookups yet: connect again")
@@ -82,7 +82,7 @@ def _forget(name: str, _: greenlets.AsyncResult) -> None:
 
 
 def failed(name: str, reason: str) -> DeviceUnreachable:
-    """What a user reads about a name that leads nowhere: in the user's letters, and as the name servers know it."""
+    """The error for an unresolvable name: in the user's script, and in the form sent to the name servers (IDNA)."""
     shown = shown_host(name)
     return DeviceUnreachable(f"the name {name if shown == name else f'{shown} ({name})'} cannot be resolved: {reason}")
 
@@ -92,17 +92,17 @@ def why(error: OSError) -> str:
 
 
 def _addresses(name: str) -> list[Address]:
-    """Runs in a native thread: the C function, because gevent's may not be called there."""
+    """Runs in a native thread, where gevent's `getaddrinfo` must not be called: hence the C function."""
     found: dict[Address, None] = {}
-    for family, _, _, _, place in _socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
+    for family, _, _, _, sockaddr in _socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
         with contextlib.suppress(ValueError):
-            found[_address(socket.AddressFamily(family), place)] = None
+            found[_address(socket.AddressFamily(family), sockaddr)] = None
     return list(found)
 
 
-def _address(family: socket.AddressFamily, place: tuple[Any, ...]) -> Address:
+def _address(family: socket.AddressFamily, sockaddr: tuple[Any, ...]) -> Address:
     if family == socket.AF_INET:
-        return Address(family, place[0])
+        return Address(family, sockaddr[0])
     if family == socket.AF_INET6:
-        return Address(family, place[0], place[3])
+        return Address(family, sockaddr[0], sockaddr[3])
     raise ValueError(f"address family {family} has no ports")

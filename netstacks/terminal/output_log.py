@@ -1,41 +1,42 @@
-"""The output log: the bytes a device has sent, numbered from 0, the newest part of them in memory."""
+"""The output log: the bytes that a device has sent, numbered from 0; the newest part is in memory."""
 
-# Smaller pieces are put together: each costs some bytes of its own.
+# Smaller pieces are joined: each `bytes` object costs some memory of its own.
 _PIECE_BYTES = 4096
 
 
 class OutputLog:
-    """Append at the end, read from any offset that is still held.
+    """Appends at the end, reads from any offset that is still held.
 
-    `start` and `end` are offsets since the session began. About `capacity` bytes behind `end` are kept, and whatever
-    more is not stored yet: what the log does not hold is in the recording. Memory is taken only as bytes arrive, and
-    what was appended is neither moved nor copied afterwards.
+    `start` and `end` are offsets since the session began. About `capacity` bytes before `end` are kept, and all output
+    that is not stored yet: older output is in the recording. Memory grows only as bytes arrive, and appended bytes are
+    neither moved nor copied later.
     """
 
     def __init__(self, capacity: int, *, start: int = 0) -> None:
         self.capacity = capacity
         self.start = start
         self.end = start
+        # Contiguous: the first begins at `_first`, the last ends at `end`.
         self._pieces: list[bytes] = []
-        # Where the first piece begins: it is held whole, and may reach back before `start`.
+        # At most `start`: the first piece is kept whole.
         self._first = start
 
     def append(self, data: bytes, *, keep_from: int) -> None:
-        """Adds what the device sent, and forgets what is more than `capacity` old, but nothing from `keep_from` on."""
+        """Appends output; drops output that is more than `capacity` bytes old, but nothing from `keep_from` on."""
         if self._pieces and len(self._pieces[-1]) + len(data) <= _PIECE_BYTES:
             self._pieces[-1] += data
         else:
             self._pieces.append(data)
         self.end += len(data)
         self.start = max(self.start, min(self.end - self.capacity, keep_from))
-        forgotten = 0
-        while forgotten < len(self._pieces) and self._first + len(self._pieces[forgotten]) <= self.start:
-            self._first += len(self._pieces[forgotten])
-            forgotten += 1
-        del self._pieces[:forgotten]
+        dropped = 0
+        while dropped < len(self._pieces) and self._first + len(self._pieces[dropped]) <= self.start:
+            self._first += len(self._pieces[dropped])
+            dropped += 1
+        del self._pieces[:dropped]
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`, which must lie between `start` and `end`."""
+        """Up to `limit` bytes from `offset`. Raises ValueError outside of `start` to `end`."""
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not in [{self.start}, {self.end}]")
         found: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for a terminal: without anything that the terminal obeys, and measured in its cells."""
+"""Untrusted text for a terminal: without control characters, and measured in cells."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,23 +6,23 @@ from collections.abc import Iterable, Sequence
 from wcwidth import wcwidth
 
 _SPACE = re.compile(r"\r\n|[\t\r\n\u2028\u2029]")
-# Control characters of both kinds, and what changes the direction of the text around it.
-_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters (C0 and C1), and characters that change the direction of the text around them.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _GAP = "  "
 
 
 def plain(text: str) -> str:
     """The text on one line, without control characters."""
-    return _OBEYED.sub("", _SPACE.sub(" ", text))
+    return _CONTROLS.sub("", _SPACE.sub(" ", text))
 
 
 def cells(text: str) -> int:
-    """How many cells of a terminal the text takes."""
+    """The width of the text in cells of a terminal."""
     return sum(max(0, wcwidth(character)) for character in text)
 
 
 def cut(text: str, width: int) -> str:
-    """As much of the text's beginning as fits into `width` cells."""
+    """The longest prefix of the text that fits into `width` cells."""
     used = 0
     for index, character in enumerate(text):
         used += max(0, wcwidth(character))
@@ -32,7 +32,7 @@ def cut(text: str, width: int) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, widest: int = 40) -> list[str]:
-    """Lines of columns that are as wide as their longest text; a text of more than `widest` cells is cut."""
+    """Aligned columns, each as wide as its widest text; a text of more than `widest` cells is cut."""
     lines = [[_shortened(plain(text), widest) for text in row] for row in (headings, *rows)]
     widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
     return [

@@ -1,7 +1,7 @@
-"""What a terminal says by itself: its answers to a device's queries, and reports of its focus.
+"""The automatic replies of a terminal: its answers to a device's queries, and reports of its focus.
 
-Each terminal on a session sees the query and answers it, so a device would be typed one answer for each viewer. Only
-the controlling terminal answers.
+Each terminal on a session sees the query and answers it, so a device would get one answer per viewer. Only the
+controlling terminal's answer reaches it.
 """
 
 import re
@@ -34,23 +34,23 @@ _ANSWERS = (
     rb"\x1b\[\?[0-9]+u",
     rb"\x1b_G[^\x07\x1b]*\x1b\\",
     rb"\x1b\[>4;[0-9]+m",
-    # Focus: a viewer's window is none of the device's business.
+    # Focus reports: a viewer's focus must not reach the device.
     rb"\x1b\[[IO]",
 )
-# What is pasted is kept as it is, and so are the three bytes behind the head of a mouse report.
+# Kept unchanged: bracketed pastes, and the three bytes after the head of a mouse report.
 _KEPT = rb"\x1b\[200~(?:[^\x1b]|\x1b(?!\[20[01]~))*+\x1b\[201~|\x1b\[M[^\x1b]{3}"
 _PATTERN = re.compile(rb"(" + _KEPT + rb")|" + rb"|".join(_ANSWERS))
 
 
 def without_answers(typed: bytes) -> bytes:
-    """What one message of a terminal's input holds beside answers and focus reports: keys, pastes and the mouse.
+    """One message of a terminal's input without answers and focus reports: keys, pastes and mouse reports.
 
-    Three things cannot be told apart here:
+    Three cases are ambiguous:
 
     - The position of a cursor in row 1 and columns 2 to 16 has the form of F3 with modifiers. It counts as the key.
     - An answer that is cut in two by the end of a message passes. Terminals send an answer as one message; to wait for
       a second half would hold back the keys Escape and Alt+[.
-    - What is typed in one message in the form of an answer, a paste without brackets for example, counts as an answer.
+    - Input in the form of an answer, in a paste without brackets for example, counts as an answer.
     """
     if b"\x1b" not in typed:
         return typed

@@ -1,4 +1,4 @@
-"""Redraws as clients ask for them: in threads of their own, one at a time for a session, and none without an end."""
+"""Screen redraws for clients: in dedicated threads, one at a time per session, within a budget."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,18 +18,18 @@ from netstacks.terminal.screen_budget import CELLS, Budget, OverBudget
 
 log = structlog.get_logger()
 
-# Threads that compute in Python share one interpreter with the event loop. With two, a session whose screen costs much
-# leaves the other thread to the others; more of them end no sooner.
-_PLACES = 2
-# Then the client is shown what costs nothing. A screen of ordinary output takes a hundredth of a second.
+# Threads that compute in Python share one interpreter with the event loop. With two, one expensive screen leaves the
+# other thread to other sessions; more threads finish no sooner.
+_THREADS = 2
+# After this wait the client gets the output as sent. A screen of ordinary output takes a hundredth of a second.
 _WAIT_SECS = 5.0
-# How often a client whose screen is worked out is asked whether it is still there.
+# How often a running redraw checks whether its client is still there.
 _POLL_SECS = 0.25
-# Clients that come to a session together get the same screen.
+# Clients that join a session at the same time share one redraw.
 _KEPT, _KEPT_SECS = 32, 10.0
-# All redraws of a session within so many seconds share one budget, so that it takes a few percent of a core at most.
+# All redraws of a session in this time share one budget, so that one session takes a few percent of a core at most.
 _ACCOUNTS, _ACCOUNT_SECS = 10_000, 10.0
-_TOLD = notice_line(
+_NOTICE = notice_line(
     "this screen costs too much to redraw: above is the end of the output as the device sent it; Ctrl-L has most"
     " programs draw their screen again"
 )
@@ -39,15 +39,15 @@ _Key = tuple[UUID, int, int]
 
 
 class _Wait:
-    """A client's wait for its turns, of _WAIT_SECS at most in all."""
+    """The wait of one client for its semaphores, at most _WAIT_SECS in total."""
 
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self.is_wanted = is_wanted
         self._ends_at = time.monotonic() + _WAIT_SECS
 
     @contextmanager
-    def turn(self, semaphore: greenlets.BoundedSemaphore) -> Iterator[None]:
-        """Raises TimeoutError, or ConnectionClosed when the client has gone meanwhile."""
+    def hold(self, semaphore: greenlets.BoundedSemaphore) -> Iterator[None]:
+        """Holds the semaphore. Raises TimeoutError, or ConnectionClosed when the client has left meanwhile."""
         if not semaphore.acquire(timeout=max(0.0, self._ends_at - time.monotonic())):
             raise TimeoutError
         try:
@@ -60,33 +60,33 @@ class _Wait:
 
 @dataclass
 class _Account:
-    """What the redraws of a session have cost lately, in cells."""
+    """The recent cost of a session's redraws, in cells."""
 
     spent: int = 0
 
 
 class Redraws:
-    """Shares `places` threads among all sessions. A session has one of them at most, whatever its device prints."""
+    """Shares `places` threads among all sessions; each session has one of them at most."""
 
-    def __init__(self, places: int = _PLACES) -> None:
+    def __init__(self, places: int = _THREADS) -> None:
         self._threads = greenlets.Threads(places)
-        self._places = greenlets.BoundedSemaphore(places)
-        self._turns: WeakValueDictionary[UUID, greenlets.BoundedSemaphore] = WeakValueDictionary()
+        self._slots = greenlets.BoundedSemaphore(places)
+        self._locks: WeakValueDictionary[UUID, greenlets.BoundedSemaphore] = WeakValueDictionary()
         self._shown: TTLCache[_Key, tuple[bytes, bytes]] = TTLCache(_KEPT, _KEPT_SECS)
         self._accounts: TTLCache[UUID, _Account] = TTLCache(_ACCOUNTS, _ACCOUNT_SECS)
 
     def redraw(
         self, session_id: UUID, output: bytes, cols: int, rows: int, is_wanted: Callable[[], bool] = lambda: True
     ) -> bytes:
-        """What `screen.redraw` returns, or what the device sent where that costs too much or has to wait too long.
+        """The result of `screen.redraw`, or the output as sent when a redraw costs too much or waits too long.
 
-        Raises ConnectionClosed when it `is_wanted` no more.
+        Raises ConnectionClosed when `is_wanted` returns false.
         """
         wait = _Wait(is_wanted)
-        # The dictionary forgets a turn that no client has or waits for.
-        turn = self._turns.setdefault(session_id, greenlets.BoundedSemaphore(1))
+        # The dictionary drops a semaphore that no client holds or waits for.
+        lock = self._locks.setdefault(session_id, greenlets.BoundedSemaphore(1))
         key = session_id, cols, rows
-        with suppress(TimeoutError), wait.turn(turn):
+        with suppress(TimeoutError), wait.hold(lock):
             former, shown = self._shown.get(key, (None, b""))
             if former != output:
                 shown = self._paint(key, output, wait)
@@ -97,9 +97,9 @@ class Redraws:
         """Raises TimeoutError and ConnectionClosed."""
         account = self._accounts.setdefault(key[0], _Account())
         if account.spent >= CELLS:
-            # Not kept: the account is soon another one.
+            # Not cached: the account expires soon.
             return _as_sent(output)
-        with wait.turn(self._places):
+        with wait.hold(self._slots):
             shown = self._compute(key, output, wait, account) or _as_sent(output)
         self._shown[key] = output, shown
         return shown
@@ -108,7 +108,7 @@ class Redraws:
         session_id, cols, rows = key
         budget = Budget(CELLS - account.spent)
         result = self._threads.begin(_painted, output, cols, rows, budget)
-        # A cancelled thread ends at its next look at its budget. Its place is not free before.
+        # A cancelled thread ends at its next budget check. Its place is occupied until then.
         while not result.ready():
             result.wait(_POLL_SECS)
             if not wait.is_wanted():
@@ -119,7 +119,7 @@ class Redraws:
             if budget.is_cancelled:
                 raise ConnectionClosed(None, "")
             log.warning("redraw.too_costly", session_id=str(session_id), cols=cols, rows=rows, cells=budget.spent)
-            # It may have been the time.
+            # The thread may have run out of time with cells left: no further redraw now.
             account.spent = CELLS
         return painted
 
@@ -133,7 +133,7 @@ def _painted(output: bytes, cols: int, rows: int, budget: Budget) -> bytes | Non
 
 
 def _as_sent(output: bytes) -> bytes:
-    return screen.as_sent(output) + _TOLD
+    return screen.as_sent(output) + _NOTICE
 
 
 redraw = Redraws().redraw

@@ -1,4 +1,4 @@
-"""Where a client goes on reading when it attaches, and what it is shown of a change of owners."""
+"""Resume: the offset at which a client continues, and its notice of a change of owners (docs/protocol.md, 6.4)."""
 
 import re
 import time
@@ -10,22 +10,22 @@ from netstacks.terminal.redraws import redraw
 from netstacks.terminal.screen import TAIL_BYTES, complete_prefix
 from netstacks.terminal.session import Session
 
-# The former shell may have left the terminal in any state. In turn: the end of any sequence, the main screen (with its
-# own cursor, or the present one where it is shown already), no margins, the modes of a terminal just switched on.
-CALM = (
+# A former shell may have left the terminal in any state. In turn: CAN and ST end an open sequence; the main screen,
+# with its own cursor or the current one; no margins; DECSTR and the default modes.
+SOFT_RESET = (
     b"\x18\x1b\\\x1b7\x1b[?1049l\x1b7\x1b[r\x1b8\x1b[!p\x1b[4l\x1b[?1;1000;1002;1003;1004;1006;2004l\x1b[?7;25h\x1b[0m"
 )
-# A longer one is no prompt.
+# A longer line is no prompt.
 _LONGEST_LINE = 1024
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x1f\x7f]", re.DOTALL)
-# Moves the cursor to another line, or clears the screen: what was printed before is not in the cursor's line any more.
+# Moves the cursor to another line, or clears the screen: earlier output is not in the cursor's line any more.
 _PLACED = re.compile(rb"\x1b(?:\[[0-9;]*[ABEFHdfru]|\[[23]J|[8Mc])")
 _OTHER_SCREEN = re.compile(rb"\x1b\[\?(?:1049|1047|47)([hl])")
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Where a client that comes back wants to go on; clients that speak of offsets name epoch and offset."""
+    """The position that a reconnecting client names; `tail` is a fresh page. None from clients without offsets."""
 
     epoch: int | None
     offset: int | None
@@ -38,7 +38,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class Start:
-    """`cursor` is where it goes on; `before` is shown first, `between` when the cursor is at `between_at`."""
+    """The client reads from `cursor`; `before` is shown first, `between` when the cursor reaches `between_at`."""
 
     cursor: int
     before: bytes = b""
@@ -49,13 +49,13 @@ class Start:
 def start(
     session: Session, resume: Resume, size: tuple[int, int], is_wanted: Callable[[], bool] = lambda: True
 ) -> Start:
-    """Serves a client from the offset it names, or else from the last it acknowledged.
+    """Starts a client at the offset that it names, or at the last offset that it acknowledged.
 
-    An offset is valid only with its epoch. Who names an older one has reset its terminal: it gets the screen redrawn,
-    a line that says what happened, then the epoch from its start. A client without offsets gets what it had not
-    acknowledged, the line, then the epoch. A fresh page gets the screen of now, for its window's `size`.
+    An offset is valid only with its epoch. A client that names an older epoch has reset its terminal: it gets the
+    screen redrawn, a line about the new shell, then the epoch from its start. A client without offsets gets its
+    unacknowledged output, the line, then the epoch. A fresh page gets the current screen, for its window's `size`.
 
-    `is_wanted` is asked while a screen is worked out. Raises ConnectionClosed when it is not.
+    `is_wanted` is called during a redraw. Raises ConnectionClosed when it returns false.
     """
     if resume.tail:
         return _screen_of_now(session, size, is_wanted)
@@ -63,35 +63,35 @@ def start(
     if resume.offset is None:
         acked = session.recording.acked_offset
         if session.facts.epoch > 1 and acked <= begin:
-            return Start(acked, between=CALM + _line(session), between_at=begin)
+            return Start(acked, between=SOFT_RESET + _line(session), between_at=begin)
         return Start(acked, before=_unfinished_line(session, acked))
     if resume.epoch in (None, 0, session.facts.epoch):
         return Start(min(resume.offset, session.output.end))
-    screen = redraw(session.id, _newest(session, begin) + CALM, *size, is_wanted)
+    screen = redraw(session.id, _newest(session, begin) + SOFT_RESET, *size, is_wanted)
     return Start(begin, before=screen + _line(session))
 
 
 def _screen_of_now(session: Session, size: tuple[int, int], is_wanted: Callable[[], bool]) -> Start:
     newest = _newest(session, session.output.end)
-    # What the former shell left unfinished stays so.
+    # An incomplete sequence at the end of a former shell's output stays incomplete.
     end = max(session.first_offset, session.output.end - len(newest) + complete_prefix(newest))
     newest = newest[: len(newest) - (session.output.end - end)]
     changed_at = len(newest) - (end - session.first_offset)
     if session.facts.epoch > 1 and 0 <= changed_at <= len(newest):
-        newest = newest[:changed_at] + CALM + _line(session) + newest[changed_at:]
+        newest = newest[:changed_at] + SOFT_RESET + _line(session) + newest[changed_at:]
     return Start(end, before=redraw(session.id, newest, *size, is_wanted))
 
 
 def _newest(session: Session, end: int) -> bytes:
-    """What the log holds before `end`, as far as a redraw looks at it."""
+    """The part of the log before `end` that a redraw uses."""
     begin = max(session.output.start, end - TAIL_BYTES)
     return session.output.read(begin, end - begin) if begin < end else b""
 
 
 def _unfinished_line(session: Session, acked: int) -> bytes:
-    """The line that the cursor is in, a prompt most often, as far as the client has had it.
+    """The cursor's line, usually a prompt, as far as the client has received it.
 
-    A client that comes back has written lines of its own below it. A full-screen program has no such line.
+    A reconnecting client has written lines of its own below it. A full-screen program has no such line.
     """
     if acked < session.output.start:
         return b""
@@ -105,7 +105,7 @@ def _unfinished_line(session: Session, acked: int) -> bytes:
 
 
 def _is_full_screen(output: bytes) -> bool:
-    """Whether a program has the terminal's other screen: an editor or a pager."""
+    """Whether a program, such as an editor or a pager, uses the alternate screen."""
     switches = _OTHER_SCREEN.findall(output)
     return bool(switches) and switches[-1] == b"h"
 

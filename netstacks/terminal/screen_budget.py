@@ -1,31 +1,31 @@
-"""What one redraw may cost. A device decides what there is to draw, so the work is counted and done in slices."""
+"""The budget of one redraw: the device decides how much there is to draw, so the work is limited and sliced."""
 
 import time
 from collections.abc import Callable
 
 from netstacks import greenlets
 
-# The unit is a cell that is written among others of its row: about 40 ns. An editor takes 230,000 of them at 80 x 24,
+# The unit is one cell written together with others of its row: about 40 ns. An editor costs 230,000 cells at 80 x 24,
 # and 1,700,000 at the largest size.
 CELLS = 6_000_000
-# For a host on which a cell costs more. Of the thread's own time: waiting for the interpreter does not count.
+# The limit on slower hosts, in CPU time of the thread: waiting for the interpreter does not count.
 SECS = 0.5
-# A thread that computes gives up the interpreter every 5 ms, and the event loop waits for it whenever it has something
-# to do. So the thread rests sooner, and for as long as it has computed.
+# A computing thread releases the interpreter every 5 ms only, and the event loop would wait that long each time. So the
+# thread sleeps after this slice, for as long as it has computed.
 _SLICE_SECS = 0.001
-# The clock is read once in so many cells.
+# The clock is read once per so many cells.
 _LOOK_CELLS = 5_000
 
 
 class OverBudget(BaseException):
-    """The redraw would cost more than it may, or its client has gone.
+    """The redraw would exceed its budget, or its client has left.
 
-    Not an Exception: those are suppressed where pyte trips over what a device sends.
+    Not an Exception: the player suppresses those, because pyte raises them for malformed output.
     """
 
 
 class Budget:
-    """Counts what one redraw has cost. For one thread; only `cancel` is called from another one."""
+    """Counts the cost of one redraw, for one thread; only `cancel` may be called from another."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Budget:
         self._slice_began_at = 0.0
 
     def cancel(self) -> None:
-        """Ends the redraw at its next look at the clock."""
+        """Ends the redraw at its next check of the clock."""
         self.is_cancelled = True
 
     def charge(self, cells: int) -> None:
-        """To be called before the work is done. Raises OverBudget when too little is left for it."""
+        """Charges the work before it is done. Raises OverBudget when the budget does not suffice."""
         self.spent += cells
         if self.spent >= self._look_at:
             self._look()
@@ -58,7 +58,7 @@ class Budget:
     def _look(self) -> None:
         now = self._clock()
         if self._began_at is None:
-            # Not in `__init__`: the clock is that of the thread that computes.
+            # Not in `__init__`, which runs in another thread: the clock counts this thread's time.
             self._began_at = self._slice_began_at = now
         if self.is_cancelled or self.spent > self._cells or now - self._began_at > self._secs:
             raise OverBudget

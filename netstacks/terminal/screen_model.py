@@ -1,4 +1,4 @@
-"""The model of a terminal's screen: pyte's, with an alternate screen, a budget, and quick at what is common."""
+"""The model of a terminal's screen: pyte's Screen with an alternate screen, a budget, and fast common operations."""
 
 import re
 from collections import defaultdict
@@ -13,11 +13,11 @@ from pyte.screens import Char, StaticDefaultDict, wcwidth
 from netstacks.terminal.screen_budget import Budget
 
 RENDITION = re.compile(r"\x1b\[([0-9;]*)m")
-# Characters of one cell that combine with nothing: ASCII, European letters, lines and blocks.
+# Characters of one cell that do not combine: ASCII, European letters, lines and blocks.
 _NARROW = re.compile(r"[ -~\xa1-\xac\xae-\u02ff\u2500-\u259f]*+")
 _ALTERNATE = {47, 1047, 1049}
-# What pyte's own loops cost, in cells of the budget: for a cell that is moved or changed, a row that is moved, a
-# character that is drawn by itself, and one of a graphic rendition's parameters.
+# The cost of pyte's own loops, in cells of the budget: per cell moved or changed, row moved, character drawn singly,
+# and parameter of a graphic rendition.
 _CELL, _ROW, _CHARACTER, _PARAMETER = 4, 3, 60, 8
 
 # Cells by row and column, and the cursor: pyte's own.
@@ -25,10 +25,10 @@ Picture = tuple[Any, Any]
 
 
 class Model(Screen):
-    """pyte has no alternate screen: `beneath` is the main one while a program has it covered.
+    """A pyte Screen; `main_screen` is the main one while a program uses the alternate screen, which pyte lacks.
 
-    What costs more than a moment is charged to the budget first: OverBudget ends it. The result is pyte's throughout.
-    What most output consists of is done by the row; pyte does it by the cell.
+    Every costly operation is charged to the budget first, and raises OverBudget. Common output is processed by the row,
+    where pyte works by the cell; the result is the same.
     """
 
     def __init__(self, columns: int, lines: int, budget: Budget | None = None) -> None:
@@ -42,7 +42,7 @@ class Model(Screen):
     def reset(self) -> None:
         self.charge(self.lines + self.columns)
         super().reset()
-        self.beneath: Picture | None = None
+        self.main_screen: Picture | None = None
 
     # Modes.
 
@@ -68,7 +68,7 @@ class Model(Screen):
         if DECTCEM in numbers:
             self.cursor.hidden = not is_on
         if is_private and _ALTERNATE.intersection(modes):
-            self._cover(is_on)
+            self._switch_screen(is_on)
 
     def _set_wide(self, is_on: bool) -> None:
         """Screens of 132 columns."""
@@ -93,12 +93,12 @@ class Model(Screen):
             row.update([(column, changed[cell]) for column, cell in row.items()])
         self.select_graphic_rendition(7 if is_on else 27)
 
-    def _cover(self, is_on: bool) -> None:
-        if is_on and self.beneath is None:
-            self.beneath = self.buffer, copy(self.cursor)
+    def _switch_screen(self, is_on: bool) -> None:
+        if is_on and self.main_screen is None:
+            self.main_screen = self.buffer, copy(self.cursor)
             self.buffer = defaultdict(lambda: StaticDefaultDict(self.default_char))
-        elif not is_on and self.beneath is not None:
-            (self.buffer, self.cursor), self.beneath = self.beneath, None
+        elif not is_on and self.main_screen is not None:
+            (self.buffer, self.cursor), self.main_screen = self.main_screen, None
             self.cursor.hidden = DECTCEM not in self.mode
 
     # Characters.
@@ -112,7 +112,7 @@ class Model(Screen):
             self._put(data)
             return
         narrow, drawn = length(_NARROW, data), 0
-        # A tab stop may lie behind the last column: pyte deals with that.
+        # A tab stop may lie behind the last column: pyte handles that.
         while drawn < narrow and cursor.x <= columns:
             if cursor.x == columns:
                 self.carriage_return()
@@ -124,7 +124,7 @@ class Model(Screen):
             self._draw_each(data[drawn:])
 
     def _put(self, characters: str) -> None:
-        """Draws characters of one cell, for which the row has room."""
+        """Draws characters of one cell; they must fit into the row."""
         self.charge(len(characters))
         cursor = self.cursor
         if (pen := self._pens.get(cursor.attrs)) is None:
@@ -139,11 +139,11 @@ class Model(Screen):
             self.charge(_CHARACTER if width else _CHARACTER + self._combined())
             super().draw(character)
             if width < 0 or (width == 0 and not combining(character)):
-                # pyte draws nothing of what follows it.
+                # pyte stops drawing there.
                 return
 
     def _combined(self) -> int:
-        """How many characters have been put together in the cell before the cursor: each more costs as many steps."""
+        """How many characters are combined in the cell before the cursor: adding one costs as many steps."""
         x, y = self.cursor.x, self.cursor.y
         if x:
             return len(self.buffer[y][x - 1].data)
@@ -184,7 +184,7 @@ class Model(Screen):
 
     def delete_characters(self, count: int | None = None) -> None:
         self.charge(_CELL * max(0, self.columns - self.cursor.x))
-        # pyte makes a blank for each cell.
+        # pyte creates a blank for each cell.
         count, blank, row = count or 1, self.default_char, self.buffer[self.cursor.y]
         for x in range(self.cursor.x, self.columns):
             if x + count <= self.columns:
@@ -229,7 +229,7 @@ class Model(Screen):
             self.cursor.x = min((column or 1), self.columns) - 1
 
     def render(self, sequences: str) -> None:
-        """Selects the graphic renditions among `sequences`; a device repeats a few of them again and again."""
+        """Selects the graphic renditions in `sequences`; cached, because a device repeats a few of them."""
         key = self.cursor.attrs, DECSCNM in self.mode, sequences
         if (attrs := self._rendered.get(key)) is None:
             self.charge(_PARAMETER * len(sequences))
@@ -240,7 +240,7 @@ class Model(Screen):
 
 
 class _Pen(dict[str, Char]):
-    """The cells that are drawn with certain attributes, by character."""
+    """A cache of cells with the same attributes, by character."""
 
     def __init__(self, attrs: Char) -> None:
         super().__init__()
@@ -252,7 +252,7 @@ class _Pen(dict[str, Char]):
 
 
 class _Changed(dict[Char, Char]):
-    """Cells, each with the same members changed."""
+    """A cache of cells with certain members replaced, by the original cell."""
 
     def __init__(self, **members: Any) -> None:
         super().__init__()
@@ -264,11 +264,11 @@ class _Changed(dict[Char, Char]):
 
 
 def length(pattern: re.Pattern[str], text: str, position: int = 0) -> int:
-    """How much of the text, from `position`, the pattern matches."""
+    """The length of the pattern's match at `position`; 0 without one."""
     match = pattern.match(text, position)
     return match.end() - position if match else 0
 
 
 def numbers(parameters: str) -> list[int]:
-    """As pyte reads them."""
+    """The parameters as pyte parses them."""
     return [min(int(number or 0), 9999) for number in parameters.split(";")]

@@ -1,4 +1,4 @@
-"""Paints a model of a screen: the escape sequences that make an empty terminal show the same."""
+"""Painting of a screen model: the escape sequences that make an empty terminal show the same."""
 
 from functools import lru_cache
 from itertools import groupby
@@ -15,17 +15,17 @@ _BLANK = Char(" ")
 _attributes = itemgetter(slice(1, None))
 _COLOURS = {"black": 0, "red": 1, "green": 2, "brown": 3, "blue": 4, "magenta": 5, "cyan": 6, "white": 7}
 _ATTRIBUTES = {"bold": 1, "italics": 3, "underscore": 4, "blink": 5, "reverse": 7, "strikethrough": 9}
-# What painting costs, in cells of the budget: for a cell, and one more time in a row with characters of any width.
+# The cost of painting a cell, in cells of the budget; charged twice for a row with characters of any width.
 _CELL = 8
-# Cursor keys, wrapping, a visible cursor, the mouse, focus, bracketed paste: what is typed next depends on them.
+# Cursor keys, wrapping, a visible cursor, the mouse, focus, bracketed paste: further input depends on them.
 _MODES = (1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004)
 
 
 def paint(screen: Model) -> str:
-    """The whole screen, the one beneath it too, with modes and cursor. OverBudget ends it."""
+    """The whole screen, a covered main screen too, with modes and cursor. Raises OverBudget."""
     painted = ""
-    if screen.beneath is not None:
-        painted = _cells(screen.beneath, screen) + _cursor(screen.beneath, screen) + "\x1b[?1049h"
+    if screen.main_screen is not None:
+        painted = _cells(screen.main_screen, screen) + _cursor(screen.main_screen, screen) + "\x1b[?1049h"
     picture = screen.buffer, screen.cursor
     return painted + _cells(picture, screen) + _modes(screen) + _cursor(picture, screen)
 
@@ -39,8 +39,8 @@ def _cells(picture: Picture, screen: Model) -> str:
 
 
 def _shown(row: Any, screen: Model) -> list[Char]:
-    """The row's cells, as far as an empty row does not show the same."""
-    # What is not in a row is shown as its default, which is blank but while the whole screen is reversed.
+    """The row's cells without trailing blanks."""
+    # Cells that are not in a row show its default, which is blank unless the whole screen is reversed.
     width = min(screen.columns, max(row, default=-1) + 1) if row.default == _BLANK else screen.columns
     screen.charge(_CELL * width)
     cells = [row[col] for col in range(width)]
@@ -54,7 +54,7 @@ def _shown(row: Any, screen: Model) -> list[Char]:
 
 
 def _whole(cells: list[Char]) -> list[Char]:
-    """A wide character is followed by an empty cell; half of one that was overwritten is shown as a space."""
+    """The cells with overwritten halves of wide characters as spaces; a complete one is followed by an empty cell."""
     whole: list[Char] = []
     for cell, following in zip(cells, [*cells[1:], None], strict=True):
         is_wide = wcwidth(cell.data[:1]) == 2
@@ -87,7 +87,7 @@ def _cursor(picture: Picture, screen: Model) -> str:
     style = f"\x1b[{_style(cursor.attrs)}m"
     if col < screen.columns:
         return _go_to(row, col) + style
-    # Behind the last column the next character begins a line: the last is printed again to get there.
+    # After the last column the next character starts a line. To get there, the last character is printed again.
     col = screen.columns - 1
     while col > 0 and not cells[row][col].data:
         col -= 1
@@ -101,7 +101,7 @@ def _go_to(row: int, col: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _style(cell: Char) -> str:
-    """The cell's look as the parameters of SGR (ECMA-48, 8.3.117)."""
+    """The cell's rendition as parameters of SGR (ECMA-48, 8.3.117)."""
     parts = [str(code) for name, code in _ATTRIBUTES.items() if getattr(cell, name)]
     return ";".join(["0", *parts, *_colour(cell.fg, 30), *_colour(cell.bg, 40)])
 

@@ -1,4 +1,4 @@
-"""Plays output on a model of a screen, without what cannot be seen any more."""
+"""Plays output on a screen model, without the part that has scrolled off or was covered."""
 
 import contextlib
 import re
@@ -9,52 +9,52 @@ from pyte import Stream
 
 from netstacks.terminal.screen_model import RENDITION, Model, length, numbers
 
-# A window's title. One with controls in it is left to pyte's parser, like all that is broken or rare.
+# A window title. One with control characters goes to pyte's parser, like all malformed or rare sequences.
 _TITLE = r"\][0-9][^\x00-\x1f\x9c]*+(?:\x07|\x1b\\)"
-# Graphic renditions (a character set, which UTF-8 makes meaningless, may stand among them), then what pyte draws in one
-# go, then one control: each may be missing.
+# Graphic renditions (with character set designations, which mean nothing in UTF-8), then text that pyte draws in one
+# call, then one control: each may be missing.
 _TOKEN = re.compile(
     r"((?:\x1b(?:\[[0-9;]{0,99}m|\([0-9A-Z]))*+)"
     r"([^\x00\x07-\x0f\x1b\x7f\x9b\x9d]*+)"
     rf"(\r\n|[\x07-\r]|\x1b(?:\[\??[0-9;]{{0,99}}[@-ln-~]|[=>78DEHMc]|{_TITLE})|)"
 )
 _PIECE = re.compile(r"[^\n\x1b]*+")
-# Private modes, but those that change the columns, the whole screen, the origin, or the screen that is shown.
+# Private modes, except those that change the columns, the whole screen, the origin, or the screen in use.
 _MODE = r"(?!0*(?:3|5|6|47|1047|1049)[;hl])[0-9]{1,4}"
 _SWITCHED = rf"\?(?:{_MODE};)*{_MODE}[hl]"
-# With the cursor on the bottom row, whose number is to be filled in: what gets to another row by line feeds and
-# wrapping alone, and copies nothing from row to row. pyte trips over none of it.
+# With the cursor on the bottom row, whose number is filled in: output that changes rows only by line feeds and
+# wrapping, and copies nothing between rows. pyte raises nothing for any of it.
 _PLAIN = (
     r"(?:[^\x1b\x9b\x9d]++"
     rf"|\x1b(?:\[(?:[0-9;]{{0,99}}m|[0-2]?K|[0-3]?J|[0-9]{{0,4}}[@CDGPX]|{_SWITCHED}"
     r"|%(bottom)s;[0-9]{0,4}H|1;%(bottom)sr(?=\x1b\[%(bottom)s;[0-9]{0,4}H))"
     rf"|\([0-9A-Z]|[=>]|{_TITLE}))*+"
 )
-# Up to where the alternate screen is left: what changes its cells, the cursor, the margins and the modes above alone.
+# Up to the end of the alternate screen: output that changes only its cells, the cursor, the margins and these modes.
 _COVERED = re.compile(
     rf"(?:[^\x1b\x9b\x9d]++|\x1b(?:\[(?:[0-9;]{{0,99}}[@-fi-km-~]|{_SWITCHED})|\([0-9A-Z]|[=>DEM]|{_TITLE}))*+"
     r"(?=\x1b\[\?(?:47|1047|1049)l)"
 )
 _COVERING = {"\x1b[?47h", "\x1b[?1047h", "\x1b[?1049h"}
-# What a token costs, and a character that pyte's parser takes, in cells of the budget.
+# The cost of a token, and of a character in pyte's parser, in cells of the budget.
 _TOKEN_CELLS, _CHARACTER_CELLS = 40, 20
 _SWITCH = re.compile(r"\x1b\[(?:\?[0-9;]+[hl]|[0-9;]*r)")
 
 
 class _Parser(Stream):
-    """pyte's own, which takes character by character."""
+    """pyte's own parser, which works by the character."""
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it is between sequences."""
+        """Whether the parser is between sequences."""
         return bool(self._taking_plain_text)
 
 
 class Player:
-    """Shows `text` on a screen: what is common token by token, what is rare or broken through pyte's parser.
+    """Plays `text` on a screen: common output by tokens, rare or malformed output through pyte's parser.
 
-    Both do the same. pyte trips over sequences with wrong parameters: it goes on at the next line or sequence.
-    OverBudget ends it.
+    The result is the same. When pyte raises for a malformed sequence, playing continues at the next line or sequence.
+    `play` raises OverBudget.
     """
 
     def __init__(self, screen: Model, text: str) -> None:
@@ -76,7 +76,7 @@ class Player:
             position = end
 
     def _play_tokens(self, position: int) -> int:
-        """From `position` up to what is no token."""
+        """Plays tokens from `position`; returns the position of the first text that is none."""
         text, screen = self._text, self._screen
         while True:
             token = _TOKEN.match(text, position)
@@ -94,7 +94,7 @@ class Player:
                 try:
                     (self._actions.get(control) or self._action(control))()
                 except Exception:
-                    # pyte raises various errors at what devices send. What it cannot play is left out.
+                    # pyte raises various errors for malformed output. That part is left out.
                     position = _end_of_piece(text, position)
                 if control[-1] == "\n":
                     position = self._skip_scrolled(position)
@@ -110,7 +110,7 @@ class Player:
             screen.index()
 
     def _action(self, control: str) -> Callable[[], None]:
-        """What pyte's parser would call."""
+        """The call that pyte's parser would make."""
         name = "debug"
         arguments: list[int] = []
         keywords: dict[str, bool] = {}
@@ -126,11 +126,11 @@ class Player:
         return action
 
     def _skip_scrolled(self, position: int) -> int:
-        """Leaves out what will have scrolled off the screen.
+        """Skips output that will have scrolled off the screen; returns the position to continue at.
 
-        On the bottom row every line feed scrolls the whole screen by a row, so that of what plain output does to it
-        before its last `lines` line feeds nothing remains. It goes on behind a carriage return, where the column is
-        known, with the modes, margins and attributes that are in force there.
+        On the bottom row every line feed scrolls the whole screen by a row, so that nothing remains of plain output
+        before its last `lines` line feeds. Playing continues after a carriage return, where the column is known, with
+        the modes, margins and attributes in force there.
         """
         screen, text, bottom = self._screen, self._text, self._screen.lines - 1
         if position < self._plain_until or screen.cursor.y != bottom or screen.margins not in (None, (0, bottom)):
@@ -153,7 +153,7 @@ class Player:
         return cut
 
     def _skip_covered(self, position: int) -> int:
-        """Leaves out what was drawn on the alternate screen, if it is left: cells and cursor are as before then."""
+        """Skips output on the alternate screen up to its end: main screen and cursor are as before then."""
         covered = _COVERED.match(self._text, position)
         if covered is None:
             return position
@@ -161,8 +161,8 @@ class Player:
         return covered.end()
 
     def _switch(self, begin: int, end: int) -> None:
-        """Sets the modes and margins, as text that is left out does."""
-        # They set without regard to what was set: the last of the same is as good as all.
+        """Applies the modes and margins of skipped text."""
+        # Each is absolute, so the last of several equal ones suffices.
         newest_first = dict.fromkeys(reversed(_SWITCH.findall(self._text, begin, end)))
         for switch in reversed(newest_first):
             with contextlib.suppress(Exception):
@@ -170,5 +170,5 @@ class Player:
 
 
 def _end_of_piece(text: str, position: int) -> int:
-    """Where the next line or sequence begins."""
+    """The position of the next line or sequence."""
     return position + length(_PIECE, text, position)

@@ -1,8 +1,8 @@
-"""A shell on a device: what is read from it and typed into it, through libssh without waiting inside of it."""
+"""A shell on a device over libssh: reads and writes in non-blocking mode, and waits outside of libssh."""
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssh.channel import Channel
 from ssh.error_codes import SSH_AGAIN
@@ -10,28 +10,28 @@ from ssh.exceptions import EOF, BaseSSHError
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
+from netstacks.terminal.ssh_connection import Connection
 
-if TYPE_CHECKING:
-    from netstacks.terminal.ssh_connection import Connection
-
-# Output of this size is seldom the last; a smaller piece is handed out before libssh is asked for more.
+# More output usually follows a piece of this size; a smaller one is returned without another read.
 _MORE_BYTES = 1024
-# How long the device has for telling how its shell has ended.
+# How long to wait for the exit status after the end of the output.
 _EXIT_STATUS_SECS = 0.5
-# So long a reader waits before its greenlet ends: an idle terminal keeps none.
+# A reader waits this long before its greenlet ends: an idle terminal keeps none.
 _SILENCE_SECS = 5.0
-# What one call of libssh takes of what is typed.
+# The limit of one write call of libssh.
 _WRITE_BYTES = 32 * 1024
 
 
 class Shell:
     """The `Transport` of a session."""
 
-    def __init__(self, connection: "Connection", channel: Channel, *, is_confirmed: bool = True) -> None:
+    def __init__(self, connection: Connection, channel: Channel, *, is_confirmed: bool = True) -> None:
         self._connection = connection
         self._channel = channel
         self._is_confirmed = is_confirmed
+        # Held by the one greenlet that waits for the device's window or socket in order to send.
         self._writing = greenlets.BoundedSemaphore(1)
+        # The watch of that greenlet; the connection's own watch is the reader's.
         self._writable: greenlets.Watch | None = None
         self.close_reason = "the device closed the connection"
 
@@ -40,7 +40,7 @@ class Shell:
         size = 0
         counter = self._connection.counter
         while not self._connection.is_closed:
-            taken_in = counter.in_bytes
+            received_bytes = counter.in_bytes
             try:
                 data = self._read_some(max_bytes - size)
             except EOF:
@@ -49,8 +49,8 @@ class Shell:
             except BaseSSHError as error:
                 self.close_reason = str(self._lost(error))
                 break
-            if self._writable is not None and counter.in_bytes != taken_in:
-                # What was read may have opened the device's window, and the writer's descriptor does not tell of it.
+            if self._writable is not None and counter.in_bytes != received_bytes:
+                # The read may have taken in a window adjustment, so the writer's descriptor does not become readable.
                 self._writable.wake()
             if data:
                 pieces.append(data)
@@ -62,16 +62,16 @@ class Shell:
             if self._connection.is_broken:
                 self.close_reason = str(self._lost(DeviceError()))
                 break
-            # libssh has answers to what it has read: a keepalive's must not wait for a key.
-            self._send_what_waits()
-            if counter.in_bytes != taken_in:
-                continue  # Output may have come while errors were looked for, and the descriptor does not tell of it.
+            # libssh queues replies to what it has read: the reply to a keepalive must not wait for the next key.
+            self._send_queued()
+            if counter.in_bytes != received_bytes:
+                continue  # Output may have been taken in with stderr: the descriptor does not become readable for it.
             if not self._connection.watch.wait(read=True, timeout_secs=_SILENCE_SECS):
                 return None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_some(self, max_bytes: int) -> bytes:
-        """What has come of the output and of the errors, which a terminal shows alike. Raises EOF at the end."""
+        """Available stdout and stderr, which a terminal shows alike. Raises EOF at the end."""
         try:
             count, output = self._channel.read_nonblocking(max_bytes)
         except EOF:
@@ -96,10 +96,10 @@ class Shell:
     def _note_exit(self) -> None:
         status, signal = self._exit_state()
         if status < 0 and not signal:
-            # It comes after the end of the output, if the device sends one at all.
+            # The exit status comes after the end of the output, if the device sends one (RFC 4254, section 6.10).
             self._connection.watch.wait(read=True, timeout_secs=_EXIT_STATUS_SECS)
             if self._connection.is_closed:
-                return  # Our side has ended meanwhile, and nothing of libssh's may be touched any more.
+                return  # Closed meanwhile by this side: libssh's objects must not be used any more.
             with contextlib.suppress(EOF, BaseSSHError):
                 self._channel.poll()
             status, signal = self._exit_state()
@@ -109,7 +109,7 @@ class Shell:
             self.close_reason = f"the device closed the connection (exit status {status})"
 
     def _exit_state(self) -> tuple[int, str]:
-        """The exit status, or -1, and the name of the signal that has ended the shell."""
+        """The exit status, or -1 without one, and the name of the signal that ended the shell."""
         status, signal, _ = self._channel.get_exit_state()
         return status, signal.decode(errors="replace") if signal else ""
 
@@ -118,7 +118,7 @@ class Shell:
             return 0
         try:
             written = self._write_some(data)
-            self._send_what_waits()
+            self._send_queued()
         except (BaseSSHError, OSError) as error:
             raise self._lost(error) from error
         return written
@@ -133,10 +133,10 @@ class Shell:
                     self._flush()
                     if self._connection.is_broken:
                         raise DeviceError("the connection to the device is closed")
-                    # No yield between the question and the wait: the window could open unnoticed.
+                    # No yield between the check and the wait: the window could open unnoticed.
                     if not written and not self._channel.window_size():
                         self._wait(read=True)
-                        self._take_news()
+                        self._process_received()
             except (BaseSSHError, OSError) as error:
                 raise self._lost(error) from error
         return done
@@ -146,14 +146,14 @@ class Shell:
             raise DeviceError("the connection to the device is closed")
         room = min(self._channel.window_size(), _WRITE_BYTES)
         if not room:
-            return 0  # libssh would wait for the device's window, and the whole process with it.
+            return 0  # libssh would block the whole process until the device's window opens.
         _, written = self._channel.write(data[:room])
-        # Writing, libssh takes in what has come, too, and the reader's descriptor does not tell of it any more.
+        # A write call also takes in received packets, so the reader's descriptor does not become readable for them.
         self._connection.watch.wake()
         return max(0, int(written))
 
-    def _take_news(self) -> None:
-        """Has libssh look at what has come: the device's window opens by a message among its output."""
+    def _process_received(self) -> None:
+        """Makes libssh process received packets: a window adjustment may be among them."""
         if not self._connection.is_broken:
             self._channel.poll()
             self._connection.watch.wake()
@@ -161,25 +161,25 @@ class Shell:
     def _flush(self) -> None:
         counter = self._connection.counter
         while not self._connection.is_broken:
-            taken_in = counter.in_bytes
+            received_bytes = counter.in_bytes
             result = self._connection.session.blocking_flush(0)
-            if counter.in_bytes != taken_in:
+            if counter.in_bytes != received_bytes:
                 self._connection.watch.wake()
             if result != SSH_AGAIN:
                 return
             self._wait(write=True)
 
-    def _send_what_waits(self) -> None:
-        """Sends what libssh holds back, as far as the device takes it now; a greenlet sends the rest.
+    def _send_queued(self) -> None:
+        """Sends what libssh has queued, as far as the socket accepts it now; a greenlet sends the rest.
 
-        Nothing else does: libssh sends the second message of a moment with the next call that waits.
+        Nothing else does: libssh sends a second message in a row only with the next call that waits.
         """
-        # One greenlet is enough, and the typist is one, too.
+        # One greenlet suffices: the holder of `_writing` flushes too.
         if self._connection.session.blocking_flush(0) == SSH_AGAIN and not self._writing.locked():
             greenlets.spawn("ssh-flusher", self._flush_later)
 
     def _flush_later(self) -> None:
-        # An error is the reader's to tell.
+        # The reader sees the error too, and reports it.
         with self._writing, contextlib.suppress(BaseSSHError, OSError):
             self._flush()
 
@@ -189,15 +189,15 @@ class Shell:
         self._writable.wait(read=read, write=write)
 
     def resize(self, cols: int, rows: int) -> None:
-        # An error is the reader's to tell.
+        # The reader sees the error too, and reports it.
         with contextlib.suppress(BaseSSHError, OSError):
             if not self._connection.is_broken and self._can_request():
                 self._channel.change_pty_size(cols, rows)
                 self._connection.watch.wake()
-                self._send_what_waits()
+                self._send_queued()
 
     def _can_request(self) -> bool:
-        """Whether the device has answered the request for a shell by now: before, libssh sends no other."""
+        """Whether the device has answered the shell request: until then libssh sends no other request."""
         if not self._is_confirmed:
             self._is_confirmed = self._channel.request_shell() != SSH_AGAIN
         return self._is_confirmed

@@ -1,32 +1,32 @@
-"""Asking a client's terminal for its size, when the client does not tell: the far corner stops the cursor."""
+"""A query of the terminal's size, for clients that do not send it: the cursor stops at the far corner."""
 
 import math
 import re
 import time
 
-# Puts the cursor there, asks where it is, and puts it back.
+# Saves the cursor, moves it there, requests its position (DSR 6), and restores it.
 _ASK = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"
-# No window has a single row: that form is a key, F3 with modifiers.
+# CPR. No window has a single row: that form is the key F3 with modifiers.
 _ANSWER = re.compile(rb"\x1b\[(?!1;)(\d{1,4});(\d{1,4})R")
-# No key ends like this, so it can wait for the rest.
+# The first part of an answer: no key ends like this, so it can wait for the rest.
 _BEGUN_ANSWER = re.compile(rb"\x1b\[\d{1,4}(?:;\d{0,4})?\Z")
 _ANSWER_SECS = 10.0
 
 
 class SizeQuestion:
-    """One question at a time; its answer is taken out of what is typed, and must not reach the device."""
+    """One query at a time; its answer is removed from the input, and must not reach the device."""
 
     def __init__(self) -> None:
         self._asked_at = -math.inf
         self._begun_answer = b""
 
     def ask(self) -> bytes:
-        """What the terminal is to be sent."""
+        """The query to send to the terminal."""
         self._asked_at = time.monotonic()
         return _ASK
 
     def take(self, data: bytes) -> tuple[bytes, tuple[int, int] | None]:
-        """What of `data` was typed, and the columns and rows when the answer was in it; its first part waits."""
+        """The input without an answer, and its columns and rows. An incomplete answer is kept for the next call."""
         data, self._begun_answer = self._begun_answer + data, b""
         if self._asked_at < time.monotonic() - _ANSWER_SECS:
             return data, None

@@ -1,38 +1,35 @@
-"""Opening a shell on a device that has let its user in, and telling the user what the device does not give."""
-
-from typing import TYPE_CHECKING
+"""Opening a shell after the log-in (RFC 4254, section 6), with notices about what the device refuses."""
 
 from ssh.channel import Channel
 from ssh.error_codes import SSH_AGAIN
 from ssh.exceptions import EOF, BaseSSHError
 
 from netstacks.errors import DeviceError, DeviceUnreachable
+from netstacks.terminal.ssh_connection import Connection
+from netstacks.terminal.ssh_target import SshTarget
 
-if TYPE_CHECKING:
-    from netstacks.terminal.ssh_connection import Connection, SshTarget
-
-# A device that has not answered a request for a terminal by then does not answer it at all.
+# A device that has not answered the pty request by then never does.
 _TERMINAL_SECS = 20.0
-# Nor does one that has begun to print.
+# Nor does a device that prints before it confirms the shell.
 _CONFIRMATION_SECS = 2.0
 
 
-def open_channel(connection: "Connection", target: "SshTarget") -> tuple[Channel, bool]:
-    """A channel with a shell, and whether the device has confirmed that.
+def open_channel(connection: Connection, target: SshTarget) -> tuple[Channel, bool]:
+    """A channel with a shell, and whether the device has confirmed the shell.
 
-    The user is told what the device does not give. Raises DeviceError when it gives no shell, in its words.
+    Shows the user what the device refuses. Raises DeviceError without a shell, with the device's reason.
     """
     channel = _new_channel(connection, target)
     missing = _request_terminal(connection, target, channel)
     if missing is not None:
         connection.dialogue.say(missing)
         if "answered" in missing:
-            # libssh sends nothing else on a channel while a request on it is open.
+            # libssh sends nothing more on a channel with an unanswered request.
             channel = _new_channel(connection, target)
     return channel, _start_shell(connection, target, channel)
 
 
-def _new_channel(connection: "Connection", target: "SshTarget") -> Channel:
+def _new_channel(connection: Connection, target: SshTarget) -> Channel:
     try:
         channel = connection.session.channel_new()
         with connection.step("the device to open a session"):
@@ -42,8 +39,8 @@ def _new_channel(connection: "Connection", target: "SshTarget") -> Channel:
     return channel
 
 
-def _request_terminal(connection: "Connection", target: "SshTarget", channel: Channel) -> str | None:
-    """What is missing when the device does not give a terminal; None when it does."""
+def _request_terminal(connection: Connection, target: SshTarget, channel: Channel) -> str | None:
+    """Requests a terminal (pty-req); returns a notice for the user when the device gives none, else None."""
     consequence = "this session has no terminal type and no window size, and programs may not draw in it"
     patience_secs = min(_TERMINAL_SECS, target.patience_secs)
     try:
@@ -57,8 +54,8 @@ def _request_terminal(connection: "Connection", target: "SshTarget", channel: Ch
     return None
 
 
-def _start_shell(connection: "Connection", target: "SshTarget", channel: Channel) -> bool:
-    """Whether the device has confirmed the shell. Some devices begin to print and never do."""
+def _start_shell(connection: Connection, target: SshTarget, channel: Channel) -> bool:
+    """Starts the shell; returns whether the device has confirmed it. Some devices print and never confirm."""
     try:
         with connection.step("the device to start a shell"):
             is_confirmed = _is_confirmed(connection, channel)
@@ -80,8 +77,8 @@ def _start_shell(connection: "Connection", target: "SshTarget", channel: Channel
         raise DeviceError(f"{target.address} refused to start a shell: {connection.explain(error)}") from error
 
 
-def _is_confirmed(connection: "Connection", channel: Channel) -> bool:
-    """True with the device's answer, false when it prints before."""
+def _is_confirmed(connection: Connection, channel: Channel) -> bool:
+    """True with the device's confirmation, false when it prints before that."""
     while connection.advance(channel.request_shell) == SSH_AGAIN:
         if connection.advance(channel.poll) > 0:
             return False
@@ -89,6 +86,6 @@ def _is_confirmed(connection: "Connection", channel: Channel) -> bool:
     return True
 
 
-def _raise_if_broken(connection: "Connection", target: "SshTarget", error: BaseSSHError) -> None:
+def _raise_if_broken(connection: Connection, target: SshTarget, error: BaseSSHError) -> None:
     if connection.is_broken:
         raise DeviceError(f"{target.address} ended the session: {connection.explain(error)}") from error

@@ -1,7 +1,7 @@
-"""Logging in to a device (RFC 4252, RFC 4256): a conversation, in which stored secrets answer what they are for."""
+"""The log-in to a device (RFC 4252, RFC 4256): stored secrets answer its questions first, the user the rest."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssh.exceptions import AuthenticationDenied, AuthenticationPartial, BaseSSHError
 from ssh.key import KeyImportError, import_privkey_base64
@@ -9,13 +9,12 @@ from ssh.session import SSH_AUTH_DENIED, SSH_AUTH_INFO, SSH_AUTH_PARTIAL, SSH_AU
 
 from netstacks.crypto.ssh_keys import readable_private_key
 from netstacks.errors import DeviceError, DeviceLoginRefused, InvalidInput
-from netstacks.recording.login_prompts import wanted
+from netstacks.recording.login_prompts import classify_prompt
 from netstacks.terminal import libssh
+from netstacks.terminal.ssh_connection import Connection
+from netstacks.terminal.ssh_target import SshTarget
 
-if TYPE_CHECKING:
-    from netstacks.terminal.ssh_connection import Connection, SshTarget
-
-# libssh's bits for what the server offers (libssh.h, SSH_AUTH_METHOD_*).
+# libssh's bits for the methods that the server offers (libssh.h, SSH_AUTH_METHOD_*).
 _METHODS = {
     0x02: "password",
     0x04: "publickey",
@@ -25,35 +24,34 @@ _METHODS = {
 }
 # Keyboard-interactive comes before the password method: only there can a device ask for a new password.
 _ORDER = ("publickey", "keyboard-interactive", "password")
-# What libssh says when it keeps a key to itself.
+# libssh's error when it does not offer a key to the device.
 _NOT_ALLOWED = "not allowed to be used by PUBLICKEY_ACCEPTED_TYPES"
 _MAX_ROUNDS = 30
-# How often a device may accept an answer and want something else.
+# How often a device may accept an answer and require another method.
 _MAX_STEPS = 10
-# Longer ones are no questions that a person reads.
+# A longer text is not meant for a user; only its end is kept.
 _LONGEST_TEXT = 4096
-# How often the user may answer again when the device refuses what they have typed.
+# How often the user may answer again after a refusal.
 _TYPED_TRIES = 2
 
-
-# libssh takes SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252, section 8) for another message of that number, and drops it.
+# libssh mistakes SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252, section 8) for another message 60, and drops it.
 _CHANGE_REQUESTED = b"rejected packet (type 60)"
 
 
 @dataclass
 class _Stored:
-    """What the credential holds and this log-in has not sent yet."""
+    """Secrets of the credential that this log-in has not sent yet; None when sent or absent."""
 
     user_name: str | None
     password: str | None
     old_password: str | None
-    """The same password, for a device that asks for it once more before it is changed."""
+    """The password again, for a device that asks for it before a change of the password."""
 
 
 class Login:
-    """One log-in. A stored secret is sent once, by whatever method; the user is asked for everything else."""
+    """One log-in. A stored secret is sent once, by any method; the user answers all other questions."""
 
-    def __init__(self, connection: "Connection", target: "SshTarget") -> None:
+    def __init__(self, connection: Connection, target: SshTarget) -> None:
         self._connection = connection
         self._session = connection.session
         self._target = target
@@ -61,25 +59,25 @@ class Login:
         self._key = target.private_key
         self._stored = _Stored(target.username, target.password, target.password)
         self._sent: str | None = None
-        """Which stored secret the method that is being tried has sent."""
+        """The stored secret that the current method has sent."""
         self._has_typed = False
-        """Whether the user has typed an answer for it."""
+        """Whether the user has typed an answer for the current method."""
         self._answered: set[str] = set()
-        """The questions for the user name and the password that what is stored has answered for it."""
+        """The questions of the current method that a stored user name or password has answered."""
         self._is_refused = False
-        """Whether the device has refused the stored password, and then asked its question again."""
+        """Whether the device has refused the stored password by asking its question again."""
         self._round = self._sent_round = self._typed_round = 0
-        """The round of questions by keyboard-interactive, and those in which a secret was sent and the user asked."""
+        """Rounds of keyboard-interactive: the current, the last with a stored secret, the last with a typed answer."""
         self._typed_tries = 0
         self._new_password: str | None = None
         self._offered: set[str] = set()
         self._closed: set[str] = set()
-        """Methods that the device has refused since it last accepted one."""
+        """Methods that the device has refused since the last accepted one."""
 
     def run(self) -> str | None:
         """Logs in. Returns the new password that the user has chosen because the device asked for one.
 
-        Raises DeviceLoginRefused when the device refuses what is stored or typed, DeviceError for everything else.
+        Raises DeviceLoginRefused when the device refuses the stored or typed answers, else DeviceError.
         """
         result = self._try("the device to answer", self._session.userauth_none)
         steps = 0
@@ -91,7 +89,7 @@ class Login:
             self._sent, self._has_typed, self._answered = None, False, set()
             result = self._attempt(method)
             if result == SSH_AUTH_PARTIAL:
-                # Accepted, and something else is wanted as well (RFC 4252, section 5.1).
+                # Accepted, and another method is required as well (RFC 4252, section 5.1).
                 self._closed.clear()
                 steps += 1
                 if steps == _MAX_STEPS:
@@ -103,7 +101,7 @@ class Login:
     def _next_method(self) -> str | None:
         listed = self._session.userauth_list()
         self._offered = {name for bit, name in _METHODS.items() if listed & bit}
-        # A device that lists no method has not said that it takes no password.
+        # A device that lists no method may still accept a password.
         usable = (self._offered or {"keyboard-interactive", "password"}) - self._closed
         if self._key is None:
             usable.discard("publickey")
@@ -124,14 +122,14 @@ class Login:
                 return self._keyboard_interactive()
 
     def _send_password(self, password: str) -> int:
-        """One step of it. Raises DeviceLoginRefused when the device wants a new password instead."""
-        name, change = self._target.username, libssh.Heard(_CHANGE_REQUESTED)
+        """One step of the password method. Raises DeviceLoginRefused when the device requires a new password."""
+        name, change = self._target.username, libssh.LogWatch(_CHANGE_REQUESTED)
         result = change.call(self._session.userauth_password, name, password)
         if change.line:
             raise DeviceLoginRefused(
-                f"{self._target.address} wants a new password for {name} by SSH_MSG_USERAUTH_PASSWD_CHANGEREQ, which"
-                " this controller's SSH library does not know: change it with another SSH client or on the device, then"
-                " store it here",
+                f"{self._target.address} requires a new password for {name} by SSH_MSG_USERAUTH_PASSWD_CHANGEREQ, which"
+                " this controller's SSH library does not support: change it with another SSH client or on the device,"
+                " then store it here",
                 refused_secret=True,
             )
         return result
@@ -152,9 +150,9 @@ class Login:
             result = self._try(what, self._session.userauth_kbdint, self._target.username, "")
             if result != SSH_AUTH_INFO:
                 return result
-            self._hear(libssh.question_name(self._session), libssh.question_instruction(self._session))
+            self._show_texts(libssh.question_name(self._session), libssh.question_instruction(self._session))
             for number in range(self._session.userauth_kbdint_getnprompts()):
-                # libssh writes its answer into these bytes. Two of them: Python shares one object for each single byte.
+                # libssh writes the echo flag into these bytes. Two bytes: Python shares the objects of single bytes.
                 echo = bytes(2)
                 question = self._text(self._session.userauth_kbdint_getprompt(number, echo))
                 answer = self._answer(question, echo=bool(echo[0]))
@@ -163,9 +161,9 @@ class Login:
         raise DeviceError(f"{self._target.address} has asked {_MAX_ROUNDS} rounds of questions and does not decide")
 
     def _answer(self, question: str, *, echo: bool) -> str:
-        self._look_for_refusal(question)
+        self._check_for_refusal(question)
         stored = self._stored
-        match wanted(question, echo=echo):
+        match classify_prompt(question, echo=echo):
             case "user name" if stored.user_name is not None:
                 name, stored.user_name = stored.user_name, None
                 self._answered.add(question)
@@ -182,8 +180,8 @@ class Login:
                 return self._new_password
         return self._ask(question, echo=echo)
 
-    def _look_for_refusal(self, question: str) -> None:
-        """A device that asks the same question once more, and has had nothing but stored answers, has refused them."""
+    def _check_for_refusal(self, question: str) -> None:
+        """Takes a repeated question as a refusal, if all answers so far were stored ones."""
         is_again = question in self._answered and self._sent is not None and self._round > self._sent_round
         if is_again and not self._has_typed:
             self._is_refused = True
@@ -197,16 +195,16 @@ class Login:
             return self._dialogue.ask(question, echo=echo, check=self._check_connected)
 
     def _check_connected(self) -> None:
-        """Raises DeviceError when the device has hung up: it does not wait for an answer for ever."""
+        """Raises DeviceError when the device has closed the connection during a question."""
         if self._connection.has_hung_up():
             raise DeviceError(f"{self._target.address} closed the connection while it waited for an answer")
 
-    def _hear(self, *texts: Any) -> None:
+    def _show_texts(self, *texts: Any) -> None:
         for words in filter(None, (self._text(text).strip() for text in texts)):
-            self._dialogue.hear(words.replace("\r\n", "\n").replace("\n", "\r\n") + "\r\n")
+            self._dialogue.add_text(words.replace("\r\n", "\n").replace("\n", "\r\n") + "\r\n")
 
     def _text(self, text: bytes | str | None) -> str:
-        """A text of the device's. Its end counts most: there the question stands."""
+        """A text of the device, cut from the front: the question is at its end."""
         text = text.decode(self._target.encoding, "replace") if isinstance(text, bytes) else text or ""
         return text[-_LONGEST_TEXT:]
 
@@ -225,7 +223,7 @@ class Login:
         except BaseSSHError as error:
             raise self._lost(error) from error
         finally:
-            self._hear(self._connection.new_banner())
+            self._show_texts(self._connection.new_banner())
 
     def _lost(self, error: BaseSSHError) -> DeviceError:
         target = self._target
@@ -243,9 +241,10 @@ class Login:
         )
 
     def _refused(self, method: str, stored: _Stored) -> None:
-        """A stored secret is not sent again after a no, unless the device went on to ask for something else behind it.
+        """Handles the refusal of a method. Raises DeviceLoginRefused unless there is another way.
 
-        What the user has typed, the user may type again.
+        The user may type an answer again. A stored secret is sent again only if the device went on to ask for something
+        else after it.
         """
         if self._has_typed and self._typed_tries < _TYPED_TRIES:
             self._typed_tries += 1
@@ -263,7 +262,7 @@ class Login:
         target = self._target
         stored = [name for name, text in (("private key", target.private_key), ("password", target.password)) if text]
         what = (
-            "what was typed"
+            "the typed answer"
             if self._has_typed
             else " and the ".join(["the " + name for name in stored][:1] + stored[1:])
         )
@@ -273,7 +272,7 @@ class Login:
 
 def _read_key(text: str) -> Any:
     try:
-        # What was stored by former versions is as it was pasted.
+        # Former versions stored keys as they were pasted.
         return import_privkey_base64(readable_private_key(text).encode())
     except (InvalidInput, KeyImportError) as error:
         raise DeviceError(f"the credential's private key cannot be read: {error}") from error

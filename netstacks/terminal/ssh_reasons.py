@@ -1,4 +1,4 @@
-"""Why a connection to a device has ended: what the device says, found in what libssh says."""
+"""Reasons for the end of a connection to a device: the device's texts, extracted from libssh's errors."""
 
 import re
 
@@ -17,17 +17,17 @@ _DISCONNECT_CODES = {
     14: "no more authentication methods available",
     15: "illegal user name",
 }
-_NO_MORE_TRIES = (14, 15)
+_REFUSING_CODES = (14, 15)
 _REFUSING_WORDS = re.compile(r"auth|password|log.?in|credential|denied|locked|fail|attempts", re.IGNORECASE)
 
 
 def text_of(words: bytes | str | None) -> str:
-    """A text of libssh, whatever type it comes in."""
+    """A text of libssh, whatever its type."""
     return words.decode(errors="replace") if isinstance(words, bytes) else words or ""
 
 
 def words_of(error: Exception, session_error: bytes | str | None) -> str:
-    """What went wrong, in libssh's words; its exceptions often have none, and its session has them then."""
+    """libssh's text for an error: the exception's, or the session's when the exception has none."""
     for words in (*error.args, session_error):
         text = text_of(words) if isinstance(words, bytes | str | None) else str(words)
         if text and not text.lstrip("-").isdigit():
@@ -35,18 +35,18 @@ def words_of(error: Exception, session_error: bytes | str | None) -> str:
     return "no reason was given"
 
 
-def explain(said: str) -> str:
-    """The device's words where it has sent some, else libssh's."""
+def explain(message: str) -> str:
+    """The device's text where it has sent one, else libssh's."""
     for form in (_DISCONNECTED, _NOT_OPENED):
-        if found := form.search(said):
+        if found := form.search(message):
             text = found["text"].strip() or _DISCONNECT_CODES.get(int(found["code"]), f"reason {found['code']}")
             return f'the device says "{text}"'
-    if "Socket error: disconnected" in said or "Remote host closed connection" in said:
-        return "the device closed the connection without a word"
-    return said
+    if "Socket error: disconnected" in message or "Remote host closed connection" in message:
+        return "the device closed the connection without a reason"
+    return message
 
 
-def is_refusal(said: str) -> bool:
-    """Whether a disconnect is the answer to a log-in, rather than the word of a device that is full or restarts."""
-    found = _DISCONNECTED.search(said)
-    return found is not None and (int(found["code"]) in _NO_MORE_TRIES or bool(_REFUSING_WORDS.search(found["text"])))
+def is_refusal(message: str) -> bool:
+    """Whether a disconnect is the answer to a log-in, and not from a device that is full or restarts."""
+    found = _DISCONNECTED.search(message)
+    return found is not None and (int(found["code"]) in _REFUSING_CODES or bool(_REFUSING_WORDS.search(found["text"])))

@@ -1,4 +1,4 @@
-"""A device's output as lines of plain text: what a terminal would show of it, without anything a terminal obeys."""
+"""A transcript: a device's output as lines of plain text, as a terminal would show them, without control characters."""
 
 import codecs
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from netstacks.terminal.screen import complete_prefix
 
-# A longer line is taken for several.
+# A longer line is split.
 _LONGEST_LINE = 16 * 1024
 _MOST_COLUMNS = 1000
 # ECMA-48: text, a control sequence, a control string, an escape sequence, a control character.
@@ -22,16 +22,16 @@ _TOKEN = re.compile(
 class Transcript:
     """Takes UTF-8 in pieces of any size. `line` is the unfinished last line, `lines` are those before it.
 
-    Lines are kept from the beginning up to `most_chars` in all: `is_cut` says that later ones were left out. What
-    overwrites its line, as the erasing of a pager's prompt does, overwrites it here. A full-screen program is not
-    understood: its rows come one after the other, as it draws them.
+    Lines are kept from the beginning up to `most_chars` in total: `is_cut` says that later ones were left out. Text
+    that overwrites its line, such as the erasure of a pager's prompt, overwrites it here too. A full-screen program is
+    not interpreted: its rows follow one another as it draws them.
     """
 
     def __init__(self, most_chars: int) -> None:
         self.lines: list[str] = []
         self.line = ""
         self.count = 0
-        """How many lines have ended, left out or not."""
+        """How many lines have ended, including those left out."""
         self.is_cut = False
         self._room = most_chars
         self._column = 0
@@ -45,7 +45,7 @@ class Transcript:
         }
 
     def feed(self, data: bytes) -> None:
-        """Takes the next piece. The beginning of a sequence or a character waits for its rest."""
+        """Takes the next piece. An incomplete sequence or character is kept for the next call."""
         data = self._waiting + data
         whole = complete_prefix(data)
         self._waiting = data[whole:]
@@ -53,7 +53,7 @@ class Transcript:
             if token["text"]:
                 self._put(token["text"])
             elif token["final"]:
-                self._obey(token["final"], token["parameters"])
+                self._apply(token["final"], token["parameters"])
             elif token["escape"] == "E":
                 self._end_line()
             elif (act := self._controls.get(token["control"] or "")) is not None:
@@ -85,7 +85,8 @@ class Transcript:
     def _move_to(self, column: int) -> None:
         self._column = min(max(0, column), _MOST_COLUMNS)
 
-    def _obey(self, final: str, parameters: str) -> None:
+    def _apply(self, final: str, parameters: str) -> None:
+        # Five digits suffice, and a device may send any number of them.
         numbers = [int(each[:5]) if each.isascii() and each.isdecimal() else 0 for each in parameters.split(";")]
         first, count = numbers[0], max(1, numbers[0])
         line, column = self.line, self._column

@@ -1,4 +1,4 @@
-"""The log-in of a program: what a device asks of a person ends it."""
+"""The dialogue of a log-in by a program: a question of the device ends it."""
 
 from typing import NoReturn
 
@@ -10,7 +10,7 @@ _MOST_CHARS = 200
 
 
 class UnattendedDialogue(Dialogue):
-    """Without clients and without a person."""
+    """A dialogue without clients and without a user."""
 
     def ask(self, prompt: str, **_: object) -> NoReturn:
         """Raises DeviceError."""

@@ -1,4 +1,4 @@
-"""Viewers: colleagues on a session by way of a share. They end at its owner, which is where they are counted."""
+"""Viewers: attachments by way of a share. They end at the session's owner, which counts them."""
 
 import contextlib
 import time
@@ -15,7 +15,7 @@ from netstacks.terminal.session import Session
 
 
 class Viewer(Attachment):
-    """Sees what the user sees; with the permission `read-write` types as well."""
+    """A view of the user's terminal, with input if its permission is `read-write`."""
 
     def __init__(
         self,
@@ -42,10 +42,11 @@ class Viewer(Attachment):
         self.share_id = share_id
         self.permission = permission
         self.address = address
+        # The window size last sent to the viewer's page; None before the first output.
         self._window: tuple[int, int] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Who watches, for the session's user to see."""
+        """The viewer as the session's user sees it."""
         return {
             "viewer_id": str(self.viewer_id),
             "share_id": self.share_id,
@@ -56,32 +57,33 @@ class Viewer(Attachment):
         }
 
     def deliver(self, data: bytes) -> None:
+        # The size first: the output that follows may be formatted for it.
         if self._session is not None and self.speaks_offsets:
             self.follow_window(self._session.cols, self._session.rows)
         super().deliver(data)
 
     def follow_window(self, cols: int, rows: int) -> None:
-        """Tells our own page how large the user's terminal is: output is made for that size."""
+        """Sends the size of the user's terminal to the viewer's page, because output is formatted for that size."""
         if (cols, rows) != self._window:
             if self._window is not None:
                 self.queue(frames.resize(cols, rows))
             self._window = (cols, rows)
 
     def type(self, data: bytes) -> None:
-        """Types into the device what the viewer may type: nothing without `read-write`, and never a query's answer."""
+        """Writes the viewer's input to the device: nothing without `read-write`, and never an answer to a query."""
         typed = without_answers(data) if self.permission == "read-write" else b""
         if typed and self._session is not None:
             self._session.input(self, typed)
 
     def expel(self, reason: str) -> None:
-        """Closes at once, with the reason."""
+        """Closes the view at once, with the reason."""
         send_away(self.sink, reason)
 
 
 def send_away(sink: Sink, reason: str) -> None:
-    """Closes at once, and does not wait for it.
+    """Closes a viewer's socket, in a greenlet of its own.
 
-    A client that keeps up is told why by an Error frame, every other by the close alone.
+    A client that keeps up gets the reason in an Error frame, any other only in the close frame.
     """
     greenlets.spawn("viewer-expelled", _send_away, sink, reason)
 
@@ -95,7 +97,7 @@ def _send_away(sink: Sink, reason: str) -> None:
 
 
 def viewers(session: Session, *, share_id: str | None = None, viewer_id: str | None = None) -> list[Viewer]:
-    """Who watches a session: all, those of one share, or the one of that id."""
+    """The viewers of a session: all, those of one share, or the one with an id."""
     return [
         each
         for each in session.attachments
@@ -104,8 +106,9 @@ def viewers(session: Session, *, share_id: str | None = None, viewer_id: str | N
 
 
 def expel(session: Session, those: list[Viewer], reason: str) -> None:
-    """Ends views at once: nothing that such a viewer still sends is typed."""
+    """Ends views at once: later input of these viewers is discarded."""
     session.expulsions += 1
     for each in those:
+        # Detached before the close, which takes time: `Session.input` ignores it from here on.
         session.detach(each)
         each.expel(reason)

@@ -1,4 +1,4 @@
-"""The Flask application: its blueprints, its error answers and its security headers."""
+"""The Flask application: blueprints, error responses and security headers."""
 
 import uuid
 from pathlib import Path
@@ -8,7 +8,7 @@ from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from netstacks import errors
-from netstacks.web import peer, public_listener
+from netstacks.web import pages, peer, public_listener
 from netstacks.web.admission.waiting_room import WaitingRoom
 from netstacks.web.api import (
     ai,
@@ -37,11 +37,11 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.parts import AuthParts
 from netstacks.web.context import Services
 from netstacks.web.health import HealthEndpoint
-from netstacks.web.http import csp, inputs
+from netstacks.web.http import csp, inputs, outputs
 from netstacks.web.http.proxies import TrustedProxies
 from netstacks.web.jumpbox import endpoint as jumpbox
 from netstacks.web.listener.client_socket import BODY_BYTES, BODY_SECS
-from netstacks.web.pages import pages, terminal_client_build
+from netstacks.web.pages import terminal_client_build
 from netstacks.web.viewers import shared
 from netstacks.web.ws import terminal
 
@@ -77,11 +77,11 @@ _BLUEPRINTS = (
     users,
 )
 
-# Where the composition root finds the waiting room, which must be started, and closed at a drain.
+# The key of the waiting room in the application's extensions: the composition root starts it and closes it at a drain.
 WAITING_ROOM = "netstacks.waiting_room"
 _ROOT = Path(__file__).resolve().parents[2]
 
-# The status of each of our errors; 401 is kept for "the access token is no longer good" (wire contract, rule 4).
+# The HTTP status of each error. 401 is reserved for an invalid access token (docs/protocol.md, rule 4).
 _STATUS: dict[type[errors.NetstacksError], int] = {
     errors.MalformedClaims: 400,
     errors.InvalidInput: 422,
@@ -98,7 +98,7 @@ _STATUS: dict[type[errors.NetstacksError], int] = {
 
 
 def create_app(services: Services) -> Flask:
-    """Builds the application around the running parts of this instance."""
+    """Builds the application for the services of this instance."""
     app = Flask("netstacks", template_folder=str(_ROOT / "templates"), static_folder=str(_ROOT / "static"))
     app.extensions["netstacks"] = services
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
@@ -160,7 +160,7 @@ def _answer(status: int, message: str, headers: dict[str, str] | None = None) ->
     if request.path.startswith(("/api/", "/ws/", "/peer/", "/health")):
         response = jsonify(error=message)
     else:
-        response = Response(render_template("error.html", status=status, message=message))
+        response = Response(render_template("error.html", status=status, message=outputs.as_sentence(message)))
     response.status_code = status
     response.headers.update(headers or {})
     return response
@@ -169,24 +169,27 @@ def _answer(status: int, message: str, headers: dict[str, str] | None = None) ->
 def _our_error(error: errors.NetstacksError) -> Response:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     log.info("request.refused", path=request.path, status=status, error=str(error))
-    return _answer(status, str(error), {"Retry-After": "2"} if status == 503 else None)
+    # A peer puts the text into one of its own. That of a DeviceError may begin with the name of a device.
+    is_part = request.path.startswith("/peer/") or isinstance(error, errors.DeviceError)
+    message = str(error) if is_part else outputs.as_sentence(str(error))
+    return _answer(status, message, {"Retry-After": "2"} if status == 503 else None)
 
 
 def _http_error(error: HTTPException) -> Response:
     if error.response is not None:
         return error.response  # type: ignore[return-value]
     if isinstance(error, ClientDisconnected):
-        return _answer(408, f"the request's body did not come in full: it must come within {BODY_SECS:.0f} seconds")
+        return _answer(408, f"The request's body is incomplete. It must arrive within {BODY_SECS:.0f} seconds.")
     headers = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
     if error.code == 401:
-        # By hand: werkzeug's own object for it leaves a reference cycle.
+        # Not through werkzeug's WWWAuthenticate object: it leaves a reference cycle.
         headers["WWW-Authenticate"] = "Bearer"
     if error is request.routing_exception:
-        # It refers to the request that refers to it, by its traceback.
+        # Breaks a reference cycle: the traceback refers to the request, and the request to this exception.
         error.__traceback__ = error.__context__ = None
     return _answer(error.code or 500, error.description or error.name, headers)
 
 
 def _unexpected(error: Exception) -> Response:
     log.exception("request.failed", path=request.path, method=request.method)
-    return _answer(500, f"an unexpected error, logged as request {g.get('request_id')}")
+    return _answer(500, f"An unexpected error occurred. The log has it as request {g.get('request_id')}.")

@@ -1,19 +1,23 @@
-"""What the views work with: one `Services`, made by the composition root, reached through the application."""
+"""The dependencies of the views: one `Services`, built by the composition root, stored in the application."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+from weakref import WeakValueDictionary
 
+from cachetools import TTLCache
 from flask import current_app
 
 from netstacks.settings import Settings
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
-from netstacks.terminal.hostkeys import HostKeyPrompts
 
 if TYPE_CHECKING:
+    from netstacks.greenlets import SingleFlight
     from netstacks.instance.admission import Admission
     from netstacks.instance.agent import Agent
     from netstacks.instance.broker import Broker
+    from netstacks.instance.host_key_prompts import HostKeyPrompts
     from netstacks.instance.monitor import HealthMonitor
     from netstacks.instance.observer import Observer
     from netstacks.instance.opener import Opener
@@ -37,13 +41,13 @@ class Services:
     settings: Settings
     database: Database
     routing_database: Database
-    """The same with connections that pages cannot take, for who may connect to what."""
+    """The same database through connections that pages cannot exhaust, for routing and authorisation."""
     vault: Vault
     tokens: "Tokens"
     login_states: "LoginStates"
     withdrawals: "Withdrawals"
     licensing: "Licensing"
-    prompts: HostKeyPrompts
+    prompts: "HostKeyPrompts"
     hub: "Hub"
     recorder: "Recorder"
     opener: "Opener"
@@ -58,9 +62,17 @@ class Services:
     deferred_writes: "DeferredWrites"
     llm: "Llm"
     peer_port: int | None = None
-    """Where this worker's private listener is, if it has one."""
+    """The port of this worker's private listener; None when it has none."""
+    ha_streams: set[object] = field(default_factory=set)
+    """The open event streams of HA status, which are limited in number."""
+    share_checks: "WeakValueDictionary[str, SingleFlight]" = field(default_factory=WeakValueDictionary)
+    """By share id, the check of its validity that the viewers of the share have in common."""
+    highlights: TTLCache[tuple[UUID, bytes], list[dict[str, Any]]] = field(
+        default_factory=lambda: TTLCache(maxsize=500, ttl=300)
+    )
+    """Answers about highlights, by user and question: the client repeats a question within seconds."""
 
 
 def services() -> Services:
-    """The parts of the instance that serves the current request."""
+    """The services of the instance that handles the current request."""
     return cast(Services, current_app.extensions["netstacks"])

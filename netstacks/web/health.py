@@ -1,4 +1,4 @@
-"""Health for load balancers, orchestrators and the Terminal client; answered from a snapshot, never from a store."""
+"""Health endpoints for load balancers, orchestrators and the Terminal client, answered from a snapshot in memory."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, dict[str, Any]]
 
-# HAProxy asks with OPTIONS unless it is told otherwise, and judges by the status as it does with GET.
+# HAProxy probes with OPTIONS by default, and judges by the status.
 _METHODS = ("GET", "HEAD", "OPTIONS")
 
 _STARTING: Answer = (503, {"status": "unhealthy", "reason": "starting"})
 
 
 class HealthEndpoint:
-    """Answers health before the application is asked: it is asked for often, and by many."""
+    """WSGI middleware in front of the application, so that frequent probes are cheap."""
 
     def __init__(self, app: "WSGIApplication", monitor: "HealthMonitor") -> None:
         self._app = app
@@ -42,22 +42,22 @@ class HealthEndpoint:
         if method in _METHODS:
             status, body = answer()
         else:
-            status, body = 405, {"error": "health is asked for with GET"}
+            status, body = 405, {"error": "Use GET for health."}
         payload = json.dumps(body).encode()
         headers.append(("Content-Length", str(len(payload))))
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return [] if method == "HEAD" else [payload]
 
     def _live(self) -> Answer:
-        """200 while the event loop turns: what the Terminal client probes before its log-in form (wire contract 2)."""
+        """200 while the event loop runs. The Terminal client probes it before its log-in form (docs/protocol.md, 2)."""
         return 200, {"status": "alive"}
 
     def _health(self) -> Answer:
-        """Whether this instance should get work (specification, Health Endpoints)."""
+        """Whether this instance should receive traffic (specification, Health Endpoints)."""
         report = self._monitor.report()
         return (report.http_status, report.body()) if report else _STARTING
 
     def _ready(self) -> Answer:
-        """Strict: 503 on anything but healthy."""
+        """503 for any status but `healthy`."""
         report = self._monitor.report()
         return (200 if report.is_ready else 503, report.body()) if report else _STARTING

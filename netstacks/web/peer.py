@@ -1,4 +1,4 @@
-"""The private listener: what instances ask of each other. It serves these routes and health, and they only there."""
+"""The private listener, for requests between instances (docs/protocol.md, 14). Only it serves these routes."""
 
 import time
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from netstacks.instance import withdrawals
 from netstacks.instance.lookup import FIND_PATH, Key
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.instance.relay_watch import ALIVE_PATH
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.peer import claims
 from netstacks.peer.claims import Ending, Form, FormOfSession, ForPrincipal, HandedOn, Nothing, Wanted, Withdrawn
 from netstacks.peer.client import CLOCK_HEADER, INSTANCE_HEADER, Upstream
@@ -23,9 +23,9 @@ from netstacks.web.admission.waiting_room import HANDED_ON_PATH
 from netstacks.web.auth import guard
 from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import services
+from netstacks.web.ws.control_request import ControlRequest
 from netstacks.web.ws.grants import granted
 from netstacks.web.ws.routes import Sock, WebSocket
-from netstacks.web.ws.session_client import ControlRequest
 from netstacks.web.ws.terminal import authorise, parse_login, resumed
 from netstacks.web.ws.terminal_client import TerminalClient
 
@@ -34,12 +34,12 @@ sock = Sock()
 
 
 def init_app(app: Flask) -> None:
-    """Keeps the two listeners apart."""
-    app.before_request(_choose_door)
+    """Separates the routes of the private listener from those of the public one."""
+    app.before_request(_check_listener)
     app.after_request(_sign)
 
 
-def _choose_door() -> None:
+def _check_listener() -> None:
     rule = request.url_rule.rule if request.url_rule else ""
     if _is_private():
         g.answered_by = services().agent.me.id
@@ -48,7 +48,7 @@ def _choose_door() -> None:
 
 
 def _is_private() -> bool:
-    """By the connection itself: every header and SERVER_PORT can be forged through a trusted proxy."""
+    """Decided by the socket: a client can forge headers and SERVER_PORT through a trusted proxy."""
     sock = request.environ.get("gunicorn.socket")
     return sock is not None and sock.getsockname()[1] == services().peer_port
 
@@ -60,107 +60,111 @@ def _sign(response: Response) -> Response:
     return response
 
 
-def said_by_peer(form: type[Form]) -> Form:
-    """What the peer that makes this request says; raises Forbidden when it has not signed that for us, just now.
+def read_claims(form: type[Form]) -> Form:
+    """The claims of the peer token of this request. Call it once per request: a token is valid once.
 
-    Raises MalformedClaims when it is not of that form. To be called once in a request: a token is good for one time.
+    Raises Forbidden when the token is missing, expired, used or for another instance or path, MalformedClaims when its
+    claims do not match `form`.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme != "Bearer":
-        raise Forbidden("a request to the private listener needs a peer token")
+        raise Forbidden("A request to the private listener needs a peer token.")
     return claims.read(form, services().peer_tokens.read(services().agent.me.id, request.path, token))
 
 
-def held(session_id: UUID, form: type[FormOfSession]) -> tuple[FormOfSession, Session | PendingClaim]:
-    """What a peer says of a session of this instance. Another owner's is answered with 409 and never forwarded on."""
-    said = said_by_peer(form)
+def owned(session_id: UUID, form: type[FormOfSession]) -> tuple[FormOfSession, Session | PendingClaim]:
+    """The claims about a session that this instance owns, and the session.
+
+    Raises Conflict (409) for a session of another owner: a request is forwarded once only, so routes cannot loop.
+    """
+    message = read_claims(form)
     try:
-        return said, services().broker.admit(session_id, said.epoch)
+        return message, services().broker.admit(session_id, message.epoch)
     except SessionGone as error:
         raise Conflict(str(error)) from error
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """A connection that a peer has authenticated, and the session of this instance that it is for."""
+    """A connection that a peer has authenticated and forwarded, and the session of this instance that it is for."""
 
     principal: PeerPrincipal
-    place: Session | PendingClaim
+    location: Session | PendingClaim
 
 
 def admit(session_id: UUID) -> Admitted:
-    """Checks what a peer forwards."""
-    said, place = held(session_id, ForPrincipal)
-    return Admitted(said.who(), place)
+    """Authorises a connection that a peer forwards."""
+    message, location = owned(session_id, ForPrincipal)
+    return Admitted(message.principal(), location)
 
 
 def _authorise(session_id: UUID) -> ControlRequest:
     admitted = admit(session_id)
     principal = admitted.principal
     if principal.kind != "control":
-        raise Forbidden("only its user has the terminal of a session")
+        raise Forbidden("Only the user of a session may open its terminal.")
     actor = Actor(principal.username, principal.user_id, principal.address, parse_login())
-    return resumed(actor, admitted.place)
+    return resumed(actor, admitted.location)
 
 
 @sock.route("/peer/sessions/<uuid:session_id>/terminal", bp=blueprint, authorise=_authorise)
-def terminal(ws: WebSocket, asked: ControlRequest, session_id: UUID) -> None:
-    TerminalClient(ws, asked).run()
+def terminal(ws: WebSocket, control_request: ControlRequest, session_id: UUID) -> None:
+    TerminalClient(ws, control_request).run()
 
 
 def _authorise_handed_on() -> ControlRequest:
-    """A client that would wait for long at a peer. Whether its log-in still holds is asked here."""
-    said = said_by_peer(HandedOn)
-    guard.act_for(Subject(said.user_id, said.username, said.role, said.login_id))
+    """Takes over a client that would wait long at a peer. The peer has verified its token, but not its log-in."""
+    client = read_claims(HandedOn)
+    guard.act_for(Subject(client.user_id, client.username, client.role, client.login_id))
     grant = services().admission.try_now()
     if grant is None:
-        raise ComeAgain("this instance has no room for another terminal now")
-    actor = Actor(said.username, said.user_id, said.address, said.login_id)
+        raise ComeAgain("This instance has no capacity for another terminal now.")
+    actor = Actor(client.username, client.user_id, client.address, client.login_id)
     with granted(request.environ, grant):
-        place = authorise(actor, said.reconnect_token)
-    if isinstance(place, Upstream):
-        place.socket.close()
-        raise Conflict("another instance has the session by now")
-    return place
+        target = authorise(actor, client.reconnect_token)
+    if isinstance(target, Upstream):
+        target.socket.close()
+        raise Conflict("Another instance owns the session by now.")
+    return target
 
 
 @sock.route(HANDED_ON_PATH, bp=blueprint, authorise=_authorise_handed_on)
-def handed_on(ws: WebSocket, asked: ControlRequest) -> None:
-    TerminalClient(ws, asked).run()
+def handed_on(ws: WebSocket, control_request: ControlRequest) -> None:
+    TerminalClient(ws, control_request).run()
 
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end")
 def end(session_id: UUID) -> Response:
-    said, place = held(session_id, Ending)
-    session = place.wait() if isinstance(place, PendingClaim) else place
-    # An instance of a former version asks here for both.
-    session.end(said.reason, only_detached=said.only_detached)
+    message, location = owned(session_id, Ending)
+    session = location.wait() if isinstance(location, PendingClaim) else location
+    # Instances of the former version send `only_detached` to this path.
+    session.end(message.reason, only_detached=message.only_detached)
     return Response(status=204)
 
 
 @blueprint.post("/peer/sessions/<uuid:session_id>/end-detached")
 def end_detached(session_id: UUID) -> Response:
-    said, place = held(session_id, Ending)
-    # One that is being opened has a client that waits for it.
-    if not isinstance(place, PendingClaim):
-        place.end(said.reason, only_detached=True)
+    message, location = owned(session_id, Ending)
+    # A session that is being opened has a client that waits for it: it is not detached.
+    if not isinstance(location, PendingClaim):
+        location.end(message.reason, only_detached=True)
     return Response(status=204)
 
 
 @blueprint.post(withdrawals.PATH)
 def withdraw() -> Response:
-    said = said_by_peer(Withdrawn)
-    services().withdrawals.here([Withdrawal(said.user_id, What(said.what), said.login_ids)])
+    message = read_claims(Withdrawn)
+    services().withdrawals.here([Withdrawal(message.user_id, Scope(message.what), message.login_ids)])
     return Response(status=204)
 
 
 @blueprint.post(ALIVE_PATH)
 def alive() -> Response:
-    said_by_peer(Nothing)
+    read_claims(Nothing)
     return Response(status=204)
 
 
 @blueprint.post(FIND_PATH)
 def find() -> Response:
-    wanted = said_by_peer(Wanted)
+    wanted = read_claims(Wanted)
     return jsonify(services().broker.describe(Key(wanted.session_id, wanted.token)))

@@ -1,4 +1,4 @@
-"""The listener for clients: its connections have limits, and those of users are told from those of strangers."""
+"""The public listener: limits its connections, separately for logged-in users and for unknown clients."""
 
 import resource
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from netstacks.web.listener.client_socket import BODY_BYTES, ClientSocket
 from netstacks.web.listener.connection_limits import ConnectionLimits
 from netstacks.web.listener.handshake_pace import HandshakePace
 
-# The other half of the process's file descriptors is for terminals and their devices.
+# The rest of the process's file descriptors is for terminals and their devices.
 _DESCRIPTORS_SHARE = 0.5
 
 
 def init_app(app: Flask) -> None:
-    """Tells users from strangers, and refuses strangers when there is no room for them."""
+    """Marks connections of logged-in users, and refuses requests of unknown clients beyond their limit."""
     app.before_request(_refuse_surplus)
     app.after_request(_recognise)
 
@@ -26,8 +26,8 @@ def init_app(app: Flask) -> None:
 def _refuse_surplus() -> None:
     sock = request.environ.get("gunicorn.socket")
     if isinstance(sock, ClientSocket) and sock.limits.is_surplus(sock) and guard.identify() is None:
-        # Not as an error of ours: each of those would be a line in the log.
-        raise ServiceUnavailable("very many requests are under way: try again in a moment", retry_after=2)
+        # An HTTPException, because it is not logged: under attack each NetstacksError would write a log line.
+        raise ServiceUnavailable("Too many requests are in progress. Try again in a moment.", retry_after=2)
 
 
 def _recognise(response: Response) -> Response:
@@ -38,7 +38,7 @@ def _recognise(response: Response) -> Response:
 
 
 def set_limits(worker: Any, per_address: int, proxies: Sequence[str]) -> None:
-    """Puts the connections of a gunicorn worker's public listener under limits. The private one has its own places."""
+    """Limits the connections of a gunicorn worker's public listener. Those of the private listener are not limited."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     places = min(worker.worker_connections, int(descriptors * _DESCRIPTORS_SHARE))
     limits = ConnectionLimits(places, per_address, proxies)
@@ -51,14 +51,14 @@ def set_limits(worker: Any, per_address: int, proxies: Sequence[str]) -> None:
             return
         is_for_terminal = handshake_pace.is_for_terminal(accepted)
         sock = ClientSocket(accepted, limits)
-        # A socket of the file system has no address.
+        # A Unix socket has no address.
         if not limits.admit(sock, address[0] if isinstance(address, tuple) else None):
             sock.close()
             return
         try:
             if is_for_terminal:
-                # What waits here is counted, and may be closed to make room.
-                pace.wait(lambda: bool(sock.crowds))
+                # Already counted: the connection may be closed while it waits, to make room for others.
+                pace.wait(lambda: bool(sock.groups))
             handle(listener, sock, address)
         finally:
             limits.leave(sock)
@@ -76,9 +76,10 @@ def _begin(worker: Any, req: Any) -> None:
 def _end(worker: Any, req: Any, environ: Any, resp: Any) -> None:
     sock = req.unreader.sock
     if isinstance(sock, ClientSocket) and resp.status is None:
-        # A WebSocket has a copy of the connection, and would be closed with this one to make room.
+        # The WebSocket continues on a duplicate descriptor. Still counted, it could be closed to make room for others.
         sock.limits.leave(sock)
     elif isinstance(sock, ClientSocket):
-        # A body that was not asked for is read after the answer, so that this reaches a client that is still sending.
+        # gunicorn reads the rest of a body after the answer: closing earlier would reset the connection and could lose
+        # the answer.
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         sock.end_request(BODY_BYTES if is_chunked else min(BODY_BYTES, int(environ.get("CONTENT_LENGTH") or 0)))

@@ -1,4 +1,4 @@
-/** The screen of somebody else's terminal: as many columns and rows as theirs, drawn as large as there is room for. */
+/** The screen of another user's terminal: the same columns and rows, drawn as large as the element allows. */
 
 import { Screen } from "../terminal/screen.js";
 

@@ -1,4 +1,4 @@
-/** The share page: whoever has the link sees the terminal, and types if the link says so. No log-in. */
+/** The share page: shows the terminal to anyone with the link, and lets them type if the share allows it. No log-in. */
 
 import { StatusBar } from "../terminal/status.js";
 import { NOT_KEPT, NOT_SENT, describeLostKeys } from "../terminal/words.js";
@@ -40,7 +40,7 @@ function joined(info) {
 
 function notSent(keys) {
   if (!keys) return;
-  if (viewing.info?.permission !== "read-write") return status.hint("You may watch, not type");
+  if (viewing.info?.permission !== "read-write") return status.hint("This link allows watching only");
   status.hint(NOT_SENT);
   if (!isToldNotSent) tell(NOT_KEPT);
   isToldNotSent = true;
@@ -50,7 +50,7 @@ function tell(text) {
   screen.tell(text, (text) => status.tell(text));
 }
 
-/** Without a screen to look at, what happened is said in its place. */
+/** While there is no screen to show, the curtain in its place shows the state. */
 function changed(state) {
   const { text, detail, tone } = describe(state, Date.now());
   curtain.hidden = viewing?.info != null || tone !== "over";
@@ -62,7 +62,7 @@ function changed(state) {
 
 function draw(bytes) {
   screen.write(bytes);
-  if (screen.unwrittenBytes > BACKLOG_LIMIT_BYTES) viewing.pause("Output comes faster than this browser draws it");
+  if (screen.unwrittenBytes > BACKLOG_LIMIT_BYTES) viewing.pause("Output arrives faster than this browser draws it");
 }
 
 addEventListener("hashchange", () => location.reload());

@@ -1,4 +1,4 @@
-/** The owner's side of sharing: the dialog with links and viewers, and how many watch, kept up to date. */
+/** Sharing, for the user of the terminal: the dialog with links and viewers, and the number of viewers. */
 
 import { api } from "../api.js";
 
@@ -27,7 +27,7 @@ export class Sharing {
     setInterval(() => this.#isOfInterest() && !document.hidden && this.#refresh().catch(() => {}), POLL_MS);
   }
 
-  /** From now on it is about this session. */
+  /** Switches to this session. */
   follow(sessionId) {
     if (sessionId === this.sessionId) return;
     this.sessionId = sessionId;
@@ -76,7 +76,7 @@ export class Sharing {
     return `/api/sessions/${this.sessionId}/${what}`;
   }
 
-  /** Says in the dialog what went wrong. */
+  /** Shows the error of an action in the dialog. */
   async #try(action) {
     failure.textContent = "";
     try {
@@ -118,7 +118,7 @@ export class Sharing {
   }
 }
 
-/** Brings a list up to date and leaves alone what has not changed, so that no focus or selection is lost. */
+/** Adds and removes items and keeps the others, so that focus and selection are kept. */
 function show(list, found, keyOf, draw) {
   const keys = new Set(found.map(keyOf));
   const shown = new Map([...list.children].map((item) => [item.dataset.key, item]));
@@ -131,7 +131,7 @@ function show(list, found, keyOf, draw) {
   }
 }
 
-/** The clipboard is only there on https and localhost; elsewhere the selected text can be copied by hand. */
+/** Browsers offer the clipboard on https and localhost only; elsewhere the user copies the selected text by hand. */
 async function copy(input, button) {
   input.select();
   try {

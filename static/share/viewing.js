@@ -1,4 +1,4 @@
-/** A viewer's WebSocket (wire contract 7): joins, comes back by itself when it is lost, and says what it is doing. */
+/** A viewer's WebSocket (docs/protocol.md, 7): joins, reconnects after a loss, and reports its state. */
 
 import * as frames from "../terminal/frames.js";
 import { LivenessWatch, TICK_MS } from "../terminal/liveness.js";
@@ -24,7 +24,7 @@ export class Viewing {
     this.attempts = 0;
     this.socket = null;
     this.state = { name: "idle" };
-    // The state to come back to when the session has an owner again; null before this connection has shown any of it.
+    // The state to restore when the session has an owner again; null before the first screen of this connection.
     this.watching = null;
     this.lostKeys = 0;
     this.liveness = new LivenessWatch({
@@ -50,7 +50,7 @@ export class Viewing {
     this.socket = socket;
   }
 
-  /** Sends what was typed, `keys` many; false when nothing may be typed now. */
+  /** Sends input of `keys` keys; false when input is not possible now. */
   send(bytes, keys) {
     if (this.state.name !== "watching" || !this.state.mayType) return false;
     for (const frame of frames.data(bytes)) this.socket.send(frame);
@@ -58,7 +58,7 @@ export class Viewing {
     return true;
   }
 
-  /** Leaves, and comes back a little later to the screen of then. */
+  /** Disconnects, and reconnects later to the screen of that moment. */
   pause(why) {
     this.#abandon();
     this.#wait(why);
@@ -67,7 +67,7 @@ export class Viewing {
   #url() {
     const url = new URL("/ws/shared", location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    // Under its id a viewer takes its own place again, even while the server has not noticed that it was gone.
+    // With its id a viewer takes its own place again, even if the server has not noticed the loss yet.
     const former = this.info ? { viewer: this.info.viewer_id } : {};
     url.search = new URLSearchParams({ share: this.token, offset: "tail", ...former });
     return url;
@@ -80,7 +80,7 @@ export class Viewing {
       case frames.DATA:
       case frames.NOTICE:
         this.hooks.onOutput(payload);
-        // After the screen, with which every view begins. Before it, the server tells that it waits for the session.
+        // Every view begins with the screen. A notice before that says that the server waits for the session.
         if (this.state.name === "watching") this.#tellLostKeys();
         return;
       case frames.RESIZE:
@@ -135,7 +135,7 @@ export class Viewing {
     else if (this.socket && Date.now() - this.heardAt > SILENT_FOR_MS) this.pause("Connection lost");
   }
 
-  /** The network is back, or the lid is open again. */
+  /** The network is back, or the computer has woken up. */
   #wake() {
     if (this.state.name === "waiting") this.open();
     else if (this.state.name === "watching") this.liveness.check();

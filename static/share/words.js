@@ -1,4 +1,4 @@
-/** What the share page says and offers in each state: the one place where these words are. */
+/** The texts and buttons of the share page in each state. All of its state texts are here. */
 
 /** Returns `{text, detail, tone, offers}`; `offers` are the names of the buttons shown. */
 export function describe(state, now) {
@@ -6,7 +6,7 @@ export function describe(state, now) {
     case "watching":
       return { text: state.mayType ? "Collaborating" : "Viewing", detail: about(state.info), tone: "good", offers: [] };
     case "unowned":
-      return { text: "Waiting", detail: "The session's instance is gone: it goes on when its user reconnects", tone: "lost", offers: [] };
+      return { text: "Waiting", detail: "The session has no instance. It continues when its user reconnects", tone: "lost", offers: [] };
     case "silent":
       return {
         text: "No answer",

@@ -1,11 +1,11 @@
-/** A fenced block of an answer: it can be copied, and its lines can be put at the prompt. */
+/** A fenced block of an answer, with buttons to copy it and to put its lines at the prompt. */
 
 import { asCommand } from "./assistant-markdown.js";
 import { PUT_HINT } from "./assistant-words.js";
 
 const COPIED_MS = 2_000;
 
-/** `put(command)` types at the prompt. A block that is not whole has no buttons: its last line may be half a command. */
+/** `put(command)` types at the prompt. An incomplete block has no buttons: its last line may be half a command. */
 export function codeElement(lines, isWhole, put) {
   const block = document.createElement("div");
   block.className = "fenced";
@@ -47,7 +47,7 @@ function button(label, onClick) {
   return made;
 }
 
-/** The clipboard is only there on https and localhost; elsewhere the selected text can be copied by hand. */
+/** Browsers offer the clipboard on https and localhost only; elsewhere the user copies the selected text by hand. */
 async function copy(block, lines, button) {
   try {
     await navigator.clipboard.writeText(lines.join("\n"));

@@ -1,17 +1,17 @@
 /**
  * The Markdown of an answer as elements: paragraphs, headings, lists, fenced blocks, code spans, bold and italics.
- * Everything else stays the text that it is: no links, no images, no HTML.
+ * Everything else stays plain text: no links, no images, no HTML.
  */
 
 const FENCE = /^(\s*)(`{3,}|~{3,})[^`]*$/;
 const HEADING = /^#{1,6}\s+(.+)$/;
 const ITEM = /^(\s*)([-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const INLINE = /(`+)(?<code>.+?)\1(?!`)|\*\*(?=\S)(?<strong>.+?)\*\*|(?<![\w*])\*(?=\S)(?<em>[^*]+)\*(?![\w*])/gs;
-// Signs that are not seen, or that show a text in another order than it has.
+// Invisible characters, and those that change the order in which a text is shown.
 const UNSEEN = /[^\P{C}\n\t]/gu;
 const BLANK = /[\p{Z}\t]/gu;
 
-/** The blocks of a text, `{kind, ...}` each. While the text grows, only the last of them changes. */
+/** The blocks of a text, each `{kind, ...}`. While the text grows, only the last one changes. */
 export function parse(text) {
   const blocks = [];
   let block = null;
@@ -50,7 +50,7 @@ function addItem(block, [, indent, , number, text], begin) {
   else begin({ kind: "list", isOrdered, start: Number(number ?? 1), depth, items: [text] });
 }
 
-/** The element of a block; `codeElement(lines, isWhole)` makes that of a fenced one. */
+/** The element of a block; `codeElement(lines, isWhole)` builds that of a fenced block. */
 export function draw(block, codeElement) {
   switch (block.kind) {
     case "code":
@@ -67,7 +67,7 @@ export function draw(block, codeElement) {
   }
 }
 
-/** A line of code, as `draw` gives it, in the form in which it can be typed. */
+/** A line of code from `draw`, as it can be typed. */
 export function asCommand(line) {
   return line.replace(BLANK, " ").trim();
 }

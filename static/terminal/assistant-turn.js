@@ -7,8 +7,8 @@ import { CUT, STOPPED, TOO_LONG, describeMoment, describeOrigin, describeWait } 
 
 export class Turn {
   /**
-   * `body` is what is sent, `about` says in words what it is about, or "". The callbacks: `onGrowth()` when there is more
-   * to see, `onAgain()` when it is to be asked once more, `put(command)` types at the prompt.
+   * `body` is the request, `about` a description of its subject or "". The callbacks: `onGrowth()` after each change of
+   * the view, `onAgain()` to repeat the question, `put(command)` to type at the prompt.
    */
   constructor(body, about, hooks) {
     this.body = body;
@@ -21,12 +21,12 @@ export class Turn {
     this.#reset();
   }
 
-  /** The provider that is answering, or "" while it is not known. */
+  /** The answering provider, or "" while it is not known. */
   get provider() {
     return this.origins.at(-1)?.provider ?? "";
   }
 
-  /** Asks and shows the answer, until it has ended in one way or another. Throws ApiError when AI is not configured. */
+  /** Sends the question and shows the answer until its end. Throws ApiError when AI is not configured. */
   async run(signal) {
     this.#reset();
     this.element.setAttribute("aria-busy", "true");
@@ -46,7 +46,7 @@ export class Turn {
     }
   }
 
-  /** Brings the countdown up to date. Only one question is asked at a time. */
+  /** Updates the countdown. Only one question runs at a time. */
   tick(now, isAsking) {
     if (this.again.hidden) return;
     this.again.textContent = describeWait(this.againAt, now);
@@ -74,7 +74,7 @@ export class Turn {
     return false;
   }
 
-  /** Leaves alone what has not changed, so that no selection in it and no focus is lost. */
+  /** Replaces changed blocks only, so that selection and focus in the others are kept. */
   #draw() {
     const blocks = parse(this.text);
     const answer = this.#slot("answer");

@@ -1,13 +1,13 @@
-/** What the assistant says about itself: the one place where these words are. */
+/** The texts of the assistant. All of its state texts are here. */
 
 export const CUT = "The answer is incomplete: the connection broke off.";
-export const STOPPED = "Stopped. What has come so far may be incomplete.";
-export const TOO_LONG = "The answer was cut at the greatest length that is allowed. Ask to go on.";
+export const STOPPED = "Stopped. The text so far may be incomplete.";
+export const TOO_LONG = "The answer was cut at the maximum length. Ask it to continue.";
 export const UNCONFIGURED = "AI is not configured on this controller, or it is switched off for you.";
-export const PUT = "It stands at the prompt. It runs when you press Enter.";
-export const PUT_HINT = "Types the command at the prompt. Nothing is run until you press Enter.";
+export const PUT = "The command is at the prompt. It runs when you press Enter.";
+export const PUT_HINT = "Types the command at the prompt. Nothing runs until you press Enter.";
 export const TAKES_KEYS =
-  "Not put there: a pager or a full-screen program is in the terminal, and takes every letter for an order. Leave it first.";
+  "Not typed: a pager or a full-screen program is running and would act on each letter. Leave it first.";
 
 /** `about` is `{isSelection, lines, isCut}`. */
 export function describeAbout({ isSelection, lines, isCut }) {
@@ -16,7 +16,7 @@ export function describeAbout({ isSelection, lines, isCut }) {
   return lines === 1 ? "the last line" : `the last ${count}`;
 }
 
-/** The providers that have answered: the first of `origins` and those that continued where one broke off. */
+/** The answering providers: the first of `origins`, and those that continued after a failure. */
 export function describeOrigin([first, ...others]) {
   const named = ({ provider, model }) => `${provider} (${model})`;
   const answered = [`Answered by ${named(first)}`, ...others.map((each) => `continued by ${named(each)}`)].join(", ");
@@ -24,10 +24,10 @@ export function describeOrigin([first, ...others]) {
   return skipped ? `${answered}; skipped: ${skipped}` : answered;
 }
 
-/** When one may ask again; `at` is a time of `Date.now()`. */
+/** When the question may be repeated; `at` is a time of `Date.now()`. */
 export const describeMoment = (at) => `You can ask again at ${new Date(at).toLocaleTimeString(undefined, { timeStyle: "medium" })}.`;
 
-/** The label of the button that asks again, which waits until `at`. */
+/** The label of the button that repeats the question, which is disabled until `at`. */
 export function describeWait(at, now) {
   const secs = Math.ceil((at - now) / 1000);
   if (secs <= 0) return "Ask again";

@@ -1,4 +1,4 @@
-/** The assistant's panel: asks a language model about what is on the screen, or what is selected in it. */
+/** The assistant's panel: questions to a language model about the screen, or about the selection in it. */
 
 import { api } from "../api.js";
 import { Turn } from "./assistant-turn.js";
@@ -17,11 +17,11 @@ const log = panel.querySelector(".log");
 const form = panel.querySelector("form");
 const question = form.elements.question;
 const whole = matchMedia("(max-width: 760px)");
-// What a panel that covers the page leaves nothing to see of.
+// Made inert while the panel covers the whole page.
 const behind = [...document.querySelectorAll("body > header, body > main")];
 
 export class Assistant {
-  /** `sessionId()` is the terminal's, or null; `put(command)` types it at the prompt and returns why it could not, or "". */
+  /** `sessionId()` is the terminal's, or null; `put(command)` types at the prompt and returns the obstacle, or "". */
   constructor(screen, { sessionId, put }) {
     this.screen = screen;
     this.sessionId = sessionId;
@@ -35,7 +35,7 @@ export class Assistant {
     opener.addEventListener("click", () => this.toggle());
     whole.addEventListener("change", () => this.#cover());
     panel.addEventListener("keydown", (event) => this.#key(event));
-    // Before the terminal gets it.
+    // Captured before the terminal gets the key.
     document.addEventListener("keydown", (event) => this.#shortcut(event), { capture: true });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -48,7 +48,7 @@ export class Assistant {
     setInterval(() => !panel.hidden && this.#tick(), TICK_MS);
   }
 
-  /** Opens the panel, or goes to it, or closes it when the keyboard is in it already. */
+  /** Opens the panel, focuses it, or closes it if it has the focus. */
   toggle() {
     if (panel.hidden) this.open();
     else if (panel.contains(document.activeElement) || document.activeElement === opener) this.close();
@@ -56,7 +56,7 @@ export class Assistant {
   }
 
   open() {
-    // The panel may change the terminal's size, and that may clear the selection.
+    // Opening the panel may resize the terminal, which may clear the selection.
     this.selection = this.screen.selection;
     panel.hidden = false;
     opener.setAttribute("aria-expanded", "true");
@@ -108,7 +108,7 @@ export class Assistant {
     }
   }
 
-  /** A terminal that changes its size clears the selection too; only when its user does, nothing is selected any more. */
+  /** A resize of the terminal clears its selection too; the stored one is dropped only if the user cleared it. */
   #selected() {
     if (this.screen.selection || !panel.contains(document.activeElement)) this.selection = this.screen.selection;
     if (!panel.hidden) this.#tick();
@@ -119,11 +119,11 @@ export class Assistant {
     for (const element of behind) element.inert = isCovered;
   }
 
-  /** What the question is about: its text and its description. Null when there is nothing, or it is not wanted. */
+  /** The subject of the question: its text and description. Null without text, or if the user left it out. */
   #subject() {
     if (!this.isAbout) return null;
     const all = this.selection || this.screen.lastLines(LAST_LINES).join("\n");
-    // A cut may leave half of a character.
+    // A cut may leave half of a surrogate pair.
     const text = all.slice(-LONGEST_CHARACTERS).toWellFormed();
     if (!text.trim()) return null;
     const lines = text.replace(/\n+$/, "").split("\n").length;
@@ -200,7 +200,7 @@ export class Assistant {
     this.#tick();
   }
 
-  /** A question that cannot be asked goes back to where it came from. */
+  /** Returns a question that could not be sent to the input field. */
   #drop(turn) {
     this.turns = this.turns.filter((each) => each !== turn);
     turn.element.remove();
@@ -227,12 +227,12 @@ export class Assistant {
     this.#focus();
   }
 
-  /** On a phone the question's field would bring up the keyboard, over half of what there is to read. */
+  /** On a phone a focused field opens the keyboard, which would cover half of the panel. */
   #focus() {
     (whole.matches ? log : question).focus();
   }
 
-  /** Whether AI is there at all; when that cannot be found out, the question will tell. */
+  /** Checks whether AI is configured; if that fails, the next question reports it. */
   async #look() {
     const { configured } = await api("/api/ai/status").catch(() => ({ configured: true }));
     if (configured) this.#slot("unconfigured").hidden = true;
@@ -246,7 +246,7 @@ export class Assistant {
     this.#slot("unconfigured").scrollIntoView({ block: "nearest" });
   }
 
-  /** Stays at the end of what grows, unless the reader has gone back in it. */
+  /** Scrolls to the end, unless the user has scrolled back. */
   #follow() {
     if (this.isAtEnd) log.scrollTop = log.scrollHeight;
     this.#render();
@@ -280,7 +280,7 @@ export class Assistant {
   }
 }
 
-// A live region is read out whenever it is written: leave it alone when nothing has changed.
+// Screen readers read a live region whenever it is written, so it is written only after a change.
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,19 +1,19 @@
 /**
- * One terminal's WebSocket: opens it, notices when it is dead, comes back at the exact byte, and says what it is doing.
+ * The WebSocket of one terminal: opens it, detects its loss, resumes at the exact byte, and reports its state.
  *
- * `place` is where the terminal stands: `{sessionId, token, epoch, offset}`. `offset` counts the device's bytes
- * (Data payloads) and is valid only within `epoch`; "tail" asks for the newest part of the log on an empty screen.
+ * The resume point is `{sessionId, token, epoch, offset}` (docs/protocol.md, 6.4). `offset` counts the device's bytes
+ * (Data payloads) and is valid only within `epoch`; "tail" requests the current screen.
  */
 
 import * as frames from "./frames.js";
 import { LivenessWatch, TICK_MS } from "./liveness.js";
 
-export const NEW_PLACE = Object.freeze({ sessionId: null, token: null, epoch: 0, offset: 0 });
+export const NEW_RESUME_POINT = Object.freeze({ sessionId: null, token: null, epoch: 0, offset: 0 });
 
-// While nobody types.
+// Without input; with input, LivenessWatch pings.
 const PING_EVERY_MS = 15_000;
 const ANSWER_WITHIN_MS = 25_000;
-// Longer than an instance looks for the owner of a session; a browser alone would wait for minutes.
+// Longer than an instance takes to find the owner of a session. A browser would wait for minutes.
 const ACCEPT_WITHIN_MS = 15_000;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
@@ -25,19 +25,19 @@ const MOVED = 4410;
 
 export class Connection {
   /**
-   * `query()` gives the parameters that name device, credential and size. The callbacks: `onState(state)`,
-   * `onPlace(place)`, `onData(bytes)`, `onNotice(bytes)`, `onError(text)`, `onNewEpoch()`, `onSilence(since)` while a
-   * connected server does not answer and `onAnswer()` when it does, `onLostKeys(count)` when what was typed before the
-   * loss of a connection may be lost. After a refusal `isLoggedIn()` is asked, and `logIn()` awaited when it says no.
+   * `query()` returns the parameters for device, credential and size. The callbacks: `onState(state)`,
+   * `onResumePoint(resumePoint)`, `onData(bytes)`, `onNotice(bytes)`, `onError(text)`, `onNewEpoch()`, `onSilence(since)`
+   * while a connected server does not answer and `onAnswer()` when it does again, `onLostKeys(count)` when keys before
+   * the loss of a connection may be lost. After a refusal `isLoggedIn()` is called, and `logIn()` if it returns false.
    */
-  constructor(hooks, place = NEW_PLACE) {
+  constructor(hooks, resumePoint = NEW_RESUME_POINT) {
     this.hooks = hooks;
-    this.place = { ...place };
+    this.resumePoint = { ...resumePoint };
     this.state = { name: "idle" };
     this.attempts = 0;
     this.socket = null;
     this.lostKeys = 0;
-    // What keeps our place in the queue of those who want a terminal, at whichever instance.
+    // Keeps the place in the admission queue, at any instance.
     this.ticket = null;
     this.liveness = new LivenessWatch({
       ask: () => this.socket.send(frames.ping()),
@@ -49,7 +49,7 @@ export class Connection {
     setInterval(() => this.#tick(), TICK_MS);
   }
 
-  /** Connects now, giving up whatever was going on before. */
+  /** Connects now, and abandons the current connection or attempt. */
   open() {
     this.#abandon();
     this.#show({ name: "connecting" });
@@ -65,25 +65,25 @@ export class Connection {
     this.socket = socket;
   }
 
-  /** Starts over with a new session. */
+  /** Opens a new session. */
   openNew() {
     this.lostKeys = 0;
     this.ticket = null;
-    this.#move(NEW_PLACE);
+    this.#move(NEW_RESUME_POINT);
     this.open();
   }
 
-  /** Gives up connecting. */
+  /** Stops connecting. */
   cancel() {
     this.#abandon();
     this.#show({ name: "refused", why: "Cancelled" });
   }
 
-  /** Sends what was typed, `keys` many; false when there is no connection to send it over. */
+  /** Sends input of `keys` keys; false without a connection. */
   send(bytes, keys) {
     if (this.state.name !== "connected" && this.state.name !== "answering") return false;
     for (const frame of frames.data(bytes)) this.socket.send(frame);
-    // The answer to a device's question is not echoed: silence means nothing then.
+    // The answer to a device's question may not be echoed, so silence means nothing then.
     if (this.state.name === "connected") this.liveness.typed(keys, bytes.length);
     return true;
   }
@@ -92,14 +92,14 @@ export class Connection {
     if (this.state.name === "connected") this.socket.send(frames.resize(size));
   }
 
-  /** Leaves and comes back a little later, for what has been sent meanwhile: a browser cannot slow a WebSocket down. */
+  /** Disconnects, and resumes later: a browser cannot slow a WebSocket down. */
   pause(why) {
     this.#abandon();
     this.#wait(why);
   }
 
   #url() {
-    const { token, epoch, offset } = this.place;
+    const { token, epoch, offset } = this.resumePoint;
     const url = new URL("/ws/ssh", location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     url.search = new URLSearchParams({
@@ -118,10 +118,10 @@ export class Connection {
     switch (type) {
       case frames.DATA:
         this.#tellLostKeys();
-        this.place.offset += payload.length;
+        this.resumePoint.offset += payload.length;
         return this.hooks.onData(payload);
       case frames.NOTICE:
-        // Before there is a session, it is what is said while the device is logged in to: the device may ask something.
+        // Before SessionInfo, notices come from the log-in to the device, which may ask questions.
         if (this.state.name === "connecting" || this.state.name === "queued") this.#show({ name: "answering" });
         this.hooks.onNotice(payload);
         if (this.state.name === "connected") this.#tellLostKeys();
@@ -130,7 +130,7 @@ export class Connection {
         this.error = frames.text(payload);
         return this.hooks.onError(this.error);
       case frames.RECONNECT:
-        return this.#move({ ...this.place, token: frames.uuidText(payload) });
+        return this.#move({ ...this.resumePoint, token: frames.uuidText(payload) });
       case frames.WAITING:
         return this.#queued(JSON.parse(frames.text(payload)));
       case frames.SESSION_INFO:
@@ -141,17 +141,17 @@ export class Connection {
   #queued({ place, wait_secs: waitSecs, ticket }) {
     this.ticket = ticket;
     this.attempts = 0;
-    this.#show({ name: "queued", isResuming: Boolean(this.place.token), place, until: Date.now() + waitSecs * 1000 });
+    this.#show({ name: "queued", isResuming: Boolean(this.resumePoint.token), place, until: Date.now() + waitSecs * 1000 });
   }
 
   #arrived({ session_id: sessionId, epoch, offset }) {
-    const isNewEpoch = this.place.epoch !== 0 && this.place.epoch !== epoch;
+    const isNewEpoch = this.resumePoint.epoch !== 0 && this.resumePoint.epoch !== epoch;
     if (isNewEpoch) this.hooks.onNewEpoch();
-    this.#move({ ...this.place, sessionId, epoch, offset });
+    this.#move({ ...this.resumePoint, sessionId, epoch, offset });
     this.attempts = 0;
     this.ticket = null;
     this.#show({ name: "connected", sessionId, since: Date.now() });
-    // A new epoch begins with a notice, which draws the screen and says what has happened: this comes after it.
+    // A new epoch begins with a notice that draws the screen; lost keys are reported after it.
     if (!isNewEpoch) this.#tellLostKeys();
   }
 
@@ -163,12 +163,12 @@ export class Connection {
   #closed({ code, reason }) {
     this.socket = null;
     const unanswered = this.liveness.stop();
-    // The key that ends a session has no other answer than its end.
+    // The key that ends a session is answered by the end only.
     if (code === ENDED) this.#tellLostKeys();
     else this.lostKeys += unanswered;
     switch (code) {
       case ENDED:
-        this.#move({ ...this.place, token: null });
+        this.#move({ ...this.resumePoint, token: null });
         return this.#show({ name: "ended", why: reason });
       case REFUSED:
         this.#show({ name: "refused", why: this.error || reason });
@@ -182,7 +182,7 @@ export class Connection {
     if (!this.accepted) this.#checkLogin();
   }
 
-  /** A browser does not tell why an upgrade was refused: perhaps the log-in has expired. */
+  /** Browsers do not report why an upgrade was refused: the log-in may have expired. */
   async #checkLogin() {
     const refusal = this.state;
     if ((await this.hooks.isLoggedIn()) || this.state !== refusal) return;
@@ -214,7 +214,7 @@ export class Connection {
     }
   }
 
-  /** The network is back, or the lid is open again: do not wait for a timer to find out. */
+  /** The network is back, or the computer has woken up: checks the connection without waiting for a timer. */
   #wake() {
     if (this.state.name === "waiting") this.open();
     if (this.state.name !== "connected") return;
@@ -223,14 +223,14 @@ export class Connection {
     this.answerBy = Infinity;
   }
 
-  // The deadline runs from the ping, not from the last frame: a page in the background ticks once a minute only.
+  // The deadline runs from the ping, not from the last frame: a background page ticks once a minute.
   #ping() {
     this.pingedAt = Date.now();
     this.answerBy = Math.min(this.answerBy, this.pingedAt + ANSWER_WITHIN_MS);
     this.socket.send(frames.ping());
   }
 
-  // It does not wait for the closing handshake: a silent server does not answer that either.
+  // Without waiting for the closing handshake, which a silent server does not answer.
   #abandon() {
     if (!this.socket) return;
     this.socket.onmessage = this.socket.onclose = null;
@@ -239,9 +239,9 @@ export class Connection {
     this.lostKeys += this.liveness.stop();
   }
 
-  #move(place) {
-    this.place = { ...place };
-    this.hooks.onPlace(place);
+  #move(resumePoint) {
+    this.resumePoint = { ...resumePoint };
+    this.hooks.onResumePoint(resumePoint);
   }
 
   #show(state) {

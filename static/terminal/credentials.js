@@ -1,4 +1,4 @@
-/** Which credential a terminal logs in with: the device's default, the user's, or the one they choose. */
+/** The credential of a terminal: the device's default, the user's default, or the user's choice. */
 
 import { api } from "../api.js";
 import { ask } from "../dialogs.js";
@@ -7,7 +7,7 @@ const dialog = document.getElementById("credential-dialog");
 const list = dialog.querySelector("[data-slot=credentials]");
 const empty = dialog.querySelector("[data-slot=empty]");
 
-/** The id of the user's default, else of the one they choose; null when they choose none. */
+/** The id of the user's default, or else of the chosen credential; null without a choice. */
 export async function findCredential(device) {
   const standard = await api("/api/credentials/accessible/default");
   return standard && isFor(standard, device) ? standard.id : chooseCredential(device);
@@ -30,7 +30,7 @@ export async function chooseCredential(device, current = null) {
   }
 }
 
-/** A credential with an address is for that address only; the controller refuses it for another one. */
+/** A credential with an address is for that address only; the controller refuses it elsewhere. */
 function isFor(credential, { host, port }) {
   return !credential.host || (credential.host === host && (!credential.port || credential.port === port));
 }

@@ -1,4 +1,4 @@
-/** The frames of `/ws/ssh` and `/ws/shared`: one binary message each, one type byte and a payload (wire contract 6.2). */
+/** The frames of `/ws/ssh` and `/ws/shared`: one binary message each, one type byte and a payload (docs/protocol.md, 6.2). */
 
 export const DATA = 0x01;
 export const RESIZE = 0x02;
@@ -26,7 +26,7 @@ export function resize(size) {
   return frame.buffer;
 }
 
-/** What a Resize frame says. */
+/** The size in a Resize frame. */
 export function size(payload) {
   const view = new DataView(payload.buffer, payload.byteOffset);
   return { cols: view.getUint16(0), rows: view.getUint16(2) };

@@ -1,4 +1,4 @@
-/** Asks the user about a host key while a connection waits for the answer (wire contract 8). */
+/** Asks the user about a host key while a connection waits for the answer (docs/protocol.md, 8). */
 
 import { api } from "../api.js";
 import { ask } from "../dialogs.js";
@@ -8,7 +8,7 @@ const PROMPTS = "/api/host-keys/prompts";
 
 const dialog = document.getElementById("host-key-dialog");
 
-/** Polls while `isConnecting()`; `onAsking(bool)` tells when a decision is pending. `device` is null when it is not known. */
+/** Polls while `isConnecting()`; `onAsking(bool)` reports a pending decision. `device` is null if it is not known. */
 export async function watchHostKeys(device, isConnecting, onAsking) {
   while (isConnecting()) {
     const prompt = await findPrompt(device).catch(() => null);
@@ -53,10 +53,10 @@ function show(prompt) {
 }
 
 function approvalOf({ previous_approved_by: name, previous_approved_at: at }) {
-  return name && at ? `${name}, ${at.slice(0, 10)} at ${at.slice(11, 16)} UTC` : "not known";
+  return name && at ? `${name}, ${at.slice(0, 10)} at ${at.slice(11, 16)} UTC` : "unknown";
 }
 
-/** The question may be answered in another window, or expire, or its connection may be lost. */
+/** Closes the dialog when the prompt was answered in another window or has expired, or its connection was lost. */
 function closeWhenGone(prompt, device, isConnecting) {
   return setInterval(async () => {
     const current = await findPrompt(device).catch(() => prompt);

@@ -1,4 +1,4 @@
-/** The page of the jump box: a screen, its WebSocket, and words for the state of both. It connects again when asked to. */
+/** The jump box page: a screen, its WebSocket, and the state of both. The user reconnects by a button. */
 
 import { isLoggedIn } from "../api.js";
 import { renewLogin } from "../login.js";
@@ -60,7 +60,7 @@ function received({ type, payload }) {
   }
 }
 
-/** The first id is the jump box's own. Another one is that of a session which is being opened. */
+/** The first id is the jump box's own. Any other id is that of a session that is being opened. */
 function moved(sessionId) {
   boxId ??= sessionId;
   if (sessionId === boxId) return show({ name: "ready" });
@@ -90,7 +90,7 @@ function closed(code, reason) {
   if (code !== LEFT) checkLogin();
 }
 
-/** A browser does not tell why an upgrade was refused: perhaps the log-in has expired. */
+/** Browsers do not report why an upgrade was refused: the log-in may have expired. */
 async function checkLogin() {
   const loss = status.state;
   if ((await isLoggedIn().catch(() => true)) || status.state !== loss) return;
@@ -113,7 +113,7 @@ function tick() {
   }
 }
 
-// It does not wait for the closing handshake: a silent server does not answer that either.
+// Without waiting for the closing handshake, which a silent server does not answer.
 function giveUp() {
   socket.onmessage = socket.onclose = null;
   socket.close();
@@ -141,7 +141,7 @@ function describe(state) {
     case "ready":
       return { text: "Ready", tone: "good", offers: [] };
     case "opening":
-      return { text: "Logging in", detail: "The terminal shows what the device is doing, or asks", tone: "busy", offers: [] };
+      return { text: "Logging in", detail: "The terminal shows progress and questions of the device", tone: "busy", offers: [] };
     case "deciding":
       return { text: "Waiting for your host key decision", tone: "busy", offers: [] };
     case "connected":

@@ -1,7 +1,7 @@
 /**
- * Watches whether the server answers while somebody types: asks when it is silent, reports the silence, then gives up.
+ * Watches whether the server answers while the user types: pings a silent server, reports the silence, then gives up.
  *
- * Every frame is an answer. A page on which nobody types asks only when it wakes up, and costs nothing otherwise.
+ * Every frame counts as an answer. Without input the page pings only when it wakes up.
  */
 
 // How often the owner of a watch calls its `tick`.
@@ -9,11 +9,11 @@ export const TICK_MS = 500;
 const ASK_AFTER_MS = 1_000;
 const SAY_AFTER_MS = 3_000;
 const GIVE_UP_AFTER_MS = 5_500;
-// The watch goes on for so long after the last key: its user waits for what the key does.
+// How long the watch continues after the last key, because the user waits for its effect.
 const ATTENTIVE_MS = 5_000;
 const LONGEST_ROUND_TRIP_MS = 500;
 const ASLEEP_MS = 10_000;
-// A paste may take as long as this on its way, and every question takes its turn behind it.
+// The slowest line that a paste is expected on; a Ping waits behind the paste.
 const SLOWEST_LINE_BYTES_PER_MS = 8;
 
 export class LivenessWatch {
@@ -30,7 +30,7 @@ export class LivenessWatch {
     document.addEventListener("visibilitychange", () => document.hidden || hooks.onWake());
   }
 
-  /** So many keys were sent, in so many bytes. */
+  /** `count` keys were sent, in `bytes` bytes. */
   typed(count, bytes) {
     if (!count) return;
     const now = Date.now();
@@ -41,17 +41,17 @@ export class LivenessWatch {
     this.since = (this.since ?? now) + transferMs;
   }
 
-  /** Asks once, whether somebody types or not. */
+  /** Pings once, with or without input. */
   check() {
     this.since ??= Date.now();
     if (!this.hasAsked) this.#ask();
   }
 
-  /** A frame has come. */
+  /** A frame has arrived. */
   heard() {
     const now = Date.now();
     if (this.hasAsked) this.roundTripMs = Math.min(now - this.askedAt, LONGEST_ROUND_TRIP_MS);
-    // A frame that comes sooner after a key was sent before the key arrived.
+    // A frame that arrives sooner than a round trip after a key was sent before the key arrived.
     this.keys = this.keys.filter((key) => now - key.at < this.roundTripMs);
     this.since = now < this.attentiveUntil ? Math.max(now, this.arrivedAt) : null;
     this.hasAsked = false;
@@ -59,13 +59,13 @@ export class LivenessWatch {
     this.isSilent = false;
   }
 
-  /** The connection is over: returns how many keys had no answer yet. */
+  /** The connection has ended: returns the number of keys without an answer. */
   stop() {
     const unanswered = (this.keys ?? []).reduce((sum, key) => sum + key.count, 0);
     this.keys = [];
-    // When the silence began; null while nobody waits for an answer.
+    // When the silence began; null while no answer is expected.
     this.since = null;
-    // When the server has everything, even over the slowest line.
+    // When the server has all input, even over the slowest line.
     this.arrivedAt = 0;
     this.attentiveUntil = 0;
     this.hasAsked = this.isSilent = false;
@@ -76,7 +76,7 @@ export class LivenessWatch {
     const now = Date.now();
     const late = now - this.tickedAt - TICK_MS;
     this.tickedAt = now;
-    // A page that stood still did not listen either: it reads what came meanwhile after this.
+    // A page that was suspended has not read either: frames that have arrived are read after this.
     if (late > TICK_MS && this.since !== null) this.since += late;
     if (late > ASLEEP_MS && !document.hidden) this.hooks.onWake();
     if (this.since !== null) this.#judge(now);

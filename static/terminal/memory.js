@@ -1,15 +1,15 @@
-/** What a tab remembers of its terminal across a reload: the session's place and the credential, in sessionStorage. */
+/** The terminal of a tab across a reload: resume point and credential, in sessionStorage. */
 
 const KEY = "netstacks.terminal";
 
-export function remember(place, credentialId) {
-  sessionStorage.setItem(KEY, JSON.stringify({ place, credentialId }));
+export function remember(resumePoint, credentialId) {
+  sessionStorage.setItem(KEY, JSON.stringify({ resumePoint, credentialId }));
 }
 
-/** What was remembered of this session in this tab, or null. */
+/** The stored state of this session in this tab, or null. */
 export function recall(sessionId) {
   const stored = JSON.parse(sessionStorage.getItem(KEY));
-  return stored?.place.sessionId === sessionId ? stored : null;
+  return stored?.resumePoint?.sessionId === sessionId ? stored : null;
 }
 
 export function forget() {

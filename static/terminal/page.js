@@ -1,4 +1,4 @@
-/** The terminal page: puts screen, connection and status together. */
+/** The terminal page: connects screen, connection and status. */
 
 import { api, isLoggedIn } from "../api.js";
 import { ask } from "../dialogs.js";
@@ -6,7 +6,7 @@ import { renewLogin } from "../login.js";
 import { Sharing } from "../share/sharing.js";
 import { Assistant } from "./assistant.js";
 import { PUT, TAKES_KEYS } from "./assistant-words.js";
-import { Connection, NEW_PLACE } from "./connection.js";
+import { Connection, NEW_RESUME_POINT } from "./connection.js";
 import { chooseCredential, findCredential } from "./credentials.js";
 import { watchHostKeys } from "./hostkeys.js";
 import { forget, recall, remember } from "./memory.js";
@@ -22,7 +22,7 @@ const { device, session, credential_id: usualCredentialId } = JSON.parse(
   document.getElementById("terminal-data").textContent,
 );
 const remembered = session && recall(session.id);
-const startPlace = { ...NEW_PLACE, sessionId: session?.id, token: session?.token, ...remembered?.place };
+const startPoint = { ...NEW_RESUME_POINT, sessionId: session?.id, token: session?.token, ...remembered?.resumePoint };
 
 let credentialId = remembered?.credentialId ?? usualCredentialId;
 let isWatching = false;
@@ -36,12 +36,12 @@ const status = new StatusBar(device.name, describe, {
   new: startNew,
   choose: changeCredential,
   share: () => {
-    // Where the browser takes the keyboard back to when the dialog closes.
+    // The browser restores this focus when the dialog closes.
     screen.focus();
     sharing.open();
   },
   end: endSession,
-  replay: () => window.open(`/sessions/${connection.place.sessionId}/replay`),
+  replay: () => window.open(`/sessions/${connection.resumePoint.sessionId}/replay`),
 });
 
 const sharing = new Sharing((count) => {
@@ -66,7 +66,7 @@ const connection = new Connection(
       session_id: `device-${device.id}`,
     }),
     onState: changed,
-    onPlace: moved,
+    onResumePoint: moved,
     onData: draw,
     onNotice: (bytes) => screen.write(bytes),
     onError: (text) => screen.say(text, RED),
@@ -77,10 +77,10 @@ const connection = new Connection(
     isLoggedIn: () => isLoggedIn().catch(() => true),
     logIn: renewLogin,
   },
-  session ? { ...startPlace, offset: "tail" } : startPlace,
+  session ? { ...startPoint, offset: "tail" } : startPoint,
 );
 
-new Assistant(screen, { sessionId: () => connection.place.sessionId, put: putAtPrompt });
+new Assistant(screen, { sessionId: () => connection.resumePoint.sessionId, put: putAtPrompt });
 
 async function start() {
   try {
@@ -105,7 +105,7 @@ function startNew() {
 async function endSession() {
   if ((await ask(document.getElementById("end-dialog"))) !== "end") return screen.focus();
   try {
-    await api(`/api/sessions/${connection.place.sessionId}`, { method: "DELETE" });
+    await api(`/api/sessions/${connection.resumePoint.sessionId}`, { method: "DELETE" });
   } catch (error) {
     status.hint(error.message);
   }
@@ -113,7 +113,7 @@ async function endSession() {
 
 function changed(state) {
   status.show(state);
-  // While it is queued no device is asked, and nothing is to be decided.
+  // A queued terminal has no device connection, and so no host key to decide on.
   if (["connecting", "answering"].includes(state.name)) watch();
   if (state.name === "answering") screen.focus();
   if (state.name !== "connected") return;
@@ -142,10 +142,10 @@ function tell(text) {
   screen.tell(text, (text) => status.tell(text));
 }
 
-function moved(place) {
-  if (!place.sessionId) return;
-  history.replaceState(null, "", `/terminals/${place.sessionId}`);
-  if (place.token) remember(place, credentialId);
+function moved(resumePoint) {
+  if (!resumePoint.sessionId) return;
+  history.replaceState(null, "", `/terminals/${resumePoint.sessionId}`);
+  if (resumePoint.token) remember(resumePoint, credentialId);
   else forget();
 }
 
@@ -160,12 +160,12 @@ async function watch() {
   isWatching = false;
 }
 
-// xterm.js gives up data beyond 50 MB. What we leave for later stays with the server, which holds the device back.
+// xterm.js drops data beyond 50 MB. While the page is disconnected, the server holds the device back.
 function draw(bytes) {
   screen.write(bytes);
-  if (screen.unwrittenBytes > BACKLOG_LIMIT_BYTES) connection.pause("Output comes faster than this browser draws it");
+  if (screen.unwrittenBytes > BACKLOG_LIMIT_BYTES) connection.pause("Output arrives faster than this browser draws it");
 }
 
 if (session?.state === "ended") changed({ name: "ended", why: session.end_reason });
-else if (session && !startPlace.token) changed({ name: "elsewhere" });
+else if (session && !startPoint.token) changed({ name: "elsewhere" });
 else start();

@@ -1,4 +1,4 @@
-/** The screen: xterm.js in its element, fed with bytes, telling what is typed and how large it is. */
+/** The screen: xterm.js in its element. Takes output as bytes, reports input and size. */
 
 import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
 import { Terminal } from "../vendor/xterm/xterm.mjs";
@@ -14,17 +14,17 @@ const FONT = 'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu
 const YELLOW = 33;
 // At 1 the next line covers the underscores of some fonts (DejaVu Sans Mono).
 const LINE_HEIGHT = 1.15;
-// What the terminal tells a program by itself (answers to questions, focus, mouse) is not a key.
+// Reports that the terminal sends by itself (answers to queries, focus, mouse) are not keys.
 const REPORT = /^\x1b(?:[P\]].|\[(?:[IO]$|[?><M]|[\d;]*[nRt]$))/;
-// As routers and switches ask in the middle of long output: `--More--`, `---(more 40%)---`, `<--- More --->`.
+// The prompts of routers and switches in the middle of long output: `--More--`, `---(more 40%)---`, `<--- More --->`.
 const PAGER = /-\s*\(?more\b/i;
 const PASTE_BRACKET = /\x1b\[20[01]~/g;
 const encoder = new TextEncoder();
 
 export class Screen {
   /**
-   * `onInput(bytes, keys)` for what is typed or pasted, `onLeave()` for the key that leaves it. With `onResize({cols, rows})`
-   * it takes the size of its element, without it keeps its own.
+   * `onInput(bytes, keys)` for typed or pasted input, `onLeave()` for the key that leaves the terminal. With
+   * `onResize({cols, rows})` the screen takes the size of its element, otherwise it keeps its own.
    */
   constructor(element, { onInput, onResize, onLeave }) {
     this.terminal = new Terminal({
@@ -47,22 +47,22 @@ export class Screen {
     this.terminal.write(bytes, () => (this.unwrittenBytes -= bytes.length));
   }
 
-  /** A line of our own, apart from what the device has written: `colour` is an SGR number. */
+  /** Writes a line of the page itself, not of the device; `colour` is an SGR number. */
   say(text, colour) {
     const line = text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ");
     this.terminal.write(`\r\n\x1b[${colour}m${breakLines(line, this.terminal.cols)}\x1b[0m\r\n`);
   }
 
-  /** A notice on a line of its own, or `otherwise(text)` where it would damage the picture of a full-screen program. */
+  /** Writes a notice on its own line, or calls `otherwise(text)` where it would damage a full-screen program. */
   tell(text, otherwise) {
-    // What is still to be drawn may start such a program, or end it.
+    // Output that is not drawn yet may start such a program, or end it.
     this.terminal.write("", () => {
       if (this.terminal.buffer.active.type === "normal") this.say(`[${text}]`, YELLOW);
       else otherwise(text);
     });
   }
 
-  /** Clears everything, after what is still to be drawn: RIS, as a device would. */
+  /** Clears everything after the pending output, with RIS as a device would. */
   reset() {
     this.terminal.write("\x1bc");
   }
@@ -71,17 +71,17 @@ export class Screen {
     this.terminal.focus();
   }
 
-  /** What is selected, or "". */
+  /** The selected text, or "". */
   get selection() {
     return this.terminal.getSelection();
   }
 
-  /** Calls `listener` whenever something else is selected, or nothing any more. */
+  /** Calls `listener` after each change of the selection. */
   onSelection(listener) {
     this.terminal.onSelectionChange(listener);
   }
 
-  /** The last lines that the screen and what has scrolled out of it hold, at most `count`; broken lines are put together. */
+  /** The last lines of the screen and its scrollback, at most `count`; wrapped lines are joined. */
   lastLines(count) {
     const buffer = this.terminal.buffer.active;
     const lines = [];
@@ -96,14 +96,14 @@ export class Screen {
     return lines;
   }
 
-  /** Whether a full-screen program or a pager is in the terminal, which acts on single keys. */
+  /** Whether a full-screen program or a pager is running, which acts on single keys. */
   get takesSingleKeys() {
     const buffer = this.terminal.buffer.active;
     const line = buffer.getLine(buffer.baseY + buffer.cursorY).translateToString(true);
     return buffer.type === "alternate" || PAGER.test(line);
   }
 
-  /** Types the text, as if it came from the keyboard. */
+  /** Sends the text as keyboard input. */
   type(text) {
     this.terminal.input(text);
   }
@@ -126,12 +126,12 @@ export class Screen {
   }
 }
 
-/** Breaks a text between its words: the terminal would break it inside of them. */
+/** Breaks a text between words; the terminal would break it inside words. */
 function breakLines(text, cols) {
   return text.replace(new RegExp(`(?!.{1,${cols}}$)(.{1,${cols}}) +`, "g"), "$1\r\n");
 }
 
-/** How many keys this is, for a person; of a paste, every character is one. */
+/** The number of keys as a user counts them; each character of a paste is one. */
 function countKeys(text) {
   const typed = text.replace(PASTE_BRACKET, "");
   if (REPORT.test(typed)) return 0;

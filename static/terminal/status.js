@@ -1,4 +1,4 @@
-/** The status bar: the state in words, a countdown where there is one, and the buttons that the state offers. */
+/** The status bar: the state as text, a countdown if there is one, and the buttons that the state offers. */
 
 const HINT_MS = 3_000;
 const LONG_HINT_MS = 12_000;
@@ -6,8 +6,8 @@ const TICK_MS = 500;
 
 export class StatusBar {
   /**
-   * `describe(state, now)` gives `{text, detail, tone, offers}`; `actions` maps the name of each button (`data-offer`)
-   * to what it does.
+   * `describe(state, now)` returns `{text, detail, tone, offers}`; `actions` maps the name of each button (`data-offer`)
+   * to its handler.
    */
   constructor(title, describe, actions) {
     this.title = title;
@@ -23,19 +23,19 @@ export class StatusBar {
     this.#render();
   }
 
-  /** Says something in passing. */
+  /** Shows a hint for a moment. */
   hint(text, forMs = HINT_MS) {
     write("hint", text);
     clearTimeout(this.hintTimer);
     this.hintTimer = setTimeout(() => write("hint", ""), forMs);
   }
 
-  /** Says in passing what had its place in the terminal, if it were free: for as long as it takes to be read. */
+  /** Shows a notice that cannot be shown in the terminal now, long enough to be read. */
   tell(text) {
     this.hint(text, LONG_HINT_MS);
   }
 
-  /** Puts the keyboard on the first button that is offered, else on the way back to the devices. */
+  /** Moves the focus to the first visible button, or else to the link to the devices. */
   focus() {
     (this.buttons.find((button) => button.checkVisibility()) ?? document.querySelector("header a")).focus();
   }
@@ -50,7 +50,7 @@ export class StatusBar {
   }
 }
 
-// A live region is read out whenever it is written: leave it alone when nothing has changed.
+// Screen readers read a live region whenever it is written, so it is written only after a change.
 function write(id, text) {
   const element = document.getElementById(id);
   if (element.textContent !== text) element.textContent = text;

@@ -1,7 +1,7 @@
-/** What the page says and offers in each state of the connection: the one place where these words are. */
+/** The texts and buttons of the terminal page in each state of the connection. All of its state texts are here. */
 
 export const NOT_SENT = "Not sent: the terminal is not connected";
-export const NOT_KEPT = "the terminal is not connected: what you type now is not sent, nor kept for later";
+export const NOT_KEPT = "the terminal is not connected: input is neither sent nor kept for later";
 
 /** Returns `{text, detail, tone, offers}`; `offers` are the names of the buttons shown. */
 export function describe(state, now) {
@@ -13,12 +13,12 @@ export function describe(state, now) {
     case "queued":
       return {
         text: state.isResuming ? "Restoring your session" : "Waiting for a terminal",
-        detail: `${about(state.until, now)}, place ${state.place}: many are being opened`,
+        detail: `${about(state.until, now)}, place ${state.place} in the queue`,
         tone: "busy",
         offers: ["cancel"],
       };
     case "answering":
-      return { text: "Logging in", detail: "The terminal shows what the device is doing, or asks", tone: "busy", offers: ["cancel"] };
+      return { text: "Logging in", detail: "The terminal shows progress and questions of the device", tone: "busy", offers: ["cancel"] };
     case "deciding":
       return { text: "Waiting for your host key decision", detail: "", tone: "busy", offers: ["cancel"] };
     case "connected":
@@ -44,13 +44,13 @@ export function describe(state, now) {
     case "refused":
       return { text: "Not connected", detail: state.why, tone: "over", offers: ["retry", "choose"] };
     case "elsewhere":
-      return { text: "Cannot be resumed here", detail: "Go to the window that opened it", tone: "over", offers: ["new"] };
+      return { text: "Cannot be resumed here", detail: "Use the window that opened the session", tone: "over", offers: ["new"] };
     case "taken":
-      return { text: "Taken over", detail: "This session is open in another window of yours", tone: "over", offers: ["take"] };
+      return { text: "Taken over", detail: "The session is open in another window", tone: "over", offers: ["take"] };
   }
 }
 
-/** What to tell when the terminal is connected again. */
+/** The notice about lost keys after a reconnection. */
 export function describeLostKeys(count) {
   const [keys, them] = count === 1 ? ["1 key", "it"] : [`${count} keys`, "them"];
   return `${keys} typed while the controller did not answer may not have reached the device: look before you type ${them} again`;

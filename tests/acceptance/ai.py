@@ -1,4 +1,4 @@
-"""Users who ask language models through real controllers, and the providers that answer or fail."""
+"""Users that call language models through real controllers, and the providers that answer or fail."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ USER_PASSWORD = "a password of a user"
 
 
 def is_probe(request: Received) -> bool:
-    """Whether it is a request for one token, which no user's question is."""
+    """Whether the request is a probe, for one token; a user's question never is."""
     return bool(request.body["max_tokens"] == 1)
 
 
 def questions(server: ScriptedProvider) -> list[Received]:
-    """What users asked of it."""
+    """The requests of users, without probes."""
     return [each for each in server.requests if not is_probe(each)]
 
 
@@ -58,7 +58,7 @@ def known_to(apis: list[Api], *expected: str) -> None:
 
 
 def provider(api: Api, provider_id: str) -> Any:
-    """What administrators see of it on this instance."""
+    """The provider as administrators see it on this instance."""
     return api.get(f"/api/v1/llm/providers/{provider_id}")
 
 

@@ -1,4 +1,4 @@
-"""One instance in this process, without a server in front of it, and a user who sends what no library would.
+"""One instance in this process, without a server in front of it, and a client that sends what no library sends.
 
 To be used in a process that is patched as a worker's is (tests/patched.py).
 """
@@ -28,7 +28,7 @@ from netstacks.settings import Settings
 from netstacks.store import prompts, session_summaries, user_settings
 from netstacks.store.pool import Database
 from netstacks.store.session_summaries import SessionSummary
-from netstacks.web.app import create_app
+from netstacks.web.app import WAITING_ROOM, create_app
 from tests.acceptance.hostile import FINE
 from tests.controller import JWT_SECRET, MASTER_KEY, until
 from tests.llm.scripted_provider import ScriptedProvider, answer
@@ -47,12 +47,12 @@ _BEFORE = {
     "/api/auth/password": "DELETE FROM failed_logins; UPDATE users SET password_hash = %(hash)s",
     "/api/users": "DELETE FROM users WHERE username = %(name)s OR email = %(email)s",
 }
-# Answered before a view is asked. So is 422 to a query that PostgreSQL could not store.
+# Statuses that are answered before a view runs. So is 422 to a query that PostgreSQL could not store.
 _REFUSALS = {401, 403, 429, 503}
 
 
 class Attacker:
-    """Sends requests to the application and collects the statuses of the answers by route, for as long as `with`."""
+    """Sends requests to the application and collects the statuses of the answers by route, within its `with` block."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -80,7 +80,7 @@ class Attacker:
         )
         node = Node(settings, _INSTANCE_ID)
         self._app = create_app(node.services)
-        node.start(None)
+        node.lifecycle.start(None, self._app.extensions[WAITING_ROOM])
         health = node.services.health
         until(lambda: (report := health.report()) is not None and report.status == "healthy", "healthy health")
         self._seen = len(self._log.read_text())
@@ -118,7 +118,7 @@ class Attacker:
         return json.loads(answered)
 
     def target(self, path: str) -> str:
-        """The path with ids of things that are there, made for this route alone."""
+        """The path with ids of existing objects, made for this route alone."""
         parameters = re.findall(r"<(?:\w+:)?(\w+)>", path)
         things = self._things() if parameters else {}
         if "/personal/" in path:
@@ -179,7 +179,7 @@ class Attacker:
         self.statuses[method, path].add(status)
 
     def _ask(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """As gunicorn would: the path's bytes as they are, once they are decoded."""
+        """The WSGI path as gunicorn makes it: the decoded bytes as they are."""
         path, _, query = target.partition("?")
         environ = {
             "REQUEST_METHOD": method,
@@ -205,8 +205,13 @@ class Attacker:
         parts, status, _ = run_wsgi_app(self._app, environ, buffered=True)
         return int(status.split()[0]), b"".join(parts)
 
+    def check_that_no_limit_answered(self) -> None:
+        """Asserts that no rate limit has answered in the place of a view, which hides what the view does."""
+        limited = {route for route, statuses in self.statuses.items() if 429 in statuses}
+        assert not limited, limited
+
     def check_that_views_were_reached(self) -> None:
-        """Asserts that every route has had an answer of its view, not only of what is asked before it."""
+        """Asserts that every route has had an answer of its view, not only of the checks before it."""
         unreached = {
             (method, path)
             for (method, path), statuses in self.statuses.items()

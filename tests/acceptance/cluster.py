@@ -6,7 +6,7 @@ from typing import Any, Self
 import redis
 from websockets.exceptions import InvalidHandshake
 
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -14,7 +14,7 @@ from tests.valkey import SentinelCluster, Valkey
 
 HEARTBEAT_SECS, TTL_SECS = 2, 8
 
-# Of the product's own issuer, for five seats; it says nothing that is worth hiding.
+# A licence of the product's own issuer, for five seats; it holds no secret.
 TEAMS_LICENSE = (
     "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9"
     ".eyJjdXN0b21lciI6InRoZSB0ZXN0cyIsInRpZXIiOiJ0ZWFtIiwic2VhdHMiOjUsImlhdCI6MTc5NTQ3MTQ2MSwiZXhwIjo0MTAyNDQ0ODAwfQ"
@@ -25,8 +25,7 @@ TEAMS_LICENSE = (
 class Cluster:
     """Controllers that know of each other, for as long as the `with` block lasts.
 
-    By way of a Valkey of their own, which may be brought along, or of `sentinels`, which are somebody else's to start
-    and to destroy.
+    They use a Valkey of their own, which the caller may provide, or `sentinels`, which the caller starts and destroys.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Cluster:
             **({"VALKEY_SENTINEL_URL": sentinels.url} if sentinels else {"VALKEY_URL": self.valkey.url}),
             "HA_HEARTBEAT_INTERVAL_SECS": str(HEARTBEAT_SECS),
             "HA_STALE_INSTANCE_TTL_SECS": str(TTL_SECS),
-            # A frozen worker must be left to its peers' judgement (pitfall 1).
+            # gunicorn must not kill a frozen worker: its peers declare it dead (docs/design-notes.md, 1).
             "GUNICORN_CMD_ARGS": "--timeout=300",
             "SESSION_DETACH_TTL_SECS": "60",
             **settings,
@@ -84,7 +83,7 @@ class Cluster:
         until(lambda: all(_healthy(each) == count for each in running), f"a cluster of {count}")
 
     def peer_addresses(self) -> dict[str, str]:
-        """Where each registered instance is reached by its peers."""
+        """The peer address of each registered instance."""
         return {each: self._registered(each, "peer_address") for each in self._registered_ids()}
 
     def pid(self, instance_id: str) -> int:
@@ -92,7 +91,7 @@ class Cluster:
         return int(self._registered(instance_id, "pid"))
 
     def keys(self, pattern: str) -> list[str]:
-        """What Valkey holds under the names that match."""
+        """The values of Valkey's keys that match."""
         with redis.Redis.from_url(self.valkey.url, decode_responses=True) as client:
             return sorted(client.scan_iter(pattern))
 
@@ -113,12 +112,12 @@ def _healthy(controller: Controller) -> Any:
 
 
 def _is_answered(terminal: Terminal) -> bool:
-    """Whether it has a session, or was told why not in a socket that stays open."""
+    """Whether it has a session, or was told why not on a socket that stays open."""
     return bool(terminal.info and (terminal.token or b"Press Enter" in terminal.output))
 
 
 def come_back(terminal: Terminal, *via: Controller, timeout_secs: float = 60, **query: Any) -> Terminal:
-    """Retries until an instance serves, as both clients do, though quicker; by turns when several are given."""
+    """Retries until an instance serves, as both clients do, but faster; tries the given instances in turn."""
     give_up_at = time.monotonic() + timeout_secs
     refusals: list[str] = []
     while time.monotonic() < give_up_at:
@@ -131,4 +130,4 @@ def come_back(terminal: Terminal, *via: Controller, timeout_secs: float = 60, **
         except (InvalidHandshake, OSError) as error:
             refusals.append(str(error))
         time.sleep(0.25)
-    raise AssertionError(f"nobody served within {timeout_secs} s: {refusals}")
+    raise AssertionError(f"no instance served within {timeout_secs} s: {refusals}")

@@ -1,22 +1,15 @@
 """A whole controller: gunicorn, PostgreSQL and an OpenSSH device."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
+from tests.acceptance.cluster import Cluster
+from tests.acceptance.lab import Lab, make_lab
+from tests.acceptance.sharing import opened
 from tests.controller import Api, Controller, Terminal
 from tests.postgres import Postgres
-from tests.sshd import SSHD, Sshd
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    if SSHD is None:
-        pytest.skip("needs Debian's openssh-server")
-    with Sshd() as server:
-        yield server
+from tests.sshd import Sshd
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +25,9 @@ def admin(controller: Controller) -> Api:
     return controller.login()
 
 
-@dataclass
-class Lab:
-    """A user with a device to type into."""
-
-    api: Api
-    device: Any
-    credential: Any
-
-    def open(self, **query: Any) -> Terminal:
-        return self.api.open(self.device, self.credential, **query).connected()
-
-    def at(self, controller: Controller) -> "Lab":
-        """The same user and device through another instance."""
-        return Lab(self.api.at(controller), self.device, self.credential)
-
-
-def make_lab(api: Api, sshd: Sshd) -> Lab:
-    """Adds the server as a device whose host key is known, and a key to log in with."""
-    device = api.add_device(sshd.host, sshd.port, host_key=(sshd.host_key_type, sshd.host_key_base64))
-    return Lab(api, device, api.add_credential(sshd.user, sshd.private_key, "ssh_key"))
-
-
 @pytest.fixture(scope="module")
 def lab(admin: Api, sshd: Sshd) -> Lab:
     return make_lab(admin, sshd)
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A server of the test's own, to be stopped, killed and frozen."""
-    server = Postgres().start()
-    yield server
-    server.destroy()
 
 
 @pytest.fixture
@@ -73,3 +36,16 @@ def own(own_postgres: Postgres, sshd: Sshd) -> Iterator[tuple[Controller, Lab]]:
     controller = Controller(own_postgres.create_database(), SESSION_DETACH_TTL_SECS="60").start()
     yield controller, make_lab(controller.login(), sshd)
     controller.stop()
+
+
+@pytest.fixture
+def cluster(postgres: Postgres) -> Iterator[Cluster]:
+    """Three instances of the test's own, to be killed, drained and frozen."""
+    with Cluster(postgres, 3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def terminal(cluster: Cluster, sshd: Sshd) -> Terminal:
+    """A quiet terminal on the first of them."""
+    return opened(cluster.lab(sshd))

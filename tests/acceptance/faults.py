@@ -1,4 +1,4 @@
-"""Faults that need more than one hand."""
+"""Faults that take several steps."""
 
 import time
 
@@ -10,7 +10,7 @@ _TRIES = 400
 
 
 def freeze_in_transaction(controller: Controller, database_url: str, instance_id: str) -> None:
-    """Freezes it while PostgreSQL waits for its next word in a transaction that holds rows of sessions.
+    """Freezes it while PostgreSQL waits for its next statement in a transaction that holds rows of sessions.
 
     Its device should print meanwhile, so that its recorder has something to store.
     """

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import MagicMock
 
+from netstacks.settings import Settings
 from netstacks.web.app import create_app
-from tests.controller import JWT_SECRET
+from tests.controller import JWT_SECRET, MASTER_KEY
 
 NASTY_PATHS = (
     "x",
@@ -52,7 +53,7 @@ HEADERS = (
     *("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Upgrade", "Connection", "X-CSRF-Token", "X-Forwarded-For"),
 )
 _PASSWORD = "a fine password"
-# A body that most routes take, so that one wrong member is what they look at.
+# A body that most routes accept, so that only the one wrong member is at fault.
 FINE = {
     **{"username": "x", "name": "x", "host": "h", "port": 22, "email": "a@b", "role": "viewer", "is_active": True},
     **{"credential_type": "ssh_password", "secret": "s", "password": _PASSWORD},
@@ -72,8 +73,10 @@ _LAST = "/api/v1/ha/instances/<instance_id>/drain"
 
 def routes() -> Iterator[tuple[str, str]]:
     """Each method of every path; the parameters of the path are still in angle brackets."""
-    settings = SimpleNamespace(trusted_proxies=[], jwt_secret=JWT_SECRET)
-    parts = SimpleNamespace(settings=settings, database=None, routing_database=None, health=None)
+    settings = Settings(
+        database_url="postgresql://localhost/unused", vault_master_key=MASTER_KEY, jwt_secret=JWT_SECRET
+    )
+    parts = MagicMock(settings=settings)
     rules = create_app(cast(Any, parts)).url_map.iter_rules()
     for rule in sorted(rules, key=lambda each: each.rule == _LAST):
         for method in sorted(rule.methods or ()):

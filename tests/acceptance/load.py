@@ -1,4 +1,4 @@
-"""Terminals that count without a pause, each with a user who comes back through any instance, whatever happens."""
+"""Terminals that count without a pause, each with a user that reconnects through any instance after every fault."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ from netstacks.recording import storage
 from netstacks.recording.chunks import Chunk, verify
 from netstacks.store.pool import Database
 from tests.acceptance.cluster import come_back
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Controller, until
 
 # A line every few milliseconds, numbered from 0 by each new shell.
@@ -57,7 +57,7 @@ class Counter:
         seen = self._note()
         self._terminal = come_back(self._terminal, *self._via, epoch=seen.epoch, offset=seen.offset + len(seen.output))
         if self._terminal.info["epoch"] != seen.epoch:
-            # A new shell, perhaps behind something of the old one's that was still to be read.
+            # A new shell; unread output of the old one may precede its own.
             with contextlib.suppress(Exception):  # Lost again already: the next round comes back.
                 self._terminal.type(_COUNT)
 

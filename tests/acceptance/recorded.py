@@ -1,4 +1,4 @@
-"""What the command line says of recordings."""
+"""Recordings as the command line reports them."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from tests.controller import ROOT, Controller
 
 
 def verified(controller: Controller) -> str:
-    """What `netstacks recordings verify` says."""
+    """The output of `netstacks recordings verify`."""
     answer = subprocess.run(
         [sys.executable, "-m", "netstacks", "recordings", "verify"],
         cwd=ROOT,

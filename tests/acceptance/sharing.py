@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.acceptance.cluster import come_back
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Api, Controller, Terminal, until
 
 REFUSED, ENDED, RESTARTING = 4002, 4001, 1012
@@ -16,7 +16,7 @@ NEW_SHELL = b"[the SSH connection was re-established at "
 
 
 class Viewer(Terminal):
-    """Who has a link, and no log-in unless `api` is given, as the Terminal client's share page (wire contract 7)."""
+    """A viewer with a link, logged in only if `api` is given, as on the client's page (docs/protocol.md, 7)."""
 
     def __init__(self, controller: Controller, token: str, *, api: Api | None = None, **query: str) -> None:
         super().__init__(api or Api(controller), {"share": token, **query}, path="/ws/shared")
@@ -37,13 +37,13 @@ def shares_path(terminal: Terminal) -> str:
 
 
 def watching(terminal: Terminal) -> list[dict[str, Any]]:
-    """Who watches, as the session's user sees it."""
+    """The viewers, as the session's user sees them."""
     found: list[dict[str, Any]] = terminal.api.get(f"/api/sessions/{terminal.info['session_id']}/viewers")["items"]
     return found
 
 
 def opened(lab: Lab) -> Terminal:
-    """On the first instance."""
+    """A terminal with a shell that prints nothing by itself."""
     terminal = lab.open()
     terminal.type(QUIET)
     terminal.expect("ready")

@@ -38,7 +38,7 @@ def types_on(*terminals: Terminal) -> None:
 
 
 def keeps_typing(secs: float, *terminals: Terminal) -> None:
-    """Each goes on, in the same shell, for so long."""
+    """Each terminal echoes in its shell for `secs`, at a steady pace."""
     give_up_at = time.monotonic() + secs
     for number in itertools.count():
         for terminal in terminals:

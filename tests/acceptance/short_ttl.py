@@ -8,7 +8,7 @@ from tests.controller import Controller, Terminal
 # Most tests wait for a time to live to pass: a short one, and above what a busy machine needs for a heartbeat.
 HEARTBEAT_SECS, TTL_SECS = 1, 5
 TIMES = {"HA_HEARTBEAT_INTERVAL_SECS": str(HEARTBEAT_SECS), "HA_STALE_INSTANCE_TTL_SECS": str(TTL_SECS)}
-# With these, an orphan whose user does not come has soon ended.
+# With these, an orphan whose user does not return ends soon.
 DETACH_TTL_SECS = 6
 ENDING_TIMES = {**TIMES, "SESSION_DETACH_TTL_SECS": str(DETACH_TTL_SECS)}
 

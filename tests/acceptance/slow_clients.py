@@ -21,7 +21,7 @@ UNREAD_ANSWERS = b"GET /static/vendor/xterm/xterm.mjs HTTP/1.1\r\nHost: x\r\n\r\
 
 
 class SlowClients:
-    """Connections of one address that are held for as long as `with`."""
+    """Connections of one address, held within the `with` block."""
 
     def __init__(self, controller: Controller, address: str = "127.0.0.1") -> None:
         self._controller = controller
@@ -48,7 +48,7 @@ class SlowClients:
         return self
 
     def held(self) -> int:
-        """How many of them the controller has not closed."""
+        """The number of connections that the controller has not closed."""
         return sum(map(_is_open, self._sockets))
 
 

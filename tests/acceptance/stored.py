@@ -1,4 +1,4 @@
-"""What PostgreSQL holds of sessions, and of what was done to them."""
+"""Sessions and their audit rows as PostgreSQL stores them."""
 
 import psycopg
 
@@ -16,7 +16,7 @@ def row(cluster: Cluster, terminal: Terminal) -> tuple[str, int, str]:
 
 
 def kept(terminal: Terminal, cluster: Cluster) -> None:
-    """Its row has not been touched."""
+    """Asserts that its row is active, at the epoch that the client was told."""
     _, epoch, state = row(cluster, terminal)
     assert (epoch, state) == (terminal.info["epoch"], "active")
 
@@ -29,19 +29,9 @@ def audited(cluster: Cluster, event: str) -> int:
 
 
 def acknowledge(cluster: Cluster, terminal: Terminal) -> None:
-    """Waits until it is stored that its client has everything that the device has sent so far.
-
-    What a client has acknowledged is stored with the next output, for which the device echoes a space now and then.
-    """
+    """Waits until PostgreSQL has stored that the client has everything that the device has sent so far."""
     end = len(terminal.output)
-
-    def is_stored() -> bool:
-        seen = len(terminal.output)
-        terminal.type(" ")
-        until(lambda: len(terminal.output) > seen, "the echo of a space")
-        return _acknowledged(cluster, terminal) >= end
-
-    until(is_stored, "the acknowledgement")
+    until(lambda: _acknowledged(cluster, terminal) >= end, "the acknowledgement")
 
 
 def _acknowledged(cluster: Cluster, terminal: Terminal) -> int:

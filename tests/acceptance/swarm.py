@@ -1,4 +1,4 @@
-"""Many terminals in one thread, each of which knows what its device prints and compares every byte that comes."""
+"""Many terminals in one thread, each of which compares every byte with the known output of its device."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class Program:
         self._stop = folder / "stop"
         numbers = b"".join(b"%d\n" % number for number in range(1, lines + 1))
         (folder / "numbers").write_bytes(numbers)
-        # `read` is a pause that costs no process. Waiting for a line that nobody types, it sees the hang-up too.
+        # `read` is a pause that costs no process. It waits for a line that never comes, and sees the hang-up too.
         self._script = folder / "script"
         self._script.write_text(
             f"echo begin; round=0\n"
@@ -52,7 +52,7 @@ class Program:
         return f"PS1=; stty -echo; . {self._script} {habit.lines} {habit.pause_secs}\r".encode()
 
     def round(self, habit: Habit, number: int) -> bytes:
-        """What a terminal shows of one round."""
+        """The output of one round in a terminal."""
         return _numbered(habit.lines) + b"round %d\r\n" % number
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class Stream:
 
 
 class Client:
-    """One terminal and the one who sits before it."""
+    """One terminal and its user."""
 
     def __init__(self, api: Api, query: dict[str, str], program: Program, habit: Habit) -> None:
         self._api = api
@@ -187,11 +187,11 @@ class Client:
         self._leaves_at = self._next_leave()
 
     def stay(self) -> None:
-        """From now on it does not leave any more."""
+        """Ends its habit of leaving."""
         self._leaves_at = float("inf")
 
     def hurry(self) -> None:
-        """From now on it reads as fast as it can."""
+        """Ends its habit of reading slowly."""
         self._is_in_a_hurry = True
         self.socket.limit_receive_buffer(1024 * 1024)
         self.rests_until = 0.0
@@ -210,7 +210,7 @@ class Swarm:
         self._watch(client)
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Until the condition is true; it is asked a few times a second."""
+        """Waits until the condition is true, which is checked a few times a second."""
         while not until():
             self._return_from_rest()
             self._return_from_leave()

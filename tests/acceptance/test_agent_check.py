@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import make_lab
+from tests.acceptance.lab import make_lab
 from tests.controller import Controller, until
 from tests.deploy.balancers import HAPROXY, Balancer
 from tests.ports import free_port

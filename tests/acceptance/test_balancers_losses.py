@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from tests.acceptance.cluster import Cluster, come_back
-from tests.acceptance.conftest import Lab
 from tests.acceptance.fronts import Front, bearer
+from tests.acceptance.lab import Lab
 from tests.acceptance.shells import COUNT, COUNTED
 from tests.acceptance.stored import row
 from tests.controller import Controller, until
@@ -81,7 +81,7 @@ def test_a_drain_fails_no_request(cluster: Cluster, front: Controller) -> None:
     drained = cluster.controllers[0]
     drained.terminate()
     assert drained.process is not None
-    assert drained.process.wait(15) == 0
+    assert drained.process.wait(30) == 0
     enough = len(answers) + 50
     until(lambda: len(answers) > enough, "more answers")
     stopping.set()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
 from tests.acceptance.ha import command, events, shown
+from tests.acceptance.lab import Lab
 from tests.acceptance.sharing import Viewer, share, shares_path
 from tests.controller import Controller, until
 from tests.postgres import Postgres
@@ -22,7 +22,7 @@ pytestmark = needs_faketime
 
 
 def off_by(secs: int) -> dict[str, str]:
-    """The settings of a process whose clock is ahead by `secs`; it measures durations rightly."""
+    """The settings of a process whose clock is ahead by `secs`; its durations are right."""
     return {"LD_PRELOAD": FAKETIME, "FAKETIME": f"{secs:+d}s"}
 
 

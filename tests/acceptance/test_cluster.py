@@ -1,4 +1,4 @@
-"""Several instances are one service: a terminal is reached, ended and asked about through any of them."""
+"""Several instances are one service: a terminal is reached, ended and looked up through any of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.shells import COUNT, COUNTED, shell_pid
 from tests.acceptance.stored import row
 from tests.certificates import Authority
@@ -73,7 +73,7 @@ def test_a_question_about_a_host_key_is_seen_and_answered_through_any_instance(c
         terminal.connected().leave()
 
 
-def test_peers_speak_tls_and_refuse_who_has_no_certificate(postgres: Postgres, sshd: Sshd, tmp_path: Path) -> None:
+def test_peers_use_tls_and_refuse_a_peer_without_a_certificate(postgres: Postgres, sshd: Sshd, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     cert, key = authority.issue("127.0.0.1")
     tls = {"HA_PEER_TLS_CERT": str(cert), "HA_PEER_TLS_KEY": str(key), "HA_PEER_TLS_CA": str(authority.ca)}

@@ -1,22 +1,14 @@
 """A cluster whose Valkey or PostgreSQL is away, or whose licence allows none."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.acceptance.cluster import TEAMS_LICENSE, Cluster, come_back
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.shells import shell_pid
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 from tests.valkey import Valkey
-
-
-@pytest.fixture
-def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 3) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -35,19 +27,17 @@ def test_without_valkey_a_terminal_is_reached_through_any_instance(cluster: Clus
     again.leave()
 
 
-def test_without_postgresql_a_terminal_is_reached_through_any_instance(sshd: Sshd) -> None:
-    postgres = Postgres().start()
-    with Cluster(postgres, 2) as cluster:
+def test_without_postgresql_a_terminal_is_reached_through_any_instance(own_postgres: Postgres, sshd: Sshd) -> None:
+    with Cluster(own_postgres, 2) as cluster:
         b = cluster.controllers[1]
         lab = cluster.lab(sshd)
         first = lab.open(epoch=0, offset=0)
         pid = shell_pid(first)
-        postgres.stop()
+        own_postgres.stop()
         first.vanish()
         again = come_back(first, b, epoch=1, offset=len(first.output))
         assert shell_pid(again) == pid
         again.leave()
-    postgres.destroy()
 
 
 def test_valkey_that_is_absent_at_the_start_is_joined_when_it_appears(postgres: Postgres) -> None:

@@ -8,8 +8,8 @@ from redis import Redis
 
 from netstacks.registry import keys
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
 from tests.acceptance.ha import command, events, shown
+from tests.acceptance.lab import Lab
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.registry.records import plant
@@ -48,7 +48,7 @@ def test_damage_is_named_and_nothing_else_is_lost(postgres: Postgres, sshd: Sshd
 
         until(lambda: f"{keys.EVENTS} {EVENT}" in unreadable(lab), "the name of the event")
         until(lambda: set(shown(lab.api)) == {a, b}, "both instances, of which one has repaired its record")
-        # What is no instance's goes as that of a dead one does.
+        # A record without an instance is removed as that of a dead instance is.
         until(lambda: ("reaped", "ctrl-x") in events(lab.api), "a new event beside the damaged one")
         status = json.loads(command(first, "ha", "status", "--json").stdout)
         assert {each["instance"]["id"] for each in status["instances"]} == {a, b}

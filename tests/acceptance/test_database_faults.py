@@ -6,7 +6,7 @@ import sys
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.acceptance.recorded import verified
 from tests.controller import ROOT, Controller, until
 from tests.postgres import Postgres
@@ -73,7 +73,7 @@ def test_after_a_table_was_locked_until_every_time_limit_had_passed_the_database
             terminal.type("echo mean''while\r")
             terminal.expect("meanwhile")
             assert controller.health()["database"] == "connected"
-            # Busy, and told so: nobody was taken for gone, and nothing failed unexpectedly.
+            # Busy, and reported as busy: no session was taken for gone, and no request failed otherwise.
             assert set(answers.split()) <= {b"503", b"200"}
             assert b"503" in answers
             connection.rollback()

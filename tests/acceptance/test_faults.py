@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.recorded import verified
 from tests.controller import Controller, until
 

@@ -2,12 +2,14 @@
 
 import time
 import uuid
+from pathlib import Path
 
 from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.faults import freeze_in_transaction
 from tests.acceptance.shells import shell_pid
 from tests.acceptance.short_ttl import TIMES, TTL_SECS
 from tests.acceptance.stored import row
+from tests.controller import until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
@@ -29,21 +31,19 @@ def test_an_owner_frozen_in_the_middle_of_a_transaction_does_not_keep_its_sessio
         again.expect("claimed-2")
 
 
-def test_what_is_typed_into_a_frozen_owner_never_reaches_the_device_after_a_claim(
-    postgres: Postgres, sshd: Sshd
-) -> None:
+def test_keys_typed_into_a_frozen_owner_never_reach_the_device_after_a_claim(postgres: Postgres, sshd: Sshd) -> None:
     with Cluster(postgres, 2, **TIMES) as cluster:
         frozen, other = cluster.controllers
         lab = cluster.lab(sshd)
         terminal = lab.open(epoch=0, offset=0)
         mark = f"/tmp/netstacks-typed-{uuid.uuid4()}"
-        shell_pid(terminal)
+        shell = Path("/proc") / shell_pid(terminal).decode()
         frozen.freeze()
         terminal.type(f"touch {mark}\r")
         again = come_back(terminal, other, epoch=1, offset="tail")
         frozen.thaw()
         assert terminal.closed()[0] == 4410
-        time.sleep(2)
+        until(lambda: not shell.exists(), "the end of the former shell, which types nothing after it")
         again.type(f"ls {mark}; echo loo''ked\r")
         again.expect("looked")
         assert b"No such file" in again.output
@@ -56,7 +56,8 @@ def test_an_owner_that_was_frozen_for_a_while_and_not_claimed_types_what_waited(
         shell = shell_pid(terminal)
         frozen.freeze()
         terminal.type("echo wai''ted\r")
-        time.sleep(TTL_SECS + 2)
+        # Longer than the TTL: another instance could claim, but no client asks for the session.
+        time.sleep(TTL_SECS + 1)
         frozen.thaw()
         terminal.expect("waited")
         assert shell_pid(terminal) == shell

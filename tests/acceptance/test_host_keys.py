@@ -43,7 +43,9 @@ def prompts(api: Api) -> Any:
 
 
 @pytest.mark.parametrize("is_ours", [True, False], ids=["page", "client"])
-def test_an_operator_is_refused_at_once_and_told_who_decides(operator: Api, changed: Changed, is_ours: bool) -> None:
+def test_an_operator_is_refused_at_once_and_told_which_role_decides(
+    operator: Api, changed: Changed, is_ours: bool
+) -> None:
     terminal = operator.open(changed.device, changed.credential, **({"offset": 0} if is_ours else {}))
     if is_ours:
         assert terminal.closed()[0] == 4002
@@ -65,7 +67,7 @@ def test_a_program_of_an_operator_is_told_the_same(operator: Api, changed: Chang
     assert prompts(operator) == []
 
 
-def test_an_administrator_is_shown_both_keys_and_replaces_the_old_one_for_everybody(
+def test_an_administrator_is_shown_both_keys_and_replaces_the_old_one_for_all_users(
     admin: Api, operator: Api, changed: Changed
 ) -> None:
     terminal = admin.open(changed.device, changed.credential)
@@ -73,7 +75,7 @@ def test_an_administrator_is_shown_both_keys_and_replaces_the_old_one_for_everyb
     assert (prompt["is_changed_key"], prompt["previous_fingerprint"]) == (True, changed.old_fingerprint)
     assert prompt["previous_approved_by"] == "admin"
     assert prompt["previous_approved_at"].endswith("Z")
-    # One who may not decide cannot answer for one who may.
+    # A user without the permission cannot answer for one with it.
     path = f"/api/host-keys/prompts/{prompt['id']}/approve"
     operator.call("POST", path, expect=404)
     admin.post(path)

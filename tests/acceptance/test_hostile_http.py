@@ -1,4 +1,4 @@
-"""Odd headers, and questions for a WebSocket, which only a server takes: no answer is a failure, and none is logged."""
+"""Odd headers and upgrade requests on a real server: no answer is a server error, and no failure is logged."""
 
 import http.client
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.acceptance.conftest import Lab
 from tests.acceptance.hostile import HEADERS, NASTY_HEADERS, NASTY_QUERIES
-from tests.acceptance.sharing import share
+from tests.acceptance.lab import Lab
+from tests.acceptance.sharing import Viewer, share
 from tests.controller import Api, Controller
 
 _UPGRADE = {
@@ -62,8 +62,11 @@ def test_no_question_makes_a_socket_fail(sender: Sender, lab: Lab) -> None:
     fine = {
         **{"token": lab.api.token, "cols": 80, "rows": 24, "term": "xterm", "host": "192.0.2.1", "port": 22},
         **{"credential_id": uuid4(), "session_id": "x", "reconnect_token": uuid4(), "epoch": 1, "offset": 0},
-        "share": share(terminal, max_viewers=50),
+        **{"share": share(terminal, max_viewers=50), "viewer": uuid4(), "returns": "yes"},
     }
+    # /ws/shared accepts the upgrade for an invalid link too: only SessionInfo proves that the unchanged query joins.
+    rest = {name: str(given) for name, given in fine.items() if name not in ("token", "share")}
+    Viewer(lab.api.controller, str(fine["share"]), api=lab.api, **rest).joined().leave()
     for path in ("/ws/ssh", "/ws/shared"):
         statuses = set()
         for name in fine:

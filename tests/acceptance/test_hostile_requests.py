@@ -1,4 +1,4 @@
-"""Whatever a client sends to whichever route: the answer is no failure, and none is logged."""
+"""Hostile requests on every route: no answer is a server error, and no failure is logged."""
 
 import re
 from uuid import uuid4
@@ -23,7 +23,7 @@ def test_no_path_makes_a_route_fail(database_url: str) -> None:
 
 
 @patched
-def test_nothing_makes_a_route_fail_for_nobody(database_url: str) -> None:
+def test_no_request_makes_a_route_fail_without_a_login(database_url: str) -> None:
     with Attacker(database_url) as attacker:
         for method, path in routes():
             target = re.sub("<[^>]+>", str(uuid4()), path)

@@ -1,4 +1,4 @@
-"""The jump box from end to end: a client's WebSocket, gunicorn, PostgreSQL and OpenSSH."""
+"""The jump box, end to end: a client's WebSocket, gunicorn, PostgreSQL and OpenSSH."""
 
 import contextlib
 import re
@@ -10,7 +10,7 @@ import pytest
 import requests
 from websockets.exceptions import ConnectionClosed
 
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.controller import Api, Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -31,7 +31,7 @@ class Box:
 
     @property
     def shown(self) -> str:
-        """What it has shown, without what moves the cursor."""
+        """The shown text, without cursor movements."""
         return _SEQUENCE.sub("", self.terminal.output.decode())
 
     def expect(self, text: str) -> str:
@@ -75,7 +75,7 @@ def user(admin: Api, controller: Controller) -> Callable[..., Api]:
 
 @pytest.fixture
 def lee(user: Callable[..., Api], request: pytest.FixtureRequest) -> Api:
-    """An operator of this test alone, who has no credential."""
+    """An operator of this test alone, without a credential."""
     return user(f"lee-{abs(hash(request.node.name))}")
 
 
@@ -254,10 +254,10 @@ def test_each_line_of_a_paste_is_a_command(box: Box) -> None:
     assert "with the role admin" in box.prompted()
 
 
-def test_what_is_pasted_behind_connect_is_not_taken_for_an_answer(box: Box, lab: Lab) -> None:
+def test_a_paste_after_connect_is_not_taken_for_an_answer(box: Box, lab: Lab) -> None:
     box.terminal.token = None
     box.terminal.type(f"connect {lab.device['name']}\rtouch /tmp/never\r")
-    box.expect("What was pasted behind connect is not used")
+    box.expect("The text pasted after connect was discarded")
     until(lambda: box.terminal.token, "the session")
     box.terminal.type("echo do''ne\r")
     assert "touch" not in box.expect("done")
@@ -340,7 +340,7 @@ def test_clear_clears(box: Box) -> None:
     until(lambda: b"\x1b[2J" in box.terminal.output, "an empty screen")
 
 
-def test_who_logs_out_loses_it(user: Callable[..., Api]) -> None:
+def test_a_log_out_ends_the_jumpbox(user: Callable[..., Api]) -> None:
     leaver, stayer = user("leaver"), user("stayer")
     idle, stays = Box(leaver), Box(stayer)
     leaver.post("/api/auth/logout")
@@ -362,7 +362,7 @@ def test_a_deactivated_user_loses_it_with_the_session_and_at_the_prompt(
     assert "access was withdrawn" in busy.shown
 
 
-def test_a_user_who_may_no_longer_connect_runs_no_command(user: Callable[..., Api], admin: Api) -> None:
+def test_a_user_without_the_connect_permission_runs_no_command(user: Callable[..., Api], admin: Api) -> None:
     demoted = user("demoted")
     box = Box(demoted)
     profile = {**admin.get(f"/api/users/{demoted.user['id']}"), "role": "viewer"}
@@ -373,7 +373,9 @@ def test_a_user_who_may_no_longer_connect_runs_no_command(user: Callable[..., Ap
     assert "ADDRESS" not in box.shown
 
 
-def test_only_those_enter_who_may_open_terminals(lab: Lab, controller: Controller, user: Callable[..., Api]) -> None:
+def test_only_users_with_the_connect_permission_enter(
+    lab: Lab, controller: Controller, user: Callable[..., Api]
+) -> None:
     url = f"{controller.url}/ws/jumpbox?cols=80&rows=24"
     upgrade = {
         "Upgrade": "websocket",

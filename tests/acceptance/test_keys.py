@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.sshd import Sshd
 
 

@@ -8,7 +8,7 @@ import requests
 
 from netstacks.peer.token import PeerTokens
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import JWT_SECRET, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd

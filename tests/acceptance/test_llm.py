@@ -1,4 +1,4 @@
-"""Language models behind one controller: what the Terminal client asks for, what leaves, and what it may cost."""
+"""Language models behind one controller: the Terminal client's requests, redaction, and limits."""
 
 import json
 import re
@@ -42,7 +42,7 @@ COMMUNITY = "publ1c-S3cret"
 DEVICE_OUTPUT = f"edge-1#echo {PASSWORD}\n{PASSWORD}\nedge-1#show run\nsnmp-server community {COMMUNITY} RO\nedge-1#"
 PLACEHOLDER = re.compile(r"REDACTED-[A-Z0-9-]+-\d+-[0-9A-F]{8}")
 
-# What the one-shot features of the Terminal client always name, whatever is configured here.
+# The provider that the one-shot features of the Terminal client name, whatever is configured here.
 HINT: dict[str, Any] = {"provider": "anthropic", "model": "claude-sonnet-4-20250514"}
 SCHEMA = {"type": "object", "properties": {"session_id": {"type": "string"}}, "required": ["session_id"]}
 # The client announces them, and cannot run them.
@@ -199,7 +199,7 @@ def test_the_next_provider_continues_a_stream_that_is_cut(
     ],
     ids=["500", "HTML", "no token"],
 )
-def test_what_fails_before_an_answer_is_refused_with_a_small_body(
+def test_a_failure_before_an_answer_is_refused_with_a_small_body(
     admin: Api, server: ScriptedProvider, path: str, failure: Behaviour, refusal: tuple[int, str]
 ) -> None:
     ai.add_provider(admin, server, first_token_secs=1)
@@ -234,8 +234,8 @@ def test_a_browser_that_leaves_ends_the_call_to_the_provider(
     provider_id = ai.add_provider(admin, server, name, first_token_secs=120, total_secs=120)
     server.always(provider_is)
     leave(admin, path, server)
-    # Far less than the 28 s or 120 s after which the call would end by itself.
-    until(lambda: not server.open_connections, "the end of the call", 15)
+    # Less than the 28 s or 120 s after which the call would end by itself.
+    until(lambda: not server.open_connections, "the end of the call", 20)
     assert len(server.requests) == 1
     [call] = until(
         lambda: [each for each in ai.calls(admin, "admin") if each["details"]["provider"] == name], "the row"
@@ -267,7 +267,7 @@ def test_a_thousand_abandoned_streams_leave_nothing_behind(
     files = ai.open_files(controller)
 
     def abandon(number: int) -> str:
-        """What there was of an answer when its client left: every third one never begins."""
+        """The part of an answer at the time that its client left: every third one never begins."""
         text, secs = ("half", 60.0) if number % 3 else ("silent", 0.5)
         try:
             with ai.begin_stream(abe, text, timeout=secs) as streamed:
@@ -304,7 +304,7 @@ def echo(exchange: Exchange) -> None:
     answer(f"I see {words}.", [ToolCall("call-2", "recommend_config", {"lines": [f"x {words}"]})])(exchange)
 
 
-def test_secrets_stay_in_the_building_and_come_back_to_who_asked(admin: Api, server: ScriptedProvider) -> None:
+def test_secrets_stay_in_the_building_and_come_back_in_the_answer(admin: Api, server: ScriptedProvider) -> None:
     ai.add_provider(admin, server)
     admin.add_credential("noc", PASSWORD)
     server.always(echo)

@@ -91,7 +91,7 @@ def test_failures_on_several_instances_open_one_circuit_for_all(
         refused = ai.ask(each)
         assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
         assert int(refused.headers["Retry-After"]) >= 1
-        assert "first is left alone" in refused.json()["error"]
+        assert "first is paused" in refused.json()["error"]
         assert ai.begin_stream(each).status_code == 503
         shown = ai.circuit(each, first_id)
         assert shown["failures"] >= 3
@@ -111,7 +111,7 @@ def test_failures_on_several_instances_open_one_circuit_for_all(
         assert (answered["text"], answered["provider"]) == ("from the second", "second")
         [skipped] = answered["skipped"]
         assert skipped["provider"] == "first"
-        assert skipped["reason"].startswith("is left alone for")
+        assert skipped["reason"].startswith("is paused for")
         told = ai.events(ai.begin_stream(each))
         assert ai.text_of(told) == "from the second"
         assert [each["provider"] for each in told if each["type"] == "provider"] == ["second"]
@@ -189,7 +189,7 @@ def test_six_workers_send_one_probe(postgres: Postgres) -> None:
             assert answers[503]
             assert answers.keys() <= {200, 503}
             until(lambda: are_back(apis, provider_id), "the closed circuit on every worker")
-            # What a second worker would have done by now.
+            # Longer than a heartbeat, after which each worker knows the circuit: a second probe would have been sent.
             time.sleep(2 * HEARTBEAT_SECS)
             assert len(ai.probes(server)) == already + 1
             assert {ai.ask(each).status_code for each in apis} == {200}
@@ -229,6 +229,7 @@ def test_questions_do_not_wait_for_valkey_and_open_circuits_stay_open_without_it
             # Until they have probed without it, each by itself and in vain.
             while len(ai.probes(first)) < probed + 3:
                 frozen_secs.append(took_secs())
+            # If each of the 21 questions waited for Valkey, they would take twice this time.
             assert max(frozen_secs) < usual_secs + 7 * 3 * HEARTBEAT_SECS / 2
             assert are_resting(everywhere, first_id)
         finally:

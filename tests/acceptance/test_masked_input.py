@@ -1,8 +1,8 @@
-"""What a recording holds of what is typed into a real shell, and of a secret that the shell prints next."""
+"""Recorded input of a real shell, and the masking of a secret that the shell prints next."""
 
 import json
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Terminal, until
 
 

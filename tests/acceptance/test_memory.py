@@ -1,4 +1,4 @@
-"""What is over is free at once: a terminal, however it ended, leaves nothing to the garbage collector."""
+"""The memory of a terminal is freed at once, however it ended: nothing is left to the garbage collector."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.controller import ROOT, Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -18,7 +18,7 @@ _ROUNDS = 3
 
 
 class ProbedController(Controller):
-    """A controller whose worker collects no garbage, and tells what there is of it."""
+    """A controller whose worker collects no garbage, and reports the objects that only a collection would free."""
 
     def launch(self) -> "ProbedController":
         self.environ["GARBAGE_SOCKET"] = str(Path(self.environ["SPOOL_DIR"]) / "garbage")
@@ -109,7 +109,7 @@ def _asks_over_http(lab: Lab) -> None:
 def test_nothing_is_left_to_the_garbage_collector(
     probed: ProbedController, lab: Lab, act: Callable[[Lab], None]
 ) -> None:
-    act(lab)  # Once, for what is made only once.
+    act(lab)  # Once before, for objects that are made only once.
     until(lambda: _no_sessions(lab), "the end of the session", 90)
     probed.garbage()
     for _ in range(_ROUNDS):

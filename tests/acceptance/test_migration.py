@@ -1,22 +1,14 @@
-"""What a claim does to the device: it may refuse, and it is not stormed."""
+"""The log-ins of claims at a device: it may refuse them, and only a few come at once."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
-from netstacks.store.login_slots import TURNS
+from netstacks.store.login_slots import SLOTS
 from tests.acceptance.cluster import Cluster, come_back
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import until
-from tests.postgres import Postgres
 from tests.sshd import Sshd
-
-
-@pytest.fixture
-def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 3) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -48,7 +40,7 @@ def test_a_device_whose_sessions_all_come_back_sees_a_few_log_ins_at_once(
     cluster: Cluster, lab: Lab, sshd: Sshd
 ) -> None:
     a, b, c = cluster.controllers
-    terminals = [lab.open(epoch=0, offset=0) for _ in range(4 * TURNS)]
+    terminals = [lab.open(epoch=0, offset=0) for _ in range(4 * SLOTS)]
     before = len(sshd.log)
     a.kill()
     for terminal in terminals:
@@ -64,4 +56,4 @@ def test_a_device_whose_sessions_all_come_back_sees_a_few_log_ins_at_once(
     for line in sshd.log[before:].splitlines():
         waiting += line.startswith("Connection from") - bool(re.match(r"Accepted publickey", line))
         most = max(most, waiting)
-    assert 0 < most <= TURNS
+    assert 0 < most <= SLOTS

@@ -1,4 +1,4 @@
-"""Behind a real nginx: a page is the controller's own, however Host is passed on, where somebody trusted vouches."""
+"""Behind a real nginx: a page has its own origin, however Host is passed on, if a trusted proxy names it."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def controller(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[C
 
 
 def log_out_of_a_page(balancer: Balancer, origin: str) -> requests.Response:
-    """What a browser's page of this origin does: a change by its cookie."""
+    """A change by the cookie, as a page of this origin sends it."""
     page = requests.Session()
     body = {"username": ADMIN[0], "password": ADMIN[1]}
     answer = page.post(f"{balancer.url}/api/auth/login", json=body, headers={"X-NetStacks-Page": "1"}, timeout=30)

@@ -1,4 +1,4 @@
-"""No dead session is kept: those of instances that died, that froze, and that know nothing of them."""
+"""Orphans end: sessions of instances that died, that froze, and that do not hold them."""
 
 import uuid
 
@@ -30,7 +30,7 @@ def test_a_frozen_instances_sessions_end_when_their_users_do_not_come(postgres: 
 
 
 def test_a_row_that_names_a_living_instance_in_vain_is_released(postgres: Postgres, sshd: Sshd) -> None:
-    """As a commit leaves it whose reply was lost. Nobody ever asks for it."""
+    """The state after a commit whose reply was lost. No client ever asks for the session."""
     with Cluster(postgres, 1, **ENDING_TIMES) as cluster:
         terminal = cluster.lab(sshd).open(epoch=0, offset=0)
         with psycopg.connect(cluster.database_url) as connection:

@@ -1,4 +1,4 @@
-"""No living session is ended, whatever instances see of each other, and for however long."""
+"""No partition between instances ends a living session, however long it lasts."""
 
 from contextlib import closing
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import until
 from tests.web.websocket_peer import BINARY, CONTINUATION, frame
 

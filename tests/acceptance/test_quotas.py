@@ -1,4 +1,4 @@
-"""No user takes what all need: limits of sessions and recordings, on real instances."""
+"""Limits of sessions and recordings for each user, on real instances."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cluster import Cluster, come_back
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.acceptance.recorded import verified
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
@@ -19,7 +19,7 @@ STOPS = "recording stops here: the limit of 195.3 KiB for the recording of one s
 
 
 def events(lab: Lab, terminal: Terminal, kind: str) -> list[str]:
-    """What the recording of a terminal's session holds of one kind; "m" is what the recording itself has to say."""
+    """The events of one kind in the recording of a terminal's session; "m" are the recording's own notes."""
     lines = lab.api.get(f"/api/recordings/{terminal.info['session_id']}/data").splitlines()
     return [event[2] for event in map(json.loads, lines[1:]) if event[1] == kind]
 
@@ -38,7 +38,7 @@ def test_a_user_has_no_more_sessions_at_all_instances_together_and_keeps_those_t
         first, _ = lab.open(), lab.at(b).open()
         for instance in (a, b):
             third = lab.at(instance).api.open(lab.device, lab.credential)
-            assert "you have 2 sessions, the most that one user may have" in third.refused()
+            assert "you have 2 sessions, the limit for one user" in third.refused()
             third.leave()
         first.vanish()
         first = first.again(b).connected()

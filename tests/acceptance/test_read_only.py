@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -56,7 +56,7 @@ def test_a_read_only_database_is_degraded_with_a_reason_and_recovers(own_control
     assert requests.get(f"{controller.url}/api/v1/health/ready", timeout=5).status_code == 503
     refused = saving(lab)
     assert refused.status_code == 503
-    assert "nothing can be saved at the moment: PostgreSQL is read-only" in refused.json()["error"]
+    assert "Nothing can be saved at the moment: PostgreSQL is read-only" in refused.json()["error"]
     assert controller.log().count("database.fault") == 1
     terminal.type("echo goes-$((6*7))-on\n")
     terminal.expect("goes-42-on")

@@ -1,7 +1,6 @@
-"""The NetStacks Terminal client, which speaks no offsets and comes back without end: its socket outlives a session."""
+"""The NetStacks Terminal client, which knows no offsets and reconnects without end: its socket outlives a session."""
 
 import re
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.cluster import Cluster, come_back
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.stored import row
 from tests.controller import Api, Controller, Terminal, until
 from tests.postgres import Postgres
@@ -65,10 +64,7 @@ def opens_another(terminal: Terminal) -> None:
 
 
 def wait_for_acknowledgement(controller: Controller, terminal: Terminal) -> None:
-    """The pong comes a quarter of a second after the output, and is stored with the next batch, if there is one."""
-    give_up_at = time.monotonic() + 3
-    while not acknowledged(controller, terminal) and time.monotonic() < give_up_at:
-        time.sleep(0.02)
+    until(lambda: acknowledged(controller, terminal), "the acknowledgement of all output")
 
 
 def acknowledged(controller: Controller, terminal: Terminal) -> bool:

@@ -1,6 +1,6 @@
-"""A device that prints what costs most to redraw holds up its own viewers for a moment, and no other user at all."""
+"""A device whose screen is costly to redraw delays its own viewers for a moment, and no other user."""
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.sharing import Viewer, opened, share, told
 from tests.controller import Controller, until
 
@@ -10,7 +10,7 @@ FLOOD = r"printf '\033#8%.0s' $(seq 12000); printf floo''ded" + "\r"
 GUESTS = 12
 
 
-def test_guests_of_a_flooded_screen_hold_up_nobody(controller: Controller, lab: Lab) -> None:
+def test_viewers_of_a_flooded_screen_delay_no_other_client(controller: Controller, lab: Lab) -> None:
     other = opened(lab)
     terminal = opened(lab)
     terminal.type(FLOOD)

@@ -1,11 +1,11 @@
-"""A session is shared with colleagues: who may watch and type, how many, and how it ends."""
+"""A session is shared with colleagues: their permissions, their number, and the end of a share."""
 
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.sharing import COUNT, COUNTED, ENDED, QUIET, REFUSED, Viewer, share, shares_path, watching
 from tests.controller import Controller, Terminal, until
 
@@ -31,7 +31,7 @@ def test_a_viewer_sees_the_screen_and_then_every_byte(controller: Controller, te
     assert COUNTED in viewer.output
 
 
-def test_who_may_only_watch_types_nothing_and_resizes_nothing(controller: Controller, terminal: Terminal) -> None:
+def test_a_read_only_viewer_types_nothing_and_resizes_nothing(controller: Controller, terminal: Terminal) -> None:
     viewer = Viewer(controller, share(terminal)).joined()
     viewer.type("echo in''truder\r")
     viewer.frame(b"\x02\x00\x14\x00\x05")
@@ -43,7 +43,7 @@ def test_who_may_only_watch_types_nothing_and_resizes_nothing(controller: Contro
     assert b"intruder" not in terminal.output
 
 
-def test_who_may_type_types(controller: Controller, terminal: Terminal) -> None:
+def test_a_read_write_viewer_types(controller: Controller, terminal: Terminal) -> None:
     viewer = Viewer(controller, share(terminal, permission="read-write")).joined()
     assert viewer.info["permission"] == "read-write"
     viewer.type("echo from a col''league\r")
@@ -100,7 +100,7 @@ def test_as_many_as_may_watch_and_no_more(controller: Controller, terminal: Term
     first, _ = (Viewer(controller, token).joined() for _ in range(2))
     third = Viewer(controller, token)
     assert third.closed()[0] == REFUSED
-    assert "as many as may" in third.errors[0]
+    assert "viewer limit" in third.errors[0]
     first.leave()
     until(lambda: len(watching(terminal)) == 1, "the first to be gone")
     Viewer(controller, token).joined()
@@ -115,7 +115,7 @@ def test_a_viewer_that_comes_back_takes_its_own_place(controller: Controller, te
     assert len(watching(terminal)) == 1
 
 
-def test_the_user_sees_who_watches_and_can_end_one_view(
+def test_the_user_sees_the_viewers_and_can_end_one_view(
     controller: Controller, terminal: Terminal, database_url: str
 ) -> None:
     token = share(terminal)

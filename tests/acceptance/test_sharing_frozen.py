@@ -1,9 +1,6 @@
 """Viewers of a session whose owner freezes, or dies with the database."""
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.acceptance.cluster import TTL_SECS, Cluster
 from tests.acceptance.sharing import (
@@ -23,17 +20,6 @@ from tests.acceptance.sharing import (
 from tests.controller import Terminal
 from tests.postgres import Postgres
 from tests.sshd import Sshd
-
-
-@pytest.fixture
-def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 3) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def terminal(cluster: Cluster, sshd: Sshd) -> Terminal:
-    return opened(cluster.lab(sshd))
 
 
 def test_viewers_outlive_a_frozen_owner_and_its_own_viewer_does_when_it_thaws(
@@ -66,6 +52,7 @@ def test_an_owner_that_was_frozen_and_was_not_replaced_goes_on_at_the_exact_byte
     a.freeze()
     for viewer in (plain, exact):
         told(viewer, WAITING)
+    # Shorter than the TTL: the owner is not replaced.
     time.sleep(TTL_SECS / 4)
     a.thaw()
     for viewer in (plain, exact):
@@ -77,18 +64,17 @@ def test_an_owner_that_was_frozen_and_was_not_replaced_goes_on_at_the_exact_byte
     assert NEW_SHELL not in plain.output + exact.notices
 
 
-def test_a_viewer_outlives_an_owner_and_the_database(sshd: Sshd) -> None:
-    postgres = Postgres().start()
-    with Cluster(postgres, 2) as cluster:
+def test_a_viewer_outlives_an_owner_and_the_database(own_postgres: Postgres, sshd: Sshd) -> None:
+    with Cluster(own_postgres, 2) as cluster:
         a, b = cluster.controllers
         terminal = opened(cluster.lab(sshd))
         viewer = Viewer(b, share(terminal)).joined()
-        postgres.stop()
+        own_postgres.stop()
         a.kill()
         told(viewer, WAITING)
+        # Without the database nothing is claimed, and the viewer is neither closed nor told that the session has ended.
         time.sleep(TTL_SECS / 2)
         is_served(viewer)
-        postgres.start()
+        own_postgres.start()
         b.started()
         goes_on(claimed(terminal, b), viewer)
-    postgres.destroy()

@@ -1,6 +1,5 @@
-"""A viewer keeps its socket while its session changes hands: the real client never reconnects (wire contract 7)."""
+"""A viewer keeps its socket while its session changes hands: the real client never reconnects (docs/protocol.md, 7)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,17 +21,6 @@ from tests.certificates import Authority
 from tests.controller import Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
-
-
-@pytest.fixture
-def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 3) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def terminal(cluster: Cluster, sshd: Sshd) -> Terminal:
-    return opened(cluster.lab(sshd))
 
 
 @pytest.mark.parametrize("claimant", [1, 2], ids=["claimed where the viewer is", "claimed elsewhere"])

@@ -1,7 +1,6 @@
-"""Viewers who wait for an owner: they come and are ended meanwhile, are many, and read slowly."""
+"""Viewers that wait for an owner: they join and are ended meanwhile, are many, and read slowly."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,12 @@ from tests.acceptance.sharing import (
     Viewer,
     claimed,
     goes_on,
-    opened,
     share,
     shares_path,
     told,
     watching,
 )
 from tests.controller import Controller, Terminal
-from tests.postgres import Postgres
-from tests.sshd import Sshd
-
-
-@pytest.fixture
-def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 3) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def terminal(cluster: Cluster, sshd: Sshd) -> Terminal:
-    return opened(cluster.lab(sshd))
 
 
 def test_a_viewer_that_waits_at_a_draining_instance_is_closed(cluster: Cluster, terminal: Terminal) -> None:
@@ -69,7 +54,9 @@ def test_a_session_that_ends_while_its_viewers_wait_is_told_them(cluster: Cluste
     assert "ended" in viewer.errors[0]
 
 
-def test_who_comes_while_there_is_no_owner_waits_and_takes_nobodys_place(cluster: Cluster, terminal: Terminal) -> None:
+def test_a_viewer_that_joins_while_there_is_no_owner_waits_and_takes_no_others_place(
+    cluster: Cluster, terminal: Terminal
+) -> None:
     a, b, c = cluster.controllers
     full, free = share(terminal, max_viewers=1), share(terminal)
     viewer = Viewer(b, full).joined()
@@ -82,7 +69,7 @@ def test_who_comes_while_there_is_no_owner_waits_and_takes_nobodys_place(cluster
     again = claimed(terminal, c)
     goes_on(again, viewer, page)
     assert late.closed()[0] == REFUSED
-    assert "as many as may" in late.errors[0]
+    assert "viewer limit" in late.errors[0]
 
 
 def test_a_crowd_of_viewers_outlives_the_owner(cluster: Cluster, terminal: Terminal) -> None:
@@ -114,7 +101,7 @@ class SlowViewer(Viewer):
 
 # What an instance holds in memory grows by more while others keep it from its work.
 @pytest.mark.alone
-def test_a_viewer_that_reads_slowly_holds_nobody_up_and_outlives_the_owner(
+def test_a_viewer_that_reads_slowly_delays_no_other_and_outlives_the_owner(
     cluster: Cluster, terminal: Terminal
 ) -> None:
     a, b, c = cluster.controllers
@@ -141,6 +128,6 @@ def test_a_viewer_that_reads_slowly_holds_nobody_up_and_outlives_the_owner(
 
 
 def memory_bytes(controller: Controller) -> int:
-    """What its worker holds."""
+    """The memory of its worker."""
     (pid,) = controller.worker_pids()
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

@@ -1,4 +1,4 @@
-"""Clients that let the controller wait take no place of others, whatever they hold open."""
+"""Slow clients take no connection of others, however many they hold open."""
 
 import http.client
 import json
@@ -8,15 +8,15 @@ import pytest
 import requests
 
 from tests.acceptance import slow_clients
-from tests.acceptance.conftest import Lab, make_lab
 from tests.acceptance.fronts import bearer
+from tests.acceptance.lab import Lab, make_lab
 from tests.acceptance.shells import quiet, types_on
 from tests.acceptance.slow_clients import Pipeline, SlowClients
 from tests.controller import ADMIN, Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
-# Of these the strangers have 20.
+# Clients without a log-in share 20 of them.
 PLACES = 40
 PER_ADDRESS = 15
 ATTACKS = {
@@ -61,7 +61,7 @@ def test_clients_that_let_the_controller_wait_take_no_place_of_others(small: Con
             assert small.health()["status"] == "healthy"
             types_on(terminal)
         until(lambda: attackers.held() <= PLACES // 2, "room for strangers alone")
-        # A user who is not logged in yet can log in, and open a terminal. Clients that do not read are served until the
+        # A user without a log-in can log in, and open a terminal. Clients that do not read are served until the
         # kernel has taken all it can.
         until(lambda: log_in(small) == 200, "a log-in")
         another = quiet(Lab(small.login(), lab.device, lab.credential).open(epoch=0, offset=0))

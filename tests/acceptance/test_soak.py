@@ -17,7 +17,7 @@ import pytest
 from netstacks.recording import storage
 from netstacks.recording.chunks import Chunk, verify
 from netstacks.store.pool import Database
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.swarm import Client, Habit, Program, Swarm
 from tests.controller import Controller, until
 from tests.postgres import Postgres
@@ -120,7 +120,7 @@ def _usual_memory(swarm: Swarm, worker: int, duration_secs: float) -> float:
 
 
 def _finish(swarm: Swarm) -> None:
-    """Everybody reads what is left as fast as it comes."""
+    """All clients read the rest as fast as it comes."""
     gives_up_at = time.monotonic() + 120
     for client in swarm.clients:
         client.hurry()

@@ -9,7 +9,7 @@ import pytest
 from netstacks.recording import storage
 from netstacks.recording.chunks import EventKind, verify
 from netstacks.store.pool import Database
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -52,7 +52,7 @@ def recorded(controller: Controller, session_id: str) -> tuple[bytes, str]:
 
 
 @pytest.mark.parametrize("fault", ["stop", "freeze"])
-def test_what_could_not_be_stored_is_in_its_place_after_the_next_start(
+def test_unstored_chunks_are_in_their_place_after_the_next_start(
     own: tuple[Controller, Lab], own_postgres: Postgres, fault: str
 ) -> None:
     controller, lab = own
@@ -74,7 +74,7 @@ def test_what_could_not_be_stored_is_in_its_place_after_the_next_start(
     again.leave()
 
 
-def test_what_comes_after_the_session_has_moved_on_is_refused_loudly_and_kept(
+def test_spooled_chunks_of_an_older_epoch_are_refused_loudly_and_kept(
     own: tuple[Controller, Lab], own_postgres: Postgres
 ) -> None:
     controller, lab = own

@@ -14,7 +14,7 @@ import pytest
 from netstacks.demo import ROUTER_PASSWORD, ROUTER_USERNAME
 from netstacks.demo.folder import Folder
 from netstacks.demo.seed import public_key
-from tests.acceptance.conftest import Lab, make_lab
+from tests.acceptance.lab import Lab, make_lab
 from tests.controller import Api, until
 from tests.ports import free_port
 from tests.sshd import SSHD, Sshd
@@ -146,7 +146,7 @@ def test_a_command_that_nothing_interrupts_ends_with_its_session(edge: Lab) -> N
     until(lambda: newest_session(edge.api)["state"] == "ended", "the end of the session")
 
 
-def test_what_the_device_does_not_accept_and_its_end_are_told(edge: Lab) -> None:
+def test_an_error_of_the_device_and_its_end_are_told(edge: Lab) -> None:
     answer = execute(edge, "show nonsense", "show reload", "show size")
     assert [each["success"] for each in answer["results"]] == [False, False]
     assert answer["error"] == "the device did not accept the command: % Invalid input detected at '^' marker."
@@ -199,7 +199,7 @@ def router(admin: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
         yield Lab(admin, device, credential_of(admin, device, ROUTER_USERNAME, ROUTER_PASSWORD))
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def _listens(port: int) -> bool:
@@ -231,7 +231,7 @@ def test_a_question_at_the_log_in_wants_a_person(admin: Api) -> None:
         assert len(server.visits) == 1
 
 
-def test_an_unknown_host_key_wants_a_person_and_asks_nobody(admin: Api) -> None:
+def test_an_unknown_host_key_is_refused_without_a_prompt(admin: Api) -> None:
     with ScriptedServer(usual()) as server:
         device = admin.add_device(server.host, server.port)
         lab = Lab(admin, device, credential_of(admin, device, USER, SECRET))

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from netstacks.store.schema import migrations
-from tests.acceptance.conftest import make_lab
+from tests.acceptance.lab import make_lab
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -62,7 +62,7 @@ def test_a_schema_newer_than_the_program_is_refused(own_postgres: Postgres) -> N
         controller.stop()
 
 
-def test_the_schema_is_applied_once_whoever_starts_and_whoever_is_killed(own_postgres: Postgres) -> None:
+def test_the_schema_is_applied_once_though_starting_instances_are_killed(own_postgres: Postgres) -> None:
     url = own_postgres.create_database()
     doomed, *others = [Controller(url) for _ in range(3)]
     try:
@@ -100,7 +100,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2_before_anything_listens(var
     assert "Traceback" not in text
 
 
-def test_what_the_database_refuses_at_the_start_is_named_and_a_grant_is_enough(own_postgres: Postgres) -> None:
+def test_a_missing_right_at_the_start_is_named_and_a_grant_is_enough(own_postgres: Postgres) -> None:
     url = own_postgres.create_database()
     name = urlsplit(url).path.lstrip("/")
     with psycopg.connect(url, autocommit=True) as connection:

@@ -10,7 +10,7 @@ import pytest
 from bench.cheap_sshd import CheapSshd
 from bench.crowd_clients import Crowd
 from tests.acceptance.cluster import Cluster
-from tests.controller import Api, Controller, Terminal, until
+from tests.controller import Api, Controller, Terminal, terminal_query, until
 from tests.postgres import Postgres
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(400)]
@@ -21,7 +21,7 @@ _ALL_BACK_SECS = 200
 
 
 class Bystander:
-    """A user at the standby, who goes on typing through the storm and checks every byte of the echo."""
+    """A user at the standby that types through the storm and checks every byte of the echo."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -84,16 +84,7 @@ class Storm:
         ]
 
     def query(self, number: int) -> dict[str, Any]:
-        device = self._devices[number % len(self._devices)]
-        return {
-            "credential_id": self._credential["id"],
-            "term": "xterm-256color",
-            "cols": 80,
-            "rows": 24,
-            "host": device["host"],
-            "port": device["port"],
-            "session_id": f"device-{device['id']}",
-        }
+        return terminal_query(self._devices[number % len(self._devices)], self._credential)
 
     def bystander(self) -> Bystander:
         terminal = Terminal(self.api.at(self.standby), self.query(0) | {"epoch": 0, "offset": 0}).connected()

@@ -7,13 +7,13 @@ import uuid
 
 import requests
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Api, Controller, Terminal, until
 from tests.sshd import Sshd
 
 
 def numbered(count: int) -> bytes:
-    """What `seq` prints in a terminal."""
+    """The output of `seq` in a terminal."""
     return b"".join(b"%d\r\n" % number for number in range(1, count + 1))
 
 
@@ -22,7 +22,7 @@ def recorded_output(api: Api, session_id: str) -> str:
     return "".join(event[2] for event in map(json.loads, lines[1:]) if event[1] == "o")
 
 
-def test_what_is_typed_reaches_the_device_and_its_answer_comes_back(lab: Lab) -> None:
+def test_keys_reach_the_device_and_its_answer_comes_back(lab: Lab) -> None:
     terminal = lab.open()
     assert terminal.frames[:2] == [0x08, 0x07]
     assert terminal.info["credential_id"] == lab.credential["id"]
@@ -158,7 +158,7 @@ def test_an_unknown_token_opens_a_fresh_session(lab: Lab) -> None:
     terminal.leave()
 
 
-def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(lab: Lab) -> None:
+def test_a_slow_reader_gets_every_byte_and_delays_no_other_terminal(lab: Lab) -> None:
     slow, quick = lab.open(), lab.open()
     slow.socket.socket.setsockopt(1, 8, 4096)  # SO_RCVBUF
     slow.type("PS1=; stty -echo; clear; echo be''gin; seq 1 60000; echo e''nd\r")
@@ -197,7 +197,7 @@ def test_an_address_that_is_no_stored_device_is_never_dialled(lab: Lab) -> None:
     assert "address" in terminal.errors[0]
 
 
-def test_a_malformed_frame_is_answered_and_hurts_nobody(lab: Lab) -> None:
+def test_a_malformed_frame_is_answered_and_affects_no_other_terminal(lab: Lab) -> None:
     terminal, other = lab.open(), lab.open()
     for message in (b"", b"\x02\x00", b"\x99boo"):
         terminal.frame(message)
@@ -218,7 +218,7 @@ def test_an_unknown_host_key_waits_for_its_user_and_is_remembered(admin: Api) ->
         terminal = admin.open(device, credential)
         prompt = until(lambda: admin.get("/api/host-keys/prompts")["prompts"], "the prompt")[0]
         assert (prompt["host"], prompt["port"], prompt["is_changed_key"]) == (stranger.host, stranger.port, False)
-        # Pings are answered while the connection is being set up (wire contract, rule 11).
+        # Pings are answered while the connection is being set up (docs/protocol.md, 11).
         terminal.frame(b"\x03")
         until(lambda: 0x04 in terminal.frames, "the pong")
         admin.post(f"/api/host-keys/prompts/{prompt['id']}/approve")
@@ -249,7 +249,7 @@ def test_a_session_is_ended_by_its_user(lab: Lab) -> None:
     assert "ended by admin" in terminal.errors[0]
 
 
-def test_nobody_enters_without_a_token_a_permission_or_from_a_foreign_page(lab: Lab, controller: Controller) -> None:
+def test_no_client_enters_without_a_token_a_permission_or_from_a_foreign_page(lab: Lab, controller: Controller) -> None:
     url = f"{controller.url}/ws/ssh"
     upgrade = {
         "Upgrade": "websocket",

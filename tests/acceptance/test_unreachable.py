@@ -19,7 +19,7 @@ from tests.wire import Wire
 
 
 def last_heartbeat(cluster: Cluster, instance_id: str) -> float:
-    """When that was, by Valkey's clock."""
+    """The time of the last heartbeat, by Valkey's clock."""
     with redis.Redis(port=cluster.valkey.port) as client:
         found = client.zscore("netstacks:instances", instance_id)
     assert isinstance(found, float), f"{instance_id} is not on the list"
@@ -28,7 +28,7 @@ def last_heartbeat(cluster: Cluster, instance_id: str) -> float:
 
 @pytest.mark.parametrize("fault", ["cut", "freeze"])
 def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(postgres: Postgres, sshd: Sshd, fault: str) -> None:
-    """Whoever would claim dials it first, and is proxied."""
+    """An instance dials the owner before a claim, and proxies to it."""
     cluster = Cluster(postgres, 3, **TIMES)
     wire = Wire(cluster.valkey.port)
     a, b, _ = cluster.controllers
@@ -65,7 +65,7 @@ def test_a_slow_link_to_valkey_costs_no_instance_its_place(postgres: Postgres, s
     with cluster, closing(wire):
         lab = cluster.lab(sshd)
         first, elsewhere = quiet(lab.open(epoch=0, offset=0)), quiet(lab.at(b).open(epoch=0, offset=0))
-        # A third of what a reply may take: several of them are one heartbeat.
+        # A third of a reply's time limit; a heartbeat needs several replies.
         wire.delay(0.15)
         delayed = a.health()["instance_id"]
         began_at = last_heartbeat(cluster, delayed)
@@ -88,14 +88,14 @@ def test_a_slow_link_to_valkey_costs_no_instance_its_place(postgres: Postgres, s
 
 
 def test_an_instance_that_its_peers_cannot_reach_keeps_its_sessions(postgres: Postgres, sshd: Sshd) -> None:
-    """Its heartbeats say that it lives, so that its users are asked to come again, and nobody claims."""
+    """Its heartbeats prove that it lives: its users are asked to retry, and no instance claims."""
     cluster = Cluster(postgres, 2, **TIMES)
     a, b = cluster.controllers
-    # An address for documentation, at which nobody listens (RFC 5737).
+    # An address for documentation, without a listener (RFC 5737).
     a.environ["HA_ADVERTISE_HOST"] = "192.0.2.1"
     with cluster:
         first = quiet(cluster.lab(sshd).open(epoch=0, offset=0))
-        # Nobody served it, again and again.
+        # Every attempt was refused.
         with pytest.raises(AssertionError, match="503"):
             come_back(first, b, epoch=1, offset=0, timeout_secs=TTL_SECS + HEARTBEAT_SECS)
         types_on(first)
@@ -104,7 +104,7 @@ def test_an_instance_that_its_peers_cannot_reach_keeps_its_sessions(postgres: Po
 
 
 def test_an_instance_whose_stores_all_hang_still_gets_its_users(own_postgres: Postgres, sshd: Sshd) -> None:
-    """Unhealthy would take every instance from the load balancer."""
+    """Health stays degraded: unhealthy would take every instance from the load balancer."""
     with Cluster(own_postgres, 1, **TIMES) as cluster:
         controller = cluster.controllers[0]
         first = quiet(cluster.lab(sshd).open(epoch=0, offset=0))

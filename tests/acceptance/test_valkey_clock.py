@@ -1,4 +1,4 @@
-"""Valkey's clock is set while instances live by it."""
+"""Valkey's clock jumps while instances rely on it."""
 
 import time
 
@@ -15,7 +15,7 @@ from tests.valkey import ClockedValkey
 
 
 @pytest.mark.parametrize("by_secs", [3600, -3600])
-def test_when_valkeys_clock_is_set_nobody_living_is_judged_and_the_dead_still_are(
+def test_when_valkeys_clock_is_set_no_living_instance_is_reaped_and_a_dead_one_is(
     postgres: Postgres, sshd: Sshd, by_secs: int
 ) -> None:
     valkey = ClockedValkey()
@@ -24,7 +24,7 @@ def test_when_valkeys_clock_is_set_nobody_living_is_judged_and_the_dead_still_ar
         lab = cluster.lab(sshd)
         first, second = quiet(lab.open(epoch=0, offset=0)), quiet(lab.at(c).open(epoch=0, offset=0))
         frozen = c.health()["instance_id"]
-        # From then on all of them would judge.
+        # After one TTL in contact, every instance may reap others.
         time.sleep(TTL_SECS + HEARTBEAT_SECS)
         c.freeze()
         valkey.set_clock(by_secs)

@@ -12,19 +12,19 @@ import psycopg
 import pytest
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
-from tests.controller import Api, Controller, Terminal, until
+from tests.acceptance.lab import Lab
+from tests.controller import Api, Controller, Terminal, terminal_query, until
 from tests.fast_websocket import FastWebSocket
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
-# What an instance lets in at once before it is measured.
+# The number of clients that an instance admits at once before it has measured its rate.
 BURST = 10
 WAITING = 0x0B
 
 
 class Caller:
-    """A client at the handshake: what it is answered, frame by frame."""
+    """A client at the handshake, which reads the answers frame by frame."""
 
     def __init__(self, api: Api, query: dict[str, Any]) -> None:
         self.socket = FastWebSocket(api.controller.port, f"/ws/ssh?{urlencode({**query, 'token': api.token})}")
@@ -74,17 +74,7 @@ def ask(controller: Controller, token: str, session: object, **query: Any) -> so
 
 
 def query(lab: Lab, **more: Any) -> dict[str, Any]:
-    device = lab.device
-    return {
-        "credential_id": lab.credential["id"],
-        "term": "xterm",
-        "cols": 80,
-        "rows": 24,
-        "host": device["host"],
-        "port": device["port"],
-        "session_id": f"device-{device['id']}",
-        **more,
-    }
+    return terminal_query(lab.device, lab.credential, **more)
 
 
 def test_a_page_that_waits_is_told_its_place_and_gets_its_terminal(lab: Lab, crowd: list[socket.socket]) -> None:
@@ -96,7 +86,7 @@ def test_a_page_that_waits_is_told_its_place_and_gets_its_terminal(lab: Lab, cro
     assert json.loads(page.next(0x08))["session_id"]
 
 
-def test_what_is_typed_while_it_waits_reaches_the_device(lab: Lab, crowd: list[socket.socket]) -> None:
+def test_keys_typed_while_it_waits_reach_the_device(lab: Lab, crowd: list[socket.socket]) -> None:
     page = Caller(lab.api, query(lab, epoch=0, offset=0))
     page.waits()
     page.next(0x08)
@@ -126,7 +116,7 @@ def test_a_session_that_is_here_is_resumed_though_many_wait(lab: Lab, controller
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c"])
-def test_who_is_not_logged_in_is_refused_and_not_let_wait(
+def test_a_client_that_is_not_logged_in_is_refused_and_does_not_wait(
     lab: Lab, controller: Controller, crowd: list[socket.socket], token: str
 ) -> None:
     stranger = ask(controller, token, uuid4())
@@ -201,7 +191,7 @@ def test_a_client_that_leaves_while_it_waits_opens_nothing(
     assert opened() == before + 1
 
 
-def test_a_drain_sends_those_who_wait_to_other_instances(lab: Lab, postgres: Postgres, sshd: Sshd) -> None:
+def test_a_drain_sends_waiting_clients_to_other_instances(lab: Lab, postgres: Postgres, sshd: Sshd) -> None:
     controller = Controller(postgres.create_database(), DRAIN_TIMEOUT_SECS="4").start()
     api = controller.login()
     crowd = [ask(controller, api.token, uuid4()) for _ in range(40 * BURST)]

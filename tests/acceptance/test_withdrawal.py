@@ -3,7 +3,7 @@
 import psycopg
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.short_ttl import TIMES
 from tests.acceptance.stored import row
 from tests.controller import Controller, until

@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.sharing import REFUSED, Viewer, share, shares_path, watching
 from tests.controller import Api, Terminal, until
 from tests.postgres import Postgres
@@ -123,7 +123,7 @@ def test_a_view_is_ended_through_another_instance(cluster: Cluster, lab: Lab) ->
     terminal.leave()
 
 
-def test_a_colleague_who_watches_is_closed_with_their_access(cluster: Cluster, lab: Lab) -> None:
+def test_a_logged_in_viewer_is_closed_when_access_is_withdrawn(cluster: Cluster, lab: Lab) -> None:
     terminal, lee = lab.open(), Person(cluster, lab, "viewer")
     view = Viewer(cluster.controllers[1], share(terminal), api=lee.lab.api).joined()
     until(lambda: watching(terminal), "the colleague")

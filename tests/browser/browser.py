@@ -1,4 +1,4 @@
-"""A headless Chromium in the hands of a person who reads the page: finds things by the words that they show."""
+"""A headless Chromium, used as a reader of the page does: elements are found by the words that they show."""
 
 import shutil
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def launch() -> webdriver.Chrome:
 
 
 def _unless_replaced(look: Callable[[], Any]) -> Any:
-    """What `look` finds, or None when the page has replaced that part meanwhile."""
+    """The result of `look`, or None when the page has replaced that part meanwhile."""
     try:
         return look()
     except StaleElementReferenceException:
@@ -109,7 +109,7 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """What the page shows."""
+        """The text that the page shows."""
         text: str = self.run("return document.body?.innerText ?? ''")
         return text
 
@@ -201,7 +201,7 @@ class Browser:
 
     @property
     def screen(self) -> str:
-        """What the terminal shows, a line each."""
+        """The terminal's screen, line by line."""
         script = "return [...document.querySelectorAll('.xterm-rows > div')].map((row) => row.textContent).join('\\n')"
         text: str = self.run(script)
         return "\n".join(line.rstrip() for line in text.replace("\xa0", " ").split("\n"))
@@ -211,6 +211,6 @@ class Browser:
         self.driver.save_screenshot(str(ARTEFACTS / f"{name}.png"))
 
     def errors(self) -> list[str]:
-        """What the browser complained about since the last call: scripts that failed, policies that were violated."""
+        """The browser's complaints since the last call: scripts that failed, policies that were violated."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]

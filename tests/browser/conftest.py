@@ -6,18 +6,10 @@ import pytest
 from selenium import webdriver
 
 from tests.browser.browser import CHROMEDRIVER, CHROMIUM, Browser, launch
-from tests.controller import ADMIN, Api, Controller
+from tests.controller import ADMIN, Api, Controller, until
 from tests.postgres import Postgres
-from tests.sshd import SSHD, Sshd
+from tests.sshd import Sshd
 from tests.wire import Wire
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    if SSHD is None:
-        pytest.skip("needs Debian's openssh-server")
-    with Sshd() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +42,22 @@ def lab(admin: Api, sshd: Sshd) -> str:
     return device_id
 
 
+@pytest.fixture(scope="module")
+def recorded(admin: Api, sshd: Sshd, lab: str) -> str:
+    """A session that has ended, its recording stored; its id."""
+    key = f"{sshd.host_key_type} {sshd.host_key_base64}"
+    admin.post("/api/host-keys", {"host": sshd.host, "port": sshd.port, "public_key": key})
+    device = admin.get(f"/api/devices/{lab}")
+    terminal = admin.open(device, {"id": device["default_credential_id"]}).connected()
+    terminal.type("echo re''corded; exit\n")
+    terminal.expect("recorded")
+    terminal.ended()
+    terminal.leave()
+    session_id: str = terminal.info["session_id"]
+    until(lambda: admin.get(f"/api/recordings/{session_id}")["bytes"], "the recording")
+    return session_id
+
+
 @pytest.fixture
 def known_lab(admin: Api, sshd: Sshd, lab: str) -> str:
     """The same, its host key approved."""
@@ -68,7 +76,7 @@ def wire(controller: Controller) -> Iterator[Wire]:
 
 @pytest.fixture
 def stranger(chromium: webdriver.Chrome, wire: Wire) -> Browser:
-    """A browser in which nobody is logged in."""
+    """A browser without a log-in."""
     return Browser(chromium, f"http://127.0.0.1:{wire.port}")
 
 

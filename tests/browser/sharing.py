@@ -1,4 +1,4 @@
-"""What the tests of shared terminals have in common."""
+"""Helpers of the tests of shared terminals."""
 
 from tests.browser.browser import Browser
 from tests.controller import until
@@ -8,7 +8,7 @@ def make_link(owner: Browser, what: str = "Watch only") -> str:
     """Makes a link in the owner's dialog, which stays open."""
     owner.click("Share")
     owner.choose(what)
-    owner.click("Make a link")
+    owner.click("Create link")
     link: str = until(
         lambda: owner.run("return document.querySelector('#share-dialog li input')?.value"), "a link in the dialog"
     )
@@ -16,7 +16,7 @@ def make_link(owner: Browser, what: str = "Watch only") -> str:
 
 
 class Tabs:
-    """The owner's tab and a guest's: another site to the browser, where nobody is logged in."""
+    """The owner's tab and a guest's: another site to the browser, without a log-in."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser

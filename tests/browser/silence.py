@@ -1,4 +1,4 @@
-"""What the tests of a silent network have in common."""
+"""Helpers of the tests of a silent network."""
 
 from itertools import groupby
 
@@ -32,12 +32,12 @@ def note_states(browser: Browser) -> None:
 
 
 def states(browser: Browser) -> list[str]:
-    """What the status of this page has said since `note_states`, in turn."""
+    """The texts of the page's status since `note_states`, in order."""
     said: list[list[str]] = browser.run("return window.said")
     return [state for state, _ in groupby(state for state, _ in said)][1:]
 
 
 def details(browser: Browser, state: str) -> list[str]:
-    """What the page has said beside `state` since `note_states`, in turn."""
+    """The page's texts beside `state` since `note_states`, in order."""
     said: list[list[str]] = browser.run("return window.said")
     return [detail for shown, detail in said if shown == state]

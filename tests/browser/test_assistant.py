@@ -309,7 +309,7 @@ def test_no_command_is_put_where_single_keys_act(panel: Browser, provider: Scrip
     panel.type(f"clear; printf -- '{what}'; read -r line", Keys.ENTER)
     until(lambda: panel.screen.strip() in ("", "--More--"), "what the device shows")
     put.click()
-    panel.wait_for("Not put there")
+    panel.wait_for("Not typed: a pager")
     assert "reload" not in panel.screen
 
 
@@ -324,7 +324,7 @@ def test_no_command_is_put_into_a_terminal_that_is_not_connected(panel: Browser,
     panel.wait_for("Not sent: the terminal is not connected")
 
 
-def test_what_is_no_markdown_stays_text(panel: Browser, provider: ScriptedProvider) -> None:
+def test_text_that_is_no_markdown_stays_text(panel: Browser, provider: ScriptedProvider) -> None:
     hostile = "<img src=x onerror=alert(1)> [click](javascript:alert(1)) **<b>bold</b>** `<i>`"
     provider.next(answer(f"{hostile}\n\n```\n<script>alert(1)</script>\n```"))
     ask(panel, "What now?")
@@ -351,7 +351,7 @@ def test_letter_by_letter_an_answer_becomes_what_it_is_at_once(panel: Browser, p
 def test_half_a_command_cannot_be_put_at_the_prompt(panel: Browser, provider: ScriptedProvider) -> None:
     provider.next(answer("```\nno shutdown vlan 1", stop="max_tokens"))
     ask(panel, "What now?")
-    panel.wait_for("The answer was cut at the greatest length")
+    panel.wait_for("The answer was cut at the maximum length")
     assert "no shutdown vlan 1" in answers(panel)[0]
     assert not panel.driver.find_elements("css selector", "#assistant .fenced button")
 
@@ -431,7 +431,7 @@ def test_the_controller_is_lost_in_the_middle(panel: Browser, provider: Scripted
 @pytest.mark.parametrize(
     ("content_type", "body", "told"),
     [
-        ("text/html", "<p>Please log in</p>", "What came is no answer of the controller"),
+        ("text/html", "<p>Please log in</p>", "The answer is not from the controller"),
         ("text/event-stream", "", "The answer is incomplete: the connection broke off."),
         (
             "text/event-stream",
@@ -441,7 +441,7 @@ def test_the_controller_is_lost_in_the_middle(panel: Browser, provider: Scripted
         ),
     ],
 )
-def test_what_a_proxy_made_of_the_answer_is_no_answer(panel: Browser, content_type: str, body: str, told: str) -> None:
+def test_an_answer_that_a_proxy_replaced_is_no_answer(panel: Browser, content_type: str, body: str, told: str) -> None:
     script = """
         const [contentType, body] = arguments;
         const real = window.fetch;
@@ -488,7 +488,7 @@ def test_that_nothing_is_configured_is_told_and_looked_at_again(
     assert not terminal.find("[name=question]").is_enabled()
     terminal.screenshot("assistant-not-configured")
     add_provider(server)
-    terminal.click("Look again")
+    terminal.click("Check again")
     until(terminal.find("[name=question]").is_enabled, "a field that takes a question")
     ask(terminal, "Now?")
     terminal.wait_for("Answered by Main")

@@ -68,6 +68,6 @@ def test_a_refused_password_is_not_sent_again_by_trying_again(browser: Browser, 
         browser.open(add(server))
         browser.wait_for("refused the password of ada")
         browser.click("Try again")
-        browser.wait_for("It is not tried again before")
+        browser.wait_for("is not tried again before")
         browser.screenshot("device-refuses")
         assert len(server.attempts) == 1

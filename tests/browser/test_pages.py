@@ -5,7 +5,6 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import DESKTOP, PHONE, TABLET, Browser
 from tests.controller import ADMIN, Api, until
-from tests.sshd import Sshd
 
 PAGES = {
     "devices": "/",
@@ -17,22 +16,6 @@ PAGES = {
     "account": "/account",
 }
 LONG_NAME = "core-router-1.a-point-of-presence-with-a-rather-long-name.frankfurt"
-
-
-@pytest.fixture(scope="module")
-def recorded(admin: Api, sshd: Sshd, lab: str) -> str:
-    """A session that has ended, its recording stored; its id."""
-    key = f"{sshd.host_key_type} {sshd.host_key_base64}"
-    admin.post("/api/host-keys", {"host": sshd.host, "port": sshd.port, "public_key": key})
-    device = admin.get(f"/api/devices/{lab}")
-    terminal = admin.open(device, {"id": device["default_credential_id"]}).connected()
-    terminal.type("echo re''corded; exit\n")
-    terminal.expect("recorded")
-    terminal.ended()
-    terminal.leave()
-    session_id: str = terminal.info["session_id"]
-    until(lambda: admin.get(f"/api/recordings/{session_id}")["bytes"], "the recording")
-    return session_id
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A terminal shared by its page, and watched in another browser by a guest who is not logged in."""
+"""A terminal shared by its page, and watched in another browser by a guest without a log-in."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def controller(cluster: Cluster) -> Controller:
 
 @pytest.fixture(autouse=True)
 def whole(cluster: Cluster) -> Iterator[None]:
-    """What a test has killed runs again for the next one."""
+    """Starts the instances again that the test has killed."""
     yield
     for controller in cluster.controllers:
         if not controller.is_running:
@@ -49,7 +49,7 @@ def owner(browser: Browser, known_lab: str) -> Browser:
 def test_a_guest_watches_what_the_owner_does_until_sharing_stops(owner: Browser) -> None:
     tabs = Tabs(owner)
     owner.click("Share")
-    owner.wait_for("None yet: nobody else sees this terminal.")
+    owner.wait_for("None yet. Only you see this terminal.")
     owner.screenshot("share-dialog-empty")
     owner.click("Close")
     link = make_link(owner)
@@ -60,7 +60,7 @@ def test_a_guest_watches_what_the_owner_does_until_sharing_stops(owner: Browser)
     assert "lab-1" in guest.text
     assert re.search(r"a session of admin, shared until \d+:\d+", guest.text)
     guest.type("x")
-    guest.wait_for("You may watch, not type")
+    guest.wait_for("This link allows watching only")
     guest.screenshot("share-viewing")
     guest.resize(PHONE)
     width = "return document.querySelector('.xterm-screen').offsetWidth"
@@ -80,7 +80,7 @@ def test_a_guest_watches_what_the_owner_does_until_sharing_stops(owner: Browser)
     tabs.to_owner()
     owner.click("Share (1 watching)")
     owner.click("Stop sharing")
-    owner.wait_for("None yet: nobody else sees this terminal.")
+    owner.wait_for("None yet. Only you see this terminal.")
     tabs.to_guest()
     guest.wait_for("No longer shared with you")
     guest.wait_for("This share was revoked by admin")
@@ -101,7 +101,7 @@ def test_a_collaborator_types_and_can_be_shown_out(owner: Browser) -> None:
     tabs.to_owner()
     until(lambda: "typed by a guest" in owner.screen, "the same on the owner's screen")
     owner.click("End the view of the guest at 127.0.0.1")
-    owner.wait_for("Nobody.")
+    owner.wait_for("No viewers.")
     tabs.to_guest()
     guest.wait_for("Admin has ended your view of this session")
 
@@ -158,7 +158,7 @@ def test_a_guest_is_told_that_the_session_waits_for_its_user(owner: Browser, clu
     tabs.to_guest()
     a.kill()
     guest.wait_for("Waiting")
-    guest.wait_for("it goes on when its user reconnects")
+    guest.wait_for("It continues when its user reconnects")
     guest.type("x")
     guest.wait_for("Not sent")
     guest.screenshot("share-unowned")

@@ -1,4 +1,4 @@
-"""The terminal page while nobody answers: it is told, and what is no silence is not called one."""
+"""The terminal page without answers of the controller: the page reports a silence, and only a real one."""
 
 import hashlib
 import re
@@ -82,8 +82,11 @@ def test_a_large_paste_on_a_slow_line_is_no_silence(terminal: Browser, wire: Wir
         "const now = Date.now; Date.now = () => now() + 60_000",
     ],
 )
-def test_a_page_that_wakes_up_finds_out_at_once_though_nobody_types(terminal: Browser, wire: Wire, event: str) -> None:
+def test_a_page_that_wakes_up_checks_the_connection_at_once_without_a_key(
+    terminal: Browser, wire: Wire, event: str
+) -> None:
     terminal.run(event)
+    # Longer than the page's question and the controller's answer take. Without the answer, the page would complain.
     time.sleep(2)
     assert states(terminal) == []
     wire.freeze()

@@ -31,7 +31,7 @@ def terminal(browser: Browser, known_lab: str) -> Browser:
     return connect(browser, known_lab)
 
 
-def test_a_new_connection_that_nobody_accepts_is_given_up_too(terminal: Browser, wire: Wire) -> None:
+def test_a_new_connection_that_is_not_accepted_is_given_up_too(terminal: Browser, wire: Wire) -> None:
     terminal.resize(PHONE)
     wire.freeze()
     terminal.type("x")
@@ -52,12 +52,12 @@ def test_a_new_connection_that_nobody_accepts_is_given_up_too(terminal: Browser,
     terminal.screenshot("terminal-keys-lost-phone")
 
 
-def test_what_is_typed_while_the_page_reconnects_is_told_once_and_never_sent(terminal: Browser, wire: Wire) -> None:
+def test_keys_typed_while_the_page_reconnects_are_told_once_and_never_sent(terminal: Browser, wire: Wire) -> None:
     wire.cut()
     terminal.wait_for("Connection lost")
     terminal.type("ab")
     terminal.wait_for("Not sent: the terminal is not connected")
-    told = "[the terminal is not connected: what you type now is not sent, nor kept for later]"
+    told = "[the terminal is not connected: input is neither sent nor kept for later]"
     until(lambda: told in terminal.screen, "the line that tells")
     terminal.screenshot("terminal-not-sent")
     terminal.resize(PHONE)
@@ -106,7 +106,7 @@ def test_a_frozen_owner_is_told_left_and_replaced(terminal: Browser, cluster: Cl
     assert "No answer" in states(terminal)
 
 
-def test_a_guest_who_types_is_told_of_a_frozen_owner_too(terminal: Browser, cluster: Cluster, wire: Wire) -> None:
+def test_a_typing_guest_is_told_of_a_frozen_owner_too(terminal: Browser, cluster: Cluster, wire: Wire) -> None:
     """Both are connected through an instance that answers; the one behind it does not."""
     a, b = cluster.controllers
     tabs = Tabs(terminal)

@@ -6,9 +6,8 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import DESKTOP, PHONE, Browser
-from tests.controller import Api, until
+from tests.controller import Api
 from tests.llm.scripted_provider import Behaviour, ScriptedProvider, answer, cut_by_fin, stall, status
-from tests.sshd import Sshd
 
 TEXT = """## Done
 1. Looked at `show version`
@@ -22,22 +21,6 @@ nothing
 
 ## Errors
 none"""
-
-
-@pytest.fixture(scope="module")
-def recorded(admin: Api, sshd: Sshd, lab: str) -> str:
-    """A session that has ended, its recording stored; its id."""
-    key = f"{sshd.host_key_type} {sshd.host_key_base64}"
-    admin.post("/api/host-keys", {"host": sshd.host, "port": sshd.port, "public_key": key})
-    device = admin.get(f"/api/devices/{lab}")
-    terminal = admin.open(device, {"id": device["default_credential_id"]}).connected()
-    terminal.type("echo re''corded; exit\n")
-    terminal.expect("recorded")
-    terminal.ended()
-    terminal.leave()
-    session_id: str = terminal.info["session_id"]
-    until(lambda: admin.get(f"/api/recordings/{session_id}")["bytes"], "the recording")
-    return session_id
 
 
 @pytest.fixture
@@ -86,7 +69,7 @@ def test_without_a_provider_it_says_so(page: Callable[[], Browser]) -> None:
     look(browser, "not-configured")
 
 
-def test_what_goes_wrong_is_told_and_nothing_of_it_is_kept(
+def test_a_failure_is_told_and_nothing_of_it_is_kept(
     page: Callable[[], Browser], answers: Callable[[Behaviour], None]
 ) -> None:
     answers(stall(TEXT))

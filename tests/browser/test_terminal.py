@@ -153,7 +153,7 @@ def test_a_second_window_takes_over_and_the_first_takes_it_back(terminal: Browse
     terminal.driver.switch_to.window(first)
     terminal.wait_for("Taken over")
     terminal.screenshot("terminal-taken")
-    terminal.click("Take it back here")
+    terminal.click("Resume here")
     terminal.wait_for("Connected")
     terminal.type("echo $here-here", Keys.ENTER)
     until(lambda: "kept-here" in terminal.screen, "the same shell")

@@ -166,7 +166,7 @@ class Node:
             return "other_id"
         if epoch in (self.held.get(session), self.opening.get(session)):
             return "confirmed"
-        # A claim that was lost half-way is given up by the only one who can know that it was.
+        # A claim that was lost half-way is given up by the instance that made it: no other can know.
         if self.world.database_up and self.world.rows[session].owner == self.id and session not in self.opening:
             self.world.release(self, session, epoch)
         return "denied"

@@ -19,7 +19,7 @@ def served(queue: Queue) -> list[Place]:
     return places
 
 
-def test_who_has_waited_longest_comes_first_wherever_that_was() -> None:
+def test_the_client_that_has_waited_longest_comes_first_wherever_that_was() -> None:
     queue = Queue()
     late, early = queue.enter(ANA, 20.0, None), queue.enter(BEN, 10.0, None)
     assert served(queue) == [early, late]
@@ -33,7 +33,7 @@ def test_sessions_in_use_come_before_attached_ones_and_these_before_detached_one
     assert served(queue) == [places[Standing.IN_USE], places[Standing.ATTACHED], places[Standing.DETACHED]]
 
 
-def test_what_is_not_known_ranks_as_attached() -> None:
+def test_an_unknown_client_ranks_as_attached() -> None:
     queue = Queue()
     detached, new = queue.enter(ANA, 1.0, uuid.uuid4()), queue.enter(BEN, 2.0, None)
     queue.rank(detached, Standing.DETACHED)
@@ -65,7 +65,7 @@ def test_a_terminal_that_was_served_counts_until_the_queue_is_empty() -> None:
     assert queue.enter(ANA, 1.0, None).rank == 0
 
 
-def test_who_has_left_is_neither_served_nor_counted() -> None:
+def test_a_client_that_has_left_is_neither_served_nor_counted() -> None:
     queue = Queue()
     gone, waiting = queue.enter(ANA, 1.0, None), queue.enter(BEN, 2.0, None)
     queue.leave(gone)
@@ -90,7 +90,7 @@ def test_the_order_that_is_told_is_the_order_of_service(
     assert [place.key for place in told] == sorted(place.key for place in told)
 
 
-def test_who_comes_again_has_the_same_place_and_does_not_count_as_another_terminal() -> None:
+def test_a_client_that_comes_again_has_the_same_place_and_does_not_count_as_another_terminal() -> None:
     queue = Queue()
     first = queue.enter(ANA, 1.0, None)
     queue.rank(first, Standing.IN_USE)
@@ -106,3 +106,12 @@ def test_the_places_of_a_user_are_counted_while_they_wait() -> None:
     places = [queue.enter(ANA, 1.0, None) for _ in range(3)]
     queue.leave(places[0])
     assert (queue.waiting_of(ANA), queue.waiting_of(BEN)) == (2, 0)
+
+
+def test_a_place_names_its_user_and_token_also_when_it_is_taken_again() -> None:
+    queue, token = Queue(), uuid.uuid4()
+    place = queue.enter(ANA, 1.0, token)
+    queue.leave(place)
+    again = queue.enter(ANA, 2.0, token, place)
+    assert [(each.user_id, each.token) for each in (place, again)] == [(ANA, token)] * 2
+    assert queue.waiting_of(ANA) == 1

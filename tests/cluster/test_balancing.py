@@ -1,4 +1,4 @@
-"""To which instance clients are handed that wait too long."""
+"""The instance to which clients that wait too long are handed."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def snapshot(*instances: Instance) -> Snapshot:
 
 
 def handed(room: Room, seen: Snapshot) -> list[str]:
-    """To whom clients are handed until there is no room left."""
+    """The instances to which clients are handed until there is no room left."""
     asked = [room.peer(seen, "me", TTL_SECS, float(second)) for second in range(100)]
     return [each.id for each in asked if each is not None]
 
@@ -27,7 +27,7 @@ def test_a_peer_is_given_what_it_opens_until_it_tells_more() -> None:
     assert handed(Room(), snapshot(peer("me"), peer("b"))) == ["b"] * 30
 
 
-def test_what_waits_at_a_peer_takes_its_room() -> None:
+def test_clients_that_wait_at_a_peer_take_its_room() -> None:
     assert handed(Room(), snapshot(peer("b", waiting=25))) == ["b"] * 5
     assert handed(Room(), snapshot(peer("b", waiting=100))) == []
 
@@ -49,7 +49,7 @@ def test_a_peer_that_declines_is_left_alone_for_a_while() -> None:
     room, b = Room(), peer("b")
     room.declined(b, 100.0)
     assert room.peer(snapshot(b), "me", TTL_SECS, 104.0) is None
-    assert room.peer(snapshot(b), "me", TTL_SECS, 106.0) == b
+    assert room.peer(snapshot(b), "me", TTL_SECS, 105.0) == b
 
 
 def test_a_peer_is_handed_no_more_a_second_than_it_opens() -> None:
@@ -59,7 +59,7 @@ def test_a_peer_is_handed_no_more_a_second_than_it_opens() -> None:
     assert room.peer(snapshot(b), "me", TTL_SECS, 100.11) == b
 
 
-def test_nobody_is_handed_to_an_instance_that_takes_no_sessions_or_cannot_be_reached() -> None:
+def test_no_client_is_handed_to_an_instance_that_takes_no_sessions_or_cannot_be_reached() -> None:
     others = [
         replace(peer("drains"), state="draining"),
         replace(peer("refused"), state="refused"),
@@ -68,3 +68,9 @@ def test_nobody_is_handed_to_an_instance_that_takes_no_sessions_or_cannot_be_rea
         peer("says nothing", opens_per_sec=0.0),
     ]
     assert Room().peer(snapshot(peer("me"), *others), "me", TTL_SECS, 100.0) is None
+
+
+def test_a_peer_that_opens_two_a_second_is_handed_the_next_client_half_a_second_later() -> None:
+    room, b = Room(), peer("b", opens_per_sec=2.0)
+    assert room.peer(snapshot(b), "me", TTL_SECS, 100.0) == b
+    assert room.peer(snapshot(b), "me", TTL_SECS, 100.5) == b

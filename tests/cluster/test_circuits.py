@@ -28,7 +28,7 @@ def test_failures_are_counted_and_a_success_forgets_them() -> None:
     (OPEN, lambda circuit: circuits.opened(circuit, NOW, 30, "again")),
     (OPEN, lambda circuit: circuits.opened(circuit, NOW, 5, "again")),
 ])  # fmt: skip
-def test_what_changes_nothing_is_the_same_object(same: Circuit, step: Callable[[Circuit], Circuit]) -> None:
+def test_a_step_without_a_change_returns_the_same_object(same: Circuit, step: Callable[[Circuit], Circuit]) -> None:
     assert step(same) is same
 
 
@@ -68,6 +68,8 @@ def test_opening_anew_keeps_the_moment_of_the_first_opening() -> None:
     (replace(HALF_OPEN, probe_until=NOW), True),
     (replace(DUE, probe="a/1", probe_until=1035.0), False),
     (replace(OPEN, open_until=NOW + MAX_OPEN_SECS + 1), False),
+    (replace(OPEN, open_until=NOW + MAX_OPEN_SECS + 60), False),
+    (replace(OPEN, open_until=NOW + MAX_OPEN_SECS + 61), True),
     (replace(OPEN, open_until=NOW + 86400), True),
     (replace(HALF_OPEN, probe_until=NOW + 86400), True),
 ])  # fmt: skip
@@ -77,7 +79,7 @@ def test_a_probe_is_due_after_the_deadline_and_without_a_living_lease(circuit: C
     assert (leased is not None) is due
     if leased is not None:
         assert (leased.state, leased.probe, leased.probe_until) == ("half-open", "b/1", NOW + 35)
-        assert leased.version == circuit.version + 1
+        assert (leased.version, leased.changed_at) == (circuit.version + 1, NOW)
         assert circuits.leased(leased, "c/1", NOW + 34, 35) is None
 
 
@@ -92,8 +94,8 @@ def test_a_lease_outlasts_a_change_of_state_because_its_probe_does(step: Callabl
 
 
 def test_closing_forgets_everything_but_the_lease() -> None:
-    closed = circuits.closed(HALF_OPEN, NOW)
-    assert circuits.released(closed) == Circuit(changed_at=NOW, version=closed.version + 1)
+    closed = circuits.closed(HALF_OPEN, NOW + 5)
+    assert circuits.released(closed) == Circuit(changed_at=NOW + 5, version=closed.version + 1)
 
 
 LATER = replace(OPEN, open_until=1090.0, changed_at=950.0)
@@ -115,8 +117,12 @@ LATER = replace(OPEN, open_until=1090.0, changed_at=950.0)
     (replace(HALF_OPEN, probe="b/1", changed_at=1001.0), HALF_OPEN, "theirs"),
     (replace(CLOSED, failures=3), CLOSED, "ours"),
     (CLOSED, replace(CLOSED, failures=3), "theirs"),
+    # Without a newer fact in ours, theirs is kept.
+    (replace(CLOSED, changed_at=950.0), CLOSED, "theirs"),
+    (replace(CLOSED, changed_at=900.0), OPEN, "theirs"),
+    (replace(DUE, reason="reset"), DUE, "theirs"),
 ])  # fmt: skip
-def test_what_happened_while_the_registry_was_away_is_merged(ours: Circuit, theirs: Circuit, wins: str) -> None:
+def test_steps_taken_while_the_registry_was_away_are_merged(ours: Circuit, theirs: Circuit, wins: str) -> None:
     merged = circuits.merged(ours, theirs)
     if wins == "theirs":
         assert merged is theirs

@@ -21,3 +21,9 @@ def test_the_alarm_does_not_flutter(skew_secs: float, was_alarming: bool, alarmi
 
 def test_a_difference_is_told_with_its_direction() -> None:
     assert (in_words(40.04), in_words(-1.52)) == ("40 s ahead", "1.5 s behind")
+    assert (in_words(0.5), in_words(0.0)) == ("0.5 s ahead", "0 s ahead")
+
+
+def test_a_first_measurement_alarms_at_the_higher_limit() -> None:
+    assert not is_alarming(4.5)
+    assert is_alarming(5.0)

@@ -1,4 +1,4 @@
-"""How fast a drain closes."""
+"""The rate at which a drain closes sessions."""
 
 from netstacks.cluster.draining import others_open_per_sec, plan_drain
 from netstacks.cluster.model import Snapshot

@@ -92,10 +92,11 @@ def test_the_secret_that_differs_is_named() -> None:
     assert "VAULT_MASTER_KEY" in health(differing_secrets=("VAULT_MASTER_KEY",)).body()["reason"]
 
 
-def test_what_postgresql_does_not_do_is_the_reason() -> None:
+def test_a_fault_of_postgresql_is_the_reason() -> None:
     body = health(database_problem="PostgreSQL is read-only: it is a standby").body()
     assert (body["database"], body["reason"]) == ("connected", "PostgreSQL is read-only: it is a standby")
     assert health(database=False, database_problem="too many").body()["reason"] == "too many"
+    assert health(starting=True).body()["reason"] == "starting"
     starting = health(starting=True, database_problem="PostgreSQL is read-only").body()
     assert starting["reason"] == "starting: PostgreSQL is read-only"
 
@@ -124,3 +125,11 @@ AGENT_TABLE = {
 @pytest.mark.parametrize(("facts", "answer"), AGENT_TABLE.values(), ids=AGENT_TABLE.keys())
 def test_haproxy_hears_weight_drain_or_the_reason(facts, answer) -> None:
     assert health(**facts).agent_answer() == answer
+
+
+def test_several_problems_are_one_sentence() -> None:
+    both = {"database": False, "database_problem": "too many", "disk_problem": "10 MB free"}
+    assert health(**both).body()["reason"] == "too many; 10 MB free"
+    assert "recorder and witness" in health(died=("recorder", "witness")).body()["reason"]
+    secrets = ("VAULT_MASTER_KEY", "JWT_SECRET")
+    assert ", ".join(secrets) in health(differing_secrets=secrets).body()["reason"]

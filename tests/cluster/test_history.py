@@ -1,4 +1,4 @@
-"""Random histories: whatever happens in whatever order, the promises about owners and clients hold."""
+"""Random histories: the promises about owners and clients hold for any events in any order."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -27,18 +27,18 @@ class Cluster(RuleBasedStateMachine):
     def time_passes(self, secs: float) -> None:
         self.world.pass_time(secs)
 
-    @rule(who=PICK, where=PICK, steps=st.sampled_from([1, 2, 3, 4, 12, 12, 12]))
-    def connect(self, who: int, where: int, steps: int) -> None:
-        client = self._client(who)
+    @rule(number=PICK, where=PICK, steps=st.sampled_from([1, 2, 3, 4, 12, 12, 12]))
+    def connect(self, number: int, where: int, steps: int) -> None:
+        client = self._client(number)
         if node := _pick(where, self._running()):
             self.world.connect(client, node)
             self._advance(client, steps)
 
-    @rule(who=PICK, steps=st.integers(1, 6))
-    def go_on(self, who: int, steps: int) -> None:
+    @rule(number=PICK, steps=st.integers(1, 6))
+    def go_on(self, number: int, steps: int) -> None:
         connecting = [each for each in self.world.clients if each.connecting is not None]
         if connecting:
-            self._advance(connecting[who % len(connecting)], steps)
+            self._advance(connecting[number % len(connecting)], steps)
 
     @rule(which=PICK, witness_lingers=st.booleans())
     def kill(self, which: int, witness_lingers: bool) -> None:
@@ -101,7 +101,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule()
     def mend(self) -> None:
-        """Everything but the processes."""
+        """Restores everything but the processes."""
         self.world.mend()
 
     @precondition(lambda self: len(self.world.rows) == 1)

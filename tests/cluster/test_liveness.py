@@ -32,16 +32,16 @@ def test_the_stale_are_told_from_the_living() -> None:
     assert stale(seen, TTL_SECS) == [dead]
 
 
-def test_nobody_is_reaped_when_nobody_seems_to_live() -> None:
+def test_no_instance_is_reaped_when_none_seems_to_live() -> None:
     seen = snapshot(instance("a", last_heartbeat_at=10.0), instance("b", last_heartbeat_at=10.0))
     assert stale(seen, TTL_SECS) == []
 
 
-def test_nobody_is_judged_while_the_registry_is_out_of_contact() -> None:
+def test_no_instance_is_judged_while_the_registry_is_out_of_contact() -> None:
     assert not may_judge(None, 1000.0, TTL_SECS)
 
 
-def test_nobody_is_judged_until_one_whole_ttl_after_contact_was_regained() -> None:
+def test_no_instance_is_judged_until_one_whole_ttl_after_contact_was_regained() -> None:
     assert not may_judge(70.0, 100.0, TTL_SECS)
     assert may_judge(69.9, 100.0, TTL_SECS)
 

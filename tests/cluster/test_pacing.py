@@ -1,4 +1,6 @@
-"""How fast terminals are opened."""
+"""The rate at which terminals are opened."""
+
+import pytest
 
 from netstacks.cluster.pacing import LAG_SECS, MOST_LAG_SECS, Pace, Strain
 
@@ -7,11 +9,11 @@ BUSY_DATABASE = Strain(0.0, 100)
 
 
 def taken(pace: Pace, secs: float) -> int:
-    """How many are let in from now on, by somebody who asks every hundredth of a second."""
+    """How many are let in from now on, when a caller asks every hundredth of a second."""
     return sum(pace.take(step / 100) for step in range(round(secs * 100)))
 
 
-def test_what_comes_singly_is_let_in_at_once() -> None:
+def test_single_clients_are_admitted_at_once() -> None:
     pace = Pace(0.0)
     assert all(pace.take(float(at)) for at in range(1, 100))
 
@@ -51,7 +53,7 @@ def test_the_pace_falls_when_the_loop_or_the_database_suffers_and_never_to_nothi
 
 
 def test_it_finds_what_can_be_borne() -> None:
-    """Of an instance whose loop suffers beyond 60 a second."""
+    """On an instance whose loop is slow beyond 60 openings a second."""
     pace, tried = Pace(0.0), []
     for _ in range(400):
         pace.adapt(SLOW_LOOP if pace.per_sec > 60 else CALM, is_wanted=True)
@@ -67,3 +69,24 @@ def test_a_loop_that_is_a_little_late_slows_what_is_faster_than_planned_and_noth
     for _ in range(100):
         pace.adapt(late, is_wanted=True)
     assert planned * 0.7 < pace.per_sec < planned * 1.1
+
+
+@pytest.mark.parametrize(
+    ("strain", "per_sec", "is_too_much"),
+    [
+        (Strain(MOST_LAG_SECS, 6), 25.0, False),
+        (Strain(MOST_LAG_SECS + 0.001, 0), 25.0, True),
+        (Strain(LAG_SECS, 6), 25.5, False),
+        (Strain(LAG_SECS + 0.001, 0), 25.5, True),
+        (Strain(0.0, 7), 25.0, True),
+    ],
+)
+def test_the_limits_of_the_strain_belong_to_what_can_be_borne(
+    strain: Strain, per_sec: float, is_too_much: bool
+) -> None:
+    assert strain.is_too_much_for(per_sec) == is_too_much
+
+
+def test_a_burst_takes_the_last_permit() -> None:
+    pace = Pace(0.0)
+    assert [pace.take(0.0) for _ in range(12)] == [True] * 10 + [False] * 2

@@ -26,7 +26,7 @@ MINE = record("me", 2)
     (record(None, 3), None, "access was withdrawn", Fence()),
     (None, None, None, Fence()),
 ])  # fmt: skip
-def test_what_is_held_follows_its_row(
+def test_a_held_session_follows_its_row(
     row: SessionRecord | None, reason: str | None, requested: str | None, decision: Keep | Fence | End
 ) -> None:
     assert judge_held(2, row, end_reason=reason, end_requested=requested) == decision

@@ -1,5 +1,6 @@
 """One row a rule. The session is at epoch 3, its owner is `a`, we are `me`, the TTL is 30 s and it is 100 o'clock."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -32,7 +33,7 @@ SILENT = dial("timed_out")
 CLAIM = Claim(OWNED)
 
 RULES = {
-    # Who serves when all is well.
+    # The serving instance when all is well.
     "held here": (Placement(row=record("me", 3), held_epoch=3), Local()),
     "owned by another": (PLACED, TO_A),
     "a confirmed dial is spliced": (replace(PLACED, dial=dial("confirmed")), TO_A),
@@ -46,7 +47,7 @@ RULES = {
     "held here, though the row just read is older": (replace(PLACED, held_epoch=4), Local()),
     "held here, yet ended by another": (Placement(row=record(None, 4, state="ended"), held_epoch=3), Gone),
     "owned by us, lost before it was opened": (Placement(row=record("me", 3)), Claim(record("me", 3))),
-    # PostgreSQL decides who owns, Valkey says where.
+    # PostgreSQL decides the owner, Valkey says where the session is.
     "the row outweighs the registry": (Placement(row=OWNED, record=record("b", 2), owner=FRESH), TO_A),
     "the registry alone will do": (Placement(record=OWNED, owner=FRESH), TO_A),
     "owner not in the registry, address in the row": (REAPED, Proxy(Peer("a", "10.0.0.7:7000"), 3)),
@@ -91,7 +92,7 @@ RULES = {
     "blind, released": (Placement(row=record(None, 4), blind=True), Claim(record(None, 4))),
     # Without the database nothing is claimed, and nothing is declared gone.
     "no database, owner known": (Placement(record=OWNED, owner=FRESH, database=False), TO_A),
-    "no database, nobody knows it": (Placement(database=False), Wait),
+    "no database, unknown everywhere": (Placement(database=False), Wait),
     "no database, frozen, stale": (Placement(record=OWNED, owner=STALE, database=False, dial=SILENT), Wait),
     # Viewers never claim.
     "a viewer is proxied": (replace(PLACED, viewer=True), TO_A),
@@ -113,15 +114,23 @@ def test_rule(placement: Placement, expected: Route | type[Route]) -> None:
 @pytest.mark.parametrize("state", ["draining", "refused"])
 def test_an_instance_that_is_not_active_claims_nothing_and_serves_what_it_holds(state) -> None:
     me = replace(ME, state=state)
-    assert isinstance(choose_route(Placement(row=record(None, 4)), me, NOW, TTL_SECS), Wait)
+    route = choose_route(Placement(row=record(None, 4)), me, NOW, TTL_SECS)
+    assert isinstance(route, Wait)
+    assert route.reason
     assert isinstance(choose_route(replace(PLACED, dial=DEAD), me, NOW, TTL_SECS), Wait)
     assert choose_route(PLACED, me, NOW, TTL_SECS) == TO_A
     assert choose_route(Placement(row=record("me", 3), held_epoch=3), me, NOW, TTL_SECS) == Local()
 
 
 def test_no_reason_reads_as_a_failed_device_login_to_the_real_client() -> None:
-    """Wire contract 6.6: an Error text with "auth" in it is shown as refused credentials."""
+    """docs/protocol.md, 6.6: the client shows an Error text with "auth" in it as refused credentials."""
     routes = [choose_route(placement, ME, NOW, TTL_SECS) for placement, _ in RULES.values()]
     reasons = [route.reason for route in routes if isinstance(route, Wait | Gone)]
     assert reasons
     assert not [reason for reason in reasons if "auth" in reason.lower()]
+
+
+def test_a_client_is_told_how_long_a_silent_owner_is_waited_for() -> None:
+    route = choose_route(replace(PLACED, dial=SILENT), ME, NOW, TTL_SECS)
+    assert isinstance(route, Wait)
+    assert re.findall(r"(-?\d+) s", route.reason) == ["1"]

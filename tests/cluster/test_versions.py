@@ -1,4 +1,4 @@
-"""What may be used while a rolling upgrade runs two versions side by side."""
+"""The features that may be used while a rolling upgrade runs two versions side by side."""
 
 from dataclasses import replace
 
@@ -27,3 +27,7 @@ def seen(*versions: str) -> Snapshot:
 )
 def test_all_registered_instances_must_have_the_version(versions: list[str], expected: bool) -> None:
     assert all_have(seen(*versions), "0.2.0") == expected
+
+
+def test_an_unreadable_record_may_be_of_any_version() -> None:
+    assert not all_have(replace(seen("0.2.0"), unreadable={"i9": "not JSON"}), "0.2.0")

@@ -1,4 +1,4 @@
-"""A small cluster in which everything can go wrong, one step at a time: the real rules in a simulated world.
+"""A small simulated cluster in which every step can fail: the real rules in a simulated world.
 
 Decisions, liveness, registry and agents are the real ones. PostgreSQL is a dict with compare-and-set, the network and
 the processes are flags, a connection is a generator that stops wherever something else may happen in between.
@@ -34,7 +34,7 @@ class Valkey:
 
 
 class World:
-    """All nodes, sessions and clients, the truth about them, and the judge of what they do."""
+    """All nodes, sessions and clients, their true state, and the checks of their actions."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from netstacks.commands.license import license_group
 from netstacks.crypto import license
 from netstacks.errors import InvalidInput
-from tests.store.test_license import PRIVATE, PUBLIC
+from tests.crypto.test_license import PRIVATE, PUBLIC
 
 
 def run(*arguments: str, **kwargs: str) -> Result:
@@ -27,14 +27,14 @@ def test_the_specifications_names_of_tiers_are_issued_as_the_clients(tmp_path: P
     assert (found.customer, found.tier, found.seats) == ("ACME", tier, 25)
 
 
-def test_what_was_issued_can_be_inspected(tmp_path: Path) -> None:
+def test_an_issued_licence_can_be_inspected(tmp_path: Path) -> None:
     (tmp_path / "public.pem").write_text(PUBLIC)
     shown = run("inspect", issue(tmp_path), "--public-key", str(tmp_path / "public.pem")).output
     for line in ("customer: ACME", "tier:     Teams", "seats:    25", "expires:  2999-01-31", "status:   active"):
         assert line in shown.splitlines()
 
 
-def test_a_key_signed_by_nobody_we_know_is_refused(tmp_path: Path) -> None:
+def test_a_key_with_an_unknown_signature_is_refused(tmp_path: Path) -> None:
     assert isinstance(run("inspect", issue(tmp_path)).exception, InvalidInput)
 
 

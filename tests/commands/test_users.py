@@ -62,7 +62,7 @@ def test_a_user_is_created_with_the_typed_password(run: Run, database: Database)
     assert (user.username, user.role) == ("lee", "operator")
     assert is_password(PASSWORD, password_hash)
     with database.transaction() as tx:
-        [row] = audit.page(tx, event="user.created")
+        [row] = audit.list_page(tx, event="user.created")
     assert (row["actor"], row["resource"]) == ("system", f"user:{user.id}")
 
 
@@ -82,7 +82,7 @@ def test_a_bad_password_is_refused_and_no_user_created(
     assert isinstance(refused, InvalidInput)
     assert said in str(refused)
     with database.transaction() as tx:
-        assert users.every(tx) == []
+        assert users.list_all(tx) == []
 
 
 def test_an_administrators_new_password_must_be_long(run: Run, database: Database) -> None:
@@ -107,7 +107,7 @@ def test_a_changed_password_ends_all_log_ins(run: Run, database: Database) -> No
         assert logins.role(tx, login_id, max_days=30) is None
 
 
-def test_the_password_of_nobody_is_not_changed(run: Run) -> None:
+def test_the_password_of_an_unknown_user_is_not_changed(run: Run) -> None:
     assert isinstance(run("passwd", "nobody").exception, NotFound)
 
 

@@ -1,4 +1,4 @@
-"""The demo device: what it makes of abbreviations, and a terminal to it through a controller."""
+"""The demo device: its abbreviations, and a terminal to it through a controller."""
 
 import socket
 import subprocess
@@ -49,7 +49,7 @@ def terminal(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
     finally:
         controller.stop()
         device.terminate()
-        device.wait(10)
+        device.wait(30)
 
 
 def _listens(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What the demo keeps from one run to the next."""
+"""The files that the demo keeps from one run to the next."""
 
 import socket
 from pathlib import Path

@@ -70,7 +70,7 @@ class Balancer:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(30)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The load balancers stand between slow clients and the controllers: with their own configurations."""
+"""The load balancers shield the controllers from slow clients, with their own configurations."""
 
 import http.client
 import threading

@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -14,6 +13,7 @@ from netstacks.instance.admission import Admission, Grant
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from tests.rows import make_session
+from tests.waits import until
 
 ANA = uuid.uuid4()
 
@@ -31,7 +31,7 @@ class Client:
     def is_gone(self) -> bool:
         return self.has_left
 
-    def tell(self, place: int, wait_secs: float) -> None:
+    def show_place(self, place: int, wait_secs: float) -> None:
         self.told.append((place, wait_secs))
 
     def admit(self, grant: Grant) -> None:
@@ -44,17 +44,10 @@ class Client:
 
 @pytest.fixture
 def admission(database: Database, monkeypatch: pytest.MonkeyPatch) -> Admission:
-    monkeypatch.setattr(module, "_LOOK_SECS", 0.1)
+    monkeypatch.setattr(module, "_CHECK_SECS", 0.1)
     admission = Admission(database)
     admission.start()
     return admission
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < give_up_at
-        greenlets.sleep(0.01)
 
 
 def enter(admission: Admission, client: Client, *, user_id: UUID = ANA, token: UUID | None = None) -> None:
@@ -62,14 +55,14 @@ def enter(admission: Admission, client: Client, *, user_id: UUID = ANA, token: U
 
 
 def use_up(admission: Admission) -> list[Grant]:
-    """Opens as many terminals as are let in at once; none of them gets done."""
+    """Opens as many terminals as are admitted at once; none of them completes."""
     grants = []
     while (grant := admission.try_now()) is not None:
         grants.append(grant)
     return grants
 
 
-def test_who_comes_alone_need_not_wait(admission: Admission) -> None:
+def test_a_client_that_comes_alone_does_not_wait(admission: Admission) -> None:
     assert admission.try_now() is not None
 
 
@@ -124,7 +117,7 @@ def test_no_more_are_opened_at_once_than_the_instance_gets_done(
     until(lambda: client.grant is not None)
 
 
-def test_an_opening_that_waits_for_its_device_keeps_nobody_out(
+def test_an_opening_that_waits_for_its_device_keeps_no_other_out(
     admission: Admission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_COMPUTING_SECS", 0.3)
@@ -238,13 +231,13 @@ def test_without_room_elsewhere_all_wait_here(admission: Admission, monkeypatch:
 def test_a_greenlet_that_waits_gets_its_grant(admission: Admission) -> None:
     use_up(admission)
     waiting = greenlets.spawn("waiting", admission.wait, ANA, lambda place, secs: None, lambda: False)
-    waiting.join(20)
+    waiting.join(30)
     assert isinstance(waiting.value, Grant)
 
 
 def test_a_greenlet_whose_user_gives_up_gets_none(admission: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Admission, "_grant", lambda self: None)
     waiting = greenlets.spawn("waiting", admission.wait, ANA, lambda place, secs: None, lambda: True)
-    waiting.join(20)
+    waiting.join(30)
     assert waiting.successful()
     assert waiting.value is None

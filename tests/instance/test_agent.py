@@ -15,10 +15,11 @@ from netstacks.instance.agent import Agent
 from netstacks.registry.base import Pulse
 from netstacks.registry.memory import MemoryRegistry
 from tests.cluster.facts import SESSION, instance, record
+from tests.waits import until
 
 TTL_SECS = 30.0
 OTHER_SECRETS = "vault:2 jwt:2"
-# What the agent asks besides heartbeats.
+# The agent's calls besides heartbeats.
 CALLS = (
     "register",
     "set_state",
@@ -76,7 +77,7 @@ class Clock:
 
 
 class Sessions:
-    """What an instance holds, and what its agent told it."""
+    """The sessions that an instance holds, and the agent's calls to them."""
 
     def __init__(self, *records: SessionRecord) -> None:
         self.held = list(records)
@@ -155,7 +156,7 @@ def test_a_reaped_instance_joins_again_and_checks_what_it_holds(
     assert kinds(registry) == ["joined", "joined"]
 
 
-def test_what_another_instance_claimed_meanwhile_is_fenced(
+def test_a_session_that_another_instance_claimed_is_fenced(
     agent: Agent, registry: Registry, sessions: Sessions
 ) -> None:
     agent.heartbeat()
@@ -262,7 +263,7 @@ def test_a_restart_of_the_registry_blinds_even_when_no_heartbeat_failed(
     assert agent.is_blind
 
 
-def test_the_dead_are_reaped_by_whoever_sees(agent: Agent, registry: Registry, clock: Clock) -> None:
+def test_a_dead_instance_is_reaped_by_any_agent_in_contact(agent: Agent, registry: Registry, clock: Clock) -> None:
     agent.heartbeat()
     registry.register(instance("b"))
     clock.now += TTL_SECS + 1
@@ -274,7 +275,7 @@ def test_the_dead_are_reaped_by_whoever_sees(agent: Agent, registry: Registry, c
     assert (newest.kind, newest.instance_id, newest.details) == ("reaped", "b", {"by": "a"})
 
 
-def test_nobody_is_reaped_by_whoever_is_blind(agent: Agent, registry: Registry, clock: Clock) -> None:
+def test_no_instance_is_reaped_by_an_agent_out_of_contact(agent: Agent, registry: Registry, clock: Clock) -> None:
     registry.register(instance("b"))
     clock.now += TTL_SECS + 1
     agent.heartbeat()
@@ -283,7 +284,7 @@ def test_nobody_is_reaped_by_whoever_is_blind(agent: Agent, registry: Registry, 
 
 
 @pytest.mark.parametrize("by_secs", [3600.0, -3600.0])
-def test_when_the_registrys_clock_is_set_nobody_is_judged_for_a_ttl(sessions: Sessions, by_secs: float) -> None:
+def test_when_the_registrys_clock_is_set_no_instance_is_judged_for_a_ttl(sessions: Sessions, by_secs: float) -> None:
     ours, clock = Clock(), Clock()
     registry = Registry(clock)
     agent = Agent(instance("a"), registry, sessions, interval_secs=5.0, ttl_secs=TTL_SECS, clock=lambda: ours.now)
@@ -303,7 +304,7 @@ def test_when_the_registrys_clock_is_set_nobody_is_judged_for_a_ttl(sessions: Se
     assert not agent.is_blind
     registry.register(instance("dead"))
     clock.now += by_secs
-    # The reaper may be the first to come, and somebody else's heartbeat the only one by the new time.
+    # The reaper may come first, when another instance's heartbeat is the only one by the new time.
     other.heartbeat()
     agent.reap()
     for _ in range(6):
@@ -324,7 +325,7 @@ def test_detached_sessions_expire_whatever_the_registry_does(
     assert sessions.expiries == 1
 
 
-# Troubles that are no absence
+# Faults other than absence
 
 
 @pytest.fixture
@@ -360,7 +361,7 @@ def test_only_a_heartbeat_that_fails_loses_contact(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_the_registry_did_not_take_is_made_up_for_at_the_next_heartbeat(
+def test_writes_that_the_registry_did_not_take_are_repeated_at_the_next_heartbeat(
     judge: Agent, registry: Registry, sessions: Sessions, clock: Clock, call: str
 ) -> None:
     registry.register(instance("dead"))
@@ -446,7 +447,7 @@ def test_a_registry_whose_publications_hang_has_its_heartbeats_on_time(
     assert not waiting.ready()
     assert judge.is_leased
     answered.set()
-    waiting.join(5)
+    waiting.join(30)
     assert waiting.successful()
 
 
@@ -466,11 +467,11 @@ def test_a_clock_that_was_set_is_noticed_though_no_snapshot_comes(sessions: Sess
     assert agent.is_blind
 
 
-def test_many_who_want_a_new_heartbeat_at_once_share_it(agent: Agent, registry: Registry) -> None:
+def test_many_callers_of_a_new_heartbeat_at_once_share_it(agent: Agent, registry: Registry) -> None:
     agent.heartbeat()
     before = registry.heartbeats
     beating = [greenlets.spawn("one of many", agent.beat_anew) for _ in range(50)]
-    greenlets.joinall(beating, timeout=5)
+    greenlets.joinall(beating, timeout=30)
     assert all(each.successful() for each in beating)
     assert registry.heartbeats - before <= 2
 
@@ -499,7 +500,7 @@ def test_a_third_instance_is_not_measured_by_the_refused_one(agent: Agent, regis
         assert other.me.state == ("active" if name == "d" else "refused")
 
 
-def test_a_refused_instance_is_accepted_when_nobody_is_left_to_differ_from(agent: Agent, registry: Registry) -> None:
+def test_a_refused_instance_is_accepted_when_no_other_is_left_to_differ_from(agent: Agent, registry: Registry) -> None:
     agent.heartbeat()
     newcomer = make_agent(replace(instance("b"), secrets_fingerprint=OTHER_SECRETS), registry, Sessions())
     newcomer.heartbeat()
@@ -572,7 +573,7 @@ def test_an_instance_that_left_does_not_come_back_by_a_late_heartbeat(agent: Age
     late = greenlets.spawn("late", agent.beat_anew)
     greenlets.sleep(0)
     agent.leave()
-    late.join(5)
+    late.join(30)
     agent.beat_anew()
     assert registry.instance("a") is None
     assert not agent.is_leased
@@ -588,12 +589,10 @@ def test_leaving_without_the_registry_is_no_error(agent: Agent, registry: Regist
 def test_the_agent_beats_by_itself_until_it_leaves(registry: Registry, sessions: Sessions) -> None:
     agent = Agent(instance("a"), registry, sessions, interval_secs=0.01, ttl_secs=TTL_SECS)
     agent.start()
-    with greenlets.deadline(5.0, AssertionError("no second heartbeat")):
-        while not agent.is_leased:
-            greenlets.sleep(0.005)
-        registry.deregister("a")
-        while registry.instance("a") is None:
-            greenlets.sleep(0.005)
+    until(lambda: agent.is_leased, "the first heartbeat")
+    registry.deregister("a")
+    until(lambda: registry.instance("a") is not None, "the second heartbeat")
     agent.leave()
+    # Several heartbeat intervals.
     greenlets.sleep(0.05)
     assert registry.instance("a") is None

@@ -130,21 +130,21 @@ def test_connections_that_are_all_in_use_neither_lose_contact_nor_delay_a_heartb
 
 
 @patched
-def test_many_who_want_a_new_heartbeat_at_once_cost_the_server_two() -> None:
+def test_many_callers_of_a_new_heartbeat_at_once_cost_the_server_two() -> None:
     with a_valkey() as valkey:
         agent = make_agent("a", valkey, Sessions())
         agent.heartbeat()
         server = connect(valkey.url)
         server.config_resetstat()
         beating = [greenlets.spawn("one of many", agent.beat_anew) for _ in range(50)]
-        greenlets.joinall(beating, timeout=10)
+        greenlets.joinall(beating, timeout=30)
         assert all(each.successful() for each in beating)
         # A heartbeat and a snapshot each.
         assert server.info("commandstats")["cmdstat_evalsha"]["calls"] <= 4
 
 
 @patched
-def test_what_a_frozen_server_did_not_take_is_there_after_the_first_heartbeat_without_trouble() -> None:
+def test_writes_that_a_frozen_server_did_not_take_are_there_after_the_next_good_heartbeat() -> None:
     with a_valkey() as valkey:
         sessions = Sessions(*many_records())
         agent = make_agent("a", valkey, sessions)
@@ -155,7 +155,8 @@ def test_what_a_frozen_server_did_not_take_is_there_after_the_first_heartbeat_wi
             agent.withdraw(each.id, each.epoch)
         began_at = time.monotonic()
         agent.publish(sessions.held[0])
-        assert time.monotonic() - began_at < 2.0
+        # No request waits longer than 2 s for a store that hangs; the rest is for a slow machine.
+        assert time.monotonic() - began_at < 4.0
         assert agent.is_leased
         valkey.thaw()
         agent.heartbeat()

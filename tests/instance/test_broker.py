@@ -1,4 +1,4 @@
-"""The broker's walk: real rows, a real registry and real rules; peers, witness and device are told what to answer."""
+"""The broker on real rows, a real registry and real rules; peers, witness and device are scripted."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +12,14 @@ import pytest
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome, Witness
-from netstacks.errors import ComeAgain, DeviceUnreachable, PeerFailed, SessionGone, StoreUnavailable
+from netstacks.errors import (
+    ComeAgain,
+    DeviceUnreachable,
+    PeerFailed,
+    RegistryUnavailable,
+    SessionGone,
+    StoreUnavailable,
+)
 from netstacks.instance.agent import Agent
 from netstacks.instance.broker import Broker
 from netstacks.instance.claims import Claims
@@ -28,8 +35,10 @@ from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub
+from netstacks.terminal.session_facts import State
 from tests.cluster.facts import SharedRegistry, instance, record
 from tests.rows import make_session, make_user
+from tests.waits import until
 
 TTL_SECS = 30.0
 ANA = Actor("ana", uuid.uuid4(), "192.0.2.9")
@@ -41,7 +50,7 @@ Answer = Upstream | NoAnswer | Reply | Callable[[], Upstream | NoAnswer]
 
 
 class World:
-    """One instance `me` with its broker, and a session of `a` that ana wants back."""
+    """One instance `me` with its broker, and a session of `a` that ana resumes."""
 
     def __init__(self, database: Database, *, in_contact_secs: float = TTL_SECS + 1) -> None:
         self.database = database
@@ -187,7 +196,39 @@ def test_an_owner_that_is_not_registered_may_live_just_after_the_registry_came_b
     assert world.row().epoch == 1
 
 
-def test_who_waits_for_a_claim_that_is_lost_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_comes_back_empty_at_the_moment_it_is_read_proves_no_death(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat must follow the read: a heartbeat before it would still find the former registry."""
+
+    def restart(_: str) -> None:
+        for each in ("me", "a"):
+            world.registry.deregister(each)
+
+    monkeypatch.setattr(world.registry, "instance", restart)
+    world.answers = [NoAnswer("timed_out")]
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert (world.row().owner, world.row().epoch) == ("a", 1)
+
+
+def test_an_old_snapshot_proves_no_death_while_the_registry_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.now += TTL_SECS + 1
+    world.agent.heartbeat()
+
+    def fail(_: str) -> None:
+        raise RegistryUnavailable("it hangs")
+
+    monkeypatch.setattr(world.registry, "instance", fail)
+    world.answers = [NoAnswer("timed_out")]
+    with pytest.raises(ComeAgain):
+        world.resume()
+    assert (world.row().owner, world.row().epoch) == ("a", 1)
+
+
+def test_a_client_that_waits_for_a_lost_claim_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[PendingClaim] = []
 
     def lose(*_: object) -> None:
@@ -225,7 +266,7 @@ def test_the_proven_death_of_a_former_owner_is_not_held_against_its_successor(wo
     assert (world.row().owner, world.row().epoch) == ("c", 2)
 
 
-def test_who_comes_while_the_device_is_logged_in_to_waits_for_the_same_log_in(world: World) -> None:
+def test_a_client_that_comes_during_the_device_log_in_waits_for_the_same_log_in(world: World) -> None:
     world.answers, world.witness = [NoAnswer("refused")], "free"
     may_open = greenlets.Event()
     world.device = lambda: may_open.wait() and SimpleNamespace(is_live=True)
@@ -246,7 +287,7 @@ def test_a_session_whose_device_refuses_can_be_claimed_again(world: World) -> No
     world.deferred_writes.start()
     with pytest.raises(DeviceUnreachable):
         world.resume().wait()
-    assert world.deferred_writes.flush(10)
+    assert world.deferred_writes.flush(30)
     assert (world.row().owner, world.row().epoch, world.row().state) == (None, 3, "detached")
 
 
@@ -280,9 +321,9 @@ def test_viewers_are_told_which_peer_has_confirmed_the_session_and_are_brought_t
     world.answers = [CONFIRMED, CONFIRMED, NoAnswer("denied")]
     held = world.broker.locate(world.session_id)
     assert held == Held(world.session_id, owner, 1)
-    assert world.broker.visit(held, VIEWER, UPGRADE) is CONFIRMED
+    assert world.broker.proxy_viewer(held, VIEWER, UPGRADE) is CONFIRMED
     with pytest.raises(ComeAgain):
-        world.broker.visit(held, VIEWER, UPGRADE)
+        world.broker.proxy_viewer(held, VIEWER, UPGRADE)
     assert world.dialled == [owner] * 3
 
 
@@ -293,6 +334,19 @@ def test_viewers_are_told_that_a_session_has_ended_or_never_was(world: World) ->
         world.broker.locate(world.session_id)
     with pytest.raises(SessionGone):
         world.broker.locate(uuid.uuid4())
+
+
+def test_without_postgresql_the_owner_in_the_registry_is_asked_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.registry.register(replace(instance("b"), peer_address="10.0.0.8:7000"))
+    world.registry.publish(record("b", session_id=world.session_id))
+    world.agent.heartbeat()
+    answer = asdict(record("b", session_id=world.session_id)) | {"id": str(world.session_id)}
+    world.answers = [Reply({"record": answer, "user_id": str(ANA.id)}), CONFIRMED]
+    monkeypatch.setattr(world.database, "transaction", _away)
+    assert world.broker.locate(world.session_id) == Held(world.session_id, Peer("b", "10.0.0.8:7000"), 1)
+    assert {peer.id for peer in world.dialled} == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -421,9 +475,12 @@ def test_two_claims_in_one_process_are_one_while_the_spool_is_being_restored(wor
     world.restore = lambda: restored.wait() and False
     world.answers, world.witness = [NoAnswer("refused")] * 2, "free"
     both = [greenlets.spawn("claim", world.resume) for _ in range(2)]
-    greenlets.sleep(0.2)
+    until(lambda: world.dialled, "the dial")
+    # Turns enough for both to reach the claim.
+    for _ in range(20):
+        greenlets.sleep(0)
     restored.set()
-    greenlets.joinall(both, timeout=10)
+    greenlets.joinall(both, timeout=30)
     first, second = (each.value for each in both)
     assert first is second
     assert first.wait().is_live
@@ -442,3 +499,16 @@ def test_only_a_row_of_ours_is_given_up_and_not_before_all_is_stored(world: Worl
     with pytest.raises(SessionGone):
         world.broker.admit(world.session_id, 2)
     assert (world.row().owner, world.row().epoch) == (None, 3)
+
+
+def test_only_its_own_user_learns_why_a_session_of_this_instance_has_ended(world: World) -> None:
+    facts = SimpleNamespace(id=world.session_id, token=world.token, user_id=ANA.id)
+    ended: Any = SimpleNamespace(
+        id=world.session_id, facts=facts, state=State.ENDED, recording=SimpleNamespace(fenced=True)
+    )
+    world.hub.hooks.on_close(ended, "exit status 7")
+    with pytest.raises(SessionGone, match="exit status 7"):
+        world.resume()
+    with pytest.raises(SessionGone, match="another user") as refused:
+        world.broker.resume(world.token, Actor("bob", uuid.uuid4()), UPGRADE)
+    assert "exit status 7" not in str(refused.value)

@@ -55,7 +55,7 @@ def watch(agent: SimpleNamespace, peers: Peers, registry: MemoryRegistry) -> Clo
 
 
 def look(watch: ClockWatch) -> list[tuple[str, str]]:
-    """What was logged at one look."""
+    """The lines logged at one look."""
     with structlog.testing.capture_logs() as logged:
         watch.look()
     return [(each["event"], each["peer"]) for each in logged]

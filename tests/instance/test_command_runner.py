@@ -1,4 +1,4 @@
-"""A run of commands: what ends it, and what is told of it. The sessions are opened by the test."""
+"""A run of commands: its ends, and its report. The sessions are opened by the test."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -73,7 +73,7 @@ def test_a_session_that_has_ended_at_once_is_told(desk: Desk) -> None:
     assert run(opened(desk)).error == "the session has ended: the device closed the connection"
 
 
-def test_what_no_time_is_left_for_is_not_typed(desk: Desk) -> None:
+def test_a_command_without_time_left_is_not_typed(desk: Desk) -> None:
     desk.device.answers |= {b"show a": b"", b"\x03": b"\r\nR1#"}
     ran = run(opened(desk), "show a", "show b", "show c", timeout_secs=60, total_secs=5.5)
     assert [each.command for each in ran.results] == ["show a", "show b"]

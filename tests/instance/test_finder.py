@@ -1,4 +1,4 @@
-"""However many viewers ask for a session, it is looked up once."""
+"""A session is looked up once for any number of viewers."""
 
 import uuid
 from typing import Any
@@ -16,7 +16,7 @@ VIEWERS = 1000
 
 
 class Locator:
-    """Answers as it is told, and counts."""
+    """Gives scripted answers, and counts the calls."""
 
     def __init__(self, *answers: Any) -> None:
         self.asked: list[uuid.UUID] = []
@@ -78,7 +78,7 @@ def test_sessions_are_looked_up_apart_and_each_time_anew() -> None:
     assert len(locate.asked) == 3
 
 
-def test_a_failure_reaches_everybody_as_an_error_of_its_own() -> None:
+def test_a_failure_reaches_every_caller_as_an_error_of_its_own() -> None:
     errors = all_of(Finder(Locator(ComeAgain("nobody holds it"))).find, HELD.session_id)
     assert {str(each) for each in errors} == {"nobody holds it"}
     assert len({id(each) for each in errors}) == VIEWERS
@@ -86,7 +86,7 @@ def test_a_failure_reaches_everybody_as_an_error_of_its_own() -> None:
         Finder(Locator(SessionGone("it has ended"))).find(HELD.session_id)
 
 
-def test_a_bug_leaves_nobody_waiting() -> None:
+def test_a_bug_leaves_no_caller_waiting() -> None:
     find = Finder(Locator(RuntimeError("a bug"), HELD))
     with pytest.raises(ComeAgain):
         find.find(HELD.session_id)

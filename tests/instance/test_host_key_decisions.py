@@ -11,16 +11,17 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError, HostKeyRejected, OpeningAbandoned
+from netstacks.instance import host_key_prompts as module
 from netstacks.instance.dialer import Dialer
+from netstacks.instance.host_key_prompts import HostKeyPrompts
 from netstacks.instance.targets import Target
 from netstacks.store import audit, hostkeys, prompts, users
 from netstacks.store.audit import Actor
 from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.loading import EARLIEST
 from netstacks.store.pool import Database
-from netstacks.terminal import hostkeys as module
 from netstacks.terminal.dialogue import Dialogue
-from netstacks.terminal.hostkeys import HostKey, HostKeyPrompts
+from netstacks.terminal.host_key import HostKey
 from netstacks.terminal.unattended import UnattendedDialogue
 from tests.controller import until
 
@@ -33,7 +34,7 @@ OLD, NEW, OTHER = map(key, ("old", "new", "other"))
 
 
 class World:
-    """A device, and users who log in to it."""
+    """A device, and users that log in to it."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -84,7 +85,7 @@ class World:
 
     def audited(self) -> list[dict[str, Any]]:
         with self.database.transaction() as tx:
-            return [row["details"] for row in audit.page(tx, event="host_key.approved", limit=10)]
+            return [row["details"] for row in audit.list_page(tx, event="host_key.approved", limit=10)]
 
     def leave(self) -> None:
         self._left.set()
@@ -107,10 +108,10 @@ def world(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[World
     world.leave()
 
 
-def test_a_first_key_is_approved_by_the_user_who_connects(world: World) -> None:
+def test_a_first_key_is_approved_by_the_connecting_user(world: World) -> None:
     connection = world.connect("lee", NEW)
     world.approve(world.question("lee").id, "lee")
-    assert connection.get(timeout=10) == "approved"
+    assert connection.get(timeout=30) == "approved"
     stored = world.stored()
     assert stored is not None
     assert NEW.is_stored_as(stored)
@@ -119,7 +120,7 @@ def test_a_first_key_is_approved_by_the_user_who_connects(world: World) -> None:
 
 
 @pytest.mark.parametrize("dialogue", [Dialogue, lambda: UnattendedDialogue(lambda: False)], ids=["person", "program"])
-def test_a_changed_key_is_refused_at_once_to_those_who_may_not_decide(
+def test_a_changed_key_is_refused_at_once_to_a_role_that_may_not_decide(
     world: World, dialogue: Callable[[], Dialogue]
 ) -> None:
     world.store(OLD)
@@ -140,7 +141,7 @@ def test_a_changed_key_is_approved_by_an_administrator(world: World) -> None:
     asked = world.question("ann")
     assert (asked.previous_fingerprint, asked.previous_approved_by) == (OLD.fingerprint, "lee")
     world.approve(asked.id, "ann")
-    assert connection.get(timeout=10) == "approved"
+    assert connection.get(timeout=30) == "approved"
     stored = world.stored()
     assert stored is not None
     assert NEW.is_stored_as(stored)
@@ -155,10 +156,10 @@ def test_a_changed_key_is_approved_by_an_administrator(world: World) -> None:
     ]
 
 
-def test_who_has_approved_is_who_has_answered(world: World) -> None:
+def test_the_approver_is_the_user_that_answered(world: World) -> None:
     connection = world.connect("lee", NEW)
     world.approve(world.question("lee").id, "ann")
-    assert connection.get(timeout=10) == "approved"
+    assert connection.get(timeout=30) == "approved"
     stored = world.stored()
     assert stored is not None
     assert stored.approved_by == "ann"
@@ -169,7 +170,7 @@ def test_the_approval_of_a_first_key_does_not_replace_one_that_was_approved_mean
     asked = world.question("lee")
     world.store(OTHER)
     world.approve(asked.id, "lee")
-    assert "Your role may not approve the new key" in connection.get(timeout=10)
+    assert "Your role may not approve the new key" in connection.get(timeout=30)
     assert OTHER.is_stored_as(world.stored())
 
 
@@ -182,7 +183,7 @@ def test_an_administrator_is_asked_anew_when_the_old_key_was_replaced_meanwhile(
     again = world.question("ann")
     assert again.previous_fingerprint == OTHER.fingerprint
     world.approve(again.id, "ann")
-    assert connection.get(timeout=10) == "approved"
+    assert connection.get(timeout=30) == "approved"
     assert NEW.is_stored_as(world.stored())
 
 

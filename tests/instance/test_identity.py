@@ -38,11 +38,11 @@ def test_one_accepted_fingerprint_is_enough() -> None:
     assert differing_secrets(MINE, [secrets_fingerprint([OTHER_KEY], "another"), MINE]) == ()
 
 
-def test_the_first_instance_differs_from_nobody() -> None:
+def test_the_first_instance_differs_from_no_other() -> None:
     assert differing_secrets(MINE, []) == ()
 
 
-def test_what_is_no_fingerprint_says_nothing() -> None:
+def test_a_malformed_fingerprint_says_nothing() -> None:
     for text in ("", " ", ", ,", "none", "vault:", "jwt:1 vault:2"):
         assert differing_secrets(MINE, [text]) == ()
         assert differing_secrets(MINE, [text, secrets_fingerprint([KEY], "another")]) == ("JWT_SECRET",)

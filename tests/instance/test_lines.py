@@ -1,4 +1,4 @@
-"""A device with few lines: whose sessions make room."""
+"""A device with few lines: the sessions that make room."""
 
 import uuid
 from datetime import UTC, datetime
@@ -87,4 +87,4 @@ def test_the_engineer_is_told_whose_session_was_ended(database: Database, lines:
     dialogue = Dialogue()
     dialogue.join(Terminal())
     VtyLines(database, lambda session_id, reason: None).make_room(target(lines), dialogue)
-    assert told.count(b"a session of ana, which no client was attached to, was ended to free one of the") == 1
+    assert told.count(b"the controller has ended a detached session of ana to free one of the") == 1

@@ -24,7 +24,7 @@ def clocks() -> Clocks:
     return Clocks()
 
 
-def test_what_was_used_before_the_meter_began_does_not_count(clocks: Clocks) -> None:
+def test_processor_time_before_the_meter_began_does_not_count(clocks: Clocks) -> None:
     assert clocks.share_after(0, 0) == 0
     assert clocks.share_after(2, 0.5) == pytest.approx(0.5)
 
@@ -35,7 +35,7 @@ def test_a_short_burst_is_averaged_over_the_window(clocks: Clocks) -> None:
     assert clocks.share_after(2, 1) == pytest.approx(2 / WINDOW_SECS)
 
 
-def test_what_is_older_than_the_window_is_forgotten(clocks: Clocks) -> None:
+def test_samples_older_than_the_window_are_forgotten(clocks: Clocks) -> None:
     for _ in range(10):
         clocks.share_after(2, 1)
     shares = [clocks.share_after(2, 0) for _ in range(round(WINDOW_SECS / 2))]

@@ -8,6 +8,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.instance import loop_watch
 from netstacks.instance.loop_watch import LAG, LoopWatch
+from tests.waits import until
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +18,11 @@ def no_reporter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loop_that_turns_has_never_stood_still() -> None:
-    watch = LoopWatch(0.5)
+    # Longer than any pause of a slow machine.
+    watch = LoopWatch(10.0)
     watch.start()
-    greenlets.sleep(0.6)
+    # Two ticks and more.
+    greenlets.sleep(0.25)
     assert watch.stood_still_at() == -math.inf
     assert not watch.is_blocked
     assert not watch.background.has_died
@@ -30,7 +33,8 @@ def test_a_gap_is_noticed_before_the_watch_itself_runs_again() -> None:
     watch.start()
     greenlets.sleep(0)
     before = time.monotonic()
-    time.sleep(0.6)
+    # The stall: longer than the gap and a tick.
+    time.sleep(0.3)
     assert before < watch.stood_still_at() <= time.monotonic()
 
 
@@ -39,11 +43,10 @@ def test_a_loop_that_stands_still_more_than_it_runs_is_blocked(monkeypatch: pyte
     watch = LoopWatch(10.0)
     watch.start()
     greenlets.sleep(0)
-    time.sleep(1.2)
-    greenlets.sleep(0.3)
-    assert watch.is_blocked
-    greenlets.sleep(1.5)
-    assert not watch.is_blocked
+    # The stall: more than half of the window.
+    time.sleep(0.9)
+    until(lambda: watch.is_blocked, "the blocked loop")
+    until(lambda: not watch.is_blocked, "the loop that runs again")
 
 
 def test_a_loop_that_is_busy_and_goes_on_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +67,6 @@ def test_how_late_the_loop_was_is_counted() -> None:
     before = slow()
     LoopWatch(10.0).start()
     greenlets.sleep(0)
-    time.sleep(0.5)
-    while slow() == before:
-        greenlets.sleep(0.01)
+    # The stall: a tick that is later than 0.1 s.
+    time.sleep(0.3)
+    until(lambda: slow() > before, "the late tick")

@@ -13,7 +13,7 @@ print(gc.get_freeze_count() > 0, gc.isenabled(), gc.get_threshold()[0] > 700)
 """
 
 
-def test_what_lives_at_the_start_is_not_looked_at_again_and_what_comes_is() -> None:
+def test_objects_of_the_start_are_not_collected_and_later_ones_are() -> None:
     answer = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["True", "True", "True"]
 

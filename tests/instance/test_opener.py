@@ -1,4 +1,4 @@
-"""The opener on real rows; the device is a stand-in that notes who was dialled."""
+"""The opener on real rows; the device is a stand-in that records the dials."""
 
 import uuid
 from types import SimpleNamespace
@@ -14,7 +14,10 @@ from netstacks.instance.opener import Opener
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import ConnectRequest, Target
+from netstacks.recording import storage
+from netstacks.recording.chunks import Event, EventKind, make_chunk
 from netstacks.recording.recorder import Recorder
+from netstacks.recording.storage import Batch
 from netstacks.store import credentials, devices, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Secrets
@@ -24,6 +27,7 @@ from netstacks.store.sessions import SessionRow
 from netstacks.store.vault import Vault
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.hub import Hub
+from netstacks.terminal.resume import Resume, start
 from netstacks.terminal.session import Session
 from tests.cluster.facts import instance
 from tests.rows import make_session, make_user
@@ -149,5 +153,19 @@ def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection
         world.reopen(device.id)
     assert [transport.read(1) for transport in world.transports] == [b"", b""]
     with world.database.transaction() as tx:
-        live = sessions.page(tx, live=True)
+        live = sessions.list_page(tx, live=True)
     assert [row["owner"] for row in live] == ["me"]  # The claimed one, for its claimer to give back.
+
+
+def test_a_claimed_session_starts_at_the_offset_that_its_client_acknowledged_to_the_former_owner(world: World) -> None:
+    row = world.claimed(world.device("mine").id)
+    with world.database.transaction() as tx:
+        chunk = make_chunk(b"", row.id, 1, 0, 0, [Event(1000.0, EventKind.OUTPUT, b"x" * 100)])
+        assert storage.save(tx, [Batch(row.id, 1, 40, [chunk])]) == []
+        claimed = sessions.claim(tx, row, owner="me", owner_address="")
+        assert claimed is not None
+        prepared = world.opener.prepare(tx, claimed, ANA)
+    session = world.opener.reopen(claimed, prepared, uuid.uuid4(), ANA, Dialogue())
+    assert session.first_offset == 100
+    begin = start(session, Resume(None, None, tail=False), (80, 24))
+    assert (begin.cursor, begin.between_at) == (40, 100)

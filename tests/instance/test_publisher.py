@@ -1,4 +1,4 @@
-"""The publisher: whatever fails and in whatever order things happen, the registry ends up with what is held."""
+"""The publisher: after failures and events in any order, the registry names the sessions that are held."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from tests.cluster.facts import SESSION, instance, record
 
 
 class Registry(MemoryRegistry):
-    """Every call lets others run. One that fails may have had its effect all the same, or have it later."""
+    """A registry whose calls yield. A failed call may have had its effect all the same, or have it later."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Registry(MemoryRegistry):
         return call()
 
     def thaw(self) -> None:
-        """Whatever was sent has arrived, in any order."""
+        """Ends the fault, after all late calls have had their effect."""
         self.trouble = None
         while self._late:
             self._late.pop()()
@@ -90,11 +90,11 @@ class Lab:
         self._spawned.append(greenlets.spawn("meanwhile", action, *arguments))
 
     def settle(self) -> None:
-        greenlets.joinall(self._spawned, timeout=5, raise_error=True)
+        greenlets.joinall(self._spawned, timeout=30, raise_error=True)
         self.publisher.flush()
 
     def heartbeat(self) -> None:
-        """What follows one that succeeded."""
+        """The publisher's steps after a successful heartbeat."""
         self.publisher.catch_up()
         self.publisher.flush()
 
@@ -158,7 +158,7 @@ def test_without_trouble_it_needs_no_heartbeat_and_compares_nothing(steps: list[
     assert "sessions_of" not in lab.registry.calls
 
 
-def test_what_comes_during_a_call_is_done_by_the_next_at_once(lab: Lab) -> None:
+def test_changes_during_a_call_are_sent_by_the_next_at_once(lab: Lab) -> None:
     many = [UUID(int=number) for number in range(1, 1501)]
     for session_id in many:
         lab.meanwhile(lab.open, session_id, 1)
@@ -181,7 +181,7 @@ def test_a_withdrawal_does_not_undo_a_later_publication(lab: Lab) -> None:
     assert lab.published() == {SESSION: record("a", 2)}
 
 
-def test_of_two_publications_that_wait_the_later_epoch_wins(lab: Lab) -> None:
+def test_the_later_epoch_of_two_waiting_publications_wins(lab: Lab) -> None:
     lab.held.by_id[SESSION] = record("a", 2)
     lab.meanwhile(lab.publisher.publish, record("a", 2))
     lab.meanwhile(lab.publisher.publish, record("a", 1))

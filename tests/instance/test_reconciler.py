@@ -10,7 +10,7 @@ import pytest
 
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome, Witness
-from netstacks.errors import PeerFailed
+from netstacks.errors import PeerFailed, RegistryUnavailable
 from netstacks.instance import reconciler
 from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
@@ -28,7 +28,8 @@ from netstacks.store.held_sessions import Held, Page, differences
 from netstacks.store.pool import Database
 from netstacks.store.sessions import SessionRow
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.session import Session, State
+from netstacks.terminal.session import Session
+from netstacks.terminal.session_facts import State
 from tests.cluster.facts import SharedRegistry, instance
 from tests.controller import until
 from tests.instance.test_agent import Clock
@@ -42,7 +43,7 @@ ADDRESS = "192.0.2.7:7000"
 
 @dataclass
 class Surroundings:
-    """What the other instances look like: their witnesses and what comes of dialling them."""
+    """The other instances as seen from this one: their witnesses, and the outcomes of dials."""
 
     witnesses: dict[str, Witness] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -142,7 +143,7 @@ def alone(database: Database, tmp_path: Path) -> World:
 # What this instance holds, against the rows.
 
 
-def test_what_is_ours_stays(world: World) -> None:
+def test_our_own_sessions_stay(world: World) -> None:
     session = world.held()
     world.reconciler.look()
     assert session.is_live
@@ -273,7 +274,7 @@ def test_an_orphan_whose_user_does_not_come_ends_and_its_recording_says_what_is_
     assert (world.row(overdue).state, world.row(early).state) == ("ended", "detached")
     assert "what it had not stored is missing here" in world.notes(overdue)
     with world.database.transaction() as tx:
-        assert [each["resource"] for each in audit.page(tx, event="session.closed")] == [f"session:{overdue}"]
+        assert [each["resource"] for each in audit.list_page(tx, event="session.closed")] == [f"session:{overdue}"]
 
 
 def test_an_orphan_whose_end_was_requested_ends_at_once(world: World) -> None:
@@ -292,7 +293,7 @@ def test_a_released_session_ends_when_its_user_does_not_come(world: World) -> No
     assert world.row(session_id).state == "ended"
 
 
-def test_what_its_owner_left_on_disk_is_stored_before_it_ends(world: World, tmp_path: Path) -> None:
+def test_chunks_that_its_owner_left_on_disk_are_stored_before_it_ends(world: World, tmp_path: Path) -> None:
     session_id = world.orphan(detached_secs=DETACH_TTL_SECS + 1)
     chunk = make_chunk(b"", session_id, 1, 0, 0, [Event(1000.0, EventKind.OUTPUT, b"late")])
     world.spool.keep([Leftover(Batch(session_id, 1, 0, [chunk]), None)])
@@ -335,7 +336,31 @@ def test_nothing_ends_while_the_registry_proves_nothing(world: World) -> None:
     assert world.row(session_id).state == "detached"
 
 
-def test_an_instance_that_sees_only_itself_ends_nobodys_sessions(alone: World) -> None:
+def test_nothing_ends_when_the_registry_comes_back_empty_at_the_moment_it_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat must follow the read: a heartbeat before it would still find the former registry."""
+    session_id = world.orphan(detached_secs=DETACH_TTL_SECS + 1)
+    world.around.outcomes["gone"] = "timed_out"
+    monkeypatch.setattr(world.registry, "instance", lambda _: world.registry.deregister("me"))
+    world.reconciler.look()
+    assert world.row(session_id).state == "detached"
+
+
+def test_nothing_ends_while_the_registry_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats still succeed: they use connections of their own."""
+
+    def fail(_: str) -> None:
+        raise RegistryUnavailable("it hangs")
+
+    session_id = world.orphan(detached_secs=DETACH_TTL_SECS + 1)
+    world.around.outcomes["gone"] = "timed_out"
+    monkeypatch.setattr(world.registry, "instance", fail)
+    world.reconciler.look()
+    assert world.row(session_id).state == "detached"
+
+
+def test_an_instance_that_sees_only_itself_ends_no_sessions(alone: World) -> None:
     """It was started without VALKEY_URL, or its licence has lapsed, beside a cluster on the same database."""
     living, unreachable = alone.orphan("a", detached_secs=DETACH_TTL_SECS + 1), alone.orphan("b", detached_secs=1e6)
     alone.around.witnesses |= {"a": "held", "b": "free"}

@@ -65,7 +65,7 @@ def test_a_session_that_is_taken_over_has_what_its_former_owner_has_left(databas
 def test_no_session_is_opened_that_would_end_at_once(database: Database) -> None:
     recorded(database, 2048)
     with database.transaction() as tx:
-        with pytest.raises(LimitReached, match=r"2 KiB were recorded .* RECORDING_USER_DAILY_BYTES"):
+        with pytest.raises(LimitReached, match=r"your sessions have recorded 2 KiB .* RECORDING_USER_DAILY_BYTES"):
             quota(database, day=2048).check(tx, ANA)
         quota(database, day=2049).check(tx, ANA)
         quota(database, day=2048).check(tx, Actor("bob", uuid.UUID(int=2)))
@@ -84,15 +84,15 @@ def test_reaching_a_limit_is_audited_with_what_becomes_of_the_session(
     by = RecordingQuota(database, deferred_writes, session_bytes=1, user_daily_bytes=0, ends_session=ends)
     by.reached(room.session, "a limit is reached")
     assert room.session.is_live is not ends
-    assert deferred_writes.flush(10)
+    assert deferred_writes.flush(30)
     with database.transaction() as tx:
-        (written,) = audit.page(tx, event="recording.limit_reached")
+        (written,) = audit.list_page(tx, event="recording.limit_reached")
     assert written["resource"] == f"session:{room.session.id}"
     assert written["details"] == {"device": "r1", "reason": "a limit is reached", "session": action}
     room.close()
 
 
-def test_what_nobody_records_here_any_more_is_not_asked_for(database: Database) -> None:
+def test_the_quota_of_a_recording_that_has_ended_is_not_asked_for(database: Database) -> None:
     mine = quota(database, day=1000)
     allowance = mine.allowance(row(database, make_session(database, user_id=ANA.id)))
     assert list(mine._totals) == [ANA.id]

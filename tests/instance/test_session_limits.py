@@ -1,4 +1,4 @@
-"""Limits of sessions, exact however many instances create them, and of openings at once."""
+"""Limits of sessions, exact across all instances, and of concurrent openings."""
 
 import threading
 import uuid
@@ -57,7 +57,7 @@ def elsewhere(database_url: str, database: Database) -> Iterator[Database]:
     [({"of_user": 1}, (ANA, ANA), "USER_SESSIONS_MAX"), ({"of_device": 1}, (ANA, BOB), "DEVICE_SESSIONS_MAX")],
     ids=["of a user", "of a device"],
 )
-def test_of_two_instances_that_create_the_last_session_at_once_one_is_refused(
+def test_two_instances_that_create_the_last_session_at_once_do_not_both_succeed(
     database: Database, elsewhere: Database, most: dict[str, int], actors: tuple[Actor, Actor], setting: str
 ) -> None:
     refused: list[str] = []
@@ -84,12 +84,12 @@ def test_of_two_instances_that_create_the_last_session_at_once_one_is_refused(
             " 'active', 'x')",
             [actors[0].id],
         )
-    second.join(20)
+    second.join(30)
     assert len(refused) == 1
     assert setting in refused[0]
 
 
-def test_a_limit_counts_whom_it_is_for_and_0_is_none(database: Database) -> None:
+def test_a_limit_counts_its_own_sessions_and_0_is_none(database: Database) -> None:
     for actor, host in ((ANA, "192.0.2.1"), (ANA, "192.0.2.2"), (BOB, "192.0.2.1")):
         make_session(database, user_id=actor.id, host=host)
     with database.transaction() as tx:
@@ -97,9 +97,9 @@ def test_a_limit_counts_whom_it_is_for_and_0_is_none(database: Database) -> None
         limits(database, of_user=3, of_device=3).take(tx, ANA, target())
         limits(database, of_user=2).take(tx, BOB, target())
         limits(database, of_device=2).take(tx, ANA, target(host="192.0.2.2"))
-        with pytest.raises(LimitReached, match="you have 2 sessions, the most that one user may have"):
+        with pytest.raises(LimitReached, match="you have 2 sessions, the limit for one user"):
             limits(database, of_user=2).take(tx, ANA, target())
-        with pytest.raises(LimitReached, match="r1 has 2 sessions, the most that one device may have"):
+        with pytest.raises(LimitReached, match="r1 has 2 sessions, the limit for one device"):
             limits(database, of_device=2).check(tx, BOB, target())
 
 
@@ -118,13 +118,13 @@ def test_a_refusal_is_audited_once_however_often_it_is_tried(database: Database)
     for _ in range(5):
         with pytest.raises(LimitReached), database.transaction() as tx:
             by.check(tx, ANA, target())
-    assert deferred_writes.flush(10)
+    assert deferred_writes.flush(30)
     with database.transaction() as tx:
-        (row,) = audit.page(tx, event="session.limit_reached")
+        (row,) = audit.list_page(tx, event="session.limit_reached")
     assert (row["actor"], row["resource"]) == ("ana", f"user:{ANA.id}")
 
 
-def test_what_is_being_opened_counts_before_the_device_is_logged_in_to(database: Database) -> None:
+def test_an_opening_counts_before_the_device_is_logged_in_to(database: Database) -> None:
     by = limits(database, of_user=2)
     with by.place(ANA, Dialogue()), database.transaction() as tx:
         by.check(tx, ANA, target())
@@ -188,21 +188,21 @@ def test_a_users_many_slow_devices_keep_that_user_waiting_and_no_other(database:
     first, second, third = (Opening(by, ANA) for _ in range(3))
     other = Opening(by, BOB)
     for begun in (first, second, other):
-        assert begun.has_begun.wait(10)
+        assert begun.has_begun.wait(30)
     assert not third.has_begun.is_set()
     first.ends.set()
-    assert third.has_begun.wait(10)
+    assert third.has_begun.wait(30)
 
 
 def test_a_terminal_that_waits_for_its_place_can_be_given_up(database: Database) -> None:
     by = limits(database, openings=1)
     first = Opening(by, ANA)
-    assert first.has_begun.wait(10)
+    assert first.has_begun.wait(30)
     waiting = Opening(by, ANA)
     greenlets.sleep(0)
     waiting.is_left = True
-    waiting.greenlet.join(10)
+    waiting.greenlet.join(30)
     assert isinstance(waiting.greenlet.exception, OpeningAbandoned)
     first.ends.set()
     next_one = Opening(by, ANA)
-    assert next_one.has_begun.wait(10)
+    assert next_one.has_begun.wait(30)

@@ -1,4 +1,4 @@
-"""What holds the loop is told while it does: by function and line, without values, and not too often."""
+"""A stall of the loop is reported while it lasts: by function and line, without values, and not too often."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.controller import until
 
 
 class Loop:
-    """What the reporter knows of the loop: when it has to tick next."""
+    """The loop as the reporter sees it: the time of the next tick."""
 
     def __init__(self) -> None:
         self.due_at = 0.0

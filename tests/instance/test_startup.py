@@ -1,4 +1,4 @@
-"""An instance that cannot begin says why, and begins by itself when that is mended."""
+"""An instance that cannot start says why, and starts by itself once the cause is gone."""
 
 from collections.abc import Callable
 
@@ -39,11 +39,11 @@ def wait_for_problem(startup: Startup) -> str:
     ("error", "said"),
     [
         (StoreDenied("permission denied for schema public"), "CREATE on the schema public"),
-        (psycopg.errors.UndefinedFunction("no such function"), "the database refuses"),
+        (psycopg.errors.UndefinedFunction("no such function"), "PostgreSQL refuses a statement"),
         (ZeroDivisionError(), "an unexpected error"),
     ],
 )
-def test_whatever_goes_wrong_is_named_and_tried_again(database: Database, error: Exception, said: str) -> None:
+def test_each_failure_is_named_and_tried_again(database: Database, error: Exception, said: str) -> None:
     errors = [error]
     mended = greenlets.Event()
 
@@ -55,5 +55,5 @@ def test_whatever_goes_wrong_is_named_and_tried_again(database: Database, error:
     assert said in wait_for_problem(startup)
     assert not startup.background.has_died
     mended.set()
-    assert ready.wait(10)
+    assert ready.wait(30)
     assert (startup.ready, startup.problem) == (True, None)

@@ -1,4 +1,4 @@
-"""Where a client's request leads: to stored addresses alone, in whatever spelling the client names them."""
+"""The target of a client's request: a stored address only, in any spelling."""
 
 import uuid
 
@@ -74,7 +74,7 @@ def test_no_way_of_naming_a_device_gets_it_a_credential_for_another_address(data
             tx, created_by=ana.id, name="r1", host="192.0.2.1", port=22, credential_override_id=there
         )
         for target, host in ((f"device-{device.id}", None), (str(definition.id), None), (None, "::ffff:192.0.2.1")):
-            # Chosen by the client, as the wire contract has it, or the device's default.
+            # The client's choice (docs/protocol.md), or the device's default.
             for chosen in (there, None):
                 asked = connect_request(target, host, chosen)
                 with pytest.raises(InvalidInput, match=r"core is only for 192\.0\.2\.2"):

@@ -1,4 +1,4 @@
-"""What a withdrawal of access ends on the instance that hears of it, and what the comparison with PostgreSQL finds."""
+"""Withdrawals of access: the sessions that they end at once, and those that the comparison with PostgreSQL finds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from netstacks import greenlets
 from netstacks.cluster.model import Peer, Snapshot
 from netstacks.errors import AccessWithdrawn
 from netstacks.instance.holdings import Holdings
-from netstacks.instance.withdrawals import What, Withdrawal, Withdrawals
+from netstacks.instance.withdrawals import Scope, Withdrawal, Withdrawals
 from netstacks.peer.client import Reply
 from netstacks.store import logins, users
 from netstacks.store.audit import Actor
@@ -79,7 +79,7 @@ def test_a_user_loses_own_terminals_openings_and_views_of_others(world: World) -
         world.holdings.dialling(Actor("ana", user_id), mine),
         world.holdings.dialling(Actor("bob", uuid4()), foreign),
     ):
-        world.withdrawals.here([Withdrawal(user_id, What.ACCESS)])
+        world.withdrawals.here([Withdrawal(user_id, Scope.ACCESS)])
     assert closed(view) == (CloseCode.REFUSED, "access was withdrawn")
     assert own.end_reason == "access was withdrawn"
     assert other.is_live
@@ -99,7 +99,7 @@ def test_a_log_in_that_ends_takes_its_connections_and_leaves_the_session(world: 
         world.holdings.dialling(Actor("ana", user_id, None, ended), by_ended),
         world.holdings.dialling(Actor("ana", user_id, None, other), by_other),
     ):
-        world.withdrawals.here([Withdrawal(user_id, What.LOGINS, (ended,))])
+        world.withdrawals.here([Withdrawal(user_id, Scope.LOGINS, (ended,))])
     assert closed(first) == (CloseCode.REFUSED, "access was withdrawn")
     assert second.closed is None
     assert session.is_live
@@ -110,7 +110,7 @@ def test_a_log_in_that_ends_takes_its_connections_and_leaves_the_session(world: 
 
 def test_another_role_closes_nothing_and_is_read_anew(world: World) -> None:
     session = add(world.hub, "r1", attached=True, silent_secs=0)
-    world.withdrawals.here([Withdrawal(session.facts.user_id, What.NOTHING)])
+    world.withdrawals.here([Withdrawal(session.facts.user_id, Scope.NOTHING)])
     assert session.control is not None
     assert world.forgotten
 
@@ -131,7 +131,7 @@ def test_a_session_whose_user_may_not_have_it_any_more_is_found_and_ended(world:
     assert session.end_reason == "access was withdrawn"
 
 
-def test_a_user_who_only_watches_needs_no_right_to_connect(world: World) -> None:
+def test_a_viewer_needs_no_permission_to_connect(world: World) -> None:
     session = add(world.hub, "r1", attached=True, silent_secs=0, user_id=world.user().id)
     view = world.view(session, world.user("viewer").id)
     world.withdrawals.compare()
@@ -155,12 +155,12 @@ def test_without_the_right_to_connect_a_user_may_still_watch(world: World) -> No
     own = add(world.hub, "own", attached=True, silent_secs=0)
     other = add(world.hub, "other", attached=True, silent_secs=0)
     view = world.view(other, own.facts.user_id)
-    world.withdrawals.here([Withdrawal(own.facts.user_id, What.TERMINALS)])
+    world.withdrawals.here([Withdrawal(own.facts.user_id, Scope.TERMINALS)])
     assert own.end_reason == "access was withdrawn"
     assert view.closed is None
 
 
-def test_what_is_confirmed_while_access_is_withdrawn_is_confirmed_again(world: World) -> None:
+def test_a_confirmation_during_a_withdrawal_is_repeated(world: World) -> None:
     user = world.user()
     actor = Actor(user.username, user.id, None, world.login(user))
     transaction, asked = world.database.transaction, []
@@ -173,7 +173,7 @@ def test_what_is_confirmed_while_access_is_withdrawn_is_confirmed_again(world: W
         if len(asked) == 1:
             with transaction() as tx:
                 logins.revoke_all(tx, user.id)
-            world.withdrawals.here([Withdrawal(user.id, What.ACCESS)])
+            world.withdrawals.here([Withdrawal(user.id, Scope.ACCESS)])
 
     world.database.transaction = slow  # type: ignore[method-assign, assignment]
     with pytest.raises(AccessWithdrawn):
@@ -198,7 +198,7 @@ def test_many_log_ins_are_told_in_requests_that_peers_take() -> None:
         database=cast(Any, None),
         forget=lambda withdrawal: None,
     )
-    withdrawals.everywhere(Withdrawal(uuid4(), What.ALL_LOGINS, ids))
+    withdrawals.everywhere(Withdrawal(uuid4(), Scope.ALL_LOGINS, ids))
     assert [each["what"] for each in told] == ["all log-ins", "logins", "logins"]
     assert [each for claims in told for each in claims["login_ids"]] == [str(each) for each in ids]
     assert max(len(str(claims)) for claims in told) < 6000

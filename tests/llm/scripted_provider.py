@@ -1,4 +1,4 @@
-"""A provider on this machine that speaks both dialects and fails as told.
+"""A scripted provider that speaks both dialects and fails on demand.
 
     with ScriptedProvider() as server:
         server.next(status(500), answer("hello"))   # for the next two requests
@@ -392,7 +392,7 @@ def hang_up() -> Behaviour:
 
 
 class ScriptedProvider:
-    """Listens on 127.0.0.1. Without a script it answers well."""
+    """A provider on 127.0.0.1. Without a script it answers well."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls

@@ -38,7 +38,7 @@ def test_an_input_is_a_json_object() -> None:
         nested(101),
     ],
 )
-def test_what_is_no_json_object_that_can_be_sent_on_is_a_failure(text: str) -> None:
+def test_an_input_that_is_no_json_object_is_a_failure(text: str) -> None:
     with pytest.raises(ProviderBroken, match="no JSON object"):
         parsed_input(text)
 

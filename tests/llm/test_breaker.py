@@ -106,7 +106,7 @@ class World:
             self.refresh()
 
     def refresh(self) -> None:
-        """What one reports, the others see in the second round."""
+        """Two rounds of refreshes: the others see an instance's report in the second one."""
         for _ in range(2):
             for each in self.circuits.values():
                 each.refresh()
@@ -118,7 +118,7 @@ class World:
         return [each.state().state for each in (self.a, self.b, self.c)]
 
     def told(self) -> list[tuple[str, str]]:
-        return [(who, state) for who, state, _ in self.events]
+        return [(name, state) for name, state, _ in self.events]
 
     def open(self) -> None:
         self.record(self.a, *[COUNTED[0]] * FAILURES)
@@ -135,7 +135,7 @@ def world() -> World:
     return World()
 
 
-# What opens a circuit
+# Opening a circuit
 
 
 @pytest.mark.parametrize("failure", COUNTED)
@@ -176,7 +176,7 @@ def test_a_rate_limit_opens_it_until_the_provider_says(world: World, named: floa
 
 
 @pytest.mark.parametrize("order", [(90.0, 40.0), (40.0, 90.0)])
-def test_of_two_rate_limits_the_later_deadline_wins(world: World, order: tuple[float, float]) -> None:
+def test_the_later_deadline_of_two_rate_limits_wins(world: World, order: tuple[float, float]) -> None:
     for breaker, secs in zip((world.a, world.b), order, strict=True):
         world.record(breaker, RateLimited("is busy", secs))
     assert world.c.retry_after_secs() == 90.0
@@ -360,7 +360,7 @@ def test_without_the_registry_each_instance_judges_for_itself(world: World) -> N
     assert world.told() == [("a", "open"), ("a", "half-open"), ("a", "closed")]
 
 
-def test_what_opened_meanwhile_is_known_to_all_when_the_registry_is_back(world: World) -> None:
+def test_a_circuit_opened_meanwhile_is_known_to_all_when_the_registry_is_back(world: World) -> None:
     world.refresh()
     world.registry.is_away = True
     world.record(world.a, *[COUNTED[0]] * FAILURES)
@@ -407,7 +407,7 @@ def test_no_old_view_is_taken_for_a_new_one_after_data_was_lost(world: World) ->
     assert world.stored().version > old
 
 
-# What is told
+# Events
 
 
 def test_each_change_is_told_once_by_the_instance_that_made_it(world: World) -> None:

@@ -12,14 +12,14 @@ from netstacks.llm.breaker import Breaker
 from netstacks.llm.failures import CallCancelled, ProviderFailure, ProviderRefused, ProviderTimeout, RateLimited
 from tests.llm.test_breaker import COOLDOWN_SECS, FAILURES, LEASE_SECS, PROVIDER, World
 
-WHO = st.sampled_from("abc")
+INSTANCE = st.sampled_from("abc")
 OUTCOMES = st.sampled_from(["success", "failure", "failure", "failure", "refused", "cancelled", "rate limit"])
 LIMITED_SECS = st.sampled_from([None, 0.0, 10.0, 100.0, 1e9])
 
 
 @dataclass
 class Probe:
-    who: str
+    instance: str
     breaker: Breaker
     lease: str
     until: float
@@ -28,7 +28,7 @@ class Probe:
 
 
 class Model:
-    """What the circuit of the cluster must be while nothing is lost."""
+    """The expected circuit of the cluster while nothing is lost."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -67,8 +67,8 @@ class History(RuleBasedStateMachine):
         self.probes: list[Probe] = []
         self.is_plain = True
 
-    def _breaker(self, who: str) -> Breaker:
-        return self.world.circuits[who].circuit_for(PROVIDER, "m")
+    def _breaker(self, instance: str) -> Breaker:
+        return self.world.circuits[instance].circuit_for(PROVIDER, "m")
 
     def _outcome(self, outcome: str, secs: float | None) -> ProviderFailure | None:
         return {
@@ -83,28 +83,28 @@ class History(RuleBasedStateMachine):
     def time_passes(self, secs: float) -> None:
         self.world.now += secs
 
-    @rule(who=WHO, outcome=OUTCOMES, secs=LIMITED_SECS, stored=st.booleans())
-    def a_call_ends(self, who: str, outcome: str, secs: float | None, stored: bool) -> None:
+    @rule(instance=INSTANCE, outcome=OUTCOMES, secs=LIMITED_SECS, stored=st.booleans())
+    def a_call_ends(self, instance: str, outcome: str, secs: float | None, stored: bool) -> None:
         """One that began while the circuit was closed for its instance, or a late one."""
-        before, ended = self._breaker(who).state(), self._outcome(outcome, secs)
-        self._breaker(who).record(ended)
+        before, ended = self._breaker(instance).state(), self._outcome(outcome, secs)
+        self._breaker(instance).record(ended)
         if outcome in ("refused", "cancelled"):
-            assert self._breaker(who).state() is before
+            assert self._breaker(instance).state() is before
         self.model.end_call(ended, self.world.now)
-        self._flush(who, stored)
+        self._flush(instance, stored)
 
-    def _flush(self, who: str, stored: bool) -> None:
+    def _flush(self, instance: str, stored: bool) -> None:
         """Without it the report reaches the registry only with the next refresh."""
         if stored or self.is_plain:
-            self.world.circuits[who].refresh()
+            self.world.circuits[instance].refresh()
 
-    @rule(who=WHO)
-    def a_beat(self, who: str) -> None:
-        self.world.circuits[who].refresh()
+    @rule(instance=INSTANCE)
+    def a_beat(self, instance: str) -> None:
+        self.world.circuits[instance].refresh()
 
-    @rule(who=WHO)
-    def a_prober_looks(self, who: str) -> None:
-        breaker = self._breaker(who)
+    @rule(instance=INSTANCE)
+    def a_prober_looks(self, instance: str) -> None:
+        breaker = self._breaker(instance)
         lease = breaker.lease(LEASE_SECS)
         if lease is None:
             return
@@ -112,7 +112,7 @@ class History(RuleBasedStateMachine):
         if self.is_plain:
             assert self.model.open_until is not None
             assert self.model.open_until <= self.world.now
-        self.probes.append(Probe(who, breaker, lease, self.world.now + LEASE_SECS, is_shared))
+        self.probes.append(Probe(instance, breaker, lease, self.world.now + LEASE_SECS, is_shared))
 
     @precondition(lambda self: self.probes)
     @rule(which=st.integers(0, 9), outcome=OUTCOMES, secs=LIMITED_SECS)
@@ -136,18 +136,18 @@ class History(RuleBasedStateMachine):
         """The instance that takes its place knows nothing of it."""
         probe = self.probes.pop(which % len(self.probes))
         world = self.world
-        world.circuits[probe.who] = world.new_circuits(probe.who)
-        world.circuits[probe.who].circuit_for(PROVIDER, "m")
-        world.circuits[probe.who].refresh()
+        world.circuits[probe.instance] = world.new_circuits(probe.instance)
+        world.circuits[probe.instance].circuit_for(PROVIDER, "m")
+        world.circuits[probe.instance].refresh()
 
-    @rule(who=WHO, secs=st.sampled_from([5.0, 1e6]))
-    def an_administrator_trips_it(self, who: str, secs: float) -> None:
-        self._breaker(who).trip(secs, "maintenance")
+    @rule(instance=INSTANCE, secs=st.sampled_from([5.0, 1e6]))
+    def an_administrator_trips_it(self, instance: str, secs: float) -> None:
+        self._breaker(instance).trip(secs, "maintenance")
         self.model.open(self.world.now + min(secs, MAX_OPEN_SECS))
 
-    @rule(who=WHO)
-    def an_administrator_resets_it(self, who: str) -> None:
-        self._breaker(who).reset()
+    @rule(instance=INSTANCE)
+    def an_administrator_resets_it(self, instance: str) -> None:
+        self._breaker(instance).reset()
         self.model.close()
 
     @precondition(lambda self: not self.world.registry.is_away)
@@ -198,11 +198,11 @@ class History(RuleBasedStateMachine):
         self.probes.clear()
         world.now += MAX_OPEN_SECS + LEASE_SECS
         world.refresh()
-        for who in "abc":
-            if (lease := self._breaker(who).lease(LEASE_SECS)) is not None:
-                self._breaker(who).probe_ended(lease, None)
+        for instance in "abc":
+            if (lease := self._breaker(instance).lease(LEASE_SECS)) is not None:
+                self._breaker(instance).probe_ended(lease, None)
         world.refresh()
-        assert [self._breaker(who).state().state for who in "abc"] == ["closed"] * 3
+        assert [self._breaker(instance).state().state for instance in "abc"] == ["closed"] * 3
 
 
 History.TestCase.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)

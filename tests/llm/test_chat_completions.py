@@ -197,7 +197,7 @@ def test_a_refusal_in_words_is_the_answer() -> None:
         b"data: " + b"[" * 100_000 + b"\n\n",
     ],
 )
-def test_what_the_dialect_does_not_have_is_a_failure(data: bytes) -> None:
+def test_a_part_that_the_dialect_does_not_have_is_a_failure(data: bytes) -> None:
     with pytest.raises(ProviderBroken, match="not of the Chat Completions API"):
         pieces(data, chunk("stop"), DONE)
 

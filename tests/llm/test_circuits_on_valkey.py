@@ -30,7 +30,7 @@ def valkey() -> Iterator[Valkey]:
 
 
 class Processes:
-    """Instances that probe, and what they have written down."""
+    """Instances that probe, and the diary that they write."""
 
     def __init__(self, valkey: Valkey, folder: Path) -> None:
         self._valkey = valkey
@@ -45,10 +45,10 @@ class Processes:
         (self._folder / "works").touch()
 
     def lines(self, *words: str) -> list[tuple[str, str, float]]:
-        """Those of these words, with the name of the instance and the time."""
+        """The diary's lines with these words, with the name of the instance and the time."""
         diary = self._folder / "diary"
         parts = [line.split() for line in diary.read_text().splitlines()] if diary.exists() else []
-        return [(word, who, float(at)) for word, who, at in parts if word in words]
+        return [(word, name, float(at)) for word, name, at in parts if word in words]
 
     def kill(self, name: str) -> None:
         process = self._processes.pop(name)
@@ -92,7 +92,7 @@ def test_six_processes_send_one_probe_after_each_cooldown(valkey: Valkey, proces
     time.sleep(COOLDOWN_SECS)
     lines = processes.lines("begins", "ends")
     begun, ended = lines[::2], lines[1::2]
-    assert [(word, who) for word, who, _ in begun] == [("begins", who) for _, who, _ in ended]
+    assert [(word, name) for word, name, _ in begun] == [("begins", name) for _, name, _ in ended]
     for (_, _, ended_at), (_, _, next_at) in zip(ended, begun[1:], strict=False):
         assert next_at - ended_at >= COOLDOWN_SECS - 0.05
 
@@ -108,8 +108,8 @@ def test_the_lease_of_a_killed_instance_runs_out_and_another_one_probes(valkey: 
     for name in ("x", "y"):
         processes.start(name, 0.1)
     until(lambda: stored(valkey).state == "closed", "the second probe")
-    _, (_, who, again_at) = processes.lines("begins")
-    assert who in ("x", "y")
+    _, (_, name, again_at) = processes.lines("begins")
+    assert name in ("x", "y")
     # Both clocks are this host's.
     assert again_at >= lease_ends_at - 0.05
 

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,8 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import InvalidInput
-from netstacks.llm import call as calls
 from netstacks.llm import client as clients
+from netstacks.llm import connection
 from netstacks.llm.client import ProviderClient
 from netstacks.llm.conversation import (
     ChatRequest,
@@ -49,6 +49,7 @@ from tests.llm import scripted_provider as scripted
 from tests.llm.providers import KEY, provider
 from tests.llm.scripted_provider import Behaviour, ScriptedProvider, ToolCall, event
 from tests.patched import patched
+from tests.waits import until
 
 QUESTION = ChatRequest((Message("user", (Text("Is r1 alive?"),)),))
 BOTH = pytest.mark.parametrize("type", ["anthropic", "custom"])
@@ -62,7 +63,7 @@ def asking(type: str = "anthropic", **members: Any) -> Iterator[tuple[ScriptedPr
 
 
 def stream(client: ProviderClient, total_secs: float = 20) -> Generator[Piece]:
-    """Without the turns that a caller has in between."""
+    """The pieces of an answer without `Waiting`."""
     with contextlib.closing(client.stream(QUESTION, "scripted-1", total_secs=total_secs)) as pieces:
         yield from (piece for piece in pieces if not isinstance(piece, Waiting))
 
@@ -76,14 +77,6 @@ def outcome(pieces: Iterator[Piece]) -> tuple[str, ProviderFailure | None]:
     except ProviderFailure as failure:
         return text, failure
     return text, None
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if holds():
-            return
-        greenlets.sleep(0.01)
-    raise AssertionError("it never became so")
 
 
 def running_calls() -> list[str]:
@@ -110,13 +103,13 @@ def test_an_answer_comes_piece_by_piece_and_the_connection_is_kept_for_the_next(
             *pieces, last = stream(client)
             assert pieces[:3] == [TextDelta("he"), TextDelta("llo"), ToolUseStart("t1", "ping")]
             assert last == Finished("tool_use", Usage(11, 7))
-            eventually(lambda: not running_calls())
+            until(lambda: not running_calls())
         assert server.connections_accepted == 1
         assert server.open_connections == 1
         client.close()
-        eventually(lambda: server.open_connections == 0)
+        until(lambda: server.open_connections == 0)
         assert outcome(stream(client)) == ("hello", None)
-        eventually(lambda: server.open_connections == 0)
+        until(lambda: server.open_connections == 0)
 
 
 @patched
@@ -134,7 +127,7 @@ def test_a_caller_has_its_turn_while_nothing_comes_and_can_leave() -> None:
         assert [next(pieces), next(pieces)] == [Waiting(), Waiting()]
         assert running_calls()
         pieces.close()
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
 
 
 @BOTH
@@ -185,7 +178,7 @@ def test_every_failure_is_named_and_the_next_call_is_as_good_as_ever(type: str) 
             assert error.verdict == "counts"
             # Nothing of it is left over, and no broken connection is taken for the next.
             assert outcome(client.stream(QUESTION, "m", total_secs=20)) == ("pong", None), why
-            eventually(lambda: not running_calls() and server.open_connections == 1)
+            until(lambda: not running_calls() and server.open_connections == 1)
 
 
 @BOTH
@@ -198,11 +191,11 @@ def test_an_answer_that_is_far_too_large_is_not_read_to_its_end(type: str) -> No
         assert re.search("more than 1048576 characters", str(failure))
         server.next(scripted.stream(*[b": " + b"x" * 200_000 + b"\n"] * 200))
         assert re.search("stream of more than 33554432 bytes", str(outcome(stream(client))[1]))
-        eventually(lambda: server.open_connections == 0)
+        until(lambda: server.open_connections == 0)
 
 
 @patched
-def test_what_the_provider_refuses_or_limits_is_not_counted_as_its_failure() -> None:
+def test_a_refusal_or_a_limit_is_not_counted_as_the_providers_failure() -> None:
     with asking() as (server, client):
         server.next(
             scripted.status(429, retry_after="7"),
@@ -230,7 +223,7 @@ def test_an_error_whose_body_does_not_end_is_known_by_its_status() -> None:
     with asking() as (server, client):
         server.next(unending)
         assert str(outcome(stream(client))[1]) == "answered 503"
-        eventually(lambda: server.open_connections == 0)
+        until(lambda: server.open_connections == 0)
 
 
 @patched
@@ -273,7 +266,7 @@ def test_an_answer_that_is_complete_waits_neither_for_the_count_of_tokens_nor_fo
         server.next(scripted.lingering("hello"), uncounted)
         assert list(stream(client, 1000))[-1] == Finished("end_turn", Usage(11, 7))
         assert list(stream(client, 1000))[-1] == Finished("end_turn", Usage())
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
 
 
 @patched
@@ -292,6 +285,7 @@ def test_the_total_stands_still_while_the_caller_is_at_work() -> None:
         server.next(slow)
         pieces = stream(client, 3.0)
         assert next(pieces) == TextDelta("he")
+        # Longer than the total.
         greenlets.sleep(3.1)
         assert isinstance([*pieces][-1], Finished)
 
@@ -339,7 +333,7 @@ def test_a_caller_that_takes_nothing_holds_no_connection_for_ever() -> None:
         server.next(endless)
         pieces = stream(client, 1.0)
         assert next(pieces) == TextDelta("he")
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
         with pytest.raises(CallCancelled, match="was not read"):
             next(pieces)
 
@@ -350,7 +344,7 @@ def test_a_connection_is_kept_for_a_while_and_not_until_the_next_call() -> None:
     with asking() as (server, client):
         for _ in range(2):
             assert outcome(stream(client)) == ("pong", None)
-            eventually(lambda: server.open_connections == 0)
+            until(lambda: server.open_connections == 0)
 
 
 @patched
@@ -368,7 +362,7 @@ def test_thinking_stops_the_clock_of_the_first_token() -> None:
 
 
 @patched
-def test_nothing_to_ask_and_a_key_that_no_header_can_carry_ask_nobody() -> None:
+def test_an_empty_question_and_a_key_that_no_header_can_carry_are_not_sent() -> None:
     with asking(key="sk-\n\u20ac") as (server, client):
         failure = outcome(stream(client))[1]
         assert isinstance(failure, ProviderRefused)
@@ -387,7 +381,7 @@ def test_no_connection_is_a_failure_within_the_clock_of_the_connect() -> None:
         failure = outcome(stream(ProviderClient(provider(base_url=url, connect_secs=0.3))))[1]
         assert isinstance(failure, ProviderTimeout)
         assert str(failure) == "could not be reached within 0.3 s"
-        eventually(lambda: not running_calls())
+        until(lambda: not running_calls())
 
 
 @patched
@@ -404,7 +398,7 @@ def test_name_servers_that_do_not_answer_hold_no_caller() -> None:
     assert str(failure) == "could not be reached within 0.1 s"
     assert running_calls()
     answered.set()
-    eventually(lambda: not running_calls())
+    until(lambda: not running_calls())
 
 
 @patched
@@ -414,7 +408,7 @@ def test_a_call_to_a_silent_tls_server_ends_with_the_clock_of_the_connect() -> N
         url = server.url.replace("http:", "https:")
         failure = outcome(stream(ProviderClient(provider(base_url=url, connect_secs=0.3))))[1]
         assert str(failure) == "could not be reached within 0.3 s"
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
 
 
 @patched
@@ -429,7 +423,7 @@ def test_tls_is_verified_by_the_ca_file_of_the_environment_and_a_call_over_it_ca
             assert isinstance(failure, ProviderUnreachable)
             assert "CERTIFICATE_VERIFY_FAILED" in str(failure)
             os.environ["SSL_CERT_FILE"] = str(authority.ca)
-            calls._tls.cache_clear()
+            connection._tls.cache_clear()
             client = ProviderClient(provider(base_url=server.url))
             assert outcome(stream(client)) == ("pong", None)
             client.close()
@@ -437,7 +431,7 @@ def test_tls_is_verified_by_the_ca_file_of_the_environment_and_a_call_over_it_ca
             abandoned = stream(client)
             assert next(abandoned) == TextDelta("hello")
             abandoned.close()
-            eventually(lambda: not running_calls() and server.open_connections == 0)
+            until(lambda: not running_calls() and server.open_connections == 0)
 
 
 @patched
@@ -450,11 +444,11 @@ def test_an_invalid_ca_file_or_proxy_says_nothing_about_the_provider_and_no_pass
     ):
         before = os.environ.get(name)
         os.environ[name] = value
-        calls._tls.cache_clear()
+        connection._tls.cache_clear()
         failure = outcome(stream(ProviderClient(provider(base_url="https://127.0.0.1:1"))))[1]
         assert isinstance(failure, NotSent), name
         assert failure.verdict == "neutral"
-        assert str(failure) == "was not asked: the proxy or the CA file in this instance's environment is invalid"
+        assert str(failure) == "was not called: the proxy or the CA file in this instance's environment is invalid"
         os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
@@ -489,11 +483,11 @@ def test_a_caller_that_leaves_while_it_holds_the_provider_back_leaves_nothing() 
         server.next(scripted.stream(*[event(delta) * 100] * 100))
         pieces = stream(client, 1000)
         next(pieces)
-        # Time for more pieces than are kept for the caller.
+        # Long enough for more pieces than are kept for the caller.
         greenlets.sleep(0.5)
         assert running_calls()
         pieces.close()
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
 
 
 @patched
@@ -508,8 +502,8 @@ def test_a_call_that_is_given_up_during_its_connect_asks_nothing() -> None:
         socket.create_connection = slow  # type: ignore[assignment]
         assert isinstance(outcome(stream(client, 1000))[1], ProviderTimeout)
         connected.set()
-        eventually(lambda: server.connections_accepted == 1)
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: server.connections_accepted == 1)
+        until(lambda: not running_calls() and server.open_connections == 0)
         assert server.requests == []
 
 
@@ -544,13 +538,13 @@ def test_a_thousand_abandoned_streams_leave_no_greenlet_and_no_connection(type: 
     with asking(type) as (server, client):
         assert outcome(stream(client)) == ("pong", None)
         client.close()
-        eventually(lambda: server.open_connections == 0 and not running_calls())
+        until(lambda: server.open_connections == 0 and not running_calls())
         sockets = open_sockets()
         server.always(scripted.keep_alives(0.01))
         for _ in range(25):
             leaving = [greenlets.spawn("leaver", LEAVES[number % len(LEAVES)], server, client) for number in range(40)]
             greenlets.joinall(leaving, raise_error=True)
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
         assert open_sockets() == sockets
 
 
@@ -601,7 +595,7 @@ def test_a_provider_that_sends_without_end_leaves_others_their_turns(kind: str) 
         assert outcome(stream(client, 1))[1] is not None
         # In a second in which the loop stands still for 100 ms and more at once there are fewer than ten.
         assert turns > 40, turns
-        eventually(lambda: not running_calls() and server.open_connections == 0)
+        until(lambda: not running_calls() and server.open_connections == 0)
 
 
 @patched

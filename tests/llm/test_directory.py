@@ -22,6 +22,7 @@ from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
 from tests.llm import scripted_provider as scripted
 from tests.llm.scripted_provider import ScriptedProvider
+from tests.waits import until
 
 MASTER_KEY, NEXT_KEY = secrets.token_hex(32), secrets.token_hex(32)
 ASKED = ChatRequest((Message("user", (Text("Is r1 alive?"),)),))
@@ -46,7 +47,7 @@ class FakeClient:
 
 
 class World:
-    """A directory over a database, with an administrator who changes the list."""
+    """A directory over a database, with an administrator that changes the list."""
 
     def __init__(self, database: Database, vault: Vault | None = None) -> None:
         self.database = database
@@ -79,12 +80,12 @@ class World:
 
     def update(self, provider_id: UUID, **changed: Any) -> None:
         with self.database.transaction() as tx:
-            old = llm_providers.hold(tx, provider_id)
+            old = llm_providers.lock(tx, provider_id)
             llm_providers.update(tx, self.vault, old, changed, key=None, by="ann")
 
     def delete(self, provider_id: UUID) -> None:
         with self.database.transaction() as tx:
-            llm_providers.delete(tx, llm_providers.hold(tx, provider_id))
+            llm_providers.delete(tx, llm_providers.lock(tx, provider_id))
 
     def names(self) -> list[str]:
         self.directory.refresh()
@@ -131,7 +132,7 @@ def test_asking_takes_no_database(world: World) -> None:
     assert [provider.name for provider in world.directory.providers()] == ["a"]
 
 
-def test_what_did_not_change_is_not_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_list_is_not_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.add("a", key="sk-1")
     world.directory.refresh()
     monkeypatch.delattr(llm_providers, "with_keys")
@@ -261,13 +262,11 @@ def test_it_looks_by_itself_and_a_database_that_is_away_is_no_fault(world: World
     world.add("a")
     rounds = world.directory.periodic
     world.directory.start()
-    while not world.directory.providers():
-        greenlets.sleep(0.01)
+    until(world.directory.providers, "the first look")
     world.database.close()
     with capture_logs() as logged:
         rounds.wake()
-        while not logged:
-            greenlets.sleep(0.01)
+        until(lambda: logged, "a look in vain")
     rounds.stop()
     assert [(line["event"], line["log_level"]) for line in logged] == [("llm.directory_waits", "debug")]
     assert [provider.name for provider in world.directory.providers()] == ["a"]

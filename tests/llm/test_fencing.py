@@ -1,4 +1,4 @@
-"""The marks around what devices print."""
+"""The marks around the output of devices."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Secrets that are known are found as a search for each of them would find them."""
+"""Known secrets are found as a search for each of them would find them."""
 
 from collections.abc import Iterable
 
@@ -36,7 +36,7 @@ def test_all_is_found_that_a_search_for_each_would_find(secrets: list[str], text
     )
 
 
-def test_of_those_that_begin_at_one_place_the_longest_is_found() -> None:
+def test_the_longest_secret_that_begins_at_one_place_is_found() -> None:
     assert found(["secret", "secret-of-all"], "the secret-of-all, a secret") == ["secret-of-all", "secret"]
 
 

@@ -123,7 +123,7 @@ def test_reasons_to_stop(reason: str, meant: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("reason", "meant", "why"),
-    [("refusal", None, "filter"), ("model_context_window_exceeded", "max_tokens", "fills what the model can take")],
+    [("refusal", None, "filter"), ("model_context_window_exceeded", "max_tokens", "context window")],
 )
 def test_an_answer_that_something_ended_says_what(reason: str, meant: str | None, why: str) -> None:
     end = pieces(*text("a"), {"type": "message_delta", "delta": {"stop_reason": reason}}, STOP[1])[-1]
@@ -201,7 +201,7 @@ def test_an_answer_of_nothing_fails_unless_it_may(words: list[str]) -> None:
         b"data: " + b"[" * 100_000 + b"\n\n",
     ],
 )
-def test_what_the_dialect_does_not_have_is_a_failure(data: bytes) -> None:
+def test_a_part_that_the_dialect_does_not_have_is_a_failure(data: bytes) -> None:
     with pytest.raises(ProviderBroken, match="not of the Messages API"):
         read(messages_api.Reader(ENTRY), [data])
 

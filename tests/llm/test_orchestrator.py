@@ -40,7 +40,7 @@ from netstacks.llm.failures import (
 )
 from netstacks.llm.limits import Limits, TokensToday
 from netstacks.llm.orchestrator import Orchestrator
-from netstacks.llm.outcomes import Answering, Attempt, Hint, Seam
+from netstacks.llm.outcomes import Answering, Attempt, Hint, ProviderSwitch
 from netstacks.llm.provider import Provider
 
 USER = uuid4()
@@ -206,7 +206,7 @@ def test_all_failed_names_each_reason(two: World, ask: Callable[[World], object]
     assert raised.value.timed_out
 
 
-def test_a_cut_answer_begins_anew_for_a_reader_who_has_seen_nothing(two: World) -> None:
+def test_a_cut_answer_begins_anew_for_a_reader_that_has_seen_nothing(two: World) -> None:
     two.script(0, TextDelta("All is"), StreamCut("broke off"))
     two.script(1, TextDelta("All is well."), DONE)
     assert two.ask().text == "All is well."
@@ -220,19 +220,19 @@ def test_a_switch_after_the_first_piece_is_a_seam_and_repeats_nothing(two: World
         "Answering",
         "TextDelta",
         "TextDelta",
-        "Seam",
+        "ProviderSwitch",
         "TextDelta",
         "Finished",
     ]
     seam = told[3]
-    assert isinstance(seam, Seam)
+    assert isinstance(seam, ProviderSwitch)
     assert (seam.before, seam.why, seam.provider.name) == ("first", "broke off", "second")
     *_, said, order = client.requests[0].messages
     assert said == Message("assistant", (Text("All is"),))
     assert order.role == "user"
 
 
-def test_an_answer_that_nobody_can_finish_is_called_incomplete(two: World) -> None:
+def test_an_answer_that_no_provider_can_finish_is_called_incomplete(two: World) -> None:
     two.script(0, TextDelta("All "), StreamCut("broke off"))
     two.script(1, ProviderBroken("answered 500"))
     stream = two.begin()
@@ -324,7 +324,7 @@ def test_a_tool_call_gets_no_note(two: World) -> None:
         ([TextDelta("x" * 40), Finished("end_turn", Usage(3, 4))], (3, 4)),
     ],
 )  # fmt: skip
-def test_what_the_provider_does_not_count_is_estimated(
+def test_tokens_that_the_provider_does_not_count_are_estimated(
     steps: list[Piece | ProviderFailure], costs: tuple[int, int]
 ) -> None:
     world = World(provider("first", 0))
@@ -370,7 +370,7 @@ def test_an_abandoned_stream_says_nothing_about_the_provider(two: World, pieces_
     assert two.limits.providers.in_use(two.entries[0].id) == 0
 
 
-def test_a_reader_who_leaves_after_the_end_leaves_a_success(two: World) -> None:
+def test_a_reader_that_leaves_after_the_end_leaves_a_success(two: World) -> None:
     two.script(0, TextDelta("Hello"), DONE)
     with closing(two.begin()) as told:
         while not isinstance(next(told), Finished):
@@ -379,7 +379,7 @@ def test_a_reader_who_leaves_after_the_end_leaves_a_success(two: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "who", "model"),
+    ("hint", "provider_name", "model"),
     [
         (Hint(), "first", "big"),
         (Hint("openai", "small"), "second", "small"),
@@ -387,11 +387,11 @@ def test_a_reader_who_leaves_after_the_end_leaves_a_success(two: World) -> None:
         (Hint("anthropic", "claude-sonnet-4-20250514"), "first", "big"),
     ],
 )
-def test_the_client_gives_hints(two: World, hint: Hint, who: str, model: str) -> None:
+def test_the_client_gives_hints(two: World, hint: Hint, provider_name: str, model: str) -> None:
     for number in (0, 1):
         two.script(number, TextDelta("Hello"), DONE)
     answer = two.ask(hint)
-    assert (answer.provider, answer.model) == (who, model)
+    assert (answer.provider, answer.model) == (provider_name, model)
 
 
 def test_an_answer_that_is_no_longer_wanted_is_cancelled(two: World) -> None:
@@ -455,30 +455,30 @@ def test_a_provider_without_tokens_is_skipped() -> None:
 
 def test_a_users_places_are_limited() -> None:
     orchestrator = World(provider("first", 0), user_concurrency=1).orchestrator
-    with orchestrator.place(USER), pytest.raises(TooManyCalls, match="1 AI requests"), orchestrator.place(USER):
+    with orchestrator.slot(USER), pytest.raises(TooManyCalls, match="1 AI requests"), orchestrator.slot(USER):
         pass
-    with orchestrator.place(USER):
+    with orchestrator.slot(USER):
         pass
 
 
-def test_what_a_page_asks_by_itself_has_places_of_its_own() -> None:
+def test_calls_that_a_page_makes_by_itself_have_slots_of_their_own() -> None:
     orchestrator = World(provider("first", 0), user_concurrency=1).orchestrator
     with ExitStack() as highlights:
         # The client asks for errors, security and anomalies at once.
         for _ in range(3):
-            highlights.enter_context(orchestrator.place(USER, is_background=True))
+            highlights.enter_context(orchestrator.slot(USER, is_background=True))
         with (
             pytest.raises(TooManyCalls, match="3 AI requests in progress in the background"),
-            orchestrator.place(USER, is_background=True),
+            orchestrator.slot(USER, is_background=True),
         ):
             pass
-        with orchestrator.place(USER):
+        with orchestrator.slot(USER):
             pass
 
 
 def test_a_users_day_is_limited() -> None:
     orchestrator = World(provider("first", 0), today=TokensToday(1000), user_daily_tokens=1000).orchestrator
-    with pytest.raises(TooManyCalls, match="1,000 AI tokens"), orchestrator.place(USER):
+    with pytest.raises(TooManyCalls, match="1,000 AI tokens"), orchestrator.slot(USER):
         pass
 
 
@@ -508,9 +508,9 @@ def test_a_question_that_cannot_be_sent_costs_nothing(two: World) -> None:
 def test_tokens_count_before_the_sums_are_read_again() -> None:
     world = World(provider("first", 0), user_daily_tokens=15)
     world.script(0, TextDelta("Hello"), DONE)
-    with world.orchestrator.place(USER):
+    with world.orchestrator.slot(USER):
         world.ask()
-    with pytest.raises(TooManyCalls, match="15 AI tokens"), world.orchestrator.place(USER):
+    with pytest.raises(TooManyCalls, match="15 AI tokens"), world.orchestrator.slot(USER):
         pass
 
 

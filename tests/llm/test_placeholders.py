@@ -29,7 +29,7 @@ def fed(restorer: Restorer, pieces: list[str]) -> str:
 
 
 @given(st.lists(st.integers(0, 200), max_size=8))
-def test_wherever_the_pieces_are_cut_the_text_is_the_same(cuts: list[int]) -> None:
+def test_the_text_is_the_same_for_every_cut_of_the_pieces(cuts: list[int]) -> None:
     these = Placeholders()
     one, two = these.of(SECRET, "generic_password"), these.of("hunter2", "snmp_community")
     text = f"RED REDACTED-{one} RREDACTED {two}{one}, {two[:-3]} REDACTED"

@@ -27,7 +27,7 @@ def refused(folder: Path, content: Any) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
+def test_an_omitted_member_has_a_default(tmp_path: Path) -> None:
     assert read(tmp_path, [CLAUDE]) == [
         (
             {
@@ -66,7 +66,7 @@ def test_a_key_stands_in_the_file_or_in_one_of_its_own(tmp_path: Path) -> None:
             {"type": "gemini"},
             "provider 2 ('b'), type: must be 'anthropic', 'openai', 'openrouter', 'ollama', 'litellm'",
         ),
-        ({"type": "custom"}, "provider 2 ('b'), base_url: is missing, the type custom has none of its own"),
+        ({"type": "custom"}, "provider 2 ('b'), base_url: is missing, the type custom has no default"),
         ({"models": []}, "provider 2 ('b'), models: must have at least 1 item"),
         ({"models": ["m", "m"]}, "provider 2 ('b'), models: must not name a model twice"),
         ({"models": [7]}, "provider 2 ('b'), models.0: must be a valid string"),
@@ -77,7 +77,7 @@ def test_a_key_stands_in_the_file_or_in_one_of_its_own(tmp_path: Path) -> None:
         ({"api_key": SECRET}, "provider 2 ('b'), api_key: is not known"),
         ({"key": f"{SECRET} {SECRET}"}, "provider 2 ('b'), key: must be printable ASCII without spaces"),
         ({"key": [SECRET]}, "provider 2 ('b'), key: must be a valid string"),
-        ({"key": ""}, "provider 2 ('b'), key: is empty, leave it out where none is needed"),
+        ({"key": ""}, "provider 2 ('b'), key: is empty: omit it where none is needed"),
         ({"key": SECRET, "key_file": "k"}, "provider 2 ('b'), key and key_file: must not both be there"),
         ({"key_file": "k"}, "provider 2 ('b'), key_file: must be the path of a readable text file (FileNotFoundError)"),
         ({"name": "CLAUDE"}, "'claude' is the name of several providers"),
@@ -103,9 +103,9 @@ def test_a_key_that_is_wrong_in_its_own_file_is_told_as_that(tmp_path: Path) -> 
     [
         ("llm.example.net/v1", "must be a URL such as https://llm.example.net/v1"),
         ("ftp://llm.example.net", "must be a URL such as https://llm.example.net/v1"),
-        (f"https://u:{SECRET}@llm.example.net", "must not hold a user or a password"),
-        (f"https://{SECRET}@llm.example.net", "must not hold a user or a password"),
-        (f"https://llm.example.net/v1?key={SECRET}", "has an unknown parameter 'key' behind '?'"),
+        (f"https://u:{SECRET}@llm.example.net", "must not contain a user or a password"),
+        (f"https://{SECRET}@llm.example.net", "must not contain a user or a password"),
+        (f"https://llm.example.net/v1?key={SECRET}", "has an unknown parameter 'key' after '?'"),
         ("https://llm.example.net/v1?", "must end with its path"),
         ("https://llm.example.net/#v1", "has a '#'"),
         ("https://a,b/v1", "must name one host"),
@@ -148,7 +148,7 @@ def test_several_problems_are_several_lines(tmp_path: Path) -> None:
         (" " * 1_100_000, "must be a readable text file of at most 1048576 characters"),
     ],
 )
-def test_what_is_no_list_is_one_line(tmp_path: Path, content: str, line: str) -> None:
+def test_a_file_that_is_no_list_is_one_line(tmp_path: Path, content: str, line: str) -> None:
     assert refused(tmp_path, content) == [line]
 
 

@@ -1,4 +1,4 @@
-"""What leaves the building: real lines of configurations, and what is left of them."""
+"""Redaction: real lines of configurations, and what providers get of them."""
 
 import json
 import re
@@ -183,7 +183,7 @@ LINES: dict[str, list[str]] = {
         "interface GigabitEthernet0/1\n description to secret lab key customer\n ip address 10.0.0.1 255.255.255.0",
     ],
 }
-# The names that the Terminal client's page promises (AI contract 5).
+# The names that the Terminal client's page promises.
 MANDATORY = {
     *("cisco_enable_secret", "cisco_password_7", "cisco_password_0", "snmp_community", "snmp_v3_auth", "tacacs_key"),
     *("radius_key", "juniper_secret", "juniper_encrypted", "arista_secret", "paloalto_password", "paloalto_key"),
@@ -199,7 +199,7 @@ def redactor(*known: str, **config: Any) -> Redactor:
 
 
 def shown(these: Redactor, text: str) -> str:
-    """What leaves the building, each placeholder as <>."""
+    """The redacted text, each placeholder as <>."""
     return these.placeholders.pattern.sub("<>", these.redact(text))
 
 
@@ -217,7 +217,7 @@ def test_the_patterns_that_the_page_promises_are_there() -> None:
 
 
 @pytest.mark.parametrize("line", [line for _, line in CASES if "BEGIN" not in line])
-def test_what_is_put_back_is_what_was_there(line: str) -> None:
+def test_restored_text_equals_the_original(line: str) -> None:
     these = redactor()
     text = ROUTER + line.replace("«", "").replace("»", "") + "\nR1#"
     assert these.restore(these.redact(text)) == text
@@ -406,7 +406,7 @@ def test_optional_kinds_are_taken_out_where_they_are_wished(option: str, text: s
         assert shown(redactor(), text) == text
 
 
-def test_what_is_allowed_stays() -> None:
+def test_allowed_text_stays() -> None:
     these = redactor("LabSecret", redact_ip_addresses=True, allowlist=("10.0.0.1", "labsecret", "Public"))
     text = "snmp-server community public RO\n10.0.0.1 10.0.0.11 LabSecret"
     assert shown(these, text) == "snmp-server community public RO\n10.0.0.1 <> LabSecret"

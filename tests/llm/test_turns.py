@@ -1,4 +1,4 @@
-"""Whatever a client has cut out of its history, providers get a conversation that they accept."""
+"""Providers get a conversation that they accept, however a client has cut its history."""
 
 import pytest
 from hypothesis import given

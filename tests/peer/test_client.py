@@ -21,7 +21,7 @@ def dialled(address: str) -> str:
 
 
 def called(address: str) -> str:
-    """What came of a request."""
+    """The outcome of a request."""
     return _run("call", address)
 
 
@@ -47,7 +47,7 @@ class Listener:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(10)
+        self._thread.join(30)
         self._server.close()
 
     def _serve(self) -> None:
@@ -56,7 +56,7 @@ class Listener:
             while b"\r\n\r\n" not in self.request:
                 self.request += connection.recv(4096)
             if self._answer is None:
-                self._over.wait(20)
+                self._over.wait(30)
             else:
                 connection.sendall(self._answer)
 
@@ -84,7 +84,7 @@ def answer(status: str, instance: str = OWNER) -> bytes:
     (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n", "timed_out"),
     (None, "timed_out"),
 ])  # fmt: skip
-def test_what_is_no_acceptance_by_the_owner_is_told_apart(said: bytes | None, outcome: str) -> None:
+def test_answers_other_than_the_owners_acceptance_are_told_apart(said: bytes | None, outcome: str) -> None:
     with Listener(said) as listener:
         assert dialled(listener.address) == outcome
 
@@ -98,7 +98,7 @@ def test_an_error_of_a_peer_is_never_taken_for_an_answer(status: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "result"), [("204 NO CONTENT", "Reply None"), ("409 CONFLICT", "NoAnswer denied")])
-def test_what_a_peer_has_done_or_does_not_hold_is_told_apart(status: str, result: str) -> None:
+def test_a_calls_success_and_an_absent_session_are_told_apart(status: str, result: str) -> None:
     with Listener(answer(status)) as listener:
         assert called(listener.address) == result
 
@@ -110,11 +110,11 @@ def test_an_answer_that_is_no_json_is_none(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:port"])
-def test_at_what_is_no_address_there_is_nobody(address: str) -> None:
+def test_a_malformed_address_counts_as_timed_out(address: str) -> None:
     assert dialled(address) == "timed_out"
 
 
-def test_a_port_where_nobody_listens_refuses() -> None:
+def test_a_port_without_a_listener_refuses() -> None:
     assert dialled(f"127.0.0.1:{free_port()}") == "refused"
 
 

@@ -20,7 +20,7 @@ OWNER = Peer("ctrl-owner", "127.0.0.1:1")
 
 
 class Owner:
-    """The other end, which says what the test wants."""
+    """The other end, which sends what the test scripts."""
 
     def __init__(self, *, accepts: str | None = None) -> None:
         self.handshake = Handshake("viewer=1")
@@ -115,7 +115,7 @@ def test_another_handshakes_answer_is_none() -> None:
 
 
 @patched
-def test_hanging_up_wakes_who_receives_and_who_sends() -> None:
+def test_hanging_up_wakes_the_receiver_and_the_sender() -> None:
     owner = Owner()
     hop = owner.accept()
 
@@ -128,10 +128,11 @@ def test_hanging_up_wakes_who_receives_and_who_sends() -> None:
 
     sender = greenlets.spawn("sender", send_for_ever)
     receiver = greenlets.spawn("receiver", hop.receive)
+    # Long enough to fill the kernel's buffers, so that the sender waits.
     greenlets.sleep(0.2)
     assert not sender.ready()
     hop.hang_up()
-    greenlets.joinall([sender, receiver], timeout=10)
+    greenlets.joinall([sender, receiver], timeout=30)
     assert (sender.value, receiver.value) == ("woke up", None)
     hop.close()
     with pytest.raises(ConnectionClosed):

@@ -3,6 +3,7 @@ import pytest
 from netstacks.errors import InvalidInput
 from netstacks.registry.addresses import Endpoint, Node, parse, parse_valkey
 from netstacks.registry.connection import connect
+from tests.refusals import assert_refused
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,7 @@ from netstacks.registry.connection import connect
         ("valkey://:a%40b@s1,u:c@s2", [Endpoint("s1", 26379, None, "a@b"), Endpoint("s2", 26379, "u", "c")]),
     ],
 )
-def test_what_an_address_leaves_out_is_as_in_the_one_before(url: str, endpoints: list[Endpoint]) -> None:
+def test_an_address_takes_omitted_parts_from_the_one_before(url: str, endpoints: list[Endpoint]) -> None:
     assert list(parse(url)) == endpoints
 
 
@@ -23,7 +24,7 @@ def test_what_an_address_leaves_out_is_as_in_the_one_before(url: str, endpoints:
     "url",
     ["", "s1:26379", "http://s1", "redis://", "redis://s1:x", "redis://:hunter2@::1", "redis://:hunter2@s1/mymaster"],
 )
-def test_what_is_wrong_is_told_without_the_password(url: str) -> None:
+def test_a_mistake_is_told_without_the_password(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse(url)
     assert "hunter2" not in str(caught.value)
@@ -61,7 +62,7 @@ def test_a_node_has_a_number_of_its_database(url: str, node: Node) -> None:
         ("redis://:hunter2@v/0/1", "must end with one number of a database"),
         ("redis://:hunter2@v/-1", "must end with one number of a database"),
         ("redis://:hunter2@v/1?db=2", "must end with one number of a database"),
-        ("redis://:hunter2@v1,v2", "several Sentinels belong into VALKEY_SENTINEL_URL"),
+        ("redis://:hunter2@v1,v2", "set several Sentinels in VALKEY_SENTINEL_URL"),
         ("redis://:hunter2@", "must name a host"),
         ("redis://:hunter2@:6379", "must name a host"),
         ("redis://:hunter2@%2Frun%2Fvalkey.sock", "must name a host"),
@@ -76,10 +77,7 @@ def test_a_node_has_a_number_of_its_database(url: str, node: Node) -> None:
     ],
 )
 def test_a_wrong_node_is_told_without_the_password(url: str, told: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse_valkey(url)
-    assert told in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert_refused(parse_valkey, url, told)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +85,7 @@ def test_a_wrong_node_is_told_without_the_password(url: str, told: str) -> None:
     [
         ("redis://:57#hunter2@s1,s2", "in a password it is written %23"),
         ("redis://hunter2@s1,s2", "a password alone stands behind a colon"),
-        ("redis://:hunter2@s1/0", "what follows belongs elsewhere"),
+        ("redis://:hunter2@s1/0", "no path is allowed"),
         ("redis://:hunter2@s1?db=1", "unknown parameter 'db'"),
         ("redis://:hunter2@s1:0,s2", "has a port that is no number"),
         ("redis://:hunter2@s1,http://s2", "must be a URL such as redis://"),
@@ -95,7 +93,4 @@ def test_a_wrong_node_is_told_without_the_password(url: str, told: str) -> None:
     ],
 )
 def test_a_wrong_sentinel_is_told_without_the_password(url: str, told: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse(url)
-    assert told in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert_refused(parse, url, told)

@@ -1,4 +1,4 @@
-"""What every registry promises."""
+"""The contract of every registry."""
 
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -72,7 +72,7 @@ def test_a_heartbeat_tells_the_registrys_time(joined: Registry) -> None:
         assert before <= joined.heartbeat(name).at <= joined.now()
 
 
-def test_what_one_user_has_reserved_is_the_same_registry(registry: Registry) -> None:
+def test_a_reserved_registry_shares_its_data(registry: Registry) -> None:
     reserved = registry.reserved()
     reserved.register(instance("a"))
     registry.publish(record("a"))
@@ -234,7 +234,7 @@ def test_a_stale_instance_is_reaped_with_its_sessions(lab: Lab) -> None:
     assert registry.session(UUID(int=2)) is not None
 
 
-def test_who_beat_before_the_clock_was_set_back_is_reaped(lab: Lab) -> None:
+def test_an_instance_whose_heartbeat_precedes_a_clock_set_back_is_reaped(lab: Lab) -> None:
     lab.registry.register(instance("b"))
     lab.age("b", -TTL_SECS - 5)
     lab.registry.register(instance("a"))
@@ -256,7 +256,7 @@ def test_the_living_are_not_reaped(lab: Lab) -> None:
     assert lab.registry.reap(TTL_SECS) == []
 
 
-def test_nobody_is_reaped_when_nobody_seems_to_live(lab: Lab) -> None:
+def test_no_instance_is_reaped_when_none_seems_to_live(lab: Lab) -> None:
     lab.registry.register(instance("a"))
     lab.registry.publish(record("a"))
     lab.age("a", TTL_SECS + 1)
@@ -323,7 +323,7 @@ def test_without_circuits_there_are_none(registry: Registry) -> None:
     assert registry.circuits()[1] == {}
 
 
-def test_a_circuit_is_replaced_only_by_who_has_seen_it(registry: Registry) -> None:
+def test_a_circuit_is_replaced_only_by_a_caller_that_has_seen_it(registry: Registry) -> None:
     registry.replace_circuit(CIRCUIT, OPEN, 0)
     for seen in (0, 6, 8):
         assert registry.replace_circuit(CIRCUIT, Circuit(version=9), seen)[1] == OPEN

@@ -1,4 +1,4 @@
-"""A primary with replicas and Sentinels, and everything that can befall them."""
+"""A primary with replicas and Sentinels, and their faults."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ def test_a_sentinel_that_is_not_understood_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("netstacks.registry.sentinel._client", lambda endpoint: client)
     sentinels = Sentinels(addresses.parse("redis://127.0.0.1:1"), SentinelCluster.MASTER_NAME)
     for ask in (sentinels.discover, sentinels.report):
-        with pytest.raises(RegistryUnavailable, match=r"what Sentinel 127\.0\.0\.1:1 answers is not understood"):
+        with pytest.raises(RegistryUnavailable, match=r"the answer of Sentinel 127\.0\.0\.1:1 is malformed"):
             ask()
 
 
@@ -91,12 +91,13 @@ def test_a_frozen_first_sentinel_delays_nothing_for_long(cluster: SentinelCluste
     cluster.sentinels[0].freeze()
     started_at = time.monotonic()
     Sentinels(addresses.parse(cluster.url), SentinelCluster.MASTER_NAME).discover()
-    assert time.monotonic() - started_at < DISCOVERY_SECS + 0.5
+    # The promise is DISCOVERY_SECS; the rest is for a slow machine.
+    assert time.monotonic() - started_at < 4 * DISCOVERY_SECS
     cluster.sentinels[0].thaw()
 
 
 def test_a_primary_that_is_cut_off_with_a_minority_of_sentinels_takes_nothing(cluster: SentinelCluster) -> None:
-    """So nothing is written there that is lost when the partition ends (pitfall 3)."""
+    """So nothing is written there that is lost when the partition ends (docs/design-notes.md, 3)."""
     registry = through(cluster)
     registry.register(instance("a"))
     lone, primary = cluster.sentinels[0], cluster.primary()
@@ -131,5 +132,5 @@ def test_wrong_names_wrong_passwords_and_silence_are_told_apart() -> None:
         assert registry.status().details["mode"] == "sentinel"
     finally:
         cluster.destroy()
-    nobody = open_registry(None, f"redis://127.0.0.1:{free_port()}", "mymaster")
-    assert "unreachable" in refusal(nobody)
+    absent = open_registry(None, f"redis://127.0.0.1:{free_port()}", "mymaster")
+    assert "unreachable" in refusal(absent)

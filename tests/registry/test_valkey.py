@@ -1,4 +1,4 @@
-"""What Valkey's own troubles look like from outside: short, told in our words, and mended without help."""
+"""Faults of Valkey as callers see them: short, reported in our words, and over without help."""
 
 import threading
 import time
@@ -21,8 +21,9 @@ from tests.controller import until
 from tests.valkey import Valkey
 
 TTL_SECS = 30.0
-# No request, heartbeat or page waits longer for a store that hangs.
+# No request, heartbeat or page waits longer for a store that hangs. The measured limit has room for a slow machine.
 LIMIT_SECS = 2.0
+MEASURED_LIMIT_SECS = 2 * LIMIT_SECS
 
 
 @pytest.fixture
@@ -40,18 +41,19 @@ def registry(valkey: Valkey) -> ValkeyRegistry:
     return registry
 
 
-def unavailable_within(secs: float, ask: Callable[[], object]) -> str:
+def refused(ask: Callable[[], object]) -> str:
+    """The error's text; within the time that a request may wait for Valkey."""
     started_at = time.monotonic()
     with pytest.raises(RegistryUnavailable) as caught:
         ask()
-    assert time.monotonic() - started_at < secs
+    assert time.monotonic() - started_at < MEASURED_LIMIT_SECS
     return str(caught.value)
 
 
 def test_a_dead_server_is_told_at_once_and_in_our_words(valkey: Valkey, registry: ValkeyRegistry) -> None:
     valkey.kill()
     for ask in (registry.snapshot, registry.now, lambda: registry.heartbeat("a"), lambda: registry.session(SESSION)):
-        assert unavailable_within(LIMIT_SECS, ask).startswith("Valkey: ")
+        assert refused(ask).startswith("Valkey: ")
     status = registry.status()
     assert status.connection == "disconnected"
     assert status.error
@@ -65,14 +67,15 @@ def test_no_request_waits_for_a_frozen_server_for_longer_than_two_seconds(valkey
         registry.now()
     valkey.freeze()
     started_at = time.monotonic()
-    for ask in (registry.now, registry.snapshot, lambda: registry.session(SESSION)):
-        unavailable_within(LIMIT_SECS, ask)
+    # One question waits for a reply and opens the circuit. If each of them waited, they would take far longer.
+    for ask in (registry.now, registry.snapshot, lambda: registry.session(SESSION)) * 3:
+        refused(ask)
     assert registry.status().connection == "disconnected"
-    assert time.monotonic() - started_at < LIMIT_SECS
+    assert time.monotonic() - started_at < MEASURED_LIMIT_SECS < 9 * REPLY_SECS
     started_at = time.monotonic()
-    for _ in range(3):
-        unavailable_within(LIMIT_SECS, lambda: registry.heartbeat("a"))
-    assert time.monotonic() - started_at < LIMIT_SECS
+    for _ in range(9):
+        refused(lambda: registry.heartbeat("a"))
+    assert time.monotonic() - started_at < MEASURED_LIMIT_SECS
     valkey.thaw()
     until(lambda: registry.status().connection == "connected", "the thawed server")
 
@@ -83,7 +86,7 @@ def test_the_waits_of_one_call_sum_up_to_less_than_two_seconds() -> None:
 
 def test_a_heartbeat_is_not_refused_because_another_question_hung(valkey: Valkey, registry: ValkeyRegistry) -> None:
     valkey.freeze()
-    unavailable_within(LIMIT_SECS, registry.now)
+    refused(registry.now)
     valkey.thaw()
     assert registry.heartbeat("a").state == "active"
 
@@ -113,28 +116,28 @@ def test_connections_that_are_all_in_use_are_told_apart_from_a_server_that_is_aw
 
 def test_a_busy_pool_begins_no_rest_however_long_it_was_waited_for() -> None:
     def wait_in_vain() -> None:
-        with patience.ask():
+        with breaker.guard():
             time.sleep(HUNG_SECS + 0.05)
             raise MaxConnectionsError("every connection to Valkey is in use")
 
-    patience = CircuitBreaker()
+    breaker = CircuitBreaker()
     with pytest.raises(RegistryBusy):
         wait_in_vain()
-    with patience.ask():
+    with breaker.guard():
         pass
 
 
 def test_a_refused_connection_is_tried_again_at_once(valkey: Valkey, registry: ValkeyRegistry) -> None:
     valkey.kill()
-    unavailable_within(LIMIT_SECS, registry.now)
+    refused(registry.now)
     valkey.start()
     assert registry.now()
 
 
-def test_a_reply_that_came_too_late_is_nobody_elses_reply(valkey: Valkey, registry: ValkeyRegistry) -> None:
+def test_a_reply_that_came_too_late_answers_no_other_command(valkey: Valkey, registry: ValkeyRegistry) -> None:
     registry.publish(record("a"))
     valkey.freeze()
-    unavailable_within(LIMIT_SECS, lambda: registry.heartbeat("a"))
+    refused(lambda: registry.heartbeat("a"))
     valkey.thaw()
     until(lambda: registry.status().connection == "connected", "the thawed server")
     assert registry.session(SESSION) == record("a")
@@ -166,7 +169,7 @@ def test_a_server_that_comes_back_empty_says_unknown(valkey: Valkey, registry: V
 def test_a_read_only_replica_is_not_taken_for_a_registry(valkey: Valkey) -> None:
     replica = Valkey("--replicaof", f"127.0.0.1 {valkey.port}").start()
     try:
-        unavailable_within(LIMIT_SECS, lambda: ValkeyRegistry(connect(replica.url)).register(instance("a")))
+        refused(lambda: ValkeyRegistry(connect(replica.url)).register(instance("a")))
     finally:
         replica.destroy()
 
@@ -225,7 +228,7 @@ def test_the_password_appears_in_no_error() -> None:
     server = Valkey("--requirepass", "right").start()
     try:
         url = server.url.replace("//", "//:wrong-secret@")
-        assert "wrong-secret" not in unavailable_within(LIMIT_SECS, ValkeyRegistry(connect(url)).now)
+        assert "wrong-secret" not in refused(ValkeyRegistry(connect(url)).now)
     finally:
         server.destroy()
 
@@ -235,7 +238,7 @@ def test_the_address_may_be_spelt_either_way(valkey: Valkey, scheme: str) -> Non
     assert connect(valkey.url.replace("redis", scheme, 1)).ping()
 
 
-def test_what_is_no_circuit_hides_no_other_and_can_be_replaced(valkey: Valkey, registry: ValkeyRegistry) -> None:
+def test_a_malformed_circuit_hides_no_other_and_can_be_replaced(valkey: Valkey, registry: ValkeyRegistry) -> None:
     client = connect(valkey.url)
     registry.replace_circuit("whole", Circuit(version=1), 0)
     for name in ("a string", "half", "no number", "no state"):

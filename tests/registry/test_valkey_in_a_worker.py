@@ -1,4 +1,4 @@
-"""Many greenlets on one registry, as in a worker: nobody waits for the others, and none gets another's reply."""
+"""Many greenlets on one registry, as in a worker: none waits for the others, and none gets another's reply."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.errors import RegistryBusy, RegistryUnavailable
 from netstacks.registry import addresses
+from netstacks.registry.circuit_breaker import OPEN_SECS
 from netstacks.registry.connection import MAX_CONNECTIONS, connect
 from netstacks.registry.sentinel import Sentinels
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
@@ -18,7 +19,8 @@ from tests.patched import patched
 from tests.valkey import SentinelCluster, Valkey
 from tests.wire import Wire
 
-LIMIT_SECS = 2.0
+# No request waits longer than 2 s for a store that hangs; the rest is for a slow machine.
+MEASURED_LIMIT_SECS = 4.0
 PAUSE_SECS = 0.4
 
 
@@ -48,7 +50,7 @@ def a_registry(mode: str) -> Iterator[tuple[ValkeyRegistry, list[Valkey], Valkey
 
 @pytest.mark.parametrize("mode", ["plain", "sentinel"])
 @patched
-def test_a_command_that_is_killed_leaves_its_reply_to_nobody(mode: str) -> None:
+def test_the_reply_of_a_killed_command_answers_no_other(mode: str) -> None:
     with a_registry(mode) as (registry, _, server):
         registry.register(instance("a"))
         registry.publish(record("a"))
@@ -65,7 +67,7 @@ def test_a_command_that_is_killed_leaves_its_reply_to_nobody(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["plain", "sentinel"])
 @patched
-def test_of_a_crowd_nobody_waits_for_long_when_everything_hangs(mode: str) -> None:
+def test_no_caller_of_a_crowd_waits_for_long_when_everything_hangs(mode: str) -> None:
     def ask() -> None:
         asked_at = time.monotonic()
         try:
@@ -81,9 +83,10 @@ def test_of_a_crowd_nobody_waits_for_long_when_everything_hangs(mode: str) -> No
         # Twice, for the second time there is no connection left.
         for _ in range(2):
             greenlets.joinall([greenlets.spawn("one of many", ask) for _ in range(3 * MAX_CONNECTIONS)])
-            greenlets.sleep(1.5)
+            # Longer than the circuit breaker stays open.
+            greenlets.sleep(OPEN_SECS + 0.2)
     assert len(waits) == 6 * MAX_CONNECTIONS
-    assert max(waits) < LIMIT_SECS
+    assert max(waits) < MEASURED_LIMIT_SECS
 
 
 @pytest.mark.parametrize("mode", ["plain", "sentinel"])
@@ -116,7 +119,7 @@ def test_a_crowd_that_uses_up_the_connections_delays_no_heartbeat(mode: str) -> 
 
 
 @patched
-def test_all_who_look_for_the_primary_at_once_ask_once() -> None:
+def test_concurrent_discoveries_of_the_primary_ask_once() -> None:
     with a_cluster() as cluster:
         wires = [Wire(each.port) for each in cluster.sentinels]
         url = "redis://" + ",".join(f"127.0.0.1:{wire.port}" for wire in wires)
@@ -129,7 +132,7 @@ def test_all_who_look_for_the_primary_at_once_ask_once() -> None:
 
 @patched
 def test_a_failover_is_heard_of_though_the_sentinel_that_was_listened_to_fell_silent() -> None:
-    """No socket ever errors in a black hole, and nobody asks the registry anything (pitfall 3)."""
+    """No socket reports an error in a black hole, and no command is sent to the registry (docs/design-notes.md, 3)."""
     with a_cluster() as cluster:
         wires = [Wire(each.port) for each in cluster.sentinels]
         url = "redis://" + ",".join(f"127.0.0.1:{wire.port}" for wire in wires)

@@ -56,7 +56,7 @@ def read(database: Database, filters: dict[str, Any], limit: int) -> Iterator[in
     before = None
     while True:
         with database.transaction() as tx:
-            page = audit.page(tx, **filters, before=before, limit=limit)
+            page = audit.list_page(tx, **filters, before=before, limit=limit)
         yield from (row["id"] for row in page)
         if len(page) < limit:
             return
@@ -78,5 +78,5 @@ def test_every_set_of_filters_gives_its_rows_in_order_on_pages_of_any_size(
 def test_a_page_may_begin_at_a_row_that_there_is_not(database: Database, written: list[Row]) -> None:
     newest = max(row["id"] for row in written)
     with database.transaction() as tx:
-        assert len(audit.page(tx, before=newest + 1000, limit=ROWS + 1)) == ROWS
-        assert audit.page(tx, before=0) == []
+        assert len(audit.list_page(tx, before=newest + 1000, limit=ROWS + 1)) == ROWS
+        assert audit.list_page(tx, before=0) == []

@@ -1,4 +1,4 @@
-"""What PostgreSQL does not do though it answers is found out, named, told to users, and seen to be over by itself."""
+"""Faults of a PostgreSQL that answers are detected, named, reported to users, and seen to be over without help."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,9 +16,10 @@ from netstacks.errors import StoreDenied, StoreUnavailable
 from netstacks.store import checkup as module
 from netstacks.store import contact, failed_logins, faults
 from netstacks.store.checkup import Checkup, Condition
+from netstacks.store.connections import WritingConnection, for_writing
 from netstacks.store.contact import Contact
 from netstacks.store.failed_logins import Attempt
-from netstacks.store.pool import Database, WritingConnection, for_writing
+from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from netstacks.store.witness import Witness
 from tests.controller import until
@@ -44,13 +45,13 @@ def write(database: Database) -> None:
 
 
 def problem(checkup: Checkup) -> str:
-    """What is wrong, once it was found."""
-    return str(until(lambda: checkup.look().problem, "a problem"))
+    """Waits until a fault is found; returns it."""
+    return str(until(lambda: checkup.check().problem, "a problem"))
 
 
 def is_well(checkup: Checkup, database: Database) -> bool:
     """Whether nothing is found, and a write succeeds indeed."""
-    if checkup.look() != WELL:
+    if checkup.check() != WELL:
         return False
     try:
         write(database)
@@ -68,7 +69,7 @@ def test_a_database_that_was_set_read_only_is_named_and_recovers(
     change(database_url, "ALTER DATABASE {database} SET default_transaction_read_only = on")
     with structlog.testing.capture_logs() as logged:
         assert problem(checkup).startswith("PostgreSQL is read-only: default_transaction_read_only is on")
-        assert checkup.look().answers
+        assert checkup.check().answers
         # Connections that are made now are read-only for as long as they last.
         for each in (database, others):
             each._pool.drain()
@@ -86,7 +87,7 @@ def test_a_write_that_fails_is_enough_to_know(database: Database, checkup: Check
         tx.execute("SET TRANSACTION READ ONLY; INSERT INTO settings (key, value) VALUES ('x', '1')")
     assert database.contact.fault is not None
     # A new connection finds that it takes writes.
-    assert checkup.look() == WELL
+    assert checkup.check() == WELL
     write(database)
 
 
@@ -106,10 +107,10 @@ def test_hosts_that_are_silent_do_not_hold_up_the_look(
     monkeypatch.setattr(module, "_WAIT_SECS", 0.05)
     monkeypatch.setattr(WritingConnection, "connect", silent)
     for _ in range(2):
-        assert checkup.look() == Condition(True, str(fault))
+        assert checkup.check() == Condition(True, str(fault))
     assert len(dials) == 1
     gate.set()
-    until(lambda: checkup.look() == WELL, "what the new connection found")
+    until(lambda: checkup.check() == WELL, "what the new connection found")
     assert len(dials) == 1
 
 
@@ -127,7 +128,7 @@ def test_one_connection_that_stayed_read_only_is_replaced_by_itself(
     with one.transaction() as tx:
         tx.execute("SET default_transaction_read_only = on")
     if found_by == "look":
-        assert checkup.look().problem
+        assert checkup.check().problem
     else:
         with pytest.raises(StoreUnavailable):
             write(one)
@@ -165,7 +166,7 @@ def test_a_limit_of_connections_is_named_and_recovers(database: Database, databa
         with pytest.raises(StoreUnavailable), crowded.transaction():
             pass
         assert "PostgreSQL takes no more connections: too many connections for role" in problem(checkup)
-    assert checkup.look().answers
+    assert checkup.check().answers
     change(database_url, "ALTER ROLE crowded CONNECTION LIMIT 20")
     until(lambda: is_well(checkup, crowded), "writes")
     crowded.close()
@@ -226,7 +227,7 @@ def test_after_a_failover_pools_and_witness_are_on_the_server_that_takes_writes(
         database = _opened(both)
         checkup, witness = Checkup(database), Witness(database.url, database, "ctrl-test")
         until(lambda: is_well(checkup, database), "a well database")
-        witness.look_after()
+        witness.renew()
         assert witness.of("ctrl-test") == "held"
 
         alone = _opened(standby.url(urlsplit(url).path[1:]))
@@ -243,7 +244,7 @@ def test_after_a_failover_pools_and_witness_are_on_the_server_that_takes_writes(
         change(server.url("postgres"), "ALTER SYSTEM SET default_transaction_read_only = on")
         change(server.url("postgres"), "SELECT pg_reload_conf()")
         until(lambda: is_well(checkup, database) and _port(database) == standby.port, "writes at the new primary")
-        witness.look_after()
+        witness.renew()
         assert witness.is_held
         assert witness.of("ctrl-test") == "held"
         database.close()
@@ -263,7 +264,7 @@ def _port(database: Database) -> int:
         return tx.info.port
 
 
-def test_of_the_servers_of_one_name_the_one_that_takes_writes_is_taken_or_else_another(server: Postgres) -> None:
+def test_a_name_with_several_servers_leads_to_the_one_that_takes_writes_or_else_to_another(server: Postgres) -> None:
     standby = server.standby().start()
     try:
         # To libpq, a name with two addresses is this.
@@ -296,5 +297,5 @@ def test_connections_are_not_replaced_again_and_again(monkeypatch: pytest.Monkey
     ("postgres://u:p@one:1,two:2/x", "read-write"),
     ("postgres://u:p@one:1,two:2/x?target_session_attrs=any", "any"),
 ])  # fmt: skip
-def test_of_several_servers_the_one_that_takes_writes_is_meant(url: str, goes_where: str | None) -> None:
+def test_several_servers_in_a_url_mean_the_one_that_takes_writes(url: str, goes_where: str | None) -> None:
     assert psycopg.conninfo.conninfo_to_dict(for_writing(url)).get("target_session_attrs") == goes_where

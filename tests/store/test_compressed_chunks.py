@@ -48,7 +48,7 @@ _events = st.lists(
 
 
 @given(st.lists(_events, min_size=1, max_size=5))
-def test_what_is_compressed_is_what_was_recorded(recorded: list[list[Event]]) -> None:
+def test_compressed_chunks_hold_the_recorded_events(recorded: list[list[Event]]) -> None:
     plain: list[Chunk] = []
     for seq, events in enumerate(recorded):
         previous = plain[-1] if plain else None

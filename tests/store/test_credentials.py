@@ -1,4 +1,4 @@
-"""Credentials: who may use which, what is checked when one is saved, and what Connect uses."""
+"""Credentials: their permissions, what is checked when one is saved, and which one Connect uses."""
 
 import secrets
 from dataclasses import asdict
@@ -114,7 +114,7 @@ def test_an_encrypted_key_is_stored_open(store: Store) -> None:
     assert "PRIVATE" not in repr(opened)
 
 
-def test_what_is_not_given_stays(store: Store) -> None:
+def test_omitted_members_stay(store: Store) -> None:
     credential = store.add("old name", store.ann, enable_secret="enable", description="text")
     renamed = store.update(credential, name="new name")
     assert {**asdict(renamed), "updated_at": 0} == {**asdict(credential), "updated_at": 0, "name": "new name"}
@@ -126,9 +126,9 @@ def test_what_is_not_given_stays(store: Store) -> None:
     [
         ("ssh_password", Secrets(), {"username": None}, "username: is missing"),
         ("ssh_password", Secrets("x", "y"), {}, "passphrase: is for credentials of the type ssh_key"),
-        ("ssh_password", Secrets(), {"credential_type": "ssh_key"}, "send the secret with it"),
+        ("ssh_password", Secrets(), {"credential_type": "ssh_key"}, "a change of type needs a new secret"),
         ("ssh_password", Secrets("no key"), {"credential_type": "ssh_key"}, "must be a private key"),
-        ("ssh_key", Secrets(None, "y"), {}, "send it together with the private key"),
+        ("ssh_key", Secrets(None, "y"), {}, "send it together with its private key"),
         ("ssh_key", Secrets(LOCKED_KEY), {}, "passphrase: is missing"),
         ("ssh_password", Secrets(), {"host": "not a host"}, "neither a host name nor"),
     ],

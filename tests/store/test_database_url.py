@@ -4,8 +4,8 @@ import pytest
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from netstacks.errors import InvalidInput
 from netstacks.store.database_url import PARAMETERS, parse
+from tests.refusals import assert_refused
 
 
 def test_the_parameters_are_libpqs() -> None:
@@ -42,7 +42,7 @@ def test_the_parameters_are_libpqs() -> None:
         "dbname=db password=''",
     ],
 )
-def test_what_is_accepted_means_the_same_to_libpq(text: str) -> None:
+def test_an_accepted_url_means_the_same_to_libpq(text: str) -> None:
     wanted = {name: value for name, value in conninfo_to_dict(text).items() if value.strip(",")}
     assert {name: value for name, value in parse(text).items() if value} == wanted
 
@@ -54,12 +54,12 @@ def test_what_is_accepted_means_the_same_to_libpq(text: str) -> None:
         ("postgres://u:hunter2/x@h/db", "a '/' in a password is written %2F"),
         ("postgres://u:hunter2@x@h/db", "'@'"),
         ("postgres://u:hunter2%@h/db", "a '%' itself is written %25"),
-        ("postgres://u:hunter2@h/db#x", "has a '#' behind its host"),
+        ("postgres://u:hunter2@h/db#x", "has a '#' after its host"),
         ("postgres://u:hunter2@h#x/db", "neither a name nor an address"),
         ("postgres://u:hunter2@h:x/db", "has a port that is no number"),
         ("postgres://u:hunter2@h:/db", "has a port that is no number"),
         ("postgres://u:hunter2@h:70000/db", "has a port that is no number"),
-        ("postgres://u:hunter2@::1/db", "an IPv6 address stands in brackets"),
+        ("postgres://u:hunter2@::1/db", "an IPv6 address must be in brackets"),
         ("postgres://u:hunter2@:5432/db", "has no host, or an empty one"),
         ("postgres://u:hunter2@/db", "has no host, or an empty one"),
         ("postgres://u:hunter2@h1,,h2/db", "has no host, or an empty one"),
@@ -80,12 +80,9 @@ def test_what_is_accepted_means_the_same_to_libpq(text: str) -> None:
         ("host=h password=hunter2 more words", "must be name=value pairs"),
         ("host=h password='hunter2", "must be name=value pairs"),
         ("host=h port=x password=hunter2", "has a port that is no number"),
-        ("host=h:5432 password=hunter2", "a port stands by itself, as port=5432"),
+        ("host=h:5432 password=hunter2", "a port is separate, as port=5432"),
         ("host=h1,h2,h3 port=1,2 password=hunter2", "names 3 hosts and 2 ports"),
     ],
 )
-def test_what_is_wrong_is_told_without_the_password(text: str, told: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse(text)
-    assert told in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+def test_a_mistake_is_told_without_the_password(text: str, told: str) -> None:
+    assert_refused(parse, text, told)

@@ -1,12 +1,13 @@
 """Session definitions and the folders in which users file them."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.store import definitions, folders, sessions, users
 from netstacks.store.pool import Database
+from tests.rows import insert_session
 
 
 @pytest.fixture
@@ -24,24 +25,7 @@ def test_active_connections_are_the_live_sessions_at_its_address(database: Datab
         definition = definitions.create(tx, name="d", host="R1", created_by=ann)
         assert definition.active_connections == 0
         for number in range(2):
-            session_id = uuid4()
-            sessions.create(
-                tx,
-                session_id=session_id,
-                user_id=ann,
-                username="ann",
-                device_id=None,
-                device_name="r1",
-                host="r1",
-                port=22,
-                credential_id=None,
-                term="xterm",
-                cols=80,
-                rows=24,
-                owner="ctrl-1",
-                owner_address=None,
-                token=uuid4(),
-            )
+            session_id = insert_session(tx, user_id=ann, host="r1")
             if number:
                 sessions.end(tx, session_id, 1, "over")
         assert definitions.list_all(tx)[0].active_connections == 1
@@ -86,7 +70,7 @@ def test_folders_are_their_users_own(database: Database, ann: UUID) -> None:
         folder = folders.create(tx, ann, "hers", None)
         assert folders.list_all(tx, bob) == []
         for attempt in (
-            lambda: folders.hold(tx, bob, folder.id),
+            lambda: folders.lock(tx, bob, folder.id),
             lambda: folders.create(tx, bob, "below", folder.id),
             lambda: folders.update(tx, bob, folder.id, {"name": "his"}),
             lambda: folders.delete(tx, bob, folder.id),

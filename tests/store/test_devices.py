@@ -21,7 +21,7 @@ def test_a_device_is_found_by_any_spelling_of_its_address(database: Database) ->
         assert devices.find(tx, name.id) == name
 
 
-def test_of_two_devices_at_one_address_the_older_is_found(database: Database) -> None:
+def test_the_older_of_two_devices_at_one_address_is_found(database: Database) -> None:
     with database.transaction() as tx:
         older = devices.create(tx, name="z", host="r1")
     with database.transaction() as tx:
@@ -51,7 +51,7 @@ def test_browsing_filters_and_counts_all_that_match(database: Database) -> None:
 def test_a_change_leaves_the_rest(database: Database) -> None:
     with database.transaction() as tx:
         device = devices.create(tx, name="r1", host="r1", description="in the cellar", **AS_IT_IS)
-        changed = devices.update(tx, devices.hold(tx, device.id), {"host": "R2", "port": 23})
+        changed = devices.update(tx, devices.lock(tx, device.id), {"host": "R2", "port": 23})
     assert (changed.host, changed.port) == ("r2", 23)
     assert (changed.name, changed.description) == ("r1", "in the cellar")
     assert {name: getattr(changed, name) for name in AS_IT_IS} == AS_IT_IS
@@ -93,16 +93,16 @@ def test_an_instance_of_the_former_version_reads_the_level(
     ("legacy", True, "legacy"), ("legacy", False, "modern"),
     ("antique", True, "antique"), ("antique", False, "modern"),
 ])  # fmt: skip
-def test_what_an_instance_of_the_former_version_writes_counts(
+def test_rows_of_an_instance_of_the_former_version_count(
     database: Database, before: devices.Algorithms, is_legacy: bool, after: str
 ) -> None:
     with database.transaction() as tx:
         device = devices.create(tx, name="r1", host="r1", algorithms=before)
         tx.execute("UPDATE devices SET legacy_algorithms = %s", [is_legacy])
-        found = [devices.find(tx, device.id), devices.find_by_address(tx, "r1", 22), devices.hold(tx, device.id)]
+        found = [devices.find(tx, device.id), devices.find_by_address(tx, "r1", 22), devices.lock(tx, device.id)]
         found += devices.list_page(tx)[0] + devices.starting_with(tx, "r", limit=9)
         assert [each and each.algorithms for each in found] == [after] * 5
-        devices.update(tx, devices.hold(tx, device.id), {"name": "r2"})
+        devices.update(tx, devices.lock(tx, device.id), {"name": "r2"})
         row = tx.execute("SELECT algorithms, legacy_algorithms FROM devices").fetchone()
     assert row == {"algorithms": after, "legacy_algorithms": after != "modern"}
 

@@ -1,4 +1,4 @@
-"""Removing recordings: gone for everybody at once, and from the disk in bounded steps."""
+"""Removing recordings: gone for all readers at once, and from the disk in bounded steps."""
 
 from uuid import UUID
 
@@ -26,7 +26,7 @@ def sweep(database: Database) -> bool:
         return storage.sweep(tx)
 
 
-def test_a_discarded_recording_is_gone_for_everybody_at_once(database: Database) -> None:
+def test_a_discarded_recording_is_gone_for_all_readers_at_once(database: Database) -> None:
     session_id = discarded(database, b"R1#", b"bye")
     assert said(database, session_id) == (0, None, None)
     assert stored(database, session_id) == []
@@ -78,7 +78,7 @@ def test_one_step_removes_many_small_recordings(database: Database) -> None:
     assert not sweep(database)
 
 
-def test_two_who_sweep_do_not_wait_for_each_other(database: Database) -> None:
+def test_two_sweeps_do_not_wait_for_each_other(database: Database) -> None:
     gone = discarded(database, b"R1#")
     with database.transaction() as tx:
         assert storage.sweep(tx)
@@ -86,7 +86,7 @@ def test_two_who_sweep_do_not_wait_for_each_other(database: Database) -> None:
     assert count(database, gone) == 0
 
 
-def test_what_is_said_late_of_a_discarded_recording_goes_with_it(database: Database) -> None:
+def test_late_chunks_of_a_discarded_recording_are_removed_with_it(database: Database) -> None:
     gone = discarded(database, b"R1#")
     with database.transaction() as tx:
         storage.append_note(tx, gone, 1, "3 bytes are missing")
@@ -108,5 +108,5 @@ def test_pruning_is_audited_once_for_each_recording_however_many_steps_follow(
         with database.transaction() as tx:
             assert storage.prune(tx, 30) == 0
     with database.transaction() as tx:
-        (row,) = audit.page(tx, event="recording.pruned")
+        (row,) = audit.list_page(tx, event="recording.pruned")
     assert (row["resource"], row["details"]) == (f"session:{old}", {"bytes": 6, "retention_days": 30})

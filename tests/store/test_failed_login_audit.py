@@ -6,7 +6,7 @@ import pytest
 
 from netstacks.store import audit, failed_login_audit
 from netstacks.store.audit import Actor
-from netstacks.store.failed_login_audit import EVENT, MORE_EVENT, note, tell_counted
+from netstacks.store.failed_login_audit import EVENT, MORE_EVENT, note, write_counted
 from netstacks.store.pool import Database
 
 NETWORK = "2001:db8::/64"
@@ -20,12 +20,12 @@ def fail(database: Database, times: int = 1, network: str = NETWORK, most: int =
 
 def rows(database: Database, event: str) -> list[dict[str, Any]]:
     with database.transaction() as tx:
-        return audit.page(tx, event=event)
+        return audit.list_page(tx, event=event)
 
 
 def tell(database: Database, age_secs: float = 0) -> int:
     with database.transaction() as tx:
-        return tell_counted(tx, age_secs=age_secs)
+        return write_counted(tx, age_secs=age_secs)
 
 
 def test_beyond_the_limit_of_an_hour_log_ins_are_counted_by_network(database: Database) -> None:
@@ -40,7 +40,7 @@ def test_beyond_the_limit_of_an_hour_log_ins_are_counted_by_network(database: Da
     assert tell(database) == 0
 
 
-def test_what_is_counted_is_told_when_it_is_old_enough(database: Database) -> None:
+def test_counted_failures_are_told_when_they_are_old_enough(database: Database) -> None:
     fail(database, 4)
     assert tell(database, failed_login_audit.COUNT_SECS) == 0
     with database.transaction() as tx:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from netstacks.store import failed_logins
-from netstacks.store.failed_logins import Attempt, network, note, note_pair, reserve, sweep
+from netstacks.store.failed_logins import Attempt, forgive, network, note, note_pair, reserve, sweep
 from netstacks.store.pool import Database
 
 
@@ -46,7 +46,7 @@ def test_attempts_count_only_once_they_have_failed(database: Database) -> None:
         assert reserve(tx, attempt).wait_secs == 10
 
 
-def test_of_many_attempts_at_the_moment_a_wait_ends_one_is_let_through(database: Database) -> None:
+def test_one_of_many_attempts_at_the_end_of_a_wait_is_let_through(database: Database) -> None:
     attempt = Attempt("lee", "192.0.2.1")
     with database.transaction() as tx:
         for _ in range(10):
@@ -142,7 +142,7 @@ def test_at_the_end_of_a_shared_wait_one_stranger_is_let_through(database: Datab
     assert sorted(map(bool, waits)) == [False] + [True] * 29
 
 
-def test_what_a_known_user_gets_wrong_during_a_shared_wait_does_not_prolong_it(database: Database) -> None:
+def test_a_known_users_failures_do_not_prolong_a_shared_wait(database: Database) -> None:
     known = Attempt("lee", "198.51.100.1", is_known=True)
     with database.transaction() as tx:
         for number in range(100):
@@ -182,3 +182,16 @@ def test_the_failures_of_an_office_are_forgotten_after_a_quarter_of_an_hour_thos
     with database.transaction() as tx:
         assert reserve(tx, Attempt("kim", "192.0.2.1")).wait_secs == 0
         assert reserve(tx, Attempt("lee", "198.51.100.1")).wait_secs == 10
+
+
+def test_one_right_password_resets_neither_the_count_of_its_address_nor_that_of_the_user_elsewhere(
+    database: Database,
+) -> None:
+    with database.transaction() as tx:
+        for number in range(100):
+            note(tx, Attempt(f"name {number}", "192.0.2.1"))
+            note(tx, Attempt("lee", f"198.51.100.{number}"))
+        forgive(tx, Attempt("lee", "192.0.2.1", is_known=True))
+    with database.transaction() as tx:
+        assert reserve(tx, Attempt("kim", "192.0.2.1")).wait_secs > 0
+        assert reserve(tx, Attempt("lee", "203.0.113.1")).wait_secs > 0

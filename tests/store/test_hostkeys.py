@@ -34,7 +34,7 @@ def test_a_known_hosts_line_is_understood(key_file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-rsa !!!!", "c3NoLXJzYQ=="])
-def test_what_is_no_public_key_is_refused(text: str) -> None:
+def test_text_that_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="ssh-keyscan"):
         hostkeys.parse_public_key(text)
 

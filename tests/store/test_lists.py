@@ -128,7 +128,7 @@ def _load_audit(connection: psycopg.Connection[Any]) -> None:
 
 
 def reads_no_more_than(url: str, shown: int, call: Call) -> None:
-    """Twice what is shown, and what finding it costs: a look into an index for every kind of event."""
+    """At most twice the shown rows, and the cost of finding them: an index look-up for every kind of event."""
     for reading in readings(url, call):
         told = f"{reading.mode}: {reading.rows} rows, {reading.pages} pages\n{reading.statement}\n{reading.plan}"
         assert reading.rows <= 2 * shown + 200, told
@@ -141,7 +141,7 @@ def reads_no_more_than(url: str, shown: int, call: Call) -> None:
 @pytest.mark.parametrize("user_id", [None, BUSY, IDLE, NOBODY])
 def test_sessions(crowded: str, user_id: UUID | None, live: bool | None, before: datetime | None, limit: int) -> None:
     reads_no_more_than(
-        crowded, limit, lambda tx: sessions.page(tx, user_id=user_id, live=live, before=before, limit=limit)
+        crowded, limit, lambda tx: sessions.list_page(tx, user_id=user_id, live=live, before=before, limit=limit)
     )
 
 
@@ -185,14 +185,14 @@ TIMES = (
 def test_audit(crowded: str, event: str | None, times: dict[str, Any]) -> None:
     for actor, resource in product(ACTORS, RESOURCES):
         filters = {"actor": actor, "event": event, "resource": resource, **times}
-        reads_no_more_than(crowded, 50, lambda tx, filters=filters: audit.page(tx, **filters, limit=50))
+        reads_no_more_than(crowded, 50, lambda tx, filters=filters: audit.list_page(tx, **filters, limit=50))
 
 
 @pytest.mark.parametrize("event", [None, "e1.*"])
 def test_audit_page_of_an_export(crowded: str, event: str | None) -> None:
     for actor, resource in product(ACTORS, RESOURCES):
         filters = {"actor": actor, "event": event, "resource": resource}
-        reads_no_more_than(crowded, 1000, lambda tx, filters=filters: audit.page(tx, **filters, limit=1000))
+        reads_no_more_than(crowded, 1000, lambda tx, filters=filters: audit.list_page(tx, **filters, limit=1000))
 
 
 A_USER = UUID("00000000-0000-0000-0002-000000000001")
@@ -203,7 +203,7 @@ OTHERS: dict[str, tuple[int, Call]] = {
     "log-ins of a user": (10, lambda tx: logins.of_user(tx, A_USER)),
     # Which may look at all users, to find those of twenty log-ins among 50,000.
     "seats": (5000, logins.holding_seats),
-    "users": (5000, users.every),
+    "users": (5000, users.list_all),
     # The total that is shown with them counts them all.
     "devices": (20_000, lambda tx: devices.list_page(tx, limit=500)),
     "folders of a user": (4, lambda tx: folders.list_all(tx, A_USER)),

@@ -49,12 +49,12 @@ class Store:
 
     def update(self, provider_id: UUID, key: str | None = None, **changed: Any) -> StoredProvider:
         with self.database.transaction() as tx:
-            old = llm_providers.hold(tx, provider_id)
+            old = llm_providers.lock(tx, provider_id)
             return llm_providers.update(tx, self.vault, old, changed, key=key, by="bob")
 
     def every(self) -> list[StoredProvider]:
         with self.database.transaction() as tx:
-            return llm_providers.every(tx)
+            return llm_providers.list_all(tx)
 
     def opened(self, vault: Vault | None = None) -> list[KeyedProvider]:
         with self.database.transaction() as tx:
@@ -70,7 +70,7 @@ def store(database: Database) -> Store:
     return Store(database)
 
 
-def test_what_was_created_is_listed_in_order_and_without_its_key(store: Store) -> None:
+def test_created_providers_are_listed_in_order_and_without_their_keys(store: Store) -> None:
     first = store.add("b", key="sk-1")
     second = store.add("a")
     assert store.every() == [first, second]
@@ -109,7 +109,7 @@ def test_a_key_is_replaced_and_removed(store: Store) -> None:
 def test_a_name_is_taken_in_any_case(store: Store) -> None:
     store.add("Claude")
     other = store.add("gpt")
-    with pytest.raises(Conflict, match="name: another provider is called 'claude'"):
+    with pytest.raises(Conflict, match="name: another provider is already called 'claude'"):
         store.add("claude")
     with pytest.raises(Conflict, match="name: "):
         store.update(other.id, name="CLAUDE")
@@ -119,12 +119,12 @@ def test_a_name_is_taken_in_any_case(store: Store) -> None:
 def test_deleting_one_takes_its_key_along(store: Store) -> None:
     provider = store.add(key="sk-1")
     with store.database.transaction() as tx:
-        llm_providers.delete(tx, llm_providers.hold(tx, provider.id))
+        llm_providers.delete(tx, llm_providers.lock(tx, provider.id))
     assert store.every() == []
     with store.database.transaction() as tx:
         assert tx.execute("SELECT 1 FROM vault_secrets").fetchone() is None
         with pytest.raises(NotFound):
-            llm_providers.hold(tx, provider.id)
+            llm_providers.lock(tx, provider.id)
 
 
 def test_the_order_is_that_of_the_ids(store: Store) -> None:
@@ -142,7 +142,7 @@ def test_the_order_is_that_of_the_ids(store: Store) -> None:
 def test_an_order_that_is_not_of_this_list_is_refused(store: Store, wrong: str) -> None:
     a, b = store.add("a"), store.add("b")
     ids = {"one is missing": [b.id], "one is twice": [b.id, b.id], "one is unknown": [b.id, uuid4()]}[wrong]
-    with store.database.transaction() as tx, pytest.raises(Conflict, match="look at it again"):
+    with store.database.transaction() as tx, pytest.raises(Conflict, match="reload it"):
         llm_providers.reorder(tx, ids, by="bob")
     assert [each.id for each in store.every()] == [a.id, b.id]
 
@@ -168,7 +168,7 @@ def test_the_newest_revision_is_never_that_of_a_change_that_overtook_another(sto
         with store.database.transaction() as tx:
             llm_providers.create(tx, store.vault, facts("slow"), key=None, by="ann")
             slow_holds.set()
-            assert began.wait(5)
+            assert began.wait(30)
             assert not ended.wait(0.2)
 
     def fast() -> None:
@@ -178,10 +178,10 @@ def test_the_newest_revision_is_never_that_of_a_change_that_overtook_another(sto
 
     threads = [threading.Thread(target=slow), threading.Thread(target=fast)]
     threads[0].start()
-    assert slow_holds.wait(5)
+    assert slow_holds.wait(30)
     threads[1].start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert [(each.name, each.revision, each.position) for each in store.every()] == [("slow", 1, 1), ("fast", 2, 2)]
 
 
@@ -271,12 +271,12 @@ def test_a_first_start_takes_the_list_once(store: Store) -> None:
     assert [(each.entry.name, each.key) for each in store.opened()] == [("a", "sk-1"), ("b", None)]
     assert fill(store) == 0
     with store.database.transaction() as tx:
-        for provider in llm_providers.every(tx):
+        for provider in llm_providers.list_all(tx):
             llm_providers.delete(tx, provider)
     assert fill(store) == 0
     assert store.every() == []
     with store.database.transaction() as tx:
-        rows = audit.page(tx, event="llm_provider.created")
+        rows = audit.list_page(tx, event="llm_provider.created")
     assert [(row["actor"], row["details"]) for row in rows] == [("system", {"name": "b"}), ("system", {"name": "a"})]
 
 
@@ -294,19 +294,19 @@ def test_a_first_start_that_failed_is_tried_again(store: Store) -> None:
     assert fill(store) == 2
 
 
-def test_of_several_first_starts_one_fills(store: Store) -> None:
+def test_one_of_several_first_starts_fills_the_list(store: Store) -> None:
     counts: list[int] = []
     together = threading.Barrier(4)
 
     def start() -> None:
-        together.wait(10)
+        together.wait(30)
         counts.append(fill(store))
 
     threads = [threading.Thread(target=start) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(30)
     assert sorted(counts) == [0, 0, 0, 2]
     assert [each.name for each in store.every()] == ["a", "b"]
 

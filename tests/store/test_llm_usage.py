@@ -1,4 +1,4 @@
-"""The account of what was asked: one row a day, a user and a provider, whatever calls end at once."""
+"""The account of calls: one row per day, user and provider, however many calls end at once."""
 
 import threading
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""What PostgreSQL can hold and Python cannot is read as the nearest that Python can."""
+"""Values that PostgreSQL can hold and Python cannot are read as the nearest Python value."""
 
 import json
 from datetime import UTC, date, datetime, timedelta

@@ -66,7 +66,7 @@ def test_an_ipv4_address_is_plain_wherever_it_stands(before: Database, database_
         assert dict(rows) == hosts
 
 
-def test_of_several_keys_for_one_address_one_is_left(before: Database, database_url: str) -> None:
+def test_one_of_several_keys_for_one_address_is_left(before: Database, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         for host, port, key, approved_at in [
             ("192.0.2.1", 22, "plain", "2026-01-01"),

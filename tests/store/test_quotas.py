@@ -1,4 +1,4 @@
-"""What was recorded of users in a day, as their sessions' rows say it."""
+"""The bytes recorded of a user in a day, summed from the rows of sessions."""
 
 import uuid
 from uuid import UUID
@@ -46,7 +46,7 @@ def test_a_day_is_the_sum_of_a_users_sessions_the_ended_ones_too(database: Datab
     assert today(database, uuid.UUID(int=3)) == {}
 
 
-def test_what_is_stored_again_counts_once(database: Database) -> None:
+def test_a_chunk_that_is_stored_twice_counts_once(database: Database) -> None:
     session_id = make_session(database, user_id=ANA)
     store(database, session_id, 0, 100)
     store(database, session_id, 0, 100, again=True)

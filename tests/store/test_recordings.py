@@ -1,5 +1,6 @@
 """Recordings on a real PostgreSQL: what is stored, what is refused, and what a session's row says of it."""
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def save(database: Database, *batches: Batch, again: bool = False) -> list[Batch
 
 
 def said(database: Database, session_id: UUID) -> tuple[int, float | None, float | None]:
-    """What the session's row says of its recording: size, begin, end."""
+    """The recording in the session's row: size, begin, end."""
     with database.transaction() as tx:
         row = sessions.find(tx, session_id)
     assert row is not None
@@ -53,7 +54,7 @@ def stored(database: Database, session_id: UUID) -> list[Chunk]:
 
 
 def count(database: Database, session_id: UUID) -> int:
-    """How many chunks there are, those of discarded recordings included."""
+    """The number of chunks, those of discarded recordings included."""
     with database.transaction() as tx:
         row = tx.execute("SELECT count(*) FROM recording_chunks WHERE session_id = %s", [session_id]).fetchone()
     assert row is not None
@@ -105,7 +106,7 @@ def test_the_next_epoch_goes_on_with_size_and_times(database: Database) -> None:
     assert said(database, session_id) == (6, 1000.0, 1020.0)
 
 
-def test_of_many_sessions_only_those_whose_epoch_has_moved_on_are_refused(database: Database) -> None:
+def test_only_sessions_whose_epoch_has_moved_on_are_refused(database: Database) -> None:
     ids = [make_session(database) for _ in range(5)]
     batches = [Batch(each, 1 if number % 2 == 0 else 2, 9, chain(each, b"R1#")) for number, each in enumerate(ids)]
     assert save(database, *batches) == batches[1::2]
@@ -136,7 +137,7 @@ def test_several_parts_of_one_recording_are_stored_as_one(database: Database) ->
     assert row.acked_offset == 2
 
 
-def test_what_an_earlier_try_has_stored_is_left_out_of_the_next_one(database: Database) -> None:
+def test_chunks_that_an_earlier_try_stored_are_left_out_of_the_next(database: Database) -> None:
     session_id = make_session(database)
     chunks = chain(session_id, b"a", b"b", b"c")
     save(database, Batch(session_id, 1, 0, chunks[:2]))
@@ -181,7 +182,7 @@ def test_a_note_alone_is_a_recording_without_bytes(database: Database) -> None:
 
 @contextmanager
 def far_away(url: str, port: int, **settings: float) -> Iterator[tuple[Database, Wire]]:
-    """The same database, by a wire."""
+    """The same database through a wire."""
     wire = Wire(port)
     database = Database(url.replace(f":{port}/", f":{wire.port}/"), **settings)
     database.open()
@@ -228,7 +229,8 @@ def test_an_instance_that_freezes_after_it_has_stored_holds_no_session_for_long(
 def _save_and_stand_still(database: Database, batch: Batch) -> None:
     with database.transaction() as tx:
         assert storage.save(tx, [batch]) == []
-        time.sleep(1)
+        # The server's last message makes the socket readable.
+        assert select.select([tx.fileno()], [], [], 30)[0]
 
 
 def test_a_batch_that_is_long_on_its_way_is_not_taken_for_an_idle_transaction(

@@ -1,4 +1,4 @@
-"""The secrets of the vault that may stand in what a user shows to a provider."""
+"""The secrets of the vault that may occur in a user's messages to a provider."""
 
 from uuid import UUID, uuid4
 
@@ -31,7 +31,7 @@ def test_the_users_own_secrets_and_the_shared_ones_are_known(store: Store) -> No
     assert set(known(store, store.ann)) == expected
 
 
-def test_of_too_many_the_users_own_are_taken_and_a_warning_is_logged(
+def test_the_users_own_secrets_come_first_beyond_the_limit_and_a_warning_is_logged(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add("mine", store.ann, secret="anns password")
@@ -62,6 +62,6 @@ def test_private_keys_and_short_secrets_are_left_out(store: Store) -> None:
     assert known(store, store.ann) == ["anns enable"]
 
 
-def test_what_this_instance_cannot_open_is_left_out(store: Store) -> None:
+def test_secrets_that_this_instance_cannot_open_are_left_out(store: Store) -> None:
     store.add("mine", store.ann, secret="anns password")
     assert known(store, store.ann, Vault(store.database, "ab" * 32)) == []

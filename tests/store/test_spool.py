@@ -49,10 +49,10 @@ def notes(chunks: list[Chunk]) -> str:
 
 def refusals(database: Database) -> int:
     with database.transaction() as tx:
-        return len(audit.page(tx, event="recording.refused"))
+        return len(audit.list_page(tx, event="recording.refused"))
 
 
-def test_what_is_kept_is_stored_and_its_session_released(database: Database, spool: Spool) -> None:
+def test_spooled_chunks_are_stored_and_their_session_released(database: Database, spool: Spool) -> None:
     session_id = make_session(database)
     spool.keep([leftover(session_id)])
     assert spool.restore(database)
@@ -84,7 +84,7 @@ def test_two_starters_store_it_once_and_refuse_nothing(database: Database, spool
     assert refusals(database) == 0
 
 
-def test_what_was_committed_unseen_before_the_exit_is_not_refused(database: Database, spool: Spool) -> None:
+def test_a_batch_whose_commit_was_not_seen_is_not_refused(database: Database, spool: Spool) -> None:
     session_id = make_session(database)
     kept = leftover(session_id)
     with database.transaction() as tx:

@@ -26,7 +26,7 @@ def a_full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_what_found_no_room_is_told_with_its_session_and_size(database: Database, tmp_path: Path) -> None:
+def test_a_loss_on_a_full_disk_is_told_with_its_session_and_size(database: Database, tmp_path: Path) -> None:
     lost, kept = make_session(database), make_session(database)
     spool = Spool(tmp_path)
     spool.prepare()

@@ -39,7 +39,7 @@ def test_settings_are_their_users_own_and_end_when_deleted(database: Database, a
     [("k" * 201, 1), ("key", "x" * user_settings.MAX_VALUE_CHARS), ("key", float("inf"))],
     ids=["long key", "large value", "infinity"],
 )
-def test_what_is_out_of_bounds_is_refused(database: Database, ann: UUID, key: str, value: Any) -> None:
+def test_a_setting_out_of_bounds_is_refused(database: Database, ann: UUID, key: str, value: Any) -> None:
     with database.transaction() as tx, pytest.raises(InvalidInput):
         user_settings.put(tx, ann, key, value)
 

@@ -92,7 +92,7 @@ def test_the_last_active_administrator_stays(database: Database, remove: Callabl
 def test_two_administrators_cannot_remove_each_other_at_once(database: Database) -> None:
     with database.transaction() as tx:
         admins = [add(tx, "first"), add(tx, "second")]
-    both_looked = threading.Barrier(2, timeout=5)
+    both_looked = threading.Barrier(2, timeout=30)
     outcomes: list[str] = []
 
     def remove(user: User) -> None:
@@ -109,7 +109,7 @@ def test_two_administrators_cannot_remove_each_other_at_once(database: Database)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(30)
     assert sorted(outcomes) == ["refused", "removed"]
 
 
@@ -127,7 +127,7 @@ def test_an_empty_database_gets_an_administrator_with_a_made_up_password(databas
     assert password is not None
     with database.transaction() as tx:
         found = users.by_login_name(tx, "root")
-        [row] = audit.page(tx, event="user.created")
+        [row] = audit.list_page(tx, event="user.created")
     assert found is not None
     user, password_hash = found
     assert user.role == "admin"
@@ -147,7 +147,7 @@ def test_a_given_password_that_is_not_good_enough_is_refused_by_the_name_of_its_
     with pytest.raises(InvalidInput, match="BOOTSTRAP_ADMIN_PASSWORD"):
         users.ensure_administrator(database, "root", password)
     with database.transaction() as tx:
-        assert users.every(tx) == []
+        assert users.list_all(tx) == []
 
 
 def test_a_user_with_a_short_password_becomes_no_administrator(database: Database) -> None:
@@ -188,7 +188,7 @@ def test_a_database_with_users_gets_no_administrator(database: Database) -> None
         add(tx, "lee", role="viewer")
     assert users.ensure_administrator(database, "root", "given password") is None
     with database.transaction() as tx:
-        assert [user.username for user in users.every(tx)] == ["lee"]
+        assert [user.username for user in users.list_all(tx)] == ["lee"]
 
 
 START = """
@@ -223,5 +223,5 @@ def test_instances_that_start_together_make_one_administrator(postgres: Postgres
     assert [instance.wait(30) for instance in instances] == [0] * 4
     assert sorted(password == "None" for password in passwords) == [False, True, True, True]
     with database.transaction() as tx:
-        assert len(users.every(tx)) == 1
+        assert len(users.list_all(tx)) == 1
     database.close()

@@ -122,13 +122,13 @@ def test_an_unreachable_database_is_not_a_wrong_key() -> None:
     database.close()
 
 
-def test_of_several_first_starts_with_different_keys_one_wins(database: Database) -> None:
+def test_one_of_several_first_starts_with_different_keys_wins(database: Database) -> None:
     outcomes: dict[str, bool] = {}
     keys = [secrets.token_hex(32) for _ in range(6)]
     together = threading.Barrier(len(keys))
 
     def start(key: str) -> None:
-        together.wait(10)
+        together.wait(30)
         try:
             Vault(database, key).unlock()
             outcomes[key] = True
@@ -160,7 +160,7 @@ def test_rotation_seals_everything_anew_and_drops_the_old_key(database: Database
     with pytest.raises(VaultLocked):
         put(database, vault, "too late")
     with database.transaction() as tx:
-        events = [row["event"] for row in audit.page(tx)]
+        events = [row["event"] for row in audit.list_page(tx)]
     assert events == ["vault.rotated", "vault.key_changed"]
 
 
@@ -181,7 +181,7 @@ def test_an_interrupted_rotation_is_readable_and_is_finished_by_the_next(databas
 
 
 @pytest.mark.parametrize("batch", [1, 200])
-def test_what_does_not_open_is_named_and_keeps_nothing_else_from_being_sealed_anew(
+def test_a_secret_that_does_not_open_is_named_and_all_others_are_sealed_anew(
     database: Database, vault: Vault, batch: int
 ) -> None:
     ids = sorted(put(database, vault, "x") for _ in range(4))

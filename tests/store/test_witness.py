@@ -1,4 +1,4 @@
-"""Witness locks on a real PostgreSQL; who holds them is a process that can be killed."""
+"""Witness locks on a real PostgreSQL; their holder is a process that can be killed."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ import sys, time
 from netstacks.store.pool import Database
 from netstacks.store.witness import Witness
 database = Database(sys.argv[1])
-Witness(sys.argv[1], database, sys.argv[2]).look_after()
+Witness(sys.argv[1], database, sys.argv[2]).renew()
 print("held", flush=True)
 time.sleep(60)
 """
@@ -47,7 +47,7 @@ def witness(url: str, instance_id: str, *, silent_after_secs: float = 30.0) -> t
 
 def test_a_killed_process_frees_its_lock_and_a_living_one_holds_it(url: str) -> None:
     me, database = witness(url, "ctrl-me")
-    me.look_after()
+    me.renew()
     other = subprocess.Popen([sys.executable, "-c", _HOLDER, url, "ctrl-other"], stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None
@@ -61,10 +61,10 @@ def test_a_killed_process_frees_its_lock_and_a_living_one_holds_it(url: str) -> 
     database.close()
 
 
-def test_who_does_not_hold_his_own_lock_cannot_tell(url: str) -> None:
+def test_an_instance_without_its_own_lock_answers_unknown(url: str) -> None:
     me, database = witness(url, "ctrl-me")
     assert me.of("ctrl-other") == "unknown"
-    me.look_after()
+    me.renew()
     assert me.of("ctrl-other") == "free"
     me.stop()
     assert me.of("ctrl-other") == "unknown"
@@ -75,13 +75,13 @@ def test_without_the_database_nothing_is_known_and_after_a_restart_the_lock_is_t
     server: Postgres, url: str
 ) -> None:
     me, database = witness(url, "ctrl-me")
-    me.look_after()
+    me.renew()
     server.stop()
     assert me.of("ctrl-other") == "unknown"
-    me.look_after()
+    me.renew()
     server.start()
     assert me.of("ctrl-other") == "unknown"
-    me.look_after()
+    me.renew()
     until(lambda: me.of("ctrl-other") == "free", "knowledge")
     database.close()
 
@@ -91,35 +91,54 @@ def test_a_lock_that_an_old_connection_still_has_is_taken_from_it_and_told_meanw
     me, database = witness(url, "ctrl-me")
     with psycopg.connect(url, autocommit=True) as old:
         old.execute("SELECT pg_advisory_lock(%s)", (module._key("ctrl-me"),))
-        me.look_after()
+        me.renew()
         assert not me.is_held
         assert me.of("ctrl-other") == "unknown"
-        until(lambda: me.look_after() or me.is_held, "the lock")
+        until(lambda: me.renew() or me.is_held, "the lock")
         assert me.of("ctrl-other") == "free"
         with pytest.raises(psycopg.OperationalError):
             old.execute("SELECT 1")
     database.close()
 
 
+def test_a_lock_that_is_not_seen_on_the_connection_that_took_it_proves_no_death(url: str) -> None:
+    """Behind a proxy that shares connections among clients, session locks prove nothing."""
+    me, database = witness(url, "ctrl-me")
+    me.renew()
+    assert me.of("ctrl-other") == "free"
+    with database.transaction() as tx:
+        assert end_connections(tx, "ctrl-me") == 1
+    with psycopg.connect(url, autocommit=True) as another:
+        # The call waits for the end of the former connection, and so for its lock.
+        another.execute("SELECT pg_advisory_lock(%s)", (module._key("ctrl-me"),))
+        assert me.of("ctrl-other") == "unknown"
+        another.execute("SELECT pg_advisory_unlock_all()")
+        assert me.of("ctrl-other") == "unknown"
+    me.renew()
+    until(lambda: me.renew() or me.of("ctrl-other") == "free", "the lock on a new connection")
+    database.close()
+
+
 def test_a_frozen_process_is_silent_and_one_that_speaks_is_not(url: str) -> None:
     me, database = witness(url, "ctrl-me", silent_after_secs=1.0)
     other, _ = witness(url, "ctrl-other")
-    me.look_after()
-    other.look_after()
+    me.renew()
+    other.renew()
     assert me.of("ctrl-other") == "held"
-    until(lambda: me.look_after() or me.of("ctrl-other") == "silent", "the silence")
-    other.look_after()
+    until(lambda: me.renew() or me.of("ctrl-other") == "silent", "the silence")
+    other.renew()
     assert me.of("ctrl-other") == "held"
     database.close()
 
 
-def test_after_our_own_lock_was_lost_nobodys_silence_counts(url: str) -> None:
-    """The server may have stood still, and have heard from nobody."""
+def test_after_our_own_lock_was_lost_no_silence_counts(url: str) -> None:
+    """The server itself may have stood still, so that it heard from no instance."""
     other, _ = witness(url, "ctrl-other")
-    other.look_after()
+    other.renew()
+    # Longer than the silence that counts.
     time.sleep(0.6)
     me, database = witness(url, "ctrl-me", silent_after_secs=0.5)
-    me.look_after()
+    me.renew()
     assert me.of("ctrl-other") == "held"
     database.close()
 

@@ -31,22 +31,22 @@ _MODES = (1, 7, 25, 1000, 1002, 1003, 1004, 1006, 2004)
 
 
 class Model(Screen):
-    """pyte has no alternate screen: `beneath` is the main one while a program has it covered."""
+    """pyte without an alternate screen: `main_screen` is the main one while a program uses the other."""
 
     def reset(self) -> None:
         super().reset()
-        self.beneath: _Picture | None = None
+        self.main_screen: _Picture | None = None
 
     def set_mode(self, *modes: int, **kwargs: Any) -> None:
         super().set_mode(*modes, **kwargs)
-        if kwargs.get("private") and _ALTERNATE.intersection(modes) and self.beneath is None:
-            self.beneath = self.buffer, copy(self.cursor)
+        if kwargs.get("private") and _ALTERNATE.intersection(modes) and self.main_screen is None:
+            self.main_screen = self.buffer, copy(self.cursor)
             self.buffer = defaultdict(lambda: StaticDefaultDict(self.default_char))
 
     def reset_mode(self, *modes: int, **kwargs: Any) -> None:
         super().reset_mode(*modes, **kwargs)
-        if kwargs.get("private") and _ALTERNATE.intersection(modes) and self.beneath is not None:
-            (self.buffer, self.cursor), self.beneath = self.beneath, None
+        if kwargs.get("private") and _ALTERNATE.intersection(modes) and self.main_screen is not None:
+            (self.buffer, self.cursor), self.main_screen = self.main_screen, None
             self.cursor.hidden = DECTCEM not in self.mode
 
 
@@ -63,8 +63,8 @@ def redraw(output: bytes, cols: int, rows: int) -> bytes:
         with contextlib.suppress(Exception):  # pyte trips over sequences with wrong parameters: it goes on behind them.
             stream.feed(piece)
     painted = ""
-    if screen.beneath is not None:
-        painted = _cells(screen.beneath, screen) + _cursor(screen.beneath, screen) + "\x1b[?1049h"
+    if screen.main_screen is not None:
+        painted = _cells(screen.main_screen, screen) + _cursor(screen.main_screen, screen) + "\x1b[?1049h"
     picture = screen.buffer, screen.cursor
     return (painted + _cells(picture, screen) + _modes(screen) + _cursor(picture, screen)).encode()
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
-from netstacks.terminal import ssh_connection
+from netstacks.terminal import ssh_client
 from netstacks.terminal.dialogue import Dialogue
-from netstacks.terminal.hostkeys import HostKey
+from netstacks.terminal.host_key import HostKey
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh_connection import Hooks, SshTarget
+from netstacks.terminal.ssh_connection import Hooks
+from netstacks.terminal.ssh_target import SshTarget
 from tests.wire import Wire
 
 host, port, user, key_file, seed, rounds = sys.argv[1:]
@@ -33,7 +34,7 @@ ENDS = ("abort", "cut", "close", "leave", "type and abort")
 
 def healthy(done: greenlets.Event, echoed: list[bytes]) -> None:
     """Types numbered lines into `cat` until it is told to stop; each must come back as it was."""
-    shell = ssh_connection.open_shell(TARGET, Hooks(lambda found: None))
+    shell = ssh_client.open_shell(TARGET, Hooks(lambda found: None))
     shell.write(b"PS1=; stty raw -echo; bind 'set enable-bracketed-paste off' 2>&-; echo re''ady; exec cat\n")
     read_until(shell, b"ready\n")
     while not done.is_set():
@@ -67,7 +68,7 @@ def churn(done: greenlets.Event) -> None:
 
 
 def attempt(number: int) -> str:
-    """One connection over a wire of its own that ends somehow, somewhere; how it looked from here."""
+    """Opens one connection over a wire of its own, and ends it at a random step; returns the outcome."""
     wire = Wire(TARGET.port)
     end, left = RANDOM.choice(ENDS), greenlets.Event()
     asks = RANDOM.random() < 0.3
@@ -83,14 +84,14 @@ def attempt(number: int) -> str:
                 left.set()
 
     def check(_found: HostKey) -> None:
-        if asks:  # The end comes while a person thinks.
+        if asks:  # The end comes while the user is asked.
             happen()
             greenlets.sleep(0.05)
 
     if not asks:
         greenlets.spawn(f"end-{number}", lambda: (greenlets.sleep(RANDOM.uniform(0, 0.6)), happen()))
     try:
-        shell = ssh_connection.open_shell(target, Hooks(check), Dialogue(left.is_set))
+        shell = ssh_client.open_shell(target, Hooks(check), Dialogue(left.is_set))
     except DeviceError as error:
         wire.close()
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""Character sets: what a device sends and is sent, whatever pieces it comes in."""
+"""Character sets, in both directions, with the bytes split anywhere."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_text_is_translated_both_ways_in_any_pieces(name: str, text: str) -> Non
     assert b"".join(to_device) == text.encode(name)
 
 
-def test_what_cannot_be_translated_is_marked_and_nothing_else_is_lost() -> None:
+def test_an_untranslatable_character_is_marked_and_nothing_else_is_lost() -> None:
     charset = Charset("gbk")
     assert charset.to_user(b"a\xff\nb").decode() == "a\ufffd\nb"
     assert Charset("iso-8859-1").to_device("a接b".encode()) == b"a?b"

@@ -1,4 +1,4 @@
-"""Commands that are typed by a program: where a command ends, and what devices put between."""
+"""Commands that a program types: the end of a command, and the output of devices in between."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ class Desk:
         self.room = Room()
         self.device = Console()
         session = self.room.session
-        session._transport = session._typist._transport = self.device
+        session._transport = session._reader._transport = session._input._writer._transport = self.device
         session.output = OutputLog(100_000)
         session.start()
         self.is_left = False
@@ -163,7 +163,7 @@ def test_a_command_that_does_not_end_is_interrupted_and_the_next_one_runs(desk: 
     assert desk.run("list") == (True, "ok")
 
 
-def test_what_ctrl_c_does_not_end_the_key_of_ios_does(desk: Desk) -> None:
+def test_the_escape_of_ios_ends_a_command_that_ctrl_c_does_not(desk: Desk) -> None:
     at_prompt(desk).device.answers |= {b"ping": b"!!!!", b"\x03": b"", b"\x1e": b"\r\nR1#"}
     assert not desk.run("ping", 0.3)[0]
     assert desk.line.interrupt()

@@ -19,13 +19,13 @@ from netstacks.terminal.dialling import dial
 from netstacks.terminal.lookup import Address
 from tests.patched import patched
 
-# What no test is to reach: it would fail instead of hanging.
+# No test reaches this limit: it makes a hanging test fail.
 LIMIT_SECS = 20.0
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
 class Silence:
-    """What name servers say until `end`. A pipe, because gevent takes the place of other things a thread waits for."""
+    """Silent name servers until `end`. A pipe, because gevent replaces the other things that a thread can wait for."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
@@ -147,7 +147,7 @@ def test_the_address_that_answers_wins_in_a_worker() -> None:
         connects_to_the_living(place, "r1")
 
 
-def test_of_two_addresses_that_answer_at_once_one_stays_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_two_addresses_that_answer_at_once_stays_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "HEAD_START_SECS", 0.0)
     with socket.create_server(("127.0.0.4", place.port)), names({"r1": ["127.0.0.4", "127.0.0.1"]}):
         before = open_files()
@@ -193,7 +193,7 @@ def test_each_address_and_its_reason_are_told(place: Place) -> None:
     assert open_files() == before
 
 
-def test_of_many_addresses_some_are_named(place: Place) -> None:
+def test_some_of_many_addresses_are_named(place: Place) -> None:
     many = [f"127.0.1.{number}" for number in range(1, 13)]
     with names({"r1": many}), pytest.raises(DeviceUnreachable) as told:
         dial("r1", place.port, timeout_secs=LIMIT_SECS, is_abandoned=stays)
@@ -269,7 +269,7 @@ def _silent_names_hold_up_nothing_else() -> None:
         dials.append(greenlets.spawn("dial-r31", _fails, "r31"))
         greenlets.sleep(0)
         assert "have not answered 32 other lookups yet" in _fails("well")
-        # Who asks for a name that is being looked up waits with the others.
+        # A dial to a name that is being looked up shares that lookup.
         assert "have not answered within 0.1 s" in _fails("r1", timeout_secs=0.1)
         for silence in silent.values():
             silence.end()
@@ -292,7 +292,7 @@ def test_silent_names_hold_up_nothing_else_in_a_worker() -> None:
     _silent_names_hold_up_nothing_else()
 
 
-def test_those_who_dial_one_name_share_its_lookup() -> None:
+def test_concurrent_dials_of_one_name_share_its_lookup() -> None:
     answer = Silence()
     with Place() as place, names({"r1": answer}) as asked:
         dials = [greenlets.spawn("dial", connects_once, place) for _ in range(5)]

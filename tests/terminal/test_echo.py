@@ -1,4 +1,4 @@
-"""What of the typed input is recorded in the clear."""
+"""The typed input that is recorded in the clear."""
 
 import pytest
 
@@ -130,7 +130,7 @@ def test_the_answer_to_a_question_for_a_secret_is_masked_though_it_is_echoed(que
     assert played(asked, ("t", b"abc\rdef\r"), ("s", b"abc\r\ndef\r\n")) == (b"***\r***\r", 1)
 
 
-def test_what_equals_the_question_itself_is_masked() -> None:
+def test_a_secret_that_equals_its_prompt_is_masked() -> None:
     assert played(("s", b"> Pass"), ("t", b"word: "), ("s", b"word: "), ("t", b"\r"), PROMPT) == (b"******\r", 1)
 
 
@@ -162,7 +162,7 @@ def test_a_line_that_is_echoed_waits_for_its_enter_and_for_nothing_else() -> Non
     assert echo.sent(b"\r\n", 1e9).data == b"sho\r"
 
 
-def test_what_waits_is_bounded_and_a_flood_is_masked_until_it_pauses() -> None:
+def test_waiting_input_is_bounded_and_a_flood_is_masked_until_it_pauses() -> None:
     echo = EchoFilter()
     echo.sent(b"R1#", 0.0)
     assert echo.typed(b"x" * 100_000, 0.0).data == b"*" * 100_000

@@ -25,7 +25,7 @@ def test_it_is_what_the_terminal_showed_and_not_what_was_typed(database: Databas
     assert excerpt(database, session_id, 1000) == Excerpt("R1# show clock\n12:00é\nPassword:", "", 0, len(shown))
 
 
-def test_of_a_long_one_whole_lines_of_both_ends_are_there(database: Database) -> None:
+def test_a_long_excerpt_has_whole_lines_of_both_ends(database: Database) -> None:
     lines = [b"line %04d\r\n" % number for number in range(1000)]
     session_id = recorded(database, *[b"".join(lines[at : at + 7]) for at in range(0, 1000, 7)])
     found = excerpt(database, session_id, 1000)
@@ -46,7 +46,7 @@ def test_a_damaged_part_is_named_in_its_place(database: Database) -> None:
     assert "chunk 1 of epoch 1 is damaged" in "".join(lines)
 
 
-def test_of_a_single_long_line_both_ends_are_there_too(database: Database) -> None:
+def test_an_excerpt_of_a_single_long_line_has_both_ends_too(database: Database) -> None:
     session_id = recorded(database, b"a" * 600, b"b" * 600)
     assert excerpt(database, session_id, 100) == Excerpt("a" * 50, "b" * 50, 1100, 1200)
 

@@ -1,4 +1,4 @@
-"""The frames of wire contract 6.2."""
+"""The frames of docs/protocol.md, 6.2."""
 
 import json
 from uuid import UUID
@@ -22,14 +22,14 @@ from netstacks.terminal import frames
         (b"\x05", frames.Close()),
     ],
 )
-def test_what_a_client_may_send_is_read(message: bytes, frame: frames.ClientFrame) -> None:
+def test_each_client_frame_is_read(message: bytes, frame: frames.ClientFrame) -> None:
     assert frames.parse(message) == frame
 
 
 @pytest.mark.parametrize(
     ("cols", "rows", "window"), [(500, 300, (500, 300)), (501, 24, (500, 24)), (80, 1000, (80, 300))]
 )
-def test_of_a_window_larger_than_screens_are_a_part_counts(cols: int, rows: int, window: tuple[int, int]) -> None:
+def test_a_window_larger_than_any_screen_is_cut(cols: int, rows: int, window: tuple[int, int]) -> None:
     assert frames.check_window(cols, rows) == window
     assert frames.parse(b"\x02" + cols.to_bytes(2, "big") + rows.to_bytes(2, "big")) == frames.Resize(*window)
 

@@ -1,4 +1,4 @@
-"""The hub's drain: who is handed over first, and who is waited for."""
+"""The hub's drain: the order of the handovers, and which sessions are waited for."""
 
 import time
 import uuid
@@ -17,7 +17,8 @@ from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.session import Session, SessionFacts
+from netstacks.terminal.session import Session
+from netstacks.terminal.session_facts import SessionFacts
 from tests.terminal.test_session import Client, Device
 
 PATIENCE_SECS, PER_SEC = 600.0, 20.0
@@ -31,9 +32,12 @@ def gone() -> list[str]:
 
 @pytest.fixture
 def hub(gone: list[str]) -> Hub:
-    hub = Hub(DeferredWrites(Database("postgresql://nobody@127.0.0.1:1/x")), detach_ttl_secs=60, close_grace_secs=10)
-    hub.on_gone = lambda session: gone.append(session.facts.device_name)
-    return hub
+    return Hub(
+        DeferredWrites(Database("postgresql://nobody@127.0.0.1:1/x")),
+        detach_ttl_secs=60,
+        close_grace_secs=10,
+        on_gone=lambda session: gone.append(session.facts.device_name),
+    )
 
 
 def add(
@@ -79,7 +83,7 @@ def test_a_closed_terminal_is_waited_for_during_the_grace_and_a_lost_one_during_
     assert gone == ["closed", "lost for good"]
 
 
-def test_a_user_who_has_come_back_after_a_close_is_waited_for_like_any_other(hub: Hub, gone: list[str]) -> None:
+def test_a_user_that_returns_after_a_close_is_waited_for_like_any_other(hub: Hub, gone: list[str]) -> None:
     session = add(hub, "r1", attached=True, silent_secs=0)
     assert session.control is not None
     session.detach(session.control, was_left=True)
@@ -96,7 +100,7 @@ def test_nothing_to_hand_over_takes_no_time(hub: Hub, gone: list[str]) -> None:
     assert gone == []
 
 
-def test_who_is_away_goes_first_then_who_is_idle_and_the_last_is_not_waited_after(hub: Hub, gone: list[str]) -> None:
+def test_detached_sessions_go_first_then_idle_ones_without_a_wait_after_the_last(hub: Hub, gone: list[str]) -> None:
     add(hub, "idle", attached=True, silent_secs=60)
     add(hub, "away", attached=False, silent_secs=0)
     drain = greenlets.spawn("drain", hub.hand_over_all, "restarting", PATIENCE_SECS, PER_SEC)

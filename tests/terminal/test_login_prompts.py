@@ -1,8 +1,8 @@
-"""What devices ask for, told by their words."""
+"""Log-in prompts of devices, recognised by their text."""
 
 import pytest
 
-from netstacks.recording.login_prompts import asks_for_secret, wanted
+from netstacks.recording.login_prompts import asks_for_secret, classify_prompt
 
 PASSWORD = (
     *("Password: ", "password for admin@core-1:", "(admin@10.0.0.1) Password:", "admin@token-server's password:"),
@@ -70,34 +70,34 @@ TRY_AGAIN = (
 
 @pytest.mark.parametrize("question", [*PASSWORD, *TRY_AGAIN])
 def test_a_password(question: str) -> None:
-    assert wanted(question, echo=False) == "password"
+    assert classify_prompt(question, echo=False) == "password"
 
 
 @pytest.mark.parametrize("question", OLD)
 def test_the_password_that_is_to_be_changed(question: str) -> None:
-    assert wanted(question, echo=False) == "old password"
+    assert classify_prompt(question, echo=False) == "old password"
 
 
 @pytest.mark.parametrize("question", NEW)
 def test_a_new_password(question: str) -> None:
-    assert wanted(question, echo=False) == "new password"
+    assert classify_prompt(question, echo=False) == "new password"
 
 
 @pytest.mark.parametrize("question", ELSE)
 def test_something_that_no_stored_secret_answers(question: str) -> None:
-    assert wanted(question, echo=False) == "something else"
+    assert classify_prompt(question, echo=False) == "something else"
 
 
 @pytest.mark.parametrize("question", ["Username: ", "login: ", "login as:", "User:", "Benutzername:", "用户名:"])
 def test_a_user_name(question: str) -> None:
-    assert wanted(question, echo=True) == "user name"
+    assert classify_prompt(question, echo=True) == "user name"
 
 
 @pytest.mark.parametrize(
     "question", ["Password: ", "Verification code:", "Accept the user agreement?", "Enter a choice [1-3]:", "Domain:"]
 )
 def test_a_secret_is_never_shown_and_other_questions_are_the_users(question: str) -> None:
-    assert wanted(question, echo=True) == "something else"
+    assert classify_prompt(question, echo=True) == "something else"
 
 
 @pytest.mark.parametrize(

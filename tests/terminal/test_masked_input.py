@@ -1,4 +1,4 @@
-"""What a recording holds of a password, in PostgreSQL and in the file that a player is given."""
+"""The masking of passwords in recordings: in PostgreSQL and in the exported file."""
 
 import json
 import uuid
@@ -30,11 +30,11 @@ class Recorded:
             (self.recording.input if kind == "t" else self.recording.output)(data)
 
     def chunks(self) -> list[Chunk]:
-        assert self.recorder.flush(10)
+        assert self.recorder.flush(30)
         return list(storage.chunks(self.database, self.session_id))
 
     def events(self) -> list[tuple[EventKind, bytes]]:
-        """What is recorded beside the output."""
+        """The recorded events beside the output."""
         events = (event for chunk in self.chunks() for event in chunk.unpacked())
         return [(event.kind, event.payload) for event in events if event.kind is not EventKind.OUTPUT]
 

@@ -21,7 +21,7 @@ def test_only_the_newest_bytes_are_kept() -> None:
     assert output.read(6, 10) == b"6789"
 
 
-def test_what_is_not_stored_yet_is_kept_however_much_it_is() -> None:
+def test_unstored_output_is_kept_whatever_its_size() -> None:
     output = OutputLog(4)
     output.append(b"0123456789", keep_from=3)
     assert (output.start, output.end) == (3, 10)

@@ -73,7 +73,7 @@ PASTES = [b"\x1b[200~a\x1b[0n\rb\x1b[1;1R\x1b[201~", "\u00e9\u4e2d".encode(), b"
 @pytest.mark.parametrize(
     "typed", [*FUNCTION_KEYS, *MODIFIED, *NUMBERED, *ALT, *CURSOR, *MOUSE, *KITTY_KEYS, *PASTES], ids=repr
 )
-def test_what_is_typed_pasted_or_pointed_at_arrives(typed: bytes) -> None:
+def test_keys_pastes_and_mouse_reports_arrive(typed: bytes) -> None:
     assert without_answers(typed) == typed
     assert without_answers(typed + b"\x1b[?1;2c" + b"ls\r") == typed + b"ls\r"
 
@@ -82,7 +82,7 @@ def test_an_answer_behind_an_unfinished_paste_is_not_typed() -> None:
     assert without_answers(b"\x1b[200~half\x1b[0n") == b"\x1b[200~half"
 
 
-def test_what_looks_like_an_answer_within_a_mouse_report_stays() -> None:
+def test_a_mouse_report_that_contains_an_answer_stays() -> None:
     assert without_answers(b"\x1b[MabR\x1b[0n") == b"\x1b[MabR"
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,21 +22,13 @@ from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres
 from tests.rows import make_session
+from tests.waits import until
 
 LINES = b"".join(b"line %d of the running configuration\r\n" % number for number in range(1000))
 
 
 def nothing() -> None:
     pass
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """In this process, whose greenlets must run meanwhile."""
-    for _ in range(1000):
-        if condition():
-            return
-        greenlets.sleep(0.01)
-    raise AssertionError(f"{what} did not happen")
 
 
 @pytest.fixture
@@ -59,7 +52,7 @@ def test_output_is_stored_in_order_and_its_chain_verifies(database: Database, re
     for number in range(100):
         recording.output(f"line {number}\r\n".encode() * 50)
         greenlets.sleep(0)
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     chunks = stored(database, session_id)
     assert b"".join(chunk.output() for chunk in chunks) == b"".join(
         f"line {number}\r\n".encode() * 50 for number in range(100)
@@ -69,12 +62,35 @@ def test_output_is_stored_in_order_and_its_chain_verifies(database: Database, re
     assert recording.stored_offset == chunks[-1].end_offset
 
 
+def test_an_acknowledgement_after_the_last_output_is_stored_without_further_output(
+    database: Database, recorder: Recorder
+) -> None:
+    session_id = make_session(database)
+    recording = begin(recorder, session_id)
+    recording.output(b"the last output")
+    assert recorder.flush(30)
+    recording.acknowledged(4)
+    recording.acknowledged(15)
+    recording.acknowledged(9)
+
+    def acked_offset() -> int:
+        with database.transaction() as tx:
+            row = sessions.find(tx, session_id)
+        assert row is not None
+        return row.acked_offset
+
+    until(lambda: acked_offset() == 15)
+    assert recorder.flush(30)
+    assert len(stored(database, session_id)) == 1
+    assert recording.take() is None
+
+
 def test_an_altered_or_missing_chunk_is_named(database: Database, recorder: Recorder) -> None:
     session_id = make_session(database)
     recording = begin(recorder, session_id)
     for number in range(3):
         recording.output(b"%d" % number)
-        assert recorder.flush(10)
+        assert recorder.flush(30)
     with database.transaction() as tx:
         tx.execute("UPDATE recording_chunks SET events = replace(events::text, '31', '39')::bytea WHERE seq = 1")
     gap = verify(stored(database, session_id))
@@ -100,7 +116,7 @@ def test_large_chunks_are_compressed(database: Database, recorder: Recorder) -> 
     recording = begin(recorder, session_id)
     for output in (b"R1#", LINES, b"bye"):
         recording.output(output)
-        assert recorder.flush(10)
+        assert recorder.flush(30)
     assert codecs(database, session_id) == ["none", "zstd", "none"]
     assert [chunk.output() for chunk in stored(database, session_id)] == [b"R1#", LINES, b"bye"]
 
@@ -112,15 +128,15 @@ def test_chunks_are_not_compressed_while_an_instance_lives_that_could_not_read_t
     session_id = make_session(database)
     recording = begin(recorder, session_id)
     recording.output(LINES)
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     understood = True
     recording.output(LINES)
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     assert codecs(database, session_id) == ["none", "zstd"]
     assert verify(stored(database, session_id)) is None
 
 
-def test_what_is_spooled_is_not_compressed(
+def test_spooled_chunks_are_not_compressed(
     database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An instance of the former version may store it."""
@@ -151,12 +167,12 @@ def test_a_quiet_session_makes_one_chunk_in_a_window_however_much_another_one_pr
     assert len(stored(database, loud.session_id)) == 3
     assert stored(database, quiet.session_id) == []
     assert recorder.has_unstored(quiet.session_id)
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     (chunk,) = stored(database, quiet.session_id)
     assert chunk.output() == b"012"
 
 
-def test_what_waits_for_the_window_is_stored_when_it_is_over_beside_a_session_that_never_rests(
+def test_output_of_a_window_is_stored_at_its_end_beside_a_session_that_never_rests(
     database: Database, recorder: Recorder
 ) -> None:
     quiet, loud = begin(recorder, make_session(database)), begin(recorder, make_session(database))
@@ -175,19 +191,19 @@ def test_a_fenced_epoch_stores_nothing_more(database: Database, recorder: Record
     fenced: list[bool] = []
     recording = begin(recorder, session_id, on_fenced=lambda: fenced.append(True))
     recording.output(b"mine")
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     with database.transaction() as tx:
         row = sessions.find(tx, session_id)
         assert row is not None
         assert sessions.claim(tx, row, owner="ctrl-2", owner_address=None) is not None
         assert sessions.claim(tx, row, owner="ctrl-3", owner_address=None) is None
     recording.output(b"not mine any more")
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     assert fenced == [True]
     recording.output(b"nor this")
     assert b"".join(chunk.output() for chunk in stored(database, session_id)) == b"mine"
     with database.transaction() as tx:
-        (told,) = audit.page(tx, event="recording.refused")
+        (told,) = audit.list_page(tx, event="recording.refused")
     assert told["details"]["bytes"] == len(b"not mine any more")
 
 
@@ -208,7 +224,7 @@ def test_the_last_chunk_and_the_end_of_the_session_are_one_transaction(database:
     recording = begin(recorder, session_id)
     recording.output(b"bye")
     recording.close(Closing(True, "logged out", uuid.uuid4(), "ana", "r1"))
-    assert recorder.flush(10)
+    assert recorder.flush(30)
     with database.transaction() as tx:
         row = sessions.find(tx, session_id)
     assert row is not None
@@ -237,8 +253,7 @@ def test_without_a_database_the_buffer_fills_holds_the_device_and_loses_nothing(
             <= recording.waiting_bytes
             < recording_module.SESSION_BUFFER_BYTES + 120_000
         )
-        while not recorder.failing:
-            greenlets.sleep(0.05)
+        until(lambda: recorder.failing, "a failure to store")
         assert recording.held_by_store
         own.start()
         assert recorder.flush(30)
@@ -308,4 +323,27 @@ def test_very_many_sessions_that_end_at_once_are_ended_in_steps(database: Databa
         recording.close(Closing(True, "exit", user_id, "ana", "r1"))
     assert recorder.flush(60)
     with database.transaction() as tx:
-        assert len(sessions.page(tx, live=False, limit=1000)) == count
+        assert len(sessions.list_page(tx, live=False, limit=1000)) == count
+
+
+def test_the_recorder_retries_for_as_long_as_postgresql_is_away(
+    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RETRY_SECS", (0.01,))
+    save, tries = storage.save, 0
+
+    def fail_at_first(*args: Any, **kwargs: Any) -> list[Batch]:
+        nonlocal tries
+        tries += 1
+        if tries <= 10:
+            raise StoreUnavailable("away")
+        return save(*args, **kwargs)
+
+    monkeypatch.setattr(storage, "save", fail_at_first)
+    recording = begin(recorder, make_session(database))
+    recording.output(b"typed while PostgreSQL was away")
+    assert recorder.flush(30)
+    assert not recorder.failing
+    assert recording.waiting_bytes == 0
+    (chunk,) = stored(database, recording.session_id)
+    assert chunk.output() == b"typed while PostgreSQL was away"

@@ -1,10 +1,9 @@
-"""Who gets a redraw when, and what instead."""
+"""Which clients get a redraw, when, and what the others get instead."""
 
 import contextlib
 import re
 import threading
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,13 +16,14 @@ from netstacks.terminal import redraws, screen
 from netstacks.terminal.redraws import Redraws
 from netstacks.terminal.screen_budget import Budget
 from tests.terminal.test_screen import COLS, PIECES, ROWS, assert_same, shown
+from tests.waits import until
 
 FLOOD = b"\x1b#8" * 10_000
 TOLD = b"this screen costs too much to redraw"
 
 
 class Computing:
-    """Stands for what runs in threads: each call goes on until it is let go, or its budget is cancelled."""
+    """A stand-in for the computation in threads: each call runs until it is released, or its budget is cancelled."""
 
     def __init__(self) -> None:
         self.running: list[bytes] = []
@@ -46,14 +46,6 @@ def computing(monkeypatch: pytest.MonkeyPatch) -> Computing:
     monkeypatch.setattr(redraws, "_painted", computing)
     monkeypatch.setattr(redraws, "_POLL_SECS", 0.01)
     return computing
-
-
-def until(condition: Callable[[], Any]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        greenlets.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 def ask(
@@ -129,7 +121,9 @@ def test_the_redraws_of_a_session_share_one_budget(monkeypatch: pytest.MonkeyPat
     assert TOLD not in all_redraws.redraw(uuid4(), b"lab> 1", 80, 24)
 
 
-def test_who_waits_too_long_is_shown_what_was_sent(computing: Computing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_waits_too_long_is_shown_the_bytes_instead(
+    computing: Computing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     all_redraws, session_id = Redraws(places=1), uuid4()
     first = ask(all_redraws, session_id, b"first")
     until(lambda: computing.running)

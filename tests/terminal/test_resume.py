@@ -1,4 +1,4 @@
-"""Where a client goes on, by table."""
+"""The offset at which a client resumes, by table."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -52,21 +52,22 @@ def shown(payload: bytes) -> list[str]:
     ],
     ids=["first", "acknowledged", "a new session of ours", "named", "named too far"],
 )
-def test_where_nothing_has_happened_nothing_is_told(resume: Resume, acked: int, cursor: int) -> None:
+def test_a_resume_without_a_change_tells_nothing(resume: Resume, acked: int, cursor: int) -> None:
     begin = start(session(acked=acked), resume, SIZE)
     assert (begin.cursor, begin.before, begin.between) == (cursor, b"", b"")
 
 
-def test_who_names_an_older_epoch_gets_the_screen_then_a_line_then_the_new_epoch() -> None:
+def test_a_client_with_an_older_epoch_gets_the_screen_then_a_line_then_the_new_epoch() -> None:
     begin = start(session(epoch=2), Resume(1, 5, False), SIZE)
     assert begin.cursor == len(OLD)
     assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#", *TOLD, ""]
     assert begin.between == b""
 
 
-def test_a_client_without_offsets_is_told_between_the_epochs() -> None:
-    begin = start(session(epoch=2, acked=5), Resume(None, None, False), SIZE)
-    assert (begin.cursor, begin.before, begin.between_at) == (5, b"", len(OLD))
+@pytest.mark.parametrize("acked", [5, len(OLD)], ids=["in the old epoch", "at its end"])
+def test_a_client_without_offsets_is_told_between_the_epochs(acked: int) -> None:
+    begin = start(session(epoch=2, acked=acked), Resume(None, None, False), SIZE)
+    assert (begin.cursor, begin.before, begin.between_at) == (acked, b"", len(OLD))
     assert b"re-established at 14:03:07 UTC" in begin.between
 
 
@@ -97,7 +98,7 @@ def test_a_fresh_page_goes_on_before_what_is_not_whole() -> None:
     assert shown(begin.before) == ["R1#show clock", "*10:00", "R1#R1>"]
 
 
-def test_what_the_former_shell_left_unfinished_is_not_finished_by_the_new_one() -> None:
+def test_an_unfinished_sequence_of_the_former_shell_is_not_finished_by_the_new_one() -> None:
     one = session(epoch=2, old=OLD + b"\x1b[?1049h\x1b[H~ an editor\x1b]0;ti", new=b"")
     begin = start(one, Resume(0, None, True), SIZE)
     assert begin.cursor == one.first_offset

@@ -1,4 +1,4 @@
-"""What a redraw paints is what the terminal showed."""
+"""A redraw paints what the terminal showed."""
 
 import os
 from itertools import product
@@ -231,7 +231,7 @@ def test_the_output_may_be_cut_anywhere(pieces: list[bytes], data: st.DataObject
         "before and after",
     ],
 )
-def test_what_is_rare_is_not_left_out(context: str, probe: str, size: tuple[int, int]) -> None:
+def test_rare_attributes_are_redrawn(context: str, probe: str, size: tuple[int, int]) -> None:
     for rare in RARE:
         output = (context.replace("%s", rare) + probe).encode()
         assert redraw(output, *size) == careful_screen.redraw(output, *size), rare
@@ -267,7 +267,7 @@ def test_every_character_is_as_wide_as_it_is() -> None:
     ],
     ids=["lines", "colours", "a switch that numbers the bottom row", "an editor that was left"],
 )
-def test_what_can_be_seen_no_more_is_not_drawn(output: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_has_left_the_screen_is_not_drawn(output: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = 0
 
     class Counting(screen.Model):
@@ -302,11 +302,11 @@ def test_a_beginning_waits_for_its_end(unfinished: bytes) -> None:
 @pytest.mark.parametrize(
     "whole", [b"", b"\x1b[1m", b"\x1b(B", b"\x1b]0;t\x07", b"\x1b]0;t\x1b\\", b"\x1b=", "日".encode()]
 )
-def test_what_is_whole_is_shown(whole: bytes) -> None:
+def test_complete_output_is_shown(whole: bytes) -> None:
     assert complete_prefix(b"lab> " + whole) == 5 + len(whole)
 
 
-def test_what_lies_beneath_the_alternate_screen_is_kept() -> None:
+def test_the_main_screen_is_kept_beneath_the_alternate_one() -> None:
     editor = redraw(b"lab> vi\r\n\x1b[?1049h\x1b[H\x1b[2J~ a file", COLS, ROWS)
     assert "~ a file" in shown(editor).display[0]
     assert "lab> vi" in shown(editor + b"\x1b[?1049l").display[0]
@@ -318,7 +318,7 @@ def test_nothing_that_a_device_sends_makes_it_fail(output: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [TAIL_BYTES, TAIL_BYTES + 1, 5 * TAIL_BYTES])
-def test_of_much_output_only_the_newest_counts(size: int) -> None:
+def test_only_the_newest_of_much_output_counts(size: int) -> None:
     output = b"%s\r\nlast line" % os.urandom(size).replace(b"\x1b", b"?")
     model = shown(redraw(output[-size:], COLS, ROWS))
     assert "last line" in "".join(model.buffer[row][col].data for row, col in product(range(ROWS), range(COLS)))

@@ -1,4 +1,4 @@
-"""What a device sends decides how much a redraw costs, up to a budget."""
+"""The cost of a redraw depends on the device's output, up to a budget."""
 
 import contextlib
 import math
@@ -118,7 +118,7 @@ def test_work_is_charged_by_its_steps(drawn: str) -> None:
     ],
     ids=["repeat", "far away", "parameters", "digits", "tab stops", "saved cursors", "title", "strings", "screens"],
 )
-def test_what_only_looks_costly_is_redrawn(output: bytes) -> None:
+def test_output_that_only_looks_costly_is_redrawn(output: bytes) -> None:
     redraw(output, 80, 24, unhurried(2_000_000))
 
 

@@ -1,22 +1,25 @@
-"""Sessions, attachments and their cursors, with a device and clients that do as they are told."""
+"""Sessions, attachments and their cursors, with a scripted device and scripted clients."""
 
 import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from netstacks import greenlets
-from netstacks.terminal import frames, input_writer
-from netstacks.terminal import session as module
+from netstacks.terminal import forced_redraw, frames, input_writer
 from netstacks.terminal.attachment import KEEPALIVE_SECS, Attachment, Kind
 from netstacks.terminal.charset import Charset
+from netstacks.terminal.forced_redraw import force_redraw
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.session import Hooks, Session, SessionFacts, State
+from netstacks.terminal.session import Hooks, Session
+from netstacks.terminal.session_facts import SessionFacts, State
+from tests.waits import until
 
 CAPACITY = 1000
 
@@ -141,7 +144,7 @@ class Client:
 
 @dataclass
 class Recording:
-    """A recorder's end that has room, or has not, as the test says."""
+    """A recording with or without room, as the test sets it."""
 
     has_room: bool = True
     held_by_store: bool = False
@@ -168,6 +171,9 @@ class Recording:
 
     def input(self, data: bytes) -> None:
         self.typed += data
+
+    def acknowledged(self, offset: int) -> None:
+        self.acked_offset = max(self.acked_offset, offset)
 
     def resize(self, cols: int, rows: int) -> None:
         self.sizes.append((cols, rows))
@@ -231,20 +237,13 @@ def room() -> Iterator[Room]:
     room.close()
 
 
-def until(condition: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not happen"
-        greenlets.sleep(0.005)
-
-
 def settle() -> None:
     """Lets every greenlet that can run do so."""
     for _ in range(20):
         greenlets.sleep(0)
 
 
-def test_what_the_device_says_reaches_the_client_and_what_is_typed_the_device(room: Room) -> None:
+def test_output_reaches_the_client_and_keys_reach_the_device(room: Room) -> None:
     client, attachment = room.attach()
     room.device.says(b"R1#")
     until(lambda: client.payload() == b"R1#")
@@ -294,7 +293,7 @@ def test_a_client_that_leaves_a_full_session_waits_no_longer(room: Room, monkeyp
     greenlets.sleep(0.01)
     assert not waiting.ready()
     room.session.detach(attachment)
-    waiting.join(10)
+    waiting.join(30)
     assert waiting.ready()
     room.device.takes_on()
     until(lambda: room.device.typed == b"ab")
@@ -318,7 +317,7 @@ def test_after_standing_still_keys_wait_until_the_session_is_known_to_be_still_h
     until(lambda: room.device.typed == b"rm\r")
 
 
-def test_what_waited_in_a_session_that_was_claimed_meanwhile_is_never_typed(room: Room) -> None:
+def test_waiting_keys_of_a_session_that_was_claimed_are_never_typed(room: Room) -> None:
     _, attachment = room.attach()
     room.stood_still_at = 100.0
     room.session.input(attachment, b"reload\r")
@@ -341,6 +340,25 @@ def test_a_paste_under_way_stops_where_the_instance_stood_still(room: Room) -> N
     room.recording.owned_at = 101.0
     room.session.ownership_confirmed()
     until(lambda: room.device.typed == b"x" * 50_000)
+
+
+def test_a_detached_client_types_nothing(room: Room) -> None:
+    """Input that the client sent before may still arrive on its connection."""
+    _, attachment = room.attach()
+    room.session.detach(attachment)
+    room.session.input(attachment, b"write erase\r")
+    settle()
+    assert room.device.typed == room.recording.typed == b""
+
+
+def test_a_superseded_terminal_types_nothing(room: Room) -> None:
+    _, former = room.attach()
+    _, current = room.attach()
+    room.session.input(former, b"write erase\r")
+    room.session.input(current, b"show ver\r")
+    until(lambda: room.device.typed)
+    settle()
+    assert room.device.typed == room.recording.typed == b"show ver\r"
 
 
 def test_a_superseded_terminal_neither_resizes_the_device_nor_acknowledges(room: Room) -> None:
@@ -403,12 +421,12 @@ def test_a_controlling_terminal_that_does_not_read_holds_the_device_back(room: R
     until(lambda: client.payload() == sent)
 
 
-def test_a_device_runs_on_while_nobody_is_attached(room: Room) -> None:
+def test_a_device_runs_on_while_no_client_is_attached(room: Room) -> None:
     room.device.says(b"x" * 500_000)
     until(lambda: room.session.output.end == 500_000)
 
 
-def test_a_slow_viewer_is_moved_forward_with_a_notice_and_holds_nobody(room: Room) -> None:
+def test_a_slow_viewer_is_moved_forward_with_a_notice_and_delays_no_other(room: Room) -> None:
     control, _ = room.attach()
     viewer, _ = room.attach(Kind.VIEWER, speaks=True)
     room.device.says(b"first\n")
@@ -534,9 +552,9 @@ def test_a_viewer_resizes_nothing(room: Room) -> None:
 @pytest.fixture
 def sizes(room: Room, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The windows that the device is told of, soon after each other."""
-    monkeypatch.setattr(module, "_REDRAW_AFTER_SECS", 0.05)
-    monkeypatch.setattr(module, "_REDRAW_PAUSE_SECS", 0.01)
-    monkeypatch.setattr(module, "_REDRAW_LONGEST_SECS", 0.05)
+    monkeypatch.setattr(forced_redraw, "_REDRAW_AFTER_SECS", 0.05)
+    monkeypatch.setattr(forced_redraw, "_REDRAW_PAUSE_SECS", 0.01)
+    monkeypatch.setattr(forced_redraw, "_REDRAW_LONGEST_SECS", 0.05)
     sizes: list[tuple[int, int]] = []
     monkeypatch.setattr(room.device, "resize", lambda cols, rows: sizes.append((cols, rows)))
     return sizes
@@ -546,7 +564,7 @@ def test_a_terminal_that_came_back_gets_its_screen_drawn_by_a_window_that_change
     room: Room, sizes: list[tuple[int, int]]
 ) -> None:
     _, attachment = room.attach()
-    room.session.have_redrawn(attachment)
+    force_redraw(room.session, attachment)
     until(lambda: len(sizes) == 2)
     assert sizes == [(80, 23), (80, 24)]
 
@@ -555,10 +573,11 @@ def test_a_window_that_changed_is_as_before_once_the_program_has_drawn_for_it(
     room: Room, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two signals before a slow program looks at its window would be none: the size is the same again."""
-    monkeypatch.setattr(module, "_REDRAW_LONGEST_SECS", 60)
+    monkeypatch.setattr(forced_redraw, "_REDRAW_LONGEST_SECS", 60)
     _, attachment = room.attach()
-    room.session.have_redrawn(attachment)
+    force_redraw(room.session, attachment)
     until(lambda: sizes)
+    # Several times the pause between two looks at the output.
     greenlets.sleep(0.1)
     assert sizes == [(80, 23)]
     room.device.says(b"a screen")
@@ -566,15 +585,16 @@ def test_a_window_that_changed_is_as_before_once_the_program_has_drawn_for_it(
     assert sizes == [(80, 23), (80, 24)]
 
 
-def test_a_window_stays_as_it_is_for_a_user_who_types_or_has_another_terminal(
+def test_a_window_stays_as_it_is_for_a_user_that_types_or_has_another_terminal(
     room: Room, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, former = room.attach()
-    room.session.have_redrawn(former)
+    force_redraw(room.session, former)
     _, attachment = room.attach()
-    # Of a user who goes on typing, whatever this machine's pauses are.
-    monkeypatch.setattr(room.session, "_typed_at", time.monotonic() + 60)
-    room.session.have_redrawn(attachment)
+    # The user goes on typing, however long this machine pauses.
+    monkeypatch.setattr(room.session._input, "typed_at", time.monotonic() + 60)
+    force_redraw(room.session, attachment)
+    # Several times the wait before a redraw.
     greenlets.sleep(0.2)
     assert sizes == []
 
@@ -583,7 +603,7 @@ def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeyp
     client, attachment = room.attach()
     assert not attachment.is_dead()
     now = time.monotonic()
-    monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now)
+    monkeypatch.setattr("netstacks.terminal.attachment.time", SimpleNamespace(time=time.time, monotonic=lambda: now))
     client.undelivered = 10
     for client.delivered in (10, 20):
         now += 3 * KEEPALIVE_SECS
@@ -597,13 +617,25 @@ def test_a_silent_client_is_dead_unless_it_still_takes_bytes(room: Room, monkeyp
     assert not attachment.is_dead()
 
 
+def test_a_pong_is_a_sign_of_life(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, attachment = room.attach()
+    now = time.monotonic()
+    monkeypatch.setattr("netstacks.terminal.attachment.time", SimpleNamespace(time=time.time, monotonic=lambda: now))
+    # Also one that acknowledges nothing new, or carries no offset.
+    for payload in (attachment.cursor.to_bytes(8, "big"), b""):
+        now += 2 * KEEPALIVE_SECS + 1
+        assert attachment.is_dead()
+        attachment.on_pong(payload)
+        assert not attachment.is_dead()
+
+
 def test_a_client_is_pinged_when_it_has_been_silent(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     client, attachment = room.attach()
     room.device.says(b"x")
     until(lambda: client.pings == [1])
-    until(lambda: not attachment._sending)
+    until(lambda: not attachment._is_sending)
     now = time.monotonic()
-    monkeypatch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: now)
+    monkeypatch.setattr("netstacks.terminal.attachment.time", SimpleNamespace(time=time.time, monotonic=lambda: now))
     attachment.keep_alive()
     now += KEEPALIVE_SECS - 1
     attachment.heard()
@@ -620,11 +652,11 @@ def test_a_client_that_does_not_read_is_pinged_without_waiting_for_it(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, attachment = room.attach()
-    until(lambda: not attachment._sending)
+    until(lambda: not attachment._is_sending)
     later = time.monotonic() + KEEPALIVE_SECS
     client.stops_reading()
     with monkeypatch.context() as patch:
-        patch.setattr("netstacks.terminal.attachment.time.monotonic", lambda: later)
+        patch.setattr("netstacks.terminal.attachment.time", SimpleNamespace(time=time.time, monotonic=lambda: later))
         attachment.keep_alive()
         assert client.pings == []
         until(lambda: client.pings == [0])
@@ -635,7 +667,7 @@ def test_a_small_output_keeps_its_place_behind_what_is_still_to_be_sent(room: Ro
     client.stops_reading()
     room.device.says(b"first ")
     until(lambda: room.session.output.end == 6)
-    attachment.tell("a notice")
+    attachment.show_notice("a notice")
     client.reads_on()
     room.device.says(b"second")
     until(lambda: client.payload().endswith(b"second"))
@@ -643,7 +675,7 @@ def test_a_small_output_keeps_its_place_behind_what_is_still_to_be_sent(room: Ro
     assert client.payload().count(b"second") == 1
 
 
-def test_every_byte_comes_once_and_in_order_whoever_sends_it(room: Room) -> None:
+def test_every_byte_comes_once_and_in_order_from_either_sender(room: Room) -> None:
     client, _ = room.attach()
     sent = b""
     for number in range(300):
@@ -660,7 +692,7 @@ def test_every_byte_comes_once_and_in_order_whoever_sends_it(room: Room) -> None
     assert client.payload() == sent
 
 
-def test_what_is_shown_between_stands_exactly_there(room: Room) -> None:
+def test_an_inserted_text_is_shown_at_its_exact_offset(room: Room) -> None:
     room.device.says(b"old shell>")
     until(lambda: room.session.output.end == 10)
     client = Client()
@@ -672,7 +704,7 @@ def test_what_is_shown_between_stands_exactly_there(room: Room) -> None:
     assert client.payload() == b"shell>[new]new shell>"
 
 
-def test_an_unfinished_character_of_the_former_shell_keeps_nobody_waiting(room: Room) -> None:
+def test_an_unfinished_character_of_the_former_shell_delays_no_output(room: Room) -> None:
     room.device.says("日".encode()[:2])
     until(lambda: room.session.output.end == 2)
     client = Client()

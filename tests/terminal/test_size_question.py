@@ -1,4 +1,7 @@
-"""The window's size, asked of a terminal: its answer is taken out of what is typed."""
+"""The query for a terminal's window size: its answer is taken out of the typed input."""
+
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +40,6 @@ def test_without_a_question_nothing_is_an_answer() -> None:
 
 def test_a_terminal_that_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     question = asked()
-    now = size_question.time.monotonic()
-    monkeypatch.setattr(size_question.time, "monotonic", lambda: now + 11)
+    later = time.monotonic() + 11
+    monkeypatch.setattr(size_question, "time", SimpleNamespace(monotonic=lambda: later))
     assert question.take(b"\x1b[49;118R") == (b"\x1b[49;118R", None)

@@ -1,4 +1,4 @@
-"""SSH to a real OpenSSH server: logging in, what is said when that fails, and that nothing is lost or left behind."""
+"""SSH to a real OpenSSH server: log-ins and their failures, every byte, and no resource left behind."""
 
 import contextlib
 import ctypes
@@ -22,13 +22,15 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable, OpeningAbandoned
-from netstacks.terminal import libssh, ssh_connection
+from netstacks.terminal import libssh, ssh_client
 from netstacks.terminal.dialogue import Dialogue
-from netstacks.terminal.hostkeys import HostKey
+from netstacks.terminal.host_key import HostKey
 from netstacks.terminal.libssh import Counter
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh_connection import Hooks, SshTarget
+from netstacks.terminal.ssh_connection import Hooks
+from netstacks.terminal.ssh_target import SshTarget
 from tests.sshd import SSHD, Sshd
+from tests.waits import until
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="needs Debian's openssh-server")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root may create a user with a password")
@@ -55,14 +57,14 @@ def key(server: Sshd) -> SshTarget:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that the device's user may write to."""
+    """A folder that the device's user may write to."""
     with tempfile.TemporaryDirectory(prefix="netstacks-ssh-") as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
 
 
 def open_shell(target: SshTarget) -> Shell:
-    return ssh_connection.open_shell(target, Hooks(lambda found: None))
+    return ssh_client.open_shell(target, Hooks(lambda found: None))
 
 
 @contextlib.contextmanager
@@ -103,7 +105,7 @@ def open_files() -> int:
 
 def test_a_key_opens_a_shell_and_the_host_key_is_shown(server: Sshd, key: SshTarget) -> None:
     shown: list[HostKey] = []
-    ssh_connection.open_shell(key, Hooks(shown.append)).close()
+    ssh_client.open_shell(key, Hooks(shown.append)).close()
     assert shown == [HostKey(server.host_key_type, server.host_key_base64)]
 
 
@@ -180,7 +182,7 @@ def test_an_old_device_is_served_only_when_its_entry_allows_it() -> None:
 # Reaching the device
 
 
-def test_a_port_where_nobody_listens_is_told(key: SshTarget) -> None:
+def test_a_port_without_a_listener_is_told(key: SshTarget) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(DeviceUnreachable, match=f"127.0.0.1:{port} cannot be reached: Connection refused"):
@@ -222,7 +224,7 @@ def test_every_byte_comes_however_slowly_it_is_read(key: SshTarget, folder: Path
     assert digest.digest() == hashlib.sha256(sent).digest()
 
 
-def test_a_device_that_nobody_reads_is_held_back(key: SshTarget, folder: Path) -> None:
+def test_a_device_whose_output_is_not_read_is_held_back(key: SshTarget, folder: Path) -> None:
     with quiet(key) as shell:
         shell.write(f"while head -c 100000 /dev/zero; do echo >> {folder / 'rounds'}; done\n".encode())
         shell.read(1)
@@ -252,7 +254,7 @@ def test_a_shell_that_fell_silent_calls_when_it_speaks(key: SshTarget, monkeypat
         greenlets.sleep(0.1)
         assert not speaks.is_set()
         shell.write(b"sleep 0.3; echo he''re\n")
-        assert speaks.wait(10)
+        assert speaks.wait(30)
         assert read_until(shell, b"here\n") == b"here\n"
         shell.call_when_readable(speaks.clear)
         shell.close()
@@ -313,7 +315,7 @@ def test_a_lost_connection_is_told_in_words(server: Sshd, key: SshTarget) -> Non
 
 
 def test_libssh_writes_into_no_counter_that_is_freed(key: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session that nothing has closed says farewell when it is freed, which is after its counter."""
+    """An unclosed session sends its disconnect when it is freed, which is after its counter."""
     memory, when_freed = ctypes.create_string_buffer(ctypes.sizeof(Counter)), []
 
     def counter() -> Counter:
@@ -328,13 +330,13 @@ def test_libssh_writes_into_no_counter_that_is_freed(key: SshTarget, monkeypatch
     assert when_freed == [memory.raw]
 
 
-def test_closing_wakes_whoever_reads_and_frees_the_descriptor(key: SshTarget) -> None:
+def test_closing_wakes_the_reader_and_frees_the_descriptor(key: SshTarget) -> None:
     before = open_files()
     shell = open_shell(key)
     reader = greenlets.spawn("reader", read_to_the_end, shell)
     greenlets.sleep(0.2)
     shell.close()
-    reader.join(10)
+    reader.join(30)
     assert reader.ready()
     assert open_files() == before
     shell.close()
@@ -344,33 +346,35 @@ def test_closing_wakes_whoever_reads_and_frees_the_descriptor(key: SshTarget) ->
 
 def test_devices_that_stall_in_the_key_exchange_keep_no_other_from_its_log_in(key: SshTarget) -> None:
     with contextlib.ExitStack() as stalling:
-        attempts = []
+        attempts, began = [], []
         for _ in range(8):
             device = stalling.enter_context(socket.create_server(("127.0.0.1", 0)))
-            threading.Thread(target=_stall, args=(device,), daemon=True).start()
+            has_begun = threading.Event()
+            began.append(has_begun)
+            threading.Thread(target=_stall, args=(device, has_begun), daemon=True).start()
             target = SshTarget("127.0.0.1", device.getsockname()[1], "user", password="x")
             left = greenlets.Event()
             attempts.append((greenlets.spawn("stalled", _open_or_give_up, target, left), left))
-        greenlets.sleep(0.5)
+        until(lambda: all(each.is_set() for each in began), "all key exchanges")
         open_shell(key).close()
         assert not any(attempt.ready() for attempt, _ in attempts)
         for _, left in attempts:
             left.set()
-        greenlets.joinall([attempt for attempt, _ in attempts], timeout=10)
+        greenlets.joinall([attempt for attempt, _ in attempts], timeout=30)
 
 
-def _stall(device: socket.socket) -> None:
-    """Sends its version, and then nothing."""
+def _stall(device: socket.socket, has_begun: threading.Event) -> None:
+    """Sends its version, and then nothing; `has_begun` is set when the client has answered."""
     with contextlib.suppress(OSError):
         connection, _ = device.accept()
         connection.sendall(b"SSH-2.0-stalled\r\n")
         while connection.recv(65536):
-            pass
+            has_begun.set()
 
 
 def _open_or_give_up(target: SshTarget, left: greenlets.Event) -> Shell | None:
     try:
-        return ssh_connection.open_shell(target, Hooks(lambda found: None), Dialogue(left.is_set))
+        return ssh_client.open_shell(target, Hooks(lambda found: None), Dialogue(left.is_set))
     except OpeningAbandoned:
         return None
 
@@ -386,7 +390,7 @@ def test_a_log_in_that_is_given_up_anywhere_leaves_nothing(key: SshTarget) -> No
         attempt: Any = greenlets.spawn("attempt", _open_or_give_up, key, left)
         attempt.join(took * step / 30)
         left.set()
-        attempt.join(10)
+        attempt.join(30)
         assert attempt.successful()
         if attempt.value is not None:
             attempt.value.close()

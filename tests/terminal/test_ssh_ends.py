@@ -1,4 +1,4 @@
-"""However a connection to a device ends, nobody else's terminal notices, and its own user is told."""
+"""The end of a device connection, in every way: other terminals go on, and its own user is told."""
 
 import subprocess
 import sys

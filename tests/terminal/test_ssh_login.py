@@ -1,4 +1,4 @@
-"""Logging in as a conversation: what stored secrets answer, what the user is asked, and what is said when it fails."""
+"""Log-ins as a dialogue: the answers of stored secrets, the prompts for the user, and the failures."""
 
 import contextlib
 import threading
@@ -15,7 +15,9 @@ from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable,
 from netstacks.terminal.dialling import dial
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.shell import Shell
-from netstacks.terminal.ssh_connection import Hooks, SshTarget, open_shell
+from netstacks.terminal.ssh_client import open_shell
+from netstacks.terminal.ssh_connection import Hooks
+from netstacks.terminal.ssh_target import SshTarget
 from tests.zoo.algorithms import Algorithms
 from tests.zoo.scripts import Console, by_password, in_turn, offering, password, public_key, questions
 from tests.zoo.server import Animal, Request, Script, ScriptedServer, Visit
@@ -79,7 +81,7 @@ def asking(*rounds: tuple[tuple[str, bool, str], ...], instruction: str = "") ->
     return offering("keyboard-interactive", keyboard_interactive=questions(*rounds, instruction=instruction))
 
 
-# What the stored secrets answer
+# Answers from stored secrets
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_a_device_that_lists_no_method_is_tried_with_the_password() -> None:
         assert is_welcomed(log_in_to(server))
 
 
-# What the user is asked
+# Prompts for the user
 
 
 def test_a_code_is_asked_of_the_user_and_the_stored_password_is_not_sent_for_it() -> None:
@@ -182,7 +184,7 @@ def test_a_question_of_any_length_is_cheap(echo: bool) -> None:
 def test_a_user_name_that_the_library_refuses_is_told() -> None:
     with device(by_password(SECRET)) as server:
         target = SshTarget(server.host, server.port, "-oProxy", password=SECRET)
-        with pytest.raises(DeviceError, match="is none that this controller's SSH library takes"):
+        with pytest.raises(DeviceError, match="this controller's SSH library does not accept the user name"):
             open_to(target)
 
 
@@ -211,7 +213,7 @@ def test_ctrl_c_at_a_question_gives_the_log_in_up() -> None:
         log_in_to(server, User("\x03"))
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize("methods", [("password",), ("keyboard-interactive",), ("password", "keyboard-interactive")])
@@ -296,7 +298,7 @@ def test_a_password_change_that_the_library_does_not_know_is_told() -> None:
         visit.next_log_in()
         visit.ask_for_a_new_password("Your password has expired")
 
-    with device(log_in) as server, pytest.raises(DeviceLoginRefused, match="wants a new password for ada"):
+    with device(log_in) as server, pytest.raises(DeviceLoginRefused, match="requires a new password for ada"):
         log_in_to(server)
 
 
@@ -338,7 +340,7 @@ def test_a_connection_that_ends_during_the_log_in_is_told(end: Callable[[Visit],
         log_in_to(server)
 
 
-# What the device says
+# Messages of the device
 
 
 def test_a_banner_is_part_of_the_devices_words() -> None:
@@ -365,7 +367,7 @@ def test_a_banner_is_shown_in_front_of_a_question() -> None:
         assert user.dialogue.words_shown == len(user.dialogue.words)
 
 
-# CircuitBreaker
+# Waiting for devices and users
 
 
 def test_a_slow_device_is_waited_for_and_the_user_is_told() -> None:
@@ -452,7 +454,7 @@ def test_the_error_names_the_level_that_would_help_and_it_helps(lists: dict[str,
 
 
 @pytest.mark.parametrize("lists", [{"macs": ("hmac-md5",)}, {"macs": ("hmac-sha1-96",)}])
-def test_what_no_level_allows_is_told(lists: dict[str, Any]) -> None:
+def test_an_algorithm_that_no_level_allows_is_told(lists: dict[str, Any]) -> None:
     with device(by_password(SECRET), algorithms=Algorithms(**lists)) as server:
         target = SshTarget(server.host, server.port, "ada", password=SECRET, algorithms="antique")
         with pytest.raises(DeviceUnreachable, match="no level helps"):

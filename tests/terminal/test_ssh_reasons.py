@@ -12,7 +12,7 @@ from netstacks.terminal.ssh_reasons import explain, is_refusal, words_of
         ("Received SSH_MSG_DISCONNECT: 12:", 'the device says "too many connections"'),
         ("Received SSH_MSG_DISCONNECT: 99:", 'the device says "reason 99"'),
         ("Channel opening failure: channel 43 error (4) no free vty", 'the device says "no free vty"'),
-        ("Socket error: disconnected", "the device closed the connection without a word"),
+        ("Socket error: disconnected", "the device closed the connection without a reason"),
         ("Timeout connecting", "Timeout connecting"),
     ],
 )

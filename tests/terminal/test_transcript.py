@@ -1,4 +1,4 @@
-"""What is left of a device's output when nothing is in it that a terminal obeys."""
+"""A device's output without control sequences."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_a_terminals_sequences_act_and_are_gone_whatever_pieces_they_come_in(
         assert (transcript.lines, transcript.line) == (lines, line), size
 
 
-def test_what_is_too_long_is_cut_and_the_last_line_is_known_all_the_same() -> None:
+def test_long_output_is_cut_and_its_last_line_is_known() -> None:
     transcript = played(b"x" * 60 + b"\r\n", b"y" * 60 + b"\r\n", b"z\r\nR1#", most_chars=100)
     assert transcript.is_cut
     assert transcript.lines == ["x" * 60, "y" * 39]
@@ -56,7 +56,7 @@ def test_what_is_too_long_is_cut_and_the_last_line_is_known_all_the_same() -> No
      b"\x1b[" + b"1;" * 9000],
     ids=["an endless line", "far columns", "inserts", "an endless sequence"],
 )  # fmt: skip
-def test_what_would_grow_without_end_does_not(hostile: bytes) -> None:
+def test_an_endless_line_does_not_grow_without_limit(hostile: bytes) -> None:
     transcript = played(*(hostile[at : at + 65536] for at in range(0, len(hostile), 65536)), most_chars=1000)
     assert len(transcript.line) < 20_000
     assert sum(map(len, transcript.lines)) <= 1000

@@ -1,4 +1,4 @@
-"""Users and viewers who write down what they were sent, and come back through any instance whatever happens."""
+"""Users and viewers that record what they were sent, and reconnect through any instance after every fault."""
 
 import contextlib
 import itertools
@@ -11,16 +11,16 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.acceptance.sharing import Viewer, share
 from tests.controller import Controller, Terminal
 from tests.torture.history import Connection, Told
 
-# The device prints five times a second; who hears nothing for so long cuts the connection, as people do.
+# The device prints five times a second; a user that hears nothing for so long cuts the connection.
 _PATIENCE_SECS = 2
 _ATTACH_SECS = 4
 _STAY_SECS = 120
-# How long most users are away at most, and how many of those who may are away for longer.
+# How long most users are away at most, and the share of the others that are away for longer.
 _AWAY_SECS, _LONG_AWAY_SHARE = 3, 0.3
 ENDED = 4001
 _SESSION_INFO = 0x08
@@ -45,7 +45,7 @@ class Client(threading.Thread):
         self._heard = 0, 0.0
 
     def stop(self) -> None:
-        """It does nothing any more."""
+        """Ends the client's thread, and waits for its end."""
         self._stopping.set()
         self.join(60)
 
@@ -61,7 +61,7 @@ class Client(threading.Thread):
         raise NotImplementedError
 
     def _attach(self, asked: tuple[int, int] | None, dial: Callable[[], Terminal]) -> bool:
-        """One try. Whoever is let in notes what comes from then on."""
+        """One attempt. An admitted client records all that comes from then on."""
         try:
             terminal = dial()
         except (InvalidHandshake, ConnectionClosed, OSError):
@@ -125,7 +125,7 @@ class Client(threading.Thread):
 
 
 def cut(terminal: Terminal) -> None:
-    """Without a word; it may be over already, though its reader does not know yet."""
+    """Cuts the connection; it may be over already, though its reader does not know yet."""
     if not terminal.close:
         with contextlib.suppress(OSError):
             terminal.vanish()
@@ -304,7 +304,7 @@ class _View(Viewer):
 
 
 class Watcher(Client):
-    """Who was given a link: sees what there is from the moment of joining, until the session has ended."""
+    """A viewer with a link: it sees the output from the moment of joining until the session has ended."""
 
     def __init__(self, name: str, session: str, link: str, via: Sequence[Controller], seed: str) -> None:
         super().__init__(name, session, via, seed)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Terminal
 from tests.torture.clients import ENDED, cut
 from tests.torture.history import Connection

@@ -1,4 +1,4 @@
-"""The device side: a shell that answers and prints numbered lines and keeps a diary of it, where nobody can reach."""
+"""The device side: a shell that answers and prints numbered lines and keeps a diary of them, which no fault reaches."""
 
 import contextlib
 import os
@@ -48,18 +48,18 @@ _DIGITS = re.compile(r"\d+$")
 
 
 class Device:
-    """What every log-in runs (`command`), and what the shells have written down."""
+    """The command of every log-in (`command`), and the diaries of the shells."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="netstacks-torture-"))
-        # Writable by the user who logs in.
+        # Writable by the user that logs in.
         self._folder.chmod(0o777)
         script = self._folder / "script"
         script.write_text(_SCRIPT)
         self.command = f"/bin/bash {script}"
 
     def shells(self, owners: "Owners") -> list[Shell]:
-        """`owners`: who was seen to hold which connection."""
+        """`owners`: which process was seen to hold which connection."""
         return [_parse(path, owners) for path in sorted(self._folder.glob("shell-*"))]
 
 
@@ -80,7 +80,7 @@ def _parse(path: Path, owners: "Owners") -> Shell:
 
 
 class Owners(threading.Thread):
-    """Who holds the connections to the device, as the kernel sees it: all that was ever seen."""
+    """The holders of the connections to the device, as the kernel reports them: all that were ever seen."""
 
     def __init__(self, device_port: int) -> None:
         super().__init__(daemon=True)
@@ -103,12 +103,12 @@ class Owners(threading.Thread):
                         self._seen.setdefault(inode, (ports[inode], time.time(), name))
 
     def of(self, port: int, at: float) -> str | None:
-        """Who held the connection from this local port that began at that time."""
+        """The holders of the connection from this local port that began at that time."""
         seen = [(abs(began_at - at), name) for other, began_at, name in list(self._seen.values()) if other == port]
         return min(seen)[1] if seen else None
 
     def holders(self, device_port: int) -> dict[str, list[str]]:
-        """Who holds connections to devices at this port now, by the device's address: a name for each connection."""
+        """The holders of connections to devices at this port now, by the device's address: a name per connection."""
         found: dict[str, list[str]] = {}
         addresses = _addresses_by_inode(device_port)
         for name, group in list(self._groups.items()):

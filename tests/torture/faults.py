@@ -1,4 +1,4 @@
-"""What the random enemy has learned beside signals: how to catch, to hide and to lock."""
+"""Faults beside signals: processes caught in a transaction, hidden records, and locks."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import psycopg
 import requests
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Controller
 from tests.ports import free_port
 from tests.wire import Wire
@@ -19,7 +19,7 @@ _SLOW_SECS = 0.03
 _CATCH_SECS = 4
 # What was on its way has arrived by then.
 _ARRIVAL_SECS = 0.15
-# A frozen instance may hold rows: whoever wants the whole table waits behind everybody.
+# A frozen instance may hold rows: a lock of the whole table waits behind all of them.
 _LOCK_WAIT_SECS = 20
 _READERS_EACH, _READ_SECS = 12, 12
 _HOLDS_ROWS = (
@@ -30,7 +30,7 @@ _HOLDS_ROWS = (
 
 
 def freeze_in_transaction(controller: Controller, wire: Wire, database_url: str) -> bool:
-    """Freezes it while PostgreSQL waits for its next word in a transaction that holds rows of sessions.
+    """Freezes it while PostgreSQL waits for its next statement in a transaction that holds rows of sessions.
 
     If it is never met inside of one it is frozen all the same; returns whether it was met.
     """
@@ -61,7 +61,7 @@ def _holds_rows(connection: psycopg.Connection[tuple[bool]], instance_id: str) -
 
 @contextlib.contextmanager
 def locked(table: str, database_url: str, labs: Sequence[Lab]) -> Iterator[None]:
-    """Nobody reads or writes the table, while many ask every instance for lists; then the lock is let go."""
+    """A lock keeps all transactions from the table while many requests for lists come; then it is released."""
     with psycopg.connect(database_url) as connection:
         connection.execute(f"SET lock_timeout = '{_LOCK_WAIT_SECS}s'".encode())
         with contextlib.suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
@@ -101,6 +101,6 @@ def can_be_hidden(controller: Controller, number: int) -> None:
 
 
 def hidden(controller: Controller) -> socket.socket:
-    """Takes what its peers say to it, and says nothing; it goes before a listener on all addresses (socket(7))."""
+    """Accepts its peers' requests and never answers; it precedes a listener on all addresses (socket(7))."""
     host, port = controller.environ["HA_ADVERTISE_HOST"], int(controller.environ["HA_PEER_PORT"])
     return socket.create_server((host, port), reuse_port=True, backlog=1000)

@@ -1,6 +1,6 @@
-"""What was seen during a torture, from outside.
+"""The observations of a torture run, from outside.
 
-The witnesses are each shell's own diary on the device, each client's bytes, PostgreSQL's list of who holds locks, and
+The witnesses are each shell's own diary on the device, each client's bytes, PostgreSQL's list of lock holders, and
 the kernel, which knows what process holds a shell's connection; of the controller's own books only the recordings and
 how sessions ended are read, being the product.
 """
@@ -31,8 +31,8 @@ class Shell:
 class Connection:
     """One connection of a client: it asked for bytes from `asked` on, was served from `offset`, and typed numbers.
 
-    `asked` is an (epoch, offset), or None for a viewer, who takes what there is. `is_last`: its user stayed to the end.
-    `leaves`: its user went away for good. Times are in seconds since 1970, from being served to seeing the end.
+    `asked` is an (epoch, offset), or None for a viewer, which takes what there is. `is_last`: its user stayed to the
+    end. `leaves`: its user went away for good. Times are in seconds since 1970, from being served to seeing the end.
     """
 
     client: str
@@ -51,7 +51,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class Told:
-    """A user who came back was told that the session has ended, and why."""
+    """A returning user was told that the session has ended, and why."""
 
     session: str
     at: float
@@ -89,7 +89,7 @@ class CrowdMember:
 
 @dataclass(frozen=True)
 class Hold:
-    """An instance's transaction that held rows of sessions for so long while PostgreSQL waited for its next word."""
+    """A transaction of an instance that held rows of sessions while PostgreSQL waited for its next statement."""
 
     instance: str
     began_at: float
@@ -110,7 +110,7 @@ class Fault:
 class History:
     """`connections` are in each client's own order; `complaints` are what clients could make nothing of.
 
-    `ttl_secs` is how long a frozen owner must be waited for, `detach_ttl_secs` how long a user who is away.
+    `ttl_secs` is how long a frozen owner must be waited for, `detach_ttl_secs` how long a detached user.
     """
 
     shells: tuple[Shell, ...] = ()

@@ -1,4 +1,4 @@
-"""The laws that a torture's history is judged by. Pure: a history in, violations out."""
+"""The laws for a torture run's history. Pure: a history in, violations out."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from tests.torture.laws_of_ends import (
 from tests.torture.laws_of_owners import deaths_were_seen_at_once, nobody_was_locked_out, nothing_moved_without_a_cause
 from tests.torture.laws_of_the_crowd import the_crowd_is_whole
 
-# What a shell says first, on its terminal.
+# The first line of a shell, on its terminal.
 _BANNER = re.compile(rb"shell (\S+)\r\n")
 
 
@@ -96,7 +96,7 @@ def _epochs_only_grow(history: History) -> Iterator[str]:
 
 
 def _clients_saw_the_device(history: History, by_epoch: Places) -> Iterator[str]:
-    """Byte for byte what the shell wrote down, and for who stayed to the end, all of it."""
+    """Byte for byte what the shell wrote down, and all of it for a client that stayed to the end."""
     for each in history.connections:
         place = by_epoch.get((each.session, each.epoch))
         shell = history.shell(place.shell) if place else None
@@ -120,7 +120,7 @@ def _difference(offset: int, seen: bytes, printed: bytes) -> str:
 
 
 def _clients_went_on_where_they_were(history: History) -> Iterator[str]:
-    """Within an epoch nothing comes twice, and nothing is left out without a word."""
+    """Within an epoch nothing comes twice, and nothing is left out without a notice."""
     for each in history.connections:
         if each.asked is None or each.asked[0] != each.epoch:
             continue

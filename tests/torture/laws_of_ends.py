@@ -1,4 +1,4 @@
-"""Laws on how sessions end: by their user's wish, or because that user stayed away for too long; and not otherwise."""
+"""Laws on how sessions end: ended by their user, or after too long without that user; and not otherwise."""
 
 import math
 import re
@@ -7,8 +7,8 @@ from operator import attrgetter
 
 from tests.torture.history import History
 
-# Why a session ended whose user did not come: its owner says the one, and whoever looks after orphans the other.
-_BY_ABSENCE = re.compile(r"(nobody came|its user did not come) back within")
+# Why a session ended whose user did not come: its owner says the one, the reconciler the other.
+_BY_ABSENCE = re.compile(r"its user did not come back within")
 # Until a client that is busy otherwise sees that its connection is over.
 _NOTICE_SECS = 1.5
 # Until sessions are looked at and their end is stored, on a busy machine; and until all is well again after a fault.
@@ -16,7 +16,7 @@ _LOOK_SECS, _RECOVERY_SECS = 10, 15
 
 
 def ends_were_due(history: History) -> Iterator[str]:
-    """Without its user's word a session ends only when that user has been away for the detach TTL, and says so."""
+    """A session that its user does not end ends only after the detach TTL without that user, and says so."""
     done = {shell.session for shell in history.shells if shell.said_bye}
     ends = [
         (each.session, each.ended_at, each.end_reason or "", "ended")

@@ -1,4 +1,4 @@
-"""Laws on who owns a session, and for how long the others wait for an owner that is gone."""
+"""Laws on the owner of a session, and on how long the other instances wait for a lost owner."""
 
 from collections.abc import Iterator
 
@@ -69,7 +69,7 @@ def _was_there(history: History, shell: Shell, at: float) -> bool:
 
 
 def nobody_was_locked_out(history: History) -> Iterator[str]:
-    """Who is declared dead lets go: by then the rows that it held in the middle of a transaction are free."""
+    """The rows that an instance held in the middle of a transaction are free once it is declared dead."""
     for hold in history.holds:
         if hold.secs > history.ttl_secs:
             yield f"{hold.instance} held rows of sessions in a transaction for {hold.secs:.1f} s without a word"

@@ -1,4 +1,4 @@
-"""Laws on the standing crowd, as it is in the calm after everything."""
+"""Laws on the standing crowd, checked in the calm after the last fault."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""The random enemy at work: carries a plan out, and tells what it did and when."""
+"""The fault injector: carries a plan out, and records each fault with its time."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import redis
 
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import Controller
 from tests.torture import plan
 from tests.torture.crowd import Crowd
@@ -44,7 +44,7 @@ class Nemesis:
             self._started(name)
 
     def run(self, actions: list[Action], say: Callable[[str], None]) -> None:
-        """Until all is over and undone."""
+        """Runs until all faults are over and undone."""
         began_at = time.monotonic()
 
         def tell(text: str) -> None:
@@ -142,7 +142,7 @@ class Nemesis:
         self._watch(name, process.pid)
 
     def kill_for_good(self, name: str, until: Callable[[], object]) -> None:
-        """In the calm after everything; it is over when `until` returns."""
+        """Kills an instance in the calm after all other faults; the fault is over when `until` returns."""
         began_at = time.time()
         self._controllers[name].kill()
         until()

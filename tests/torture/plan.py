@@ -1,4 +1,4 @@
-"""What the random enemy does to whom and when: it follows from the seed alone."""
+"""The plan of faults: targets and times, which follow from the seed alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ OF_POSTGRES: Kinds = {"lock sessions": (2, LOCK_SECS), "lock logins": (1, LOCK_S
 _LOOKS_SECS = 20
 _OFTEN = {**dict.fromkeys(INSTANCES, 3), VALKEY: 2, POSTGRES: 1}
 _PAUSE_SECS = (1, 3)
-# Between two faults of one target. Services have long rests too: else nobody would ever be judged by heartbeats.
+# Between two faults of one target. Services have long rests too: heartbeats judge no instance without them.
 _REST_SECS, _LONG_REST_SECS = 2, 30
 
 
@@ -55,7 +55,7 @@ class Action:
 
 
 class _Pack:
-    """Every card is dealt before one comes again."""
+    """Deals every card before one comes again."""
 
     def __init__(self, random: Random, kinds: Kinds) -> None:
         self._random = random
@@ -92,7 +92,7 @@ def plan(seed: int, secs: float, of_instances: Kinds, of_valkey: Kinds) -> list[
 
 
 def _duration(random: Random, most_secs: float) -> float:
-    """Rather long than short: half of them outlast three quarters of the longest."""
+    """A duration, more often long: half of them outlast three quarters of the longest."""
     return most_secs * float(1 - random.random() ** 2)
 
 

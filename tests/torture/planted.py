@@ -60,10 +60,10 @@ BUGS = {
         Edit(
             _SPLICE,
             "            before, moved_at",
-            "                os.read(frame_writer, lost)\n            before, moved_at",
+            "                os.read(reading_end, lost)\n            before, moved_at",
         ),
     ],
-    # Whoever is not in the list is gone, whatever it says when it is asked.
+    # An instance that is not in the list counts as gone, whatever a dial answers.
     "orphans by absence": [
         Edit(_RULES, 'return witness == "held" or (registered is not None and', "return (registered is not None and"),
         Edit(
@@ -78,13 +78,13 @@ BUGS = {
             "session.is_live and row.state not in ('active', 'detached')",
         ),
     ],
-    "locks that nobody takes from the frozen": [
+    "locks that are not taken from the frozen": [
         Edit(
             _WITNESS_SQL,
             "count(pg_terminate_backend(pid)) AS ended\nFROM pg_stat_activity",
             "count(pid) AS ended\nFROM pg_stat_activity",
         ),
-        Edit("netstacks/store/pool.py", "\nIDLE_IN_TRANSACTION_SECS = 4.0", "\nIDLE_IN_TRANSACTION_SECS = 60.0"),
+        Edit("netstacks/store/connections.py", "\nIDLE_IN_TRANSACTION_SECS = 4.0", "\nIDLE_IN_TRANSACTION_SECS = 60.0"),
         Edit("netstacks/services.py", "min(IDLE_IN_TRANSACTION_SECS, ttl_secs / 2)", "IDLE_IN_TRANSACTION_SECS"),
     ],
     # It is asked for, and the answer is not looked at.

@@ -1,4 +1,4 @@
-"""What PostgreSQL shows of the instances, looked at every now and then."""
+"""Observations of the instances in PostgreSQL, taken periodically."""
 
 import threading
 
@@ -10,8 +10,8 @@ _NEWEST = """
 SELECT DISTINCT ON (session_id) session_id::text, epoch, seq, sha256 FROM recording_chunks
 ORDER BY session_id, epoch DESC, seq DESC
 """
-# Transactions of instances that have locked rows of sessions, and whose next word PostgreSQL waits for. Who has only
-# prepared a statement has the lock of the table, which keeps nobody from a row, and no number yet.
+# Transactions of instances that have locked rows of sessions, and whose next message PostgreSQL waits for. An instance
+# that has only prepared a statement has the lock of the table, which blocks no row, and no transaction id yet.
 _HOLDERS = """
 SELECT application_name, pid, extract(epoch FROM since)::float, extract(epoch FROM clock_timestamp() - since)::float
 FROM pg_stat_activity AS activity CROSS JOIN LATERAL (SELECT greatest(state_change, query_start) AS since) AS word

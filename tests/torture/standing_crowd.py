@@ -14,7 +14,7 @@ from bench.crowd_socket import TerminalSocket
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.terminal.frames import CloseCode
-from tests.controller import Api
+from tests.controller import Api, terminal_query
 from tests.torture.device import Owners
 from tests.torture.history import Connection, CrowdMember, Shell, Told
 from tests.torture.laws_of_the_crowd import the_crowd_is_whole
@@ -121,7 +121,7 @@ class StandingCrowd(threading.Thread):
 
     @property
     def tally(self) -> Tally:
-        """Attempts that led to no terminal."""
+        """The number of attempts that led to no terminal."""
         return self._crowd.tally
 
     async def _live(self) -> None:
@@ -226,21 +226,12 @@ class StandingCrowd(threading.Thread):
 
 
 def _add_devices(api: Api, sshd: CheapSshd, hosts: dict[str, str]) -> list[dict[str, str | int]]:
-    """What the members ask for when they come first."""
+    """The members' queries for their first connections."""
     credential = api.add_credential(sshd.user, sshd.password)
     key = sshd.host_key_type, sshd.host_key_base64
 
     def add(name: str) -> dict[str, str | int]:
-        device = api.add_device(hosts[name], sshd.port, host_key=key, name=name)
-        return {
-            "credential_id": credential["id"],
-            "term": "xterm-256color",
-            "cols": 80,
-            "rows": 24,
-            "host": device["host"],
-            "port": device["port"],
-            "session_id": f"device-{device['id']}",
-        }
+        return terminal_query(api.add_device(hosts[name], sshd.port, host_key=key, name=name), credential)
 
     with ThreadPoolExecutor(_ADDED_AT_ONCE) as pool:
         return list(pool.map(add, hosts))

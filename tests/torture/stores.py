@@ -50,10 +50,10 @@ class LoneValkey:
             self.to_valkey.append(Lines(wire))
 
     def replaced(self, server: Valkey) -> None:
-        """Nobody takes its place."""
+        """No other node takes its place."""
 
     def settle(self) -> None:
-        """It serves as soon as it runs."""
+        """Nothing to wait for: it serves as soon as it runs."""
 
     def close(self) -> None:
         _close([*self.to_valkey, *self.to_postgres])

@@ -63,7 +63,7 @@ RIVAL = Shell("three", "s", 121, "c", b"shell three\r\n")
 FROZEN = Fault("freeze", "a", 110, 115)
 KILLED = GOOD.faults[0]
 PATIENT = replace(GOOD, detach_ttl_secs=8)
-AWAY = "nobody came back within 8 s"
+AWAY = "its user did not come back within 8 s"
 
 
 def ended_by_absence(at: float, reason: str = AWAY, **changes: Any) -> History:
@@ -129,7 +129,7 @@ def crowd(member: CrowdMember, **changes: Any) -> History:
         (replace(GOOD, faults=()), "without a cause"),
         (replace(GOOD, faults=(FROZEN,)), "without a cause"),
         (replace(GOOD, faults=(Fault("kill", "b", 110, 115),)), "without a cause"),
-        # Whoever is hidden from its peers, or has lost one of the services alone, keeps all its sessions.
+        # An instance that is hidden from its peers, or has lost one service alone, keeps all its sessions.
         (replace(GOOD, faults=(Fault("hide", "a", 101, 119),)), "without a cause"),
         (replace(GOOD, faults=(Fault("cut off from Valkey", "a", 101, 119),)), "without a cause"),
         (replace(GOOD, faults=(Fault("cut off from PostgreSQL", "a", 101, 119),)), "without a cause"),
@@ -186,7 +186,7 @@ def test_a_planted_violation_is_found(history: History, violation: str) -> None:
         ended_by_absence(138),
         ended_by_absence(138, told=(Told("s", 141, f"Not connected: it has ended: {AWAY}"),)),
         ended_by_absence(138, "its instance was lost and its user did not come back within 8 s"),
-        # What the device printed when nobody read it any more.
+        # The device's output after the last reader.
         ended_by_absence(138, shells=(SHELLS[0], replace(SHELLS[1], said_bye=False, printed=SECOND + b"line 2\r\n"))),
         ended_by_absence(160, faults=(KILLED, Fault("freeze", "b", 131, 140))),
         crowd(IN_CROWD),
@@ -195,5 +195,5 @@ def test_a_planted_violation_is_found(history: History, violation: str) -> None:
         replace(PATIENT, connections=come_back(159), faults=(KILLED, Fault("lock sessions", "postgres", 126, 140))),
     ],
 )
-def test_what_was_declared_or_has_a_cause_is_no_violation(history: History) -> None:
+def test_a_declared_gap_or_one_with_a_cause_is_no_violation(history: History) -> None:
     assert judge(history) == []

@@ -1,10 +1,10 @@
-"""The plans of the random enemy: the same by the same seed, never against everybody, and with everything in them."""
+"""The fault plans: the same for the same seed, never against all instances at once, and with every kind of fault."""
 
 from collections import Counter
 
 import pytest
 
-from netstacks.store.pool import IDLE_IN_TRANSACTION_SECS
+from netstacks.store.connections import IDLE_IN_TRANSACTION_SECS
 from tests.acceptance.cluster import TTL_SECS
 from tests.controller import ROOT
 from tests.torture import planted

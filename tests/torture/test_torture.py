@@ -1,4 +1,4 @@
-"""Everything at once, by chance: three instances under a random enemy, judged by what was seen from outside.
+"""Random faults of every kind at once: three instances, judged by observations from outside.
 
 `make torture SECONDS=600 SEED=1` plays a seed again. What was done, with its time, and what was found is in
 `artefacts/torture-SEED.log`. TORTURE_CROWD is how many sessions end at once, where one crowd does. Half of the seeds
@@ -22,7 +22,7 @@ from netstacks.recording import storage
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
-from tests.acceptance.conftest import Lab
+from tests.acceptance.lab import Lab
 from tests.controller import until
 from tests.postgres import Postgres
 from tests.sshd import SSHD, Sshd
@@ -50,7 +50,7 @@ SECONDS = float(os.environ.get("TORTURE_SECONDS", "15"))
 SEED = int(os.environ.get("TORTURE_SEED") or random.SystemRandom().randrange(1_000_000))
 SESSIONS, VIEWERS, LEAVERS = 8, 3, 2
 DETACH_TTL_SECS = detach_ttl_secs(SEED)
-# What must be gone from Valkey when everybody has left.
+# What must be gone from Valkey when all clients have left.
 REGISTERED = ("instances", "instance:*", "session:*", "owned:*")
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 _CALM_SECS, _END_SECS = 40, 30
@@ -141,7 +141,7 @@ def _torture(store: Store, sshd: Sshd, device: Device, devices_of_crowd: CheapSs
     labs = [Lab(lab.api.at(each), lab.device, lab.credential) for each in cluster.controllers]
     nemesis = Nemesis(store, labs, owners.watch)
     crowd = _gather(devices_of_crowd, lab, cluster)
-    # Those who are watched do not stay away for so long that there is nothing to be watched any more.
+    # A watched user stays away no longer than the session lives.
     typists = [
         Typist(n, labs, f"{SEED}/{n}", away_secs=3 if n < VIEWERS else min(DETACH_TTL_SECS, TTL_SECS) * 2)
         for n in range(SESSIONS)
@@ -167,7 +167,7 @@ def _torture(store: Store, sshd: Sshd, device: Device, devices_of_crowd: CheapSs
     with ThreadPoolExecutor(SESSIONS) as pool:
         list(pool.map(Typist.finish, typists))
     named = {
-        name: uuid.UUID(each) for who in (*typists, *nemesis.crowds, *crowd) for name, each in who.session_ids.items()
+        name: uuid.UUID(each) for user in (*typists, *nemesis.crowds, *crowd) for name, each in user.session_ids.items()
     }
     with contextlib.suppress(AssertionError):  # The judge says which did not end.
         until(lambda: _all_ended(cluster.database_url, [*named.values()]), "the end of all sessions", _END_SECS)
@@ -182,11 +182,11 @@ def _torture(store: Store, sshd: Sshd, device: Device, devices_of_crowd: CheapSs
     clients = [*typists, *viewers, *crowd, *(window for typist in typists for window in typist.windows)]
     return History(
         shells=(*device.shells(owners), *(shell for each in crowd for shell in each.farewells)),
-        connections=tuple(each for who in (*clients, *nemesis.crowds) for each in who.connections),
+        connections=tuple(each for client in (*clients, *nemesis.crowds) for each in client.connections),
         crowd=tuple(member for each in crowd for member in each.members),
         recordings=_recordings(cluster.database_url, named, sightings),
         faults=tuple(nemesis.faults),
-        told=tuple(each for who in (*typists, *crowd) for each in who.told),
+        told=tuple(each for client in (*typists, *crowd) for each in client.told),
         holds=sightings.holds,
         left_behind=tuple(key for kind in REGISTERED for key in cluster.keys(f"netstacks:{kind}")),
         complaints=(*complaints, *(f"{client.name}: {client.failure!r}" for client in clients if client.failure)),
@@ -216,7 +216,7 @@ def _dismiss(crowd: StandingCrowd, owners: Owners, cluster: Cluster, note: Notes
 
 
 def _recover(cluster: Cluster) -> list[str]:
-    """Waits until all is as it was before; returns what is not."""
+    """Waits until Valkey and the instances are as before; returns the differences."""
     try:
         cluster.gathered(len(cluster.controllers))
         until(lambda: all(each.health().get("status") == "healthy" for each in cluster.controllers), "", _CALM_SECS)

@@ -32,7 +32,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """As its client sees it. What was closed before is closed by now: this is loopback."""
+        """Whether the connection is open, as its client sees it. On loopback a close arrives at once."""
         self.client.setblocking(False)
         try:
             return self.client.recv(1, socket.MSG_PEEK) != b""

@@ -25,6 +25,7 @@ from werkzeug.test import TestResponse
 from netstacks.cluster.model import Snapshot
 from netstacks.crypto.passwords import hash_password
 from netstacks.instance.holdings import Holdings
+from netstacks.instance.host_key_prompts import HostKeyPrompts
 from netstacks.instance.withdrawals import Withdrawals
 from netstacks.llm.directory import Defaults
 from netstacks.llm.service import Llm
@@ -35,7 +36,6 @@ from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.users import Role, User
 from netstacks.store.vault import Vault
-from netstacks.terminal.hostkeys import HostKeyPrompts
 from netstacks.terminal.hub import Hub
 from netstacks.web.app import create_app
 from netstacks.web.auth.licensing import Licensing
@@ -60,7 +60,7 @@ def change_auth(api: "Api", **members: Any) -> None:
 
 @dataclass
 class Api:
-    """A client that sends `headers` with every request; `user` is who they stand for."""
+    """A client that sends `headers` with every request; `user` is the user they authenticate."""
 
     client: FlaskClient
     headers: dict[str, str] = field(default_factory=dict)
@@ -140,7 +140,7 @@ def _llm(database: Database, vault: Vault) -> Llm:
         registry=MemoryRegistry(),
         deferred_writes=DeferredWrites(database),
         instance_id="here",
-        tell=lambda *_, **__: None,
+        record_event=lambda *_, **__: None,
         defaults=Defaults(first_token_secs=2, total_secs=5),
         breaker_failures=3,
         breaker_cooldown_secs=30,
@@ -221,6 +221,6 @@ def audited(database: Database) -> Callable[[str], list[dict[str, Any]]]:
 
     def rows(event: str) -> list[dict[str, Any]]:
         with database.transaction() as tx:
-            return audit.page(tx, event=event)[::-1]
+            return audit.list_page(tx, event=event)[::-1]
 
     return rows

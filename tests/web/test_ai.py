@@ -11,11 +11,11 @@ from werkzeug.test import TestResponse
 
 from netstacks import greenlets
 from netstacks.store import audit, llm_usage
-from netstacks.web.api import ai
 from netstacks.web.api.findings import found_values, placed_highlights
 from netstacks.web.context import Services
 from tests.llm import scripted_provider
 from tests.llm.scripted_provider import ScriptedProvider, ToolCall
+from tests.waits import until
 from tests.web.conftest import Api
 
 ASK = {"messages": [{"role": "user", "content": "What is up?"}]}
@@ -44,7 +44,7 @@ def events(answer: TestResponse) -> list[dict[str, Any]]:
 
 
 def sent(provider: ScriptedProvider) -> str:
-    """What the provider received last, as one text."""
+    """The provider's last request, as one text."""
     return json.dumps(provider.requests[-1].body)
 
 
@@ -122,7 +122,7 @@ def test_tools_that_the_client_cannot_run_are_not_offered(operator: Api, provide
 
 
 @pytest.mark.usefixtures("configured")
-def test_what_tools_return_is_marked_as_data_and_redacted(operator: Api, provider: ScriptedProvider) -> None:
+def test_results_of_tools_are_marked_as_data_and_redacted(operator: Api, provider: ScriptedProvider) -> None:
     provider.always(scripted_provider.answer("pong"))
     secret = {"name": "core", "credential_type": "ssh_password", "username": "lee", "secret": "Tr0ub4dor-and-3"}
     assert operator.post("/api/credentials/personal", json=secret).status_code == 201
@@ -197,14 +197,14 @@ ABOUT_A_DEVICE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.usefixtures("configured")
 @pytest.mark.parametrize(("path", "body"), ABOUT_A_DEVICE.items())
-def test_what_a_device_printed_is_redacted_before_it_is_marked(
-    operator: Api, provider: ScriptedProvider, path: str, body: dict[str, Any]
+def test_device_output_is_redacted_before_it_is_marked(
+    services: Services, operator: Api, provider: ScriptedProvider, path: str, body: dict[str, Any]
 ) -> None:
     provider.always(scripted_provider.answer("pong"))
     marks = set()
     for _ in range(2):
         # Answers about highlights are kept.
-        ai._highlights.clear()
+        services.highlights.clear()
         assert operator.post(path, json=body).status_code == 200
         assert "s3cretString" not in sent(provider)
         found = re.search(r"<(device-output-\w+)>\\n(?:(?!</device).)*key REDACTED-SERVER-KEY-1-", sent(provider))
@@ -250,7 +250,7 @@ def test_a_stream_that_is_cut_says_that_the_answer_is_incomplete(operator: Api, 
 
 
 @pytest.mark.usefixtures("configured")
-def test_what_fails_before_a_stream_is_refused_by_its_status(operator: Api, provider: ScriptedProvider) -> None:
+def test_a_failure_before_a_stream_is_refused_by_its_status(operator: Api, provider: ScriptedProvider) -> None:
     provider.always(scripted_provider.status(500))
     answer = operator.post("/api/ai/agent-chat-stream", json=ASK)
     assert (answer.status_code, answer.json["code"]) == (502, "PROVIDER_ERROR")
@@ -408,7 +408,7 @@ def test_each_call_is_in_the_audit_log_without_its_content(
     services.llm._deferred_writes.start()
     operator.post("/api/ai/agent-chat", json={"messages": [{"role": "user", "content": "password 7 0822455D0A16"}]})
     operator.post("/api/ai/agent-chat", json=ASK)
-    assert services.llm._deferred_writes.flush(5)
+    assert services.llm._deferred_writes.flush(30)
     rows = audited("ai.called")
     assert [each["actor"] for each in rows] == [operator.user["username"]] * 2
     by_outcome = {each["details"]["outcome"]: each["details"] for each in rows}
@@ -424,7 +424,7 @@ def test_each_call_is_in_the_audit_log_without_its_content(
     assert (by_outcome["ProviderBroken"]["provider"], by_outcome["ProviderBroken"]["redactions"]) == ("here", 0)
     assert "0822455D0A16" not in json.dumps(rows, default=str)
     with services.database.transaction() as tx:
-        assert audit.page(tx, event="ai.called")
+        assert audit.list_page(tx, event="ai.called")
 
 
 @pytest.mark.usefixtures("configured")
@@ -436,16 +436,17 @@ def test_a_probe_is_sent_while_ai_is_on_and_counts_as_a_call_of_no_user(
     [entry] = llm.directory.providers()
     breaker = llm.circuits.circuit_for(entry, "scripted-1")
     breaker.trip(1, "a test")
-    while not breaker.is_due:
-        greenlets.sleep(0.1)
+    until(lambda: breaker.is_due, "the time of the probe")
     for is_on in (False, True):
         assert admin.put("/api/v1/llm/settings", json={"enabled": is_on}).status_code == 200
         llm._prober.probe_due()
-        greenlets.sleep(0.1)
-        assert [each.body["max_tokens"] for each in provider.requests] == ([1] if is_on else [])
-    while not breaker.is_closed:
-        greenlets.sleep(0.1)
-    assert llm._deferred_writes.flush(5)
+        if not is_on:
+            # Longer than a probe takes to reach the provider.
+            greenlets.sleep(0.1)
+            assert provider.requests == []
+    until(lambda: breaker.is_closed, "the probe's success")
+    assert [each.body["max_tokens"] for each in provider.requests] == [1]
+    assert llm._deferred_writes.flush(30)
     with services.database.transaction() as tx:
         used = llm_usage.today_by_provider(tx)[entry.id]
         assert (used.requests, used.failures, used.tokens) == (1, 0, 18)

@@ -1,4 +1,4 @@
-"""Who a request comes from, what he may do, and what protects the cookie of pages."""
+"""The principal of a request, its permissions, and the protection of the pages' cookie."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.web.app import create_app
@@ -26,18 +26,18 @@ SAME_ORIGIN = {"Origin": "http://localhost"}
 
 @pytest.fixture(autouse=True)
 def probes(app: Flask) -> None:
-    """Routes that do nothing but ask who is there."""
+    """Routes that answer with the request's principal."""
 
-    def who() -> dict[str, Any]:
+    def whoami() -> dict[str, Any]:
         return {"actor": guard.actor().name, "role": guard.identity().role}
 
     def socket() -> dict[str, Any]:
         guard.check_origin()
-        return who()
+        return whoami()
 
-    app.add_url_rule("/api/probe", "probe", guard.requires()(who), methods=["GET", "POST"])
-    app.add_url_rule("/api/probe/manage", "manage", guard.requires("devices.manage")(who))
-    app.add_url_rule("/api/probe/connect", "connect", guard.requires("sessions.connect")(who))
+    app.add_url_rule("/api/probe", "probe", guard.requires()(whoami), methods=["GET", "POST"])
+    app.add_url_rule("/api/probe/manage", "manage", guard.requires("devices.manage")(whoami))
+    app.add_url_rule("/api/probe/connect", "connect", guard.requires("sessions.connect")(whoami))
     app.add_url_rule("/ws/probe", "socket", socket)
 
 
@@ -146,13 +146,13 @@ def test_activity_is_noted_every_few_minutes_only(operator: Api, database: Datab
     operator.get("/api/probe")
     first = last_seen()
     auth_states = operator.client.application.extensions["netstacks"].login_states
-    auth_states.forget(Withdrawal(operator.user_id, What.NOTHING))
+    auth_states.forget(Withdrawal(operator.user_id, Scope.NOTHING))
     operator.get("/api/probe")
     assert last_seen() == first
     with database.transaction() as tx:
         tx.execute("UPDATE logins SET last_seen_at = now() - interval '10 minutes'")
     aged = last_seen()
-    auth_states.forget(Withdrawal(operator.user_id, What.NOTHING))
+    auth_states.forget(Withdrawal(operator.user_id, Scope.NOTHING))
     operator.get("/api/probe")
     assert last_seen() != aged
 
@@ -252,7 +252,7 @@ def test_a_page_log_in_lives_twelve_hours_from_its_last_use(page: Api, database:
     def log_ins_end_in(left: timedelta) -> None:
         with database.transaction() as tx:
             tx.execute("UPDATE logins SET last_seen_at = now() - interval '6 min', expires_at = now() + %s", [left])
-        page.client.application.extensions["netstacks"].login_states.forget(Withdrawal(page.user_id, What.NOTHING))
+        page.client.application.extensions["netstacks"].login_states.forget(Withdrawal(page.user_id, Scope.NOTHING))
 
     log_ins_end_in(timedelta(minutes=1))
     assert page.get("/api/probe").status_code == 200

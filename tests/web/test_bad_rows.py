@@ -31,7 +31,7 @@ from tests.web.conftest import PASSWORD, Api
 
 @pytest.fixture
 def services(services: Services, database: Database) -> Services:
-    """Of an instance that is alone, with a whole row in every list."""
+    """The services of an instance that is alone, with a whole row in every list."""
     registry = MemoryRegistry()
     me = Instance("here", "host", "127.0.0.1:1", 0.0, "1", "active", "", pid=1)
     registry.register(me)
@@ -44,7 +44,7 @@ def services(services: Services, database: Database) -> Services:
 
 
 def paths(app: Flask) -> Iterator[str]:
-    """Of everything that is read without an argument."""
+    """The paths of all GET routes without an argument."""
     for rule in app.url_map.iter_rules():
         is_read = "GET" in (rule.methods or set()) and not rule.arguments and not rule.websocket
         # One of them never ends.
@@ -131,9 +131,9 @@ def test_a_licence_that_cannot_be_read_is_none_and_says_why(admin: Api, database
     assert "activate it anew" in status["problem"]
 
 
-def test_what_is_kept_back_from_providers_is_known_or_nothing_is_sent(admin: Api, database: Database) -> None:
+def test_without_a_readable_sanitization_nothing_is_sent_to_providers(admin: Api, database: Database) -> None:
     spoil(database, SETTINGS["a pattern that is a number"])
-    store_settings._told.clear()
+    store_settings._logged.clear()
     with structlog.testing.capture_logs() as logged:
         for _ in range(2):
             admin.post("/api/ai/sanitization/test", json={"text": "hello"})

@@ -1,4 +1,4 @@
-"""What the client may offer (wire contract 4)."""
+"""The capabilities that the client may offer (docs/protocol.md, 4)."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_features_are_an_array_of_named_switches(operator: Api) -> None:
 
 
 @pytest.mark.parametrize("name", ["local_topology", "local_docs", "local_ai_tools", "local_sftp", "mops"])
-def test_what_does_not_exist_is_listed_as_disabled(operator: Api, name: str) -> None:
+def test_absent_features_are_listed_as_disabled(operator: Api, name: str) -> None:
     features = operator.get("/api/capabilities").json["features"]
     assert {"name": name, "enabled": False} in features
 

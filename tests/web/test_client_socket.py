@@ -1,4 +1,4 @@
-"""A client may keep its connection waiting for so long at each stage, and no longer whatever it sends or reads."""
+"""Each stage of a client's connection has a time limit, whatever the client sends or reads."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -72,6 +72,7 @@ def test_a_body_that_comes_byte_by_byte_has_one_deadline(connection: Connection)
 def test_a_body_that_is_there_is_read_however_late(connection: Connection) -> None:
     connection.client.sendall(b"body")
     connection.sock.begin_request()
+    # Longer than a body may take.
     greenlets.sleep(0.4)
     assert connection.sock.recv(10) == b"body"
 
@@ -217,5 +218,5 @@ def test_the_client_is_told_that_its_body_is_late(anonymous: Api) -> None:
     answer = anonymous.post("/api/auth/login", environ_overrides={"wsgi.input": _Late(), "CONTENT_LENGTH": "100"})
     assert (answer.status_code, answer.json) == (
         408,
-        {"error": "the request's body did not come in full: it must come within 60 seconds"},
+        {"error": "The request's body is incomplete. It must arrive within 60 seconds."},
     )

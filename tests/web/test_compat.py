@@ -1,4 +1,4 @@
-"""What the web client asks of every controller gets the empty answer that leaves its pages standing."""
+"""The web client's requests for absent features get the empty answers that its pages need."""
 
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from tests.web.conftest import Api
 
 UNKNOWN = UUID(int=1)
 
-# Wire contract 9: whatever is not an array here blanks the page that asks for it.
+# docs/protocol.md, 9: the client's page stays blank unless the answer is an array.
 ARRAYS = [
     "agents/executions?limit=50",
     "agents?enabled_only=false",
@@ -71,6 +71,6 @@ def test_about_names_the_product(viewer: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["mcp/servers", "tunnels", "settings/keybindings", "no-such-thing"])
-def test_what_is_not_offered_is_404_in_json(viewer: Api, path: str) -> None:
+def test_an_absent_endpoint_is_404_in_json(viewer: Api, path: str) -> None:
     for answer in (viewer.get(f"/api/{path}"), viewer.post(f"/api/{path}", json={})):
         assert (answer.status_code, type(answer.json["error"])) == (404, str)

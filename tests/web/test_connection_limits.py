@@ -152,7 +152,7 @@ def test_strangers_beyond_all_that_are_served_are_surplus(connect: Connect) -> N
     assert not of.is_surplus(surplus.sock)
 
 
-def test_what_is_closed_is_logged_once_in_a_while_with_the_count(
+def test_closed_connections_are_logged_once_in_a_while_with_the_count(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of = limits(places=2)

@@ -33,13 +33,13 @@ def cookie_of(client: FlaskClient, name: str = "lee", **environ: Any) -> tuple[s
 
 @pytest.fixture
 def client(app: Flask, add_user: AddUser) -> FlaskClient:
-    """One that keeps no cookies: each request sends what it is told to."""
+    """A client that keeps no cookies: each request sends the given ones."""
     add_user("lee")
     add_user("mallory")
     return app.test_client(use_cookies=False)
 
 
-def who(client: FlaskClient, *sent: tuple[str, str], **environ: Any) -> str | None:
+def user_of(client: FlaskClient, *sent: tuple[str, str], **environ: Any) -> str | None:
     header = "; ".join(f"{name}={value}" for name, value in sent)
     answer = client.get("/api/auth/me", headers={"Cookie": header}, environ_overrides=environ or None)
     return answer.json["username"] if answer.status_code == 200 else None
@@ -60,39 +60,39 @@ def test_a_trusted_proxy_that_ended_tls_counts_as_https(app: Flask, services: Se
     assert cookie_of(app.test_client(use_cookies=False), HTTP_X_FORWARDED_PROTO="https")[0] == PLAIN
 
 
-def test_by_https_a_cookie_that_a_sibling_domain_could_set_logs_nobody_in(client: FlaskClient) -> None:
+def test_by_https_a_cookie_that_a_sibling_domain_could_set_authenticates_no_request(client: FlaskClient) -> None:
     _, theirs = cookie_of(client, "mallory")
     _, ours = cookie_of(client, **TLS)
-    assert who(client, (PLAIN, theirs), **TLS) is None
-    assert who(client, (PLAIN, theirs), (HOST, ours), **TLS) == "lee"
-    assert who(client, (PLAIN, theirs)) == "mallory"
+    assert user_of(client, (PLAIN, theirs), **TLS) is None
+    assert user_of(client, (PLAIN, theirs), (HOST, ours), **TLS) == "lee"
+    assert user_of(client, (PLAIN, theirs)) == "mallory"
 
 
 def test_where_an_untrusted_proxy_ended_tls_both_names_are_read(client: FlaskClient) -> None:
     """A request may look like one by http although the log-in's did not: that of a WebSocket, for instance."""
     _, ours = cookie_of(client, **TLS)
     _, plain = cookie_of(client)
-    assert who(client, (HOST, ours)) == "lee"
-    assert who(client, (HOST, "left.over.garbage"), (PLAIN, plain)) == "lee"
+    assert user_of(client, (HOST, ours)) == "lee"
+    assert user_of(client, (HOST, "left.over.garbage"), (PLAIN, plain)) == "lee"
 
 
 @pytest.mark.parametrize("garbage", ["x", "", "a.b.c", '"quoted', "\xff"])
 @pytest.mark.parametrize("environ", [{}, TLS], ids=["http", "https"])
-def test_garbage_of_the_same_name_that_comes_first_locks_nobody_out(
+def test_garbage_of_the_same_name_that_comes_first_locks_no_user_out(
     client: FlaskClient, garbage: str, environ: dict[str, Any]
 ) -> None:
     name, ours = cookie_of(client, **environ)
-    assert who(client, (name, garbage), (name, garbage), (name, ours), **environ) == "lee"
+    assert user_of(client, (name, garbage), (name, garbage), (name, ours), **environ) == "lee"
 
 
-def test_a_log_in_that_has_ended_and_comes_first_locks_nobody_out(client: FlaskClient, database: Database) -> None:
+def test_a_log_in_that_has_ended_and_comes_first_locks_no_user_out(client: FlaskClient, database: Database) -> None:
     _, ended = cookie_of(client, "mallory")
     _, ours = cookie_of(client)
     with database.transaction() as tx:
         tx.execute(
             "UPDATE logins SET revoked_at = now() WHERE user_id = (SELECT id FROM users WHERE username = 'mallory')"
         )
-    assert who(client, (PLAIN, ended), (PLAIN, ours)) == "lee"
+    assert user_of(client, (PLAIN, ended), (PLAIN, ours)) == "lee"
 
 
 def test_no_more_than_a_few_of_one_name_are_looked_at(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_no_more_than_a_few_of_one_name_are_looked_at(client: FlaskClient, monke
     monkeypatch.setattr(
         Tokens, "read", lambda self, kind, token: read.append(token) if kind is TokenType.PAGE else None
     )
-    who(client, *[(PLAIN, f"garbage{number}") for number in range(500)])
+    user_of(client, *[(PLAIN, f"garbage{number}") for number in range(500)])
     assert len(read) == cookies._MOST_VALUES
 
 
@@ -119,7 +119,7 @@ def test_logging_out_takes_what_was_sent(client: FlaskClient, environ: dict[str,
     assert all(("Secure" in header) == header.startswith("__Host-") for header in answer.headers.getlist("Set-Cookie"))
 
 
-def test_who_was_logged_in_is_told_that_the_log_in_has_ended(client: FlaskClient) -> None:
+def test_a_user_is_told_that_the_log_in_has_ended(client: FlaskClient) -> None:
     sentence = "Your log-in has ended"
     assert sentence not in client.get("/login").text
     assert sentence in client.get("/login", headers={"Cookie": f"{PLAIN}=of.some.time"}).text

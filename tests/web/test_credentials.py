@@ -1,4 +1,4 @@
-"""Credentials over HTTP: shapes, who sees which, and secrets that come out by an audited reveal only."""
+"""Credentials over HTTP: shapes, visibility, and secrets that come out by an audited reveal only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ def add(api: Api, path: str = PERSONAL, **values: Any) -> dict[str, Any]:
     return answer.json
 
 
-def test_nobody_has_a_default_before_there_is_a_credential(operator: Api) -> None:
+def test_no_user_has_a_default_before_there_is_a_credential(operator: Api) -> None:
     answer = operator.get("/api/credentials/accessible/default")
     assert (answer.status_code, answer.text.strip()) == (200, "null")
     assert operator.get("/api/credentials/accessible").json == {"items": []}
@@ -94,7 +94,7 @@ def test_a_change_keeps_what_is_not_sent(operator: Api) -> None:
         ({"name": ""}, "name: "),
         ({"port": 70000}, "port: "),
         ({"passphrase": "p"}, "passphrase: "),
-        ({"secret": "nul\0"}, "text must not contain NUL"),
+        ({"secret": "nul\0"}, "Text must not contain NUL"),
     ],
 )
 def test_wrong_values_are_named_and_nothing_is_stored(operator: Api, wrong: dict[str, Any], problem: str) -> None:
@@ -114,7 +114,7 @@ def test_reveal_wants_a_reason_and_keeps_it(operator: Api, audited: Callable[[st
     assert (row["actor"], row["details"]["reason"]) == ("operator", "console access")
 
 
-def test_shared_ones_are_managed_by_those_who_may(admin: Api, operator: Api) -> None:
+def test_shared_ones_need_the_permission_to_manage_them(admin: Api, operator: Api) -> None:
     shared = add(admin, SHARED)
     path = f"{SHARED}/{shared['id']}"
     assert admin.get(SHARED).json == {"items": [shared]}
@@ -169,6 +169,6 @@ def test_a_locked_vault_says_so_and_stores_nothing(services: Services, database:
     assert operator.get(PERSONAL).json == {"items": [own]}
 
 
-def test_refusals_are_never_401_for_who_is_logged_in(operator: Api, anonymous: Api) -> None:
+def test_refusals_are_never_401_for_a_logged_in_user(operator: Api, anonymous: Api) -> None:
     assert operator.post(f"{PERSONAL}/{uuid4()}/reveal", json={"reason": "r"}).status_code == 404
     assert anonymous.get("/api/credentials/accessible").status_code == 401

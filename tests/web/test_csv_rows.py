@@ -1,4 +1,4 @@
-"""No cell of an export begins like a formula, whatever its reader takes for a separator."""
+"""No cell of an export begins like a formula, with any separator."""
 
 import csv
 import io

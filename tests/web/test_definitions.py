@@ -1,4 +1,4 @@
-"""Session definitions and a user's folders, in the shapes of the web client (wire contract 5.4)."""
+"""Session definitions and a user's folders, in the shapes of the web client (docs/protocol.md, 5.4)."""
 
 from typing import Any
 from uuid import uuid4
@@ -148,10 +148,10 @@ def test_a_devices_entry_is_changed_as_a_device(admin: Api) -> None:
     for answer in (admin.put(path, json={"name": "x"}), admin.delete(path), admin.put(f"{path}/folder", json={})):
         assert (answer.status_code, answer.json["error"]) == (
             409,
-            "this stands for the device r1: change or delete it in the device list",
+            "This entry stands for the device r1. Change or delete it in the device list.",
         )
     missing = admin.delete(f"{ROOT}/device-{uuid4()}")
-    assert (missing.status_code, missing.json["error"]) == (404, "there is no such device")
+    assert (missing.status_code, missing.json["error"]) == (404, "There is no such device.")
     assert admin.get(f"/api/devices/{device['id']}").json == device
 
 

@@ -1,4 +1,4 @@
-"""The device list: in the shape that the web client can read, and edited only by those who may."""
+"""The device list: in the shape that the web client can read, and edited only with the permission."""
 
 import re
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from netstacks.encodings import normal_encoding
 from netstacks.store import sessions
-from netstacks.store.encodings import normal_encoding
 from netstacks.store.pool import Database
+from tests.rows import make_session
 from tests.web.conftest import Api
 
 # What the client's "Edit Device" sends, always all of it.
@@ -161,7 +162,7 @@ def test_a_new_device_needs_a_name_and_a_host(admin: Api) -> None:
     assert admin.post("/api/devices", json={"name": "r1", "host": "R1"}).json["port"] == 22
 
 
-def test_the_default_credential_is_one_that_everybody_may_use(admin: Api) -> None:
+def test_the_default_credential_is_one_that_every_user_may_use(admin: Api) -> None:
     shared = add_credential(admin)
     assert add_device(admin, default_credential_id=shared)["default_credential_id"] == shared
     for unfit in (
@@ -173,7 +174,7 @@ def test_the_default_credential_is_one_that_everybody_may_use(admin: Api) -> Non
 
 def test_the_default_credential_is_one_for_the_devices_address(admin: Api) -> None:
     here, there = add_credential(admin, host="r1.example"), add_credential(admin, name="there", host="10.0.0.2")
-    problem = "default_credential_id: there is only for 10.0.0.2: "
+    problem = "default_credential_id: there is for 10.0.0.2 only: "
     answer = admin.post("/api/devices", json=FORM | {"default_credential_id": there})
     assert (answer.status_code, answer.json["error"][: len(problem)]) == (422, problem)
     device = add_device(admin, host="R1.EXAMPLE", default_credential_id=here)
@@ -187,25 +188,7 @@ def test_the_default_credential_is_one_for_the_devices_address(admin: Api) -> No
 
 def test_deleting_a_device_tells_how_many_sessions_go_on(admin: Api, database: Database) -> None:
     device = add_device(admin)
-    with database.transaction() as tx:
-        session_id = uuid4()
-        sessions.create(
-            tx,
-            session_id=session_id,
-            user_id=admin.user_id,
-            username="admin",
-            device_id=UUID(device["id"]),
-            device_name="core-1",
-            host="10.0.0.1",
-            port=22,
-            credential_id=None,
-            term="xterm",
-            cols=80,
-            rows=24,
-            owner="ctrl-1",
-            owner_address=None,
-            token=uuid4(),
-        )
+    session_id = make_session(database, user_id=admin.user_id, device_id=UUID(device["id"]), host="10.0.0.1")
     assert admin.delete(f"/api/devices/{device['id']}").json == {"live_sessions": 1}
     assert admin.get(f"/api/devices/{device['id']}").status_code == 404
     with database.transaction() as tx:

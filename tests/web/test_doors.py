@@ -1,4 +1,4 @@
-"""Every route of the application, for nobody and for each role: a new one comes into these lists, or it is refused."""
+"""Every route of the application, without a log-in and for each role: a new route must be in one of these lists."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.web.conftest import Api
 
-# Who is not logged in may use these; WebSockets look at their tokens themselves, after the handshake's form.
+# These need no log-in; WebSockets check their tokens themselves, after the handshake's form.
 OPEN = {
     "GET /api/auth/providers",
     "GET /api/tls/ca-certificate/info",
@@ -104,7 +104,7 @@ def answers(app: Flask, api: Api) -> Iterator[tuple[str, int, str]]:
         yield name, answer.status_code, answer.location or ""
 
 
-def test_who_is_not_logged_in_comes_in_by_few_doors(app: Flask, anonymous: Api) -> None:
+def test_few_routes_are_open_without_a_log_in(app: Flask, anonymous: Api) -> None:
     found = {
         name
         for name, status, location in answers(app, anonymous)

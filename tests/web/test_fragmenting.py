@@ -1,4 +1,4 @@
-"""What the library is given means what the client sent, cut small, however TCP delivers it."""
+"""The frames passed to the library mean what the client sent, cut small, however TCP delivers the bytes."""
 
 import os
 
@@ -85,7 +85,7 @@ def test_every_message_arrives_as_it_was_sent(
         (frame(3, b"x" * 200_000), CloseCode.PROTOCOL_ERROR),
     ],
 )
-def test_what_is_wrong_with_a_large_frame_is_still_refused(stream: bytes, code: CloseCode) -> None:
+def test_an_invalid_large_frame_is_still_refused(stream: bytes, code: CloseCode) -> None:
     _, protocol = read(stream, [])
     assert protocol.close_sent is not None
     assert protocol.close_sent.code == code

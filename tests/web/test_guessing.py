@@ -8,7 +8,7 @@ from netstacks import greenlets
 from netstacks.store import failed_logins
 from netstacks.store.pool import Database
 from netstacks.web.app import create_app
-from netstacks.web.auth import authenticate
+from netstacks.web.auth import authenticate, password_checks
 from netstacks.web.context import Services
 from tests.web.conftest import Api
 from tests.web.test_login import AddUser, Audited, attempt
@@ -129,7 +129,7 @@ def test_ever_new_names_write_nothing_once_their_address_has_guessed_too_much(
     assert (row["resource"], row["address"]) == ("address:127.0.0.1", "127.0.0.1")
 
 
-def test_who_has_logged_in_before_gets_in_where_ever_new_names_are_guessed(throttled: Api) -> None:
+def test_a_known_user_gets_in_while_new_names_are_guessed(throttled: Api) -> None:
     assert wrong(throttled, 1) == [429]
     assert attempt(throttled).status_code == 200
 
@@ -181,7 +181,7 @@ def test_guesses_sent_at_once_are_no_more_than_in_a_row(anonymous: Api, add_user
 def test_one_address_takes_a_tenth_of_the_waiting_places(anonymous: Api, add_user: AddUser) -> None:
     for name in ("lee", "kim"):
         add_user(name)
-    assert authenticate.MOST_WAITING_OF_ADDRESS * 10 <= authenticate.MOST_WAITING
+    assert password_checks.MOST_WAITING_OF_ADDRESS * 10 <= password_checks.MOST_WAITING
     waiting = [greenlets.spawn("log-in", attempt, at(anonymous, "192.0.2.1")) for _ in range(40)]
     greenlets.sleep(0)
     assert attempt(anonymous, username="kim").status_code == 200
@@ -242,7 +242,7 @@ def test_instances_count_together(anonymous: Api, add_user: AddUser, services: S
 
 def test_as_many_log_ins_wait_as_may(anonymous: Api, add_user: AddUser, monkeypatch: pytest.MonkeyPatch) -> None:
     add_user("lee")
-    monkeypatch.setattr(authenticate, "MOST_WAITING_OF_ADDRESS", 0)
+    monkeypatch.setattr(password_checks, "MOST_WAITING_OF_ADDRESS", 0)
     busy = attempt(anonymous)
     assert (busy.status_code, busy.headers["Retry-After"]) == (503, "2")
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""HA status over HTTP: who may look, what is shown while Valkey is away, and which drains are refused."""
+"""HA status over HTTP: its permission, what is shown while Valkey is away, and which drains are refused."""
 
 import time
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.web.conftest import Api
 
 
 class Registry(MemoryRegistry):
-    """One that can be away, as Valkey can."""
+    """A registry that can be away, as Valkey can."""
 
     away = False
     bad: ClassVar[dict[str, str]] = {}
@@ -64,7 +64,7 @@ def services(
     drained: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Services:
-    """Of the instance ctrl-a."""
+    """The services of the instance ctrl-a."""
     monkeypatch.setattr("netstacks.instance.observer.FRESH_SECS", 0)
     agent = SimpleNamespace(
         me=registry.instance("ctrl-a"), is_draining=False, on_drain=lambda: drained.append("ctrl-a")
@@ -76,9 +76,9 @@ def services(
 
 def test_administrators_only(admin: Api, operator: Api, viewer: Api, anonymous: Api) -> None:
     for path in ("/api/v1/ha/status", "/api/v1/ha/stream"):
-        assert [who.get(path).status_code for who in (admin, operator, viewer, anonymous)] == [200, 403, 403, 401]
+        assert [api.get(path).status_code for api in (admin, operator, viewer, anonymous)] == [200, 403, 403, 401]
     drain = "/api/v1/ha/instances/ctrl-b/drain"
-    assert [who.post(drain, json={}).status_code for who in (operator, viewer, anonymous)] == [403, 403, 401]
+    assert [api.post(drain, json={}).status_code for api in (operator, viewer, anonymous)] == [403, 403, 401]
 
 
 def test_the_status_shows_instances_and_events(admin: Api) -> None:
@@ -107,7 +107,7 @@ def test_the_page_says_what_is_wrong_with_valkey(page: Api, registry: Registry) 
     registry.away = True
     text = page.get("/ha").text
     assert "Valkey does not answer: connection refused" in text
-    assert "What follows is as it was at" in text
+    assert "The state below is from" in text
     assert "ctrl-b" in text
 
 
@@ -187,7 +187,7 @@ def test_another_instance_is_drained_through_the_registry(
     assert [(each.kind, each.details) for each in registry.events(1)] == [("draining", {"by": "admin"})]
     assert drained == []
     again = admin.post("/api/v1/ha/instances/ctrl-b/drain", json={})
-    assert (again.status_code, again.json) == (409, {"error": "ctrl-b is draining already"})
+    assert (again.status_code, again.json) == (409, {"error": "ctrl-b is draining already."})
 
 
 def test_its_own_drain_begins_at_once(admin: Api, drained: list[str]) -> None:
@@ -209,7 +209,7 @@ def test_unknown_and_dead_instances_cannot_be_drained(admin: Api, registry: Regi
     services.settings = replace_ttl(services, 0.0)
     dead = admin.post("/api/v1/ha/instances/ctrl-b/drain", json={})
     assert dead.status_code == 409
-    assert "not heard of any more" in dead.json["error"]
+    assert "sends no heartbeats" in dead.json["error"]
 
 
 def replace_ttl(services: Services, ttl_secs: float) -> Any:
@@ -223,6 +223,6 @@ def test_the_page_tells_in_words_what_became_of_a_provider(page: Api, registry: 
     for circuit in ("open", "half-open", "closed"):
         registry.record_event("breaker", "ctrl-a", circuit=circuit, **details)
     text = page.get("/ha").text
-    assert "AI provider claude (sonnet) is left alone: answered 500" in text
-    assert "probes the AI provider claude (sonnet)" in text
-    assert "AI provider claude (sonnet) is asked again" in text
+    assert "no calls to AI provider claude (sonnet): answered 500" in text
+    assert "probes AI provider claude (sonnet)" in text
+    assert "calls to AI provider claude (sonnet) have resumed" in text

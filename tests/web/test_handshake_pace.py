@@ -51,7 +51,7 @@ def crowd() -> Iterator[Crowd]:
         yield Crowd(resources)
 
 
-def test_what_is_no_terminal_passes_a_crowd_that_was_first(crowd: Crowd) -> None:
+def test_a_request_without_a_terminal_passes_a_crowd_that_was_first(crowd: Crowd) -> None:
     terminals = [f"terminal {number}" for number in range(20)]
     for name in terminals:
         crowd.add(name, TERMINAL)

@@ -1,4 +1,4 @@
-"""Health over HTTP; what makes an instance healthy is told in tests/cluster/test_health.py."""
+"""Health over HTTP; the rules of health are in tests/cluster/test_health.py."""
 
 import time
 from types import SimpleNamespace
@@ -53,7 +53,7 @@ def test_each_question_has_its_own_answer(facts: dict[str, object], live: int, h
         assert client.open("/api/v1/health/ready", method=method).status_code == ready
 
 
-def test_health_is_json_that_nobody_keeps() -> None:
+def test_health_is_json_that_no_cache_keeps() -> None:
     answer = door(database=True).get("/api/v1/health")
     assert answer.json is not None
     assert answer.json["instance_id"] == "ctrl-a1b2c3d4"

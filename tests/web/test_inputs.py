@@ -1,4 +1,4 @@
-"""What the door lets in, and what it says about the rest."""
+"""The checks of request bodies and queries, and the texts of their refusals."""
 
 import pytest
 from flask import Flask
@@ -31,11 +31,14 @@ def test_a_body_becomes_the_model_and_unknown_members_are_ignored() -> None:
         (b'{"name": 1}', "name: must be a valid string"),
         (b'{"name": "r", "port": 70000}', "port: must be less than or equal to 65535"),
         (b'{"name": "r", "tags": ["a", 2]}', "tags.1: must be a valid string"),
-        (b'{"name": "a\\u0000b"}', "text must not contain NUL characters"),
-        (b'{"name": "r", "tags": ["\\u0000"]}', "text must not contain NUL characters"),
-        (b'{"name": ' + b"[" * 200 + b"]" * 200 + b"}", "lists and objects must not be nested more than 100 deep"),
-        (b"[]", "the request body must be a JSON object"),
-        (b"null", "the request body must be a JSON object"),
+        (b'{"name": "a\\u0000b"}', "Text must not contain NUL characters."),
+        (b'{"name": "r", "tags": ["\\u0000"]}', "Text must not contain NUL characters."),
+        (
+            b'{"name": ' + b"[" * 200 + b"]" * 200 + b"}",
+            "Lists and objects must not be nested more than 100 levels deep.",
+        ),
+        (b"[]", "The request body must be a JSON object."),
+        (b"null", "The request body must be a JSON object."),
     ],
 )
 def test_a_wrong_member_is_named(body: bytes, text: str) -> None:
@@ -45,7 +48,7 @@ def test_a_wrong_member_is_named(body: bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"port": NaN}', b'{"name": "\\ud800"}', b"[" * 60_000])
-def test_what_is_no_storable_json_is_a_bad_request(body: bytes) -> None:
+def test_json_that_cannot_be_stored_is_a_bad_request(body: bytes) -> None:
     with pytest.raises(BadRequest):
         parsed(body)
 

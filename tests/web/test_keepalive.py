@@ -1,4 +1,4 @@
-"""All clients are looked at in turn, for as long as they are there, whatever comes of one of them."""
+"""The keepalive checks all attached clients in turn, and goes on when the check of one fails."""
 
 from collections import Counter
 from collections.abc import Iterator

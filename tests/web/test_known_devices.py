@@ -8,7 +8,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.store import failed_logins
 from netstacks.store.pool import Database
-from netstacks.web.auth import authenticate, known_devices
+from netstacks.web.auth import authenticate, known_devices, password_checks
 from tests.web.conftest import PASSWORD, Api
 from tests.web.test_guessing import at, later, wrong
 from tests.web.test_login import AddUser, attempt
@@ -34,7 +34,7 @@ def test_guesses_keep_the_user_out_nowhere_where_the_user_has_logged_in_before(
     assert wrong(home, 11) == [401] * 10 + [429]
 
 
-def test_strangers_who_guess_one_user_from_many_addresses_share_one_wait_that_grows(
+def test_guesses_for_one_user_from_many_addresses_share_one_wait_that_grows(
     anonymous: Api, add_user: AddUser, database: Database
 ) -> None:
     add_user("lee")
@@ -149,10 +149,10 @@ def test_strangers_take_no_place_of_a_browser_in_which_a_user_has_logged_in(
     add_user("lee")
     browser = at(anonymous, "198.51.100.1")
     assert attempt(browser).status_code == 200
-    monkeypatch.setattr(authenticate, "MOST_WAITING", 0)
+    monkeypatch.setattr(password_checks, "MOST_WAITING", 0)
     assert attempt(at(anonymous, "198.51.100.1")).status_code == 503
     assert attempt(browser).status_code == 200
-    monkeypatch.setattr(authenticate, "MOST_WAITING_MARKED", 0)
+    monkeypatch.setattr(password_checks, "MOST_WAITING_MARKED", 0)
     assert attempt(browser).status_code == 503
 
 

@@ -1,4 +1,4 @@
-"""Seats, and the licence as administrators see it (wire contract 3.1, 13 and 15)."""
+"""Seats, and the licence as administrators see it (docs/protocol.md, 3.1 and 13)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.web.auth.licensing import Licensing
 from netstacks.web.context import Services
-from tests.store.test_license import PRIVATE, PUBLIC
+from tests.crypto.test_license import PRIVATE, PUBLIC
 from tests.web.conftest import PASSWORD, Api
 
 AddUser = Callable[..., User]
@@ -58,7 +58,7 @@ def test_an_activated_licence_is_in_force_and_audited(admin: Api, audited: Calla
     assert (row["actor"], row["details"]["customer"], row["details"]["seats"]) == ("admin", "ACME", 25)
 
 
-def test_the_status_lists_who_holds_a_seat(admin: Api, add_user: AddUser, log_in: LogIn) -> None:
+def test_the_status_lists_the_holders_of_seats(admin: Api, add_user: AddUser, log_in: LogIn) -> None:
     add_user("lee")
     log_in("lee")
     log_in("lee")
@@ -97,7 +97,7 @@ def test_a_wrong_licence_in_the_environment_is_refused_at_once(database: Databas
         Licensing(database, "nonsense", PUBLIC)
 
 
-def test_a_stored_licence_that_cannot_be_read_any_more_stops_nobody(admin: Api, services: Services) -> None:
+def test_a_stored_licence_that_cannot_be_read_any_more_stops_no_user(admin: Api, services: Services) -> None:
     activate(admin, a_key())
     assert Licensing(services.database, None).current().status == "evaluation"
 
@@ -123,7 +123,7 @@ def test_a_terminal_without_a_seat_left_is_a_409_that_client_and_pact_understand
 
 
 @pytest.mark.usefixtures("full")
-def test_a_user_takes_one_seat_however_often_he_logs_in(anonymous: Api) -> None:
+def test_repeated_log_ins_of_a_user_take_one_seat(anonymous: Api) -> None:
     assert [attempt(anonymous, "lee").status_code for _ in range(3)] == [200, 200, 200]
 
 

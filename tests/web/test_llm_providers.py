@@ -159,11 +159,11 @@ def test_a_change_keeps_what_is_not_sent(admin: Api, directory: Directory) -> No
     ("wrong", "problem"),
     [
         ({"name": ""}, "name: "),
-        ({"name": "a\nb"}, "name: must not hold control characters"),
+        ({"name": "a\nb"}, "name: must not contain control characters"),
         ({"type": "gemini"}, "type: must be 'anthropic', 'openai'"),
-        ({"type": "litellm"}, "base_url: is missing, the type litellm has none of its own"),
+        ({"type": "litellm"}, "base_url: is missing, the type litellm has no default"),
         ({"base_url": "file:///etc/passwd"}, "base_url: must be a URL such as https://llm.example.net/v1"),
-        ({"base_url": "https://u:hunter2@h"}, "base_url: must not hold a user or a password"),
+        ({"base_url": "https://u:hunter2@h"}, "base_url: must not contain a user or a password"),
         ({"base_url": "https://h/?key=hunter2"}, "base_url: has an unknown parameter 'key'"),
         ({"models": []}, "models: "),
         ({"models": [""]}, "models.0: "),
@@ -252,11 +252,11 @@ def test_a_test_asks_once_and_says_how_it_went(admin: Api, audited: Callable[[st
         (ProviderTimeout("did not begin to answer within 15 s"), "Try again"),
         (ProviderUnreachable("could not be reached"), "Check the base URL, and whether"),
         (ProviderBroken("answered with HTML"), "Check that the base URL belongs"),
-        (StreamCut("broke off"), "Try again; a proxy"),
+        (StreamCut("broke off"), "Try again. A proxy"),
         (RateLimited("asks to be left alone", 7), "The provider works"),
         (ProviderRefused("refused the key", 401), "Check the key"),
         (ProviderRefused("knows no such model", 404), "Check the base URL and the name of the model"),
-        (ProviderRefused("refused the request", 400), "The provider works, and refuses"),
+        (ProviderRefused("refused the request", 400), "The provider works but refuses"),
     ],
 )
 def test_a_test_that_failed_says_what_to_do(
@@ -281,7 +281,7 @@ def test_a_key_that_cannot_be_read_is_told_in_the_list_and_by_a_test(
     assert first["problem"].startswith("the key is unreadable")
     assert (first["has_key"], second) == (True, other)
     outcome = admin.post(f"{LIST}/{made['id']}/test", json={}).json
-    assert (outcome["ok"], outcome["message"]) == (False, f"It cannot be used: {first['problem']}.")
+    assert (outcome["ok"], outcome["message"]) == (False, f"The provider cannot be used: {first['problem']}.")
     assert FakeClient.asked == []
     admin.put(f"{LIST}/{made['id']}", json={"key": "sk-again"})
     assert admin.post(f"{LIST}/{made['id']}/test", json={}).json["ok"] is True

@@ -1,4 +1,4 @@
-"""Logging in, staying logged in, logging out (wire contract 3 and 15)."""
+"""Logging in, staying logged in, logging out (docs/protocol.md, 3)."""
 
 import time
 from collections.abc import Callable
@@ -178,6 +178,18 @@ def test_the_previous_token_is_refused_after_its_grace_and_ends_the_log_in(
     assert row["resource"] == f"user:{user.id}"
 
 
+def test_reuse_ends_access_at_once_although_the_log_in_has_just_been_looked_up(
+    anonymous: Api, add_user: AddUser, database: Database
+) -> None:
+    add_user("lee")
+    first = tokens_of(anonymous)
+    headers = {"Authorization": f"Bearer {renew(anonymous, first['refresh_token']).json['access_token']}"}
+    assert anonymous.get("/api/auth/me", headers=headers).status_code == 200
+    age(database, "previous_until", timedelta(seconds=61))
+    assert renew(anonymous, first["refresh_token"]).status_code == 401
+    assert anonymous.get("/api/auth/me", headers=headers).status_code == 401
+
+
 def test_a_token_older_than_the_previous_one_ends_the_log_in_at_once(anonymous: Api, add_user: AddUser) -> None:
     add_user("lee")
     first = tokens_of(anonymous)["refresh_token"]
@@ -235,7 +247,7 @@ def test_only_hashes_of_refresh_tokens_are_stored(anonymous: Api, add_user: AddU
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c"])
-def test_what_is_no_refresh_token_is_refused(anonymous: Api, token: str) -> None:
+def test_a_malformed_refresh_token_is_refused(anonymous: Api, token: str) -> None:
     assert renew(anonymous, token).status_code == 401
 
 

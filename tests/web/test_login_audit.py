@@ -1,4 +1,4 @@
-"""What strangers may write to the audit log by guessing passwords."""
+"""The audit rows that password guesses may write."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +31,6 @@ def test_guesses_beyond_the_limit_share_a_row_and_none_is_forgotten(
         assert answer.status_code == 401
     assert len(audited("auth.login_failed")) == 2
     with database.transaction() as tx:
-        assert failed_login_audit.tell_counted(tx, age_secs=0) == 3
+        assert failed_login_audit.write_counted(tx, age_secs=0) == 3
     (row,) = audited("auth.login_failed_more")
     assert (row["resource"], row["details"]["attempts"]) == ("address:2001:db8::/64", 3)

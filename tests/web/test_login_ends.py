@@ -1,4 +1,4 @@
-"""However much it is used, a log-in ends LOGIN_MAX_DAYS after it began: by whatever token, and at whatever instance."""
+"""A log-in ends LOGIN_MAX_DAYS after it began, however much it is used: for every token, at every instance."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.settings import Settings
 from netstacks.store.pool import Database
 from netstacks.store.users import User
@@ -53,7 +53,7 @@ def pass_time(database: Database, services: Services, **by: float) -> None:
         )
         users = tx.execute("SELECT DISTINCT user_id FROM logins").fetchall()
     for row in users:
-        services.login_states.forget(Withdrawal(row["user_id"], What.NOTHING))
+        services.login_states.forget(Withdrawal(row["user_id"], Scope.NOTHING))
 
 
 def ends_in(database: Database) -> timedelta:

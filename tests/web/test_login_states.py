@@ -1,11 +1,11 @@
-"""What an instance knows of log-ins: a crowd of requests asks PostgreSQL once, and no answer outlives a revocation."""
+"""The cache of log-ins: a crowd of requests asks PostgreSQL once, and no answer outlives a revocation."""
 
 import uuid
 
 import pytest
 
 from netstacks import greenlets
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store import logins
 from netstacks.store.pool import Database
 from netstacks.web.auth.login_states import LoginStates
@@ -15,7 +15,7 @@ SUBJECT = Subject(uuid.uuid4(), "ana", "operator", uuid.uuid4())
 
 
 class Answers:
-    """PostgreSQL, which answers when it is told to."""
+    """A stand-in for PostgreSQL that answers when the test lets it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.role: str | None = "operator"
@@ -26,7 +26,7 @@ class Answers:
     def _role(self, tx: object, login_id: uuid.UUID, *, max_days: int) -> str | None:
         self.asked += 1
         role = self.role
-        self.may_answer.wait(20)
+        self.may_answer.wait(30)
         return role
 
 
@@ -50,7 +50,7 @@ def test_an_answer_from_before_a_revocation_is_neither_shared_nor_kept(database:
     before = greenlets.spawn("request", states.role, SUBJECT)
     greenlets.sleep(0)
     answers.role = None
-    states.forget(Withdrawal(SUBJECT.user_id, What.NOTHING))
+    states.forget(Withdrawal(SUBJECT.user_id, Scope.NOTHING))
     after = greenlets.spawn("request", states.role, SUBJECT)
     greenlets.sleep(0)
     answers.may_answer.set()
@@ -79,14 +79,14 @@ def test_an_error_reaches_all_that_wait_and_the_next_request_asks_again(
 
 @pytest.mark.parametrize(
     "withdrawal",
-    [Withdrawal(SUBJECT.user_id, What.ACCESS), Withdrawal(SUBJECT.user_id, What.LOGINS, (SUBJECT.login_id,))],
+    [Withdrawal(SUBJECT.user_id, Scope.ACCESS), Withdrawal(SUBJECT.user_id, Scope.LOGINS, (SUBJECT.login_id,))],
     ids=["the user", "the log-in"],
 )
 def test_without_postgresql_what_was_withdrawn_stays_withdrawn(withdrawal: Withdrawal) -> None:
     states = LoginStates(Database("postgresql://127.0.0.1:1/nothing"), max_days=30)
     assert states.role(SUBJECT) == "operator"
     states.forget(withdrawal)
-    states.forget(Withdrawal(uuid.uuid4(), What.ACCESS))
+    states.forget(Withdrawal(uuid.uuid4(), Scope.ACCESS))
     assert states.role(SUBJECT) is None
     assert states.role(SUBJECT, anew=True) is None
     assert states.last_known_role(SUBJECT) is None

@@ -1,4 +1,4 @@
-"""An Origin is compared with what the client has asked for: by Host, or as a trusted proxy tells it."""
+"""An Origin is compared with the requested origin: by Host, or by the header of a trusted proxy."""
 
 import pytest
 from flask import Flask
@@ -46,7 +46,7 @@ def probe(app: Flask) -> None:
         ("http://a.example:x", "a.example", {}, 403),
     ],
 )
-def test_what_a_trusted_proxy_tells_of_host_and_port_counts_and_what_a_stranger_tells_does_not(
+def test_host_and_port_of_a_trusted_proxy_count_and_those_of_others_do_not(
     anonymous: Api, origin: str, host: str, forwarded: dict[str, str], status: int
 ) -> None:
     headers = {"Origin": origin, "Host": host, **{f"X-Forwarded-{name}": value for name, value in forwarded.items()}}
@@ -96,4 +96,4 @@ def test_a_page_by_http_is_foreign_where_a_trusted_proxy_tells_of_https(anonymou
 def test_a_foreign_origin_is_told_what_would_be_right(anonymous: Api) -> None:
     refused = anonymous.get("/ws/probe", headers={"Origin": "http://a.example:8080", "Host": "a.example"})
     assert "X-Forwarded-Host" in refused.json["error"]
-    assert "asked for as a.example:" in refused.json["error"]
+    assert "requested as a.example." in refused.json["error"]

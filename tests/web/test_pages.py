@@ -1,4 +1,4 @@
-"""The pages in process: who sees what, where a log-in leads, and that nothing in them runs that must not."""
+"""The pages in process: what each role sees, where a log-in leads, and that no injected script runs."""
 
 import re
 import uuid
@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask.testing import FlaskClient
 
-from netstacks.store import sessions
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.terminal.hub import Hub
 from netstacks.web.context import Services
+from tests.rows import make_session
 from tests.web.conftest import PASSWORD, Api
 
 PAGES = ("/", "/sessions", "/credentials", "/host-keys", "/audit", "/users", "/account")
@@ -38,24 +38,7 @@ def session_of(database: Database) -> Callable[..., uuid.UUID]:
     """`session_of(user_id)`: the id of a session that is stored for that user."""
 
     def create(user_id: uuid.UUID) -> uuid.UUID:
-        with database.transaction() as tx:
-            return sessions.create(
-                tx,
-                session_id=uuid.uuid4(),
-                user_id=user_id,
-                username="somebody",
-                device_id=uuid.uuid4(),
-                device_name="core-1",
-                host="192.0.2.1",
-                port=22,
-                credential_id=None,
-                term="xterm-256color",
-                cols=80,
-                rows=24,
-                owner="ctrl-00000000",
-                owner_address=None,
-                token=uuid.uuid4(),
-            ).id
+        return make_session(database, user_id=user_id, device_id=uuid.uuid4(), device_name="core-1")
 
     return create
 
@@ -79,7 +62,7 @@ def test_no_page_has_script_in_it(page: Api, path: str) -> None:
     assert not re.search(r"\son\w+=", html)
 
 
-def test_what_a_device_is_called_cannot_become_markup(page: Api) -> None:
+def test_the_name_of_a_device_cannot_become_markup(page: Api) -> None:
     name = """"><script>alert('1')</script>"""
     assert page.post("/api/devices", json={"name": name, "host": "192.0.2.1"}).status_code == 201
     html = page.get("/").text
@@ -114,7 +97,7 @@ def test_a_log_in_never_leads_to_another_site(anonymous: Api, page: Api, target:
     assert page.get("/login", query_string={"next": target}).location == "/"
 
 
-def test_who_is_logged_in_already_is_not_asked_again(page: Api) -> None:
+def test_a_logged_in_user_is_not_asked_again(page: Api) -> None:
     answer = page.get("/login?next=/sessions")
     assert (answer.status_code, answer.location) == (302, "/sessions")
 
@@ -174,7 +157,7 @@ def test_a_terminal_to_no_device_is_not_found(page: Api, device: str) -> None:
     assert "Not found" in answer.text
 
 
-def test_sessions_of_others_are_for_those_who_manage_them(
+def test_sessions_of_others_need_the_permission_to_manage_them(
     page: Api, browser: Callable[[str], FlaskClient], session_of: Callable[..., uuid.UUID]
 ) -> None:
     session_id = str(session_of(uuid.uuid4()))
@@ -187,13 +170,13 @@ def test_the_last_day_of_an_audit_filter_is_shown_whole(page: Api) -> None:
     today = datetime.now(UTC).date()
     yesterday = today - timedelta(days=1)
     assert "auth.login" in page.get(f"/audit?since={yesterday}&until={today}").text
-    assert "Nothing matches" in page.get(f"/audit?until={yesterday}").text
+    assert "No event matches" in page.get(f"/audit?until={yesterday}").text
 
 
 def test_a_wrong_audit_filter_is_told_in_words(page: Api) -> None:
     answer = page.get("/audit?since=tomorrow")
     assert answer.status_code == 422
-    assert "since:" in answer.text
+    assert "Since:" in answer.text
 
 
 def test_another_log_in_of_ones_own_can_be_ended(page: Api, log_in: Callable[..., Api]) -> None:
@@ -204,7 +187,7 @@ def test_another_log_in_of_ones_own_can_be_ended(page: Api, log_in: Callable[...
     assert other.get("/api/auth/me").status_code == 401
 
 
-def test_a_log_in_of_somebody_else_cannot_be_ended(page: Api, operator: Api) -> None:
+def test_another_users_log_in_cannot_be_ended(page: Api, operator: Api) -> None:
     page.get("/account")
     login_id = re.findall(r"/api/auth/logins/([\w-]+)", page.get("/account").text)
     assert login_id == []

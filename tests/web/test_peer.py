@@ -76,7 +76,7 @@ def test_only_a_token_for_this_instance_and_request_is_accepted(instance: str, p
         assert answer.headers["X-Netstacks-Instance"] == instance
 
 
-def test_who_does_not_hold_the_session_says_so_before_the_upgrade(instance: str, peer_url: str) -> None:
+def test_an_instance_without_the_session_says_so_before_the_upgrade(instance: str, peer_url: str) -> None:
     answer = ask(peer_url, PeerTokens(JWT_SECRET).issue(instance, PATH, CLAIMS))
     assert answer.status_code == 409
     assert answer.headers["X-Netstacks-Instance"] == instance
@@ -98,7 +98,7 @@ def test_malformed_claims_are_told_by_name(
     token = PeerTokens(JWT_SECRET).issue(instance, path, said)
     answer = requests.post(peer_url + path, headers={"Authorization": f"Bearer {token}"}, timeout=10)
     assert answer.status_code == 400
-    assert answer.json()["error"].startswith(f"what the peer says is malformed: {member}: ")
+    assert answer.json()["error"].startswith(f"the claims of the peer are malformed: {member}: ")
 
 
 def test_a_row_that_names_an_instance_wrongly_is_given_up_by_it(cluster: Cluster, instance: str, peer_url: str) -> None:

@@ -33,7 +33,7 @@ PRINCIPAL = {
     "kind": "viewer", "permission": "read-only", "user_id": ID, "username": "ana", "address": None, "share_id": ID,
     "max_viewers": 5, "expires_at": 1_900_000_000,
 }  # fmt: skip
-# All that any route asks for.
+# All claims that any route reads.
 WHOLE = {
     "epoch": 1, "visitor": PRINCIPAL, "reason": "why", "only_detached": False, "share_id": None, "viewer_id": None,
     "user_id": ID, "username": "ana", "role": "operator", "login_id": ID, "address": "192.0.2.1",
@@ -45,13 +45,13 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(sorted(PRINCIPAL)), inner, max_size=3),
     max_leaves=4,
 )
-# What a valid token says of itself.
+# The registered claims of a valid token.
 REGISTERED = ("aud", "sub", "iat", "exp", "jti", "nbf", "iss", "claims")
 ACCEPTED = 418
 
 
 class Held(Session):
-    """A session that takes whatever is asked of it."""
+    """A session that accepts every call."""
 
     def __init__(self) -> None:
         self.facts = cast(Any, SimpleNamespace(id=UUID(ID)))
@@ -75,7 +75,7 @@ class PrivateSocket:
 
 @pytest.fixture
 def services(services: Services) -> Services:
-    """Of an instance that holds whatever session is asked for, and has no room for more."""
+    """The services of an instance that holds every session, and has no room for more."""
     services.agent = cast(Any, SimpleNamespace(me=SimpleNamespace(id="ctrl-a")))
     services.peer_tokens = PeerTokens(JWT_SECRET)
     services.peer_port = PEER_PORT
@@ -86,7 +86,7 @@ def services(services: Services) -> Services:
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:
-    """Method and path of everything that peers ask for."""
+    """Method and path of all peer routes."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/peer/")]
     found = {("POST" if "POST" in (rule.methods or ()) else "GET", re.sub("<[^>]+>", ID, rule.rule)) for rule in rules}
     return sorted(found)

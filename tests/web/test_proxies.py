@@ -1,9 +1,14 @@
-"""Whom a request comes from: only trusted proxies may say."""
+"""The client address of a request: only trusted proxies may name it."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask, request
 from werkzeug.test import TestResponse
 
+from netstacks.web.app import create_app
+from netstacks.web.context import Services
 from netstacks.web.http.proxies import TrustedProxies, hosts
 
 TRUSTED = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32")
@@ -86,3 +91,25 @@ def test_behind_two_proxies_the_outer_ones_scheme_counts(scheme: str) -> None:
 
 def test_a_scheme_that_is_none_is_ignored() -> None:
     assert ask("10.1.2.3", For="203.0.113.5", Proto="javascript").json[1] == "http"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address"), [((), "10.1.2.3"), (("10.0.0.0/8",), "203.0.113.5"), (("10.9.0.0/16",), "10.1.2.3")]
+)
+def test_the_audited_address_is_the_forwarded_one_only_behind_a_trusted_proxy(
+    services: Services, audited: Callable[[str], list[dict[str, Any]]], trusted: tuple[str, ...], address: str
+) -> None:
+    services.settings = services.settings.model_copy(update={"trusted_proxies": trusted})
+    answer = (
+        create_app(services)
+        .test_client()
+        .post(
+            "/api/auth/login",
+            json={"username": "lee", "password": "wrong"},
+            headers={"X-Forwarded-For": "203.0.113.5"},
+            environ_overrides={"REMOTE_ADDR": "10.1.2.3"},
+        )
+    )
+    assert answer.status_code == 401
+    (row,) = audited("auth.login_failed")
+    assert row["address"] == address

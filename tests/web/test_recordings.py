@@ -1,4 +1,4 @@
-"""Recordings through the API: whose they are, and who may read what was typed."""
+"""Recordings through the API: their owners, and the permission to read what was typed."""
 
 import json
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ def test_a_recording_is_played_without_what_was_typed(operator: Api, theirs: UUI
     assert [row["resource"] for row in audited("recording.read")] == [f"session:{theirs}"]
 
 
-def test_what_was_typed_needs_its_own_permission_even_in_ones_own_recording(
+def test_typed_input_needs_its_own_permission_even_in_ones_own_recording(
     operator: Api, theirs: UUID, audited: Audited
 ) -> None:
     answer = operator.get(f"/api/recordings/{theirs}/data?input=1")
@@ -63,7 +63,7 @@ def test_reading_what_was_typed_is_audited(admin: Api, theirs: UUID, audited: Au
     assert audited("recording.read") == []
 
 
-def test_others_recordings_are_not_there_for_who_does_not_manage_sessions(
+def test_others_recordings_are_not_found_without_the_permission_to_manage_sessions(
     viewer: Api, admin: Api, theirs: UUID
 ) -> None:
     assert viewer.get("/api/recordings").json == []
@@ -78,7 +78,7 @@ def test_a_recording_is_made_by_the_controller_alone(operator: Api, theirs: UUID
     assert operator.post(f"/api/recordings/{theirs}/append", json={"data": "x"}).status_code == 409
 
 
-def test_only_an_ended_recording_is_deleted_and_only_by_who_manages_sessions(
+def test_only_an_ended_recording_is_deleted_and_only_with_the_permission_to_manage_sessions(
     operator: Api, admin: Api, theirs: UUID, database: Database, audited: Audited
 ) -> None:
     assert operator.delete(f"/api/recordings/{theirs}").status_code == 403
@@ -102,3 +102,10 @@ def test_the_list_says_how_long_and_how_large_a_recording_is(admin: Api, theirs:
     assert (item["bytes"], item["duration_ms"], item["state"]) == (len(b"R1#"), 2000, "active")
     (session,) = admin.get("/api/sessions").json["items"]
     assert session["recording_bytes"] == len(b"R1#")
+
+
+def test_the_times_of_a_file_count_from_the_beginning_of_the_recording(admin: Api, theirs: UUID) -> None:
+    """In these rows the session starts years after its recording: the times of the recording count."""
+    header, *events = map(json.loads, admin.get(f"/api/recordings/{theirs}/data?input=1").text.splitlines())
+    assert header["timestamp"] == 1000
+    assert [at for at, _, _ in events] == [0.0, 1.0, 2.0]

@@ -1,4 +1,4 @@
-"""What is kept from providers: the administrator's configuration, and the page's way to try it."""
+"""The redaction rules: the administrator's configuration, and its trial on the page."""
 
 from collections.abc import Callable
 from typing import Any

@@ -43,7 +43,7 @@ def test_no_bit_of_a_token_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "ä" * 72, "A" * 72, "A" * 71])
-def test_what_is_no_token_is_none(token: str) -> None:
+def test_a_malformed_share_token_is_none(token: str) -> None:
     assert TOKENS.read(token) is None
 
 

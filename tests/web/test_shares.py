@@ -1,4 +1,4 @@
-"""Shares through the API: whose session it is, what may be asked for, and what the links look like."""
+"""Shares through the API: their permissions, parameters and links."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def services(services: Services) -> Services:
 
 @pytest.fixture
 def theirs(operator: Api, database: Database) -> str:
-    """Where shares of a live session of the operator's are."""
+    """The path of the shares of a live session of the operator's."""
     return f"/api/sessions/{make_session(database, user_id=operator.user_id, username='operator')}/share"
 
 
@@ -55,7 +55,7 @@ def test_a_share_is_listed_with_its_token_until_it_is_revoked(operator: Api, the
     assert made.json["token"] not in str(audited("session.*"))
 
 
-def test_what_is_not_asked_for_is_modest(operator: Api, theirs: str) -> None:
+def test_the_defaults_of_a_share_are_modest(operator: Api, theirs: str) -> None:
     assert operator.post(theirs, json={}).status_code == 201
     [listed] = operator.get(theirs).json
     assert (listed["permission"], listed["max_viewers"]) == ("read-only", 5)
@@ -79,7 +79,7 @@ def test_a_wrong_wish_is_refused_by_name(operator: Api, theirs: str, member: str
     assert operator.get(theirs).json == []
 
 
-def test_a_session_is_shared_by_its_user_or_who_manages_sessions(admin: Api, viewer: Api, theirs: str) -> None:
+def test_a_session_is_shared_by_its_user_or_a_manager_of_sessions(admin: Api, viewer: Api, theirs: str) -> None:
     token = admin.post(theirs, json={}).json["token"]
     for answer in (
         viewer.post(theirs, json={}),
@@ -100,6 +100,25 @@ def test_a_token_belongs_to_its_session(operator: Api, theirs: str, database: Da
     assert len(operator.get(theirs).json) == 1
 
 
+def test_the_shares_of_one_session_are_not_those_of_another(operator: Api, theirs: str, database: Database) -> None:
+    other = f"/api/sessions/{make_session(database, user_id=operator.user_id, username='operator')}/share"
+    tokens = {path: operator.post(path, json={}).json["token"] for path in (theirs, other)}
+    for path, token in tokens.items():
+        assert [each["token"] for each in operator.get(path).json] == [token]
+    assert operator.get(f"{other}/{tokens[theirs]}").status_code == 404
+    operator.delete(theirs)
+    assert operator.get(theirs).json == []
+    assert [each["token"] for each in operator.get(other).json] == [tokens[other]]
+
+
+def test_an_expired_share_is_not_shown(operator: Api, theirs: str, database: Database) -> None:
+    token = operator.post(theirs, json={}).json["token"]
+    with database.transaction() as tx:
+        tx.execute("UPDATE shares SET expires_at = date_trunc('second', now())")
+    assert operator.get(theirs).json == []
+    assert operator.get(f"{theirs}/{token}").status_code == 404
+
+
 def test_an_ended_session_has_no_shares(operator: Api, theirs: str, database: Database) -> None:
     operator.post(theirs, json={})
     with database.transaction() as tx:
@@ -116,7 +135,7 @@ def test_links_lead_to_the_page_that_is_there(operator: Api, theirs: str, servic
     assert made["share_url"] == f"http://localhost/terminal/#share={made['token']}"
 
 
-def test_nobody_watches_a_session_that_nobody_holds(operator: Api, theirs: str) -> None:
+def test_no_viewer_joins_a_session_without_an_owner(operator: Api, theirs: str) -> None:
     assert operator.get(theirs.replace("/share", "/viewers")).json == {"items": []}
 
 

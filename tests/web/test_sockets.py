@@ -96,7 +96,7 @@ def test_frames_may_come_byte_by_byte(server: WebSocketServer) -> None:
     peer.close()
 
 
-def test_what_is_glued_to_the_handshake_is_not_lost(server: WebSocketServer) -> None:
+def test_frames_glued_to_the_handshake_are_not_lost(server: WebSocketServer) -> None:
     early = [frame(BINARY, bytes([number]) * 3000) for number in range(5)]
     peer = Peer(server.port, "/echo", glued=b"".join(early) + frame(PING, b"early"))
     received = [peer.receive() for _ in range(6)]
@@ -181,7 +181,7 @@ def test_pongs_are_told_in_their_place_between_the_messages(server: WebSocketSer
 
 
 def flood_with_pings(peer: Peer) -> None:
-    """Sends megabytes of pings, a last one and a message, to a server whose pongs nobody reads yet."""
+    """Sends megabytes of pings, a last one and a message, to a server whose pongs are not read yet."""
     for _ in range(100):
         peer.send(*(frame(PING, b"p" * 125) for _ in range(400)))
     peer.send(frame(PING, b"the latest"), frame(TEXT, b"still there?"))
@@ -455,12 +455,12 @@ def test_connection_goes_on_as_http_after_a_refused_handshake(server: WebSocketS
         assert session.get(server.http("/said"), timeout=30).ok
 
 
-def test_who_is_not_authorised_is_answered_before_the_upgrade(server: WebSocketServer) -> None:
+def test_an_unauthorised_client_is_answered_before_the_upgrade(server: WebSocketServer) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(server.url("/guarded/red"))
     assert refused.value.response.status_code == 403
 
 
-def test_what_authorise_finds_out_reaches_the_handler(server: WebSocketServer) -> None:
+def test_the_result_of_authorise_reaches_the_handler(server: WebSocketServer) -> None:
     with connect(server.url("/guarded/red"), additional_headers={"X-Pass": "red"}) as peer:
         assert peer.recv() == "guest of red at red"

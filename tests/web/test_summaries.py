@@ -59,7 +59,7 @@ def theirs(operator: Api, database: Database) -> UUID:
 
 @pytest.fixture
 def path(theirs: UUID, provider: ScriptedProvider, add_provider: Callable[..., None]) -> str:
-    """Where the summary of `theirs` is, with a provider that writes it."""
+    """The path of the summary of `theirs`, with a provider that writes it."""
     add_provider(provider)
     return f"/api/sessions/{theirs}/summary"
 
@@ -69,7 +69,7 @@ def told(answer: TestResponse) -> str:
 
 
 def asked(provider: ScriptedProvider) -> str:
-    """What the provider received last, as one text."""
+    """The provider's last request, as one text."""
     return json.dumps(provider.requests[-1].body)
 
 
@@ -139,7 +139,7 @@ def test_secrets_do_not_come_back_into_what_others_read(operator: Api, path: str
     assert operator.get(path).json["text"] == shown
 
 
-def test_of_a_long_recording_both_ends_are_read(
+def test_both_ends_of_a_long_recording_are_read(
     operator: Api, path: str, theirs: UUID, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summaries, "_MOST_BYTES", 40)
@@ -188,7 +188,7 @@ def test_an_answer_that_is_cut_at_its_greatest_length_is_not_kept(
     assert operator.get(path).status_code == 404
 
 
-def test_who_wrote_it_names_both_when_one_went_on_for_the_other(
+def test_the_author_names_both_providers_after_a_failover(
     operator: Api, path: str, provider: ScriptedProvider, add_provider: Callable[..., None]
 ) -> None:
     with ScriptedProvider() as spare:
@@ -221,10 +221,10 @@ def test_a_recording_that_is_deleted_meanwhile_is_told(
 
     provider.always(delete)
     *_, last = events(operator.post(path))
-    assert last == {"type": "error", "message": "the recording was deleted meanwhile, so its summary is not kept"}
+    assert last == {"type": "error", "message": "the recording was deleted meanwhile, so its summary is not stored"}
 
 
-def test_who_may_not_see_the_recording_may_not_have_it_summarised(
+def test_a_summary_needs_access_to_the_recording(
     viewer: Api, anonymous: Api, path: str, provider: ScriptedProvider
 ) -> None:
     assert [viewer.get(path).status_code, viewer.post(path).status_code] == [404, 404]

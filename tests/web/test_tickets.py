@@ -1,4 +1,4 @@
-"""Tickets keep a place in the queue, for their holder, for the terminal they were given for, and not for ever."""
+"""Tickets keep a place in the queue: for their holder, for their terminal, and until they expire."""
 
 import time
 import uuid
@@ -47,7 +47,7 @@ def test_a_ticket_that_was_not_given_for_this_counts_for_nothing(wrong: str) -> 
 
 
 @pytest.mark.parametrize("text", ["", ".", "1.", "x.y", "1e3.y", "9" * 400 + ".y", "１２.ü", "-5.a"])
-def test_what_is_no_ticket_counts_for_nothing(text: str) -> None:
+def test_a_malformed_ticket_counts_for_nothing(text: str) -> None:
     assert is_now(tickets.since(TOKENS, ANA, SESSION, text))
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from types import SimpleNamespace
 from uuid import uuid4
 
 import jwt
@@ -72,7 +73,7 @@ def test_an_unsigned_token_is_refused(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "valid-token-123", "a.b.c", "\u2603"])
-def test_what_is_no_token_is_refused(tokens: Tokens, text: str) -> None:
+def test_a_malformed_token_is_refused(tokens: Tokens, text: str) -> None:
     assert tokens.read(TokenType.ACCESS, text) is None
 
 
@@ -114,7 +115,7 @@ def test_a_flood_of_bad_tokens_is_a_line_now_and_then_with_their_count(
     tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr("netstacks.web.auth.tokens.time", SimpleNamespace(time=time.time, monotonic=lambda: now))
     with structlog.testing.capture_logs() as logged:
         for _ in range(50):
             tokens.read(TokenType.ACCESS, "a.b.c")

@@ -47,6 +47,6 @@ def test_settings_are_a_users_own(operator: Api, viewer: Api) -> None:
     ],
     ids=["text", "NaN", "half a surrogate pair", "NUL", "infinity", "large"],
 )
-def test_what_cannot_be_stored_is_refused(operator: Api, body: str, status: int) -> None:
+def test_a_value_that_cannot_be_stored_is_refused(operator: Api, body: str, status: int) -> None:
     answer = operator.put(PATH, data=body)
     assert (answer.status_code, type(answer.json["error"])) == (status, str)

@@ -1,4 +1,4 @@
-"""Users as administrators keep them, and everybody's own password."""
+"""Users as administrators manage them, and each user's own password."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.store.users import User
@@ -49,7 +49,7 @@ def test_a_created_user_can_log_in_and_is_listed(admin: Api) -> None:
         ({"email": "admin@example.net"}, 409, "users_email"),
     ],
 )
-def test_a_user_who_cannot_be_created_is_refused_in_words(
+def test_an_invalid_user_is_refused_with_the_reason(
     admin: Api, change: dict[str, str], status: int, member: str
 ) -> None:
     answer = admin.post("/api/users", json=KIM | change)
@@ -149,11 +149,11 @@ def test_changing_ones_own_password_ends_the_other_log_ins_only(operator: Api, l
 @pytest.mark.parametrize(
     ("method", "path", "body", "what"),
     [
-        ("put", "", {"role": "operator", "is_active": False}, What.ACCESS),
-        ("put", "", {"role": "viewer", "is_active": True}, What.TERMINALS),
-        ("delete", "", {}, What.ACCESS),
-        ("put", "/password", {"password": "a new password"}, What.ALL_LOGINS),
-        ("delete", "/logins", {}, What.ALL_LOGINS),
+        ("put", "", {"role": "operator", "is_active": False}, Scope.ACCESS),
+        ("put", "", {"role": "viewer", "is_active": True}, Scope.TERMINALS),
+        ("delete", "", {}, Scope.ACCESS),
+        ("put", "/password", {"password": "a new password"}, Scope.ALL_LOGINS),
+        ("delete", "/logins", {}, Scope.ALL_LOGINS),
     ],
 )
 def test_whose_access_is_withdrawn_has_no_terminal_any_more(
@@ -165,7 +165,7 @@ def test_whose_access_is_withdrawn_has_no_terminal_any_more(
     method: str,
     path: str,
     body: dict[str, Any],
-    what: What,
+    what: Scope,
 ) -> None:
     theirs = make_session(database, user_id=operator.user_id)
     released = make_session(database, user_id=operator.user_id)
@@ -177,9 +177,9 @@ def test_whose_access_is_withdrawn_has_no_terminal_any_more(
     assert getattr(admin, method)(f"/api/users/{operator.user_id}{path}", json=body).status_code in (200, 204)
     # The owner stores what it has recorded, then ends the session. A session without an owner has ended by now.
     [withdrawal] = told
-    assert (withdrawal.user_id, withdrawal.what) == (operator.user_id, what)
+    assert (withdrawal.user_id, withdrawal.scope) == (operator.user_id, what)
     # The log-in that was ended is named.
-    assert len(withdrawal.login_ids) == (what is What.ALL_LOGINS)
+    assert len(withdrawal.login_ids) == (what is Scope.ALL_LOGINS)
     assert state_of(database, theirs) == ("active", None)
     assert requested(database, theirs) == "access was withdrawn"
     assert state_of(database, released) == ("ended", "access was withdrawn")
@@ -213,7 +213,7 @@ def state_of(database: Database, session_id: UUID) -> tuple[str, str | None]:
     return row.state, row.end_reason
 
 
-def test_ones_own_password_is_changed_only_by_who_knows_it(operator: Api) -> None:
+def test_a_user_changes_their_password_only_with_the_current_one(operator: Api) -> None:
     body = {"current_password": "wrong", "new_password": "a new password"}
     # 403: a 401 would make the client refresh its token and try again.
     statuses = [operator.put("/api/auth/password", json=body).status_code for _ in range(11)]
@@ -221,7 +221,7 @@ def test_ones_own_password_is_changed_only_by_who_knows_it(operator: Api) -> Non
     assert status_of_log_in(operator, "operator", PASSWORD) == 200
 
 
-def test_what_happens_to_users_is_audited_without_passwords(admin: Api, audited: Audited) -> None:
+def test_changes_of_users_are_audited_without_passwords(admin: Api, audited: Audited) -> None:
     user_id = admin.post("/api/users", json=KIM).json["id"]
     admin.put(f"/api/users/{user_id}", json={"role": "operator", "is_active": True})
     admin.put(f"/api/users/{user_id}/password", json={"password": "another password"})

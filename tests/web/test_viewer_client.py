@@ -1,4 +1,4 @@
-"""A viewer's client gets what owners say in frames that it understands, and a known place to go on from."""
+"""A viewer's client gets the frames of owners in a form that it knows, and an offset to resume from."""
 
 import uuid
 from typing import Any
@@ -89,16 +89,16 @@ def test_at_a_new_epoch_a_real_client_keeps_the_old_lines_above_its_new_screen()
 
 def test_that_there_is_no_owner_is_told_once_and_once_more_after_the_next_loss() -> None:
     client, ws = made(PLAIN)
-    who = uuid.uuid4(), "read-write", uuid.uuid4()
+    facts = uuid.uuid4(), "read-write", uuid.uuid4()
     for epoch in (1, 2):
         client.send(info(epoch, 0))
         for _ in range(3):
-            client.tell_waiting(*who)
+            client.tell_waiting(*facts)
     assert ws.payload().count(b"[the session's instance is gone; waiting for its user to reconnect]") == 2
     assert ws.frames[1].startswith(b"\x01\x18\r\n")
 
 
-def test_who_comes_while_there_is_no_owner_may_be_shown_it() -> None:
+def test_a_viewer_that_joins_while_there_is_no_owner_may_be_shown_it() -> None:
     client, ws = made(PLAIN)
     session_id, viewer_id = uuid.uuid4(), uuid.uuid4()
     client.tell_waiting(session_id, "read-only", viewer_id)

@@ -1,8 +1,9 @@
-"""A viewer's connection stays while its session goes from owner to owner, and ends for the right reasons only."""
+"""A viewer's connection outlives changes of its session's owner, and ends for the right reasons only."""
 
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,7 +12,7 @@ from websockets.frames import Close
 
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
-from netstacks.errors import ComeAgain, ConnectionClosed, Forbidden, SessionGone
+from netstacks.errors import AccessWithdrawn, ComeAgain, ConnectionClosed, Forbidden, SessionGone
 from netstacks.instance.finder import Held
 from netstacks.peer import relays
 from netstacks.peer.owner_socket import Ping
@@ -20,20 +21,14 @@ from netstacks.terminal import frames, input_writer
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
+from netstacks.terminal.viewer import expel
 from netstacks.web.viewers import viewer_connection, watchdog
 from netstacks.web.viewers.viewer_connection import SharedSession, ViewerConnection
 from netstacks.web.viewers.viewing import ViewerRequest, watch
 from tests.terminal.test_session import Client, Room
+from tests.waits import until
 
 WAITING = b"waiting for its user to reconnect"
-
-
-def until(condition: Callable[[], Any]) -> None:
-    for _ in range(10_000):
-        if condition():
-            return
-        greenlets.sleep(0.001)
-    raise AssertionError("it did not happen")
 
 
 class Ws(Client):
@@ -159,7 +154,7 @@ class World:
                 self.owners.append(place)
             self.places.put(place)
 
-    def visit(self, held: Held, principal: PeerPrincipal, upgrade: Any) -> Any:
+    def proxy_viewer(self, held: Held, principal: PeerPrincipal, upgrade: Any) -> Any:
         owner = self.owners.pop(0)
         owner.query = parse_qs(upgrade.query)
         return owner
@@ -170,15 +165,15 @@ class World:
             principal, uuid.uuid4(), lambda: self.over, lambda event, *_, **__: self.noted.append(event)
         )
 
-    def serve_at_owner(self, session: Session) -> Ws:
-        """As another instance brings it here."""
+    def serve_at_owner(self, session: Session, **checks: Any) -> Ws:
+        """As another instance brings it here; `checks` replace members of the request."""
         resume = Resume(None, None, tail=True)
-        self.served = greenlets.spawn("served", watch, self.ws, self.call(), session, resume)
+        self.served = greenlets.spawn("served", watch, self.ws, replace(self.call(), **checks), session, resume)
         return self.ws
 
-    def serve(self, permission: Any = "read-write", *, speaks_offsets: bool = True) -> Ws:
+    def serve(self, permission: Any = "read-write", *, speaks_offsets: bool = True, **checks: Any) -> Ws:
         self.owners: list[Owner] = []
-        asked = self.call(permission)
+        asked = replace(self.call(permission), **checks)
         shared = SharedSession(uuid.uuid4(), self, lambda: self.is_draining)  # type: ignore[arg-type]
         connection = ViewerConnection(self.ws, shared, asked, speaks_offsets=speaks_offsets)  # type: ignore[arg-type]
         self.served = greenlets.spawn("served", self._run, connection)
@@ -196,7 +191,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
     yield world
     world.ws.leaves()
-    world.served.join(5)
+    world.served.join(30)
     assert world.served.ready()
     assert relays.owners() == set()
 
@@ -278,7 +273,7 @@ def test_pings_of_the_owner_are_the_viewers_to_answer(world: World) -> None:
     assert owner.pongs == [payload]
 
 
-def test_who_may_only_watch_types_nothing_at_an_owner_elsewhere(world: World) -> None:
+def test_a_read_only_viewer_types_nothing_at_an_owner_elsewhere(world: World) -> None:
     ws, owner = world.serve("read-only"), Owner(1)
     world.leads_to(owner)
     until(lambda: ws.frames)
@@ -335,7 +330,7 @@ def test_a_viewer_types_no_answers_into_the_device(world: World, room: Room) -> 
     assert room.device.typed == b"ls\r\x1b[A"
 
 
-def test_a_share_that_is_over_ends_who_waits(world: World) -> None:
+def test_a_share_that_is_over_ends_a_waiting_viewer(world: World) -> None:
     ws = world.serve()
     world.over = "this share was revoked by ana"
     world.leads_to(ComeAgain("not yet"))
@@ -353,17 +348,76 @@ def test_a_share_that_was_revoked_on_the_way_ends_at_once(world: World, room: Ro
     until(lambda: room.session.attachments == [])
 
 
-def test_who_leaves_while_the_session_is_looked_up_does_not_join_it(world: World, room: Room) -> None:
+def test_a_viewer_that_leaves_during_the_lookup_does_not_join(world: World, room: Room) -> None:
     ws = world.serve()
     greenlets.sleep(0.01)
     ws.leaves()
-    world.served.join(5)
+    world.served.join(30)
     world.leads_to(room.session)
     greenlets.sleep(0.01)
     assert world.noted == []
 
 
-def test_an_instance_that_drains_closes_who_waits_and_who_is_relayed(world: World) -> None:
+def test_a_viewer_that_has_left_causes_no_dial_and_no_lookup(world: World) -> None:
+    ws = world.serve()
+    greenlets.sleep(0.01)
+    ws.leaves()
+    world.served.join(5)
+    owner, another = Owner(1), Owner(2)
+    world.leads_to(owner, another)
+    greenlets.sleep(0.01)
+    assert owner.query == another.query == {}
+    # The lookup that was under way has returned; no further one has begun.
+    assert world.places.qsize() == 1
+
+
+def test_a_viewer_that_is_sent_away_while_it_joins_does_not_stay_attached(world: World, room: Room) -> None:
+    asked, may_answer = greenlets.Event(), greenlets.Event()
+
+    def over() -> None:
+        asked.set()
+        may_answer.wait(5)
+
+    ws = world.serve(over=over)
+    world.leads_to(room.session)
+    assert asked.wait(5)
+    ws.brings(b"\xff not a frame")
+    until(lambda: ws.closed)
+    may_answer.set()
+    until(lambda: world.noted == ["session.viewer_joined", "session.viewer_left"])
+    assert room.session.attachments == []
+    greenlets.sleep(0.01)
+    assert room.session.attachments == []
+
+
+def test_a_viewer_whose_share_is_revoked_while_it_is_checked_does_not_join(world: World, room: Room) -> None:
+    """The check has read the row before the revocation, which cannot end a view that does not exist yet."""
+    reasons = ["this share was revoked by ana", None]
+
+    def over() -> str | None:
+        reason = reasons.pop() if len(reasons) > 1 else reasons[0]
+        if reason is None:
+            expel(room.session, [], "this share was revoked by ana")
+        return reason
+
+    ws = world.serve_at_owner(room.session, over=over)
+    until(lambda: ws.closed)
+    assert ws.closed == (CloseCode.REFUSED, "this share was revoked by ana")
+    assert world.noted == []
+    assert [frame for frame in ws.frames if frame[0] == frames.FrameType.SESSION_INFO] == []
+
+
+def test_a_viewer_whose_access_is_withdrawn_while_it_is_checked_does_not_join(world: World, room: Room) -> None:
+    def confirm() -> None:
+        raise AccessWithdrawn("your access was withdrawn")
+
+    ws = world.serve_at_owner(room.session, confirm=confirm)
+    until(lambda: ws.closed)
+    assert ws.closed == (CloseCode.ENDED, "your access was withdrawn")
+    assert world.noted == []
+
+
+def test_a_draining_instance_closes_waiting_and_relayed_viewers(world: World) -> None:
     ws, owner = world.serve(), Owner(1)
     world.leads_to(owner)
     until(lambda: ws.frames)
@@ -392,7 +446,7 @@ def test_a_bug_closes_the_connection(world: World) -> None:
     assert ws.closed[0] == CloseCode.INTERNAL_ERROR
 
 
-def test_who_has_no_place_is_refused(world: World) -> None:
+def test_a_viewer_without_a_slot_is_refused(world: World) -> None:
     ws = world.serve()
     world.leads_to(Forbidden("as many as may are watching already"))
     until(lambda: ws.closed)
@@ -439,7 +493,7 @@ def test_a_viewer_that_waits_to_type_is_sent_away_when_its_share_is_over(
     world.over = "this share was revoked by ana"
     until(lambda: waiting.closed)
     assert waiting.closed == (CloseCode.REFUSED, "this share was revoked by ana")
-    world.served.join(5)
+    world.served.join(30)
     assert world.served.ready()
     assert full_room.session.attachments == []
     full_room.device.takes_on()

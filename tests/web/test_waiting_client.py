@@ -1,4 +1,4 @@
-"""A client that waits for its turn: what it has sent is kept, and only a goodbye or an end counts as one."""
+"""A client that waits for its turn: its input is kept, and only a close or a lost connection counts as an end."""
 
 import contextlib
 import socket
@@ -54,7 +54,7 @@ def test_one_that_says_nothing_is_there(waiting: Line) -> None:
     assert not waiting.client.is_gone()
 
 
-def test_what_it_sends_is_kept_byte_by_byte(waiting: Line) -> None:
+def test_its_input_is_kept_byte_by_byte(waiting: Line) -> None:
     sent = frame(Opcode.BINARY, b"\x01ls\r") + frame(Opcode.PING, b"x") + frame(Opcode.BINARY, b"\x03")[:3]
     waiting.far.sendall(sent)
     assert not waiting.client.is_gone()
@@ -115,13 +115,13 @@ def test_nothing_but_a_close_frame_is_taken_for_one(frames: list[tuple[Opcode, i
 
 def test_a_page_is_told_its_place_in_a_frame() -> None:
     made = line(query={"offset": "0"})
-    made.client.tell(212, 40.2)
+    made.client.show_place(212, 40.2)
     assert made.far.recv(4096)[2:] == b'\x0b{"place": 212, "wait_secs": 40, "ticket": "a ticket"}'
 
 
 def test_another_client_is_told_in_words_when_it_has_an_empty_screen() -> None:
     made = line()
-    made.client.tell(212, 40.2)
+    made.client.show_place(212, 40.2)
     assert b"place 212, about 45 s" in made.far.recv(4096)
     made.client.begin()
     assert made.far.recv(4096)[2:] == b"\x01\r\x1b[K"
@@ -129,7 +129,7 @@ def test_another_client_is_told_in_words_when_it_has_an_empty_screen() -> None:
 
 def test_the_screen_of_one_that_comes_back_is_left_alone() -> None:
     made = line(token=uuid.uuid4())
-    made.client.tell(212, 40.2)
+    made.client.show_place(212, 40.2)
     made.client.begin()
     made.client.close(1012, "over")
     assert made.far.recv(4096)[:1] == b"\x88"

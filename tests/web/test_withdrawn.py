@@ -46,7 +46,7 @@ def refusals(app: Flask, api: Api) -> dict[str, int]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("role", ["admin", "operator"])
-def test_what_was_withdrawn_elsewhere_is_refused_at_once(
+def test_access_withdrawn_elsewhere_is_refused_at_once(
     services: Services,
     database: Database,
     admin: Api,

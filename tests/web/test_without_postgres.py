@@ -1,4 +1,4 @@
-"""What keeps a terminal alive for its user goes on while PostgreSQL is away (design: Without PostgreSQL)."""
+"""Refresh, resume, proxy and share-join go on while PostgreSQL is away."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,7 +48,7 @@ def renew(api: Api, refresh_token: str) -> Any:
     return api.post("/api/auth/refresh", json={"refresh_token": refresh_token})
 
 
-def who(api: Api, access_token: str) -> Any:
+def get_prompts(api: Api, access_token: str) -> Any:
     return api.get("/api/host-keys/prompts", headers={"Authorization": f"Bearer {access_token}"})
 
 
@@ -60,7 +60,7 @@ def test_a_log_in_outlives_the_database(anonymous: Api, add_user: AddUser, own_p
     renewed = renew(anonymous, tokens["refresh_token"])
     assert renewed.status_code == 200
     assert renewed.json["refresh_token"] == tokens["refresh_token"]
-    assert who(anonymous, renewed.json["access_token"]).status_code == 200
+    assert get_prompts(anonymous, renewed.json["access_token"]).status_code == 200
     refused = anonymous.post("/api/auth/login", json={"username": "lee", "password": PASSWORD})
     assert refused.status_code == 503
     assert "database" in refused.json["error"]
@@ -86,9 +86,9 @@ def test_a_log_in_known_to_be_revoked_stays_so(anonymous: Api, add_user: AddUser
     tokens = tokens_of(anonymous)
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     anonymous.post("/api/auth/logout", headers=headers)
-    assert who(anonymous, tokens["access_token"]).status_code == 401
+    assert get_prompts(anonymous, tokens["access_token"]).status_code == 401
     own_postgres.stop()
-    assert who(anonymous, tokens["access_token"]).status_code == 401
+    assert get_prompts(anonymous, tokens["access_token"]).status_code == 401
     assert renew(anonymous, tokens["refresh_token"]).status_code == 401
 
 
@@ -104,7 +104,7 @@ def test_one_request_waits_for_the_database_and_the_others_do_not(
     tokens = [tokens_of(anonymous)["access_token"] for _ in range(3)]
     states = anonymous.client.application.extensions["netstacks"].login_states
     own_postgres.stop()
-    assert who(anonymous, tokens[0]).status_code == 200
+    assert get_prompts(anonymous, tokens[0]).status_code == 200
     # From here on a question to the database would be an error.
     monkeypatch.setattr(states, "_database", None)
-    assert [who(anonymous, token).status_code for token in tokens] == [200, 200, 200]
+    assert [get_prompts(anonymous, token).status_code for token in tokens] == [200, 200, 200]

@@ -1,4 +1,4 @@
-"""A small application of WebSocket routes, run by `websocket_server` under gunicorn. `/said` tells what they saw."""
+"""A small application of WebSocket routes, run by `websocket_server` under gunicorn. `/said` returns their notes."""
 
 import hashlib
 import random
@@ -41,7 +41,7 @@ def echo(ws: WebSocket) -> None:
 
 @sock.route("/notes/<name>")
 def notes(ws: WebSocket, name: str) -> None:
-    """Notes what comes and how it ends."""
+    """Records the messages and the end."""
     ws.on_pong = lambda payload: SAID.append(f"{name} pong {payload!r}")
     ws.send("ready")
     try:
@@ -54,7 +54,7 @@ def notes(ws: WebSocket, name: str) -> None:
 
 @sock.route("/answers/<name>")
 def answers(ws: WebSocket, name: str) -> None:
-    """Notes what comes, then answers it."""
+    """Records each message, then answers it."""
     while True:
         SAID.append(f"{name} message {ws.receive()!r}")
         ws.send("noted")
@@ -125,7 +125,7 @@ def abandoned(ws: WebSocket, name: str) -> None:
 
 @sock.route("/killed")
 def killed(ws: WebSocket) -> None:
-    """A greenlet dies in the middle of a large message; then somebody wants to say something else."""
+    """A greenlet dies in the middle of a large message; then another one sends something else."""
     sender = greenlets.spawn("sender", ws.send, b"x" * 30_000_000)
     ws.receive()
     sender.kill()

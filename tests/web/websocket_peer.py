@@ -1,4 +1,4 @@
-"""A WebSocket client made of bare bytes, for what a well-behaved one does not do."""
+"""A WebSocket client on bare bytes, for what a well-behaved client does not do."""
 
 import socket
 from dataclasses import dataclass

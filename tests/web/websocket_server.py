@@ -44,7 +44,7 @@ class WebSocketServer:
             return False
 
     def said(self) -> list[str]:
-        """What the handlers have noted so far."""
+        """The handlers' notes so far."""
         notes: list[str] = requests.get(self.http("/said"), timeout=30).json()
         return notes
 

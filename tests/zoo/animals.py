@@ -1,4 +1,4 @@
-"""The zoo: what network gear does over SSH, one animal a few lines each, and what a user meets there."""
+"""Scripted devices: what network gear does over SSH, in a few lines each, and what a user sees of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -301,7 +301,7 @@ def _banners(*texts: bytes) -> Animal:
     return usual(log_in=log_in)
 
 
-# Everybody's legal department.
+# A typical legal notice.
 exhibit(
     "banner",
     _banners(b"", b"*****\r\nUnauthorised access is prohibited\r\n*****\r\n"),
@@ -392,7 +392,7 @@ exhibit(
 exhibit("shell-refused", usual(session=Console(requests={"shell": REFUSED})), refusal=("shell",))
 # Juniper and Nokia with a large configuration, AAA authorisation by a slow server.
 exhibit("slow-shell", usual(session=Console(PROMPT, shell_after_secs=12)), says=("waiting for the device",))
-# Everything that writes its warnings to standard error: Cumulus, SONiC, VyOS.
+# Systems that write their warnings to standard error: Cumulus, SONiC, VyOS.
 exhibit(
     "standard-error",
     usual(session=Console(PROMPT, errors="warning: configuration not saved\r\n")),

@@ -1,4 +1,4 @@
-"""Who meets the animals: a user at the page, and one at the Terminal client, which knows no offsets."""
+"""Users of the scripted devices: one at the page, and one at the Terminal client, which knows no offsets."""
 
 import subprocess
 import tempfile
@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.controller import Api, Terminal, until
+from tests.controller import Api, Terminal, terminal_query, until
 
 Kind = Literal["page", "client"]
 KINDS: tuple[Kind, ...] = ("page", "client")
@@ -50,6 +50,14 @@ class Person(Terminal):
         )
         self.type(answer + "\r")
 
+    def gives_up(self) -> None:
+        """Presses Ctrl+C, which ends the opening; the client's socket stays open and waits for Enter."""
+        self.type("\x03")
+        if self.kind == "page":
+            self.closed()
+        else:
+            self.sees("Press Enter")
+
     def resize(self, cols: int, rows: int) -> None:
         self.frame(b"\x02" + cols.to_bytes(2, "big") + rows.to_bytes(2, "big"))
 
@@ -81,21 +89,8 @@ class Person(Terminal):
 
 
 def meet(api: Api, kind: Kind, device: Any, credential: Any, **query: Any) -> Person:
-    """Opens a terminal as the client does (wire contract 6.1), or as the page."""
-    return Person(
-        api,
-        kind,
-        {
-            "credential_id": credential["id"],
-            "term": "xterm-256color",
-            "cols": 80,
-            "rows": 24,
-            "host": device["host"],
-            "port": device["port"],
-            "session_id": f"device-{device['id']}",
-            **query,
-        },
-    )
+    """Opens a terminal as the client does, or as the page."""
+    return Person(api, kind, terminal_query(device, credential, **query))
 
 
 @cache

@@ -78,7 +78,7 @@ class Visit:
         self._received: list[bytes] = []
         self._lock = threading.Lock()
 
-    # What is said and heard.
+    # Sending and receiving.
 
     def send(self, message: bytes) -> None:
         """Any message; raises Gone when the client has left."""
@@ -125,7 +125,7 @@ class Visit:
     # How it ends.
 
     def stall(self, secs: float) -> None:
-        """Does nothing for so long; raises Gone when the client leaves meanwhile."""
+        """Sleeps for `secs`; raises Gone when the client leaves meanwhile."""
         ends_at = time.monotonic() + secs
         while time.monotonic() < ends_at and not self.is_over.wait(0.05):
             try:
@@ -254,7 +254,7 @@ class ScriptedServer:
 
     @property
     def attempts(self) -> list[Attempt]:
-        """Of all visits, without the question for the methods that each client begins with."""
+        """The attempts of all visits, without the request for the methods that each client begins with."""
         return [each for visit in self.visits for each in visit.attempts if each.method != "none"]
 
     @property

@@ -1,4 +1,4 @@
-"""What is promised of logging in: secrets are spared, questions are the user's, new passwords can be kept."""
+"""The promises of log-ins: secrets are tried once, prompts reach the user, new passwords can be stored."""
 
 import contextlib
 import shutil
@@ -145,11 +145,7 @@ def test_ctrl_c_at_a_question_gives_the_opening_up(api: Api, kind: Kind) -> None
     with ScriptedServer(asked((("Password: ", False, SECRET),), (("Token code: ", False, "1"),))) as server:
         person = meet(api, kind, add(api, server), credential(api))
         person.sees("Token code: ")
-        person.type("\x03")
-        if kind == "page":
-            person.closed()
-        else:
-            person.sees("Press Enter")
+        person.gives_up()
         until(server.last.is_over.is_set, "the end of the connection to the device")
         assert server.last.answers == [SECRET]
 
@@ -159,11 +155,7 @@ def test_ctrl_c_gives_a_long_wait_up(api: Api, kind: Kind) -> None:
     with ScriptedServer(usual(log_in=offering("password", password=password(SECRET, after_secs=60)))) as server:
         person = meet(api, kind, add(api, server), credential(api))
         person.sees("waiting for the device")
-        person.type("\x03")
-        if kind == "page":
-            person.closed()
-        else:
-            person.sees("Press Enter")
+        person.gives_up()
         until(server.last.is_over.is_set, "the end of the connection to the device")
 
 
@@ -213,7 +205,7 @@ DROPBEAR = shutil.which("dropbear", path="/usr/sbin:/usr/bin")
 @pytest.mark.skipif(not (DROPBEAR and SSHD), reason="needs Debian's dropbear-bin and openssh-server")
 @pytest.mark.parametrize("kind", KINDS)
 def test_dropbear(api: Api, kind: Kind) -> None:
-    # OpenSSH is here only for its user, who has a password.
+    # OpenSSH is here only for its user, which has a password.
     with Sshd() as sshd:
         if sshd.password is None:
             pytest.skip("needs root: only root may create a user with a password")

@@ -1,4 +1,4 @@
-"""Every animal meets the page and the Terminal client, all at the same time on one controller."""
+"""Every scripted device with the page and the Terminal client, all at the same time on one controller."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +14,7 @@ from tests.zoo.server import ScriptedServer
 
 Results = dict[tuple[str, Kind], Future[None]]
 _AT_ONCE = 24
-# A test waits for what it looks at, and that waits for its turn among all the others.
+# A test waits for its own visit, which waits for its turn among all the others.
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -63,7 +63,7 @@ def _talk(case: Case, person: Person, server: ScriptedServer) -> None:
 
 
 def _work(case: Case, person: Person, server: ScriptedServer) -> None:
-    """What users do: type, make their window larger, leave."""
+    """The actions of a user: type, enlarge the window, leave."""
     person.type("show version\r")
     person.sees_times(PROMPT, 2)
     assert server.last.typed == b"show version\r"

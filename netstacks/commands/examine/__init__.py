@@ -1,1 +1,1 @@
-"""What `netstacks doctor` looks at, a module for each part of a deployment."""
+"""The checks of `netstacks doctor`: one module for each part of a deployment."""

@@ -1,4 +1,4 @@
-"""The load balancer, as its users meet it."""
+"""Checks of the load balancer, from its public address."""
 
 import urllib.error
 import urllib.request
@@ -9,7 +9,7 @@ from netstacks.commands.examine.findings import Finding, Findings
 from netstacks.errors import InvalidInput
 
 _HTTP_SECS = 5.0
-# With its answer a route tells whether the Upgrade header has reached it: 401 that it has, 426 that it has not.
+# The route answers 401 to a request with the Upgrade header, and 426 when a proxy has removed it.
 _UPGRADE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -19,37 +19,41 @@ _UPGRADE = {
 
 
 def examine_balancer(url: str) -> Findings:
-    """Asks for health and for an upgrade at `url`, the origin by which its users reach it."""
+    """Requests the health and a WebSocket upgrade at `url`, the origin that users open."""
     try:
         origin = urls.Origin.parse(url)
     except InvalidInput as error:
         shown = urls.masked(url) if "@" in url else url
-        yield Finding("Load balancer", "error", f"{shown}: it {error}", "it is not asked", "correct its address")
+        yield Finding("Load balancer", "error", f"{shown}: {error}", "it cannot be checked", "correct the address")
         return
     try:
         yield from _examine(str(origin))
     except (OSError, HTTPException) as error:
         yield Finding(
-            "Load balancer", "error", f"{url} does not answer: {error}", "no user gets in", "see that it runs"
+            "Load balancer",
+            "error",
+            f"{url} does not answer: {error}",
+            "no user can connect",
+            "start the load balancer",
         )
 
 
 def _examine(url: str) -> Findings:
-    """Raises OSError or HTTPException when it does not answer as HTTP does."""
+    """Raises OSError or HTTPException without a valid HTTP response."""
     status = _status(f"{url}/api/v1/health")
     if status == 200:
-        yield Finding("Load balancer", "ok", f"{url}/api/v1/health is answered by an instance")
+        yield Finding("Load balancer", "ok", f"an instance answers {url}/api/v1/health")
     else:
         yield Finding(
-            "Load balancer", "error", f"{url}/api/v1/health answers {status}", "it has no instance to give work to"
+            "Load balancer", "error", f"{url}/api/v1/health answers {status}", "no instance behind it accepts work"
         )
     status = _status(f"{url}/ws/ssh", _UPGRADE)
     if status == 401:
         yield Finding("Load balancer", "ok", "WebSocket upgrades reach the instances")
     else:
-        what, why = f"a WebSocket upgrade is answered with {status} instead of 401", "no terminal can be opened"
-        yield Finding("Load balancer", "error", what, why, "pass the headers Upgrade and Connection on, by HTTP/1.1")
-    what = "how long it lets a WebSocket be silent cannot be seen from here: at least 300 s are needed"
+        what, why = f"a WebSocket upgrade is answered with {status} instead of 401", "users cannot open terminals"
+        yield Finding("Load balancer", "error", what, why, "forward the headers Upgrade and Connection, with HTTP/1.1")
+    what = "its idle timeout for WebSockets cannot be measured from here: it must be at least 300 s"
     yield Finding("Load balancer", "ok", what)
 
 

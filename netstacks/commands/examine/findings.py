@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The findings of `netstacks doctor`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about a topic; `why` it matters and what to `do`, unless all is well."""
+    """A finding: `what` was found, `why` it matters and what to `do`; the latter two are empty when it is ok."""
 
     topic: str
     level: Level

@@ -1,4 +1,4 @@
-"""PostgreSQL, the vault in it, and the licence."""
+"""Checks of PostgreSQL, the vault and the licence."""
 
 import psycopg
 from psycopg.rows import dict_row
@@ -13,7 +13,7 @@ from netstacks.store.vault import Vault
 from netstacks.web.auth.licensing import Licensing
 
 _DIAL_SECS = 2
-_WHY = "terminals that are open go on; no user can log in or open another"
+_WHY = "open terminals go on; users cannot log in or open new ones"
 
 
 def examine_database(loaded: Settings, database: Database) -> Findings:
@@ -23,31 +23,31 @@ def examine_database(loaded: Settings, database: Database) -> Findings:
             fault = checkup.find(connection, try_space=True)
     except psycopg.OperationalError as error:
         fault = faults.of_statement(error) or faults.of_connecting(error)
-        what, do = str(error).strip().splitlines()[0], "see that it runs; check DATABASE_URL"
+        what, do = str(error).strip().splitlines()[0], "start PostgreSQL; check DATABASE_URL"
         yield _finding(fault) if fault else Finding("PostgreSQL", "error", what, _WHY, do)
         return
     yield Finding("PostgreSQL", "ok", f"version {version} answers")
     if fault:
         yield _finding(fault)
     else:
-        yield Finding("PostgreSQL", "ok", "it takes writes")
+        yield Finding("PostgreSQL", "ok", "it accepts writes")
     schema.require(database)
-    yield Finding("PostgreSQL", "ok", "its schema is that of this program")
+    yield Finding("PostgreSQL", "ok", "its schema matches this version")
     Vault(database, loaded.vault_master_key, loaded.vault_master_key_previous).unlock()
-    yield Finding("PostgreSQL", "ok", "VAULT_MASTER_KEY opens its vault")
+    yield Finding("PostgreSQL", "ok", "VAULT_MASTER_KEY opens the vault")
 
 
 def _finding(fault: Fault) -> Finding:
-    return Finding("PostgreSQL", "error", fault.what, _WHY, fault.do)
+    return Finding("PostgreSQL", "error", fault.problem, _WHY, fault.advice)
 
 
 def examine_license(loaded: Settings, database: Database) -> Findings:
     grant = Licensing(database, loaded.license_key).current()
     name = f"{TIER_NAMES[grant.tier]}, {grant.status}"
     if grant.problem:
-        yield Finding("Licence", "warning", grant.problem, "the limits of an evaluation hold meanwhile")
+        yield Finding("Licence", "warning", grant.problem, "the limits of an evaluation licence apply")
     if grant.tier == "enterprise":
         yield Finding("Licence", "ok", name)
     else:
-        why = "Valkey is not used, and every instance is a single one"
+        why = "Valkey is not used, and every instance runs without a cluster"
         yield Finding("Licence", "error", name, why, "activate an Enterprise licence and restart the instances")

@@ -1,8 +1,8 @@
--- All circuits at one moment. The name of one that has expired is dropped.
--- KEYS: 1 netstacks:breakers; those of the circuits are derived from what is found
+-- Returns all circuits at one moment. Drops the names of expired circuits.
+-- KEYS: 1 netstacks:breakers; the keys of the circuits are derived from its members
 -- ARGV: none
--- Reply: JSON [seconds, microseconds, [name, [field and value by turns of its hash]]...], all strings; the type of what
---        is no hash stands for the fields and values
+-- Reply: JSON [seconds, microseconds, [name, [alternating fields and values of its hash]]...], all strings; for a key
+--        that is no hash, the name of its type replaces the fields and values
 own(KEYS[1], 'set')
 local reply = redis.call('TIME')
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do

@@ -1,8 +1,8 @@
--- Says that an instance lives. One that is unknown (reaped, or the data is lost) stays so and has to register.
+-- Renews the heartbeat of an instance. An unknown one (reaped, or the data was lost) stays unknown and must register.
 -- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:server
--- ARGV: 1 instance id, 2... field and value by turns of what its hash says of its load
--- Reply: {its state or nil when unknown, run id of this server, 1 when nobody's heartbeat came to this run before else 0,
---         seconds and microseconds of this server's clock}
+-- ARGV: 1 instance id, 2... alternating fields and values of its load
+-- Reply: {its state or nil when unknown, run id of this server, 1 for the first heartbeat of any instance to this run
+--         else 0, seconds and microseconds of this server's clock}
 own(KEYS[1], 'zset')
 own(KEYS[2], 'hash')
 own(KEYS[3], 'string')

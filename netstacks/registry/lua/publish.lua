@@ -1,7 +1,7 @@
--- Stores where a session lives. The epoch only moves forward, and one epoch has one owner.
+-- Stores the location of a session. The epoch only moves forward, and one epoch has one owner.
 -- KEYS: 1 netstacks:session:{id}, 2 netstacks:owned:{owner}, 3 netstacks:instance:{owner};
---       those of the owner before are derived from the stored record
--- ARGV: 1 session id, 2 owner, 3 epoch, 4... field and value by turns of the whole hash
+--       the keys of the former owner are derived from the stored record
+-- ARGV: 1 session id, 2 owner, 3 epoch, 4... alternating fields and values of the whole hash
 -- Reply: 'published', 'fenced' or 'unknown_owner'
 own(KEYS[1], 'hash')
 own(KEYS[2], 'set')
@@ -13,7 +13,7 @@ if owner then
     return 'fenced'
   end
 end
--- So a set of owned sessions never outlives its instance, and reaping finds every one.
+-- Invariant: a set of owned sessions never outlives its instance, so reaping finds every session.
 if redis.call('EXISTS', KEYS[3]) == 0 then
   return 'unknown_owner'
 end

@@ -1,13 +1,13 @@
--- Forgets the stale instances with their sessions: nobody while nobody seems to live, for then the data is wrong.
--- A call forgets a batch of sessions, so that others need not wait long; whoever goes on later finds the rest.
--- KEYS: 1 netstacks:instances; those of the instances and sessions are derived from what is found
--- ARGV: 1 TTL in seconds, 2 most sessions to forget, 3 the one instance to forget, stale or not (else '')
--- Reply: {1 when some are left else 0, ids of the instances forgotten...}
+-- Removes stale instances with their sessions; none while no instance is fresh, because then the data is wrong.
+-- A call removes a batch of sessions, so that other clients do not wait long; the next call, by any instance, goes on.
+-- KEYS: 1 netstacks:instances; the keys of instances and sessions are derived from stored data
+-- ARGV: 1 TTL in seconds, 2 most sessions to remove, 3 the only instance to remove, stale or not (else '')
+-- Reply: {1 when some are left else 0, ids of the removed instances...}
 local function stale()
   local time = redis.call('TIME')
   local now = time[1] + time[2] / 1000000
   local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.6f', now - ARGV[1]))
-  -- Of before the clock was set back, and not repeated since.
+  -- Heartbeats in the future predate a clock that was set back, and were not renewed since.
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[1]), '+inf')) do
     ids[#ids + 1] = id
   end
@@ -19,7 +19,7 @@ local budget = tonumber(ARGV[2])
 local reply = {0}
 for _, id in ipairs(ARGV[3] == '' and stale() or {ARGV[3]}) do
   local owned = 'netstacks:owned:' .. id
-  -- First of all: from here on its heartbeat is answered with "unknown", and it registers anew.
+  -- First: from here on, its heartbeat returns "unknown", and the instance registers again.
   redis.call('DEL', 'netstacks:instance:' .. id)
   own(owned, 'set')
   local sessions = redis.call('SPOP', owned, budget)

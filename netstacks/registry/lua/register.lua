@@ -1,6 +1,6 @@
--- Makes an instance known, with a heartbeat of now; its sessions, if it has any here, stay.
+-- Registers an instance with a heartbeat; keeps its sessions, if it has any here.
 -- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:owned:{id}
--- ARGV: 1 instance id, 2... field and value by turns of its hash
+-- ARGV: 1 instance id, 2... alternating fields and values of its hash
 -- Reply: nothing
 own(KEYS[1], 'zset')
 own(KEYS[2], 'hash')

@@ -1,7 +1,7 @@
--- Forgets sessions of one owner, each unless another owner or a later epoch has it.
+-- Removes sessions of one owner, except those with another owner or a later epoch.
 -- KEYS: 1 netstacks:owned:{owner}, 2 netstacks:instance:{owner}, 3... netstacks:session:{id} of each
--- ARGV: 1 owner, 2... session id and epoch by turns, in the order of the keys
--- Reply: how many were forgotten
+-- ARGV: 1 owner, 2... alternating session ids and epochs, in the order of the keys
+-- Reply: how many were removed
 own(KEYS[1], 'set')
 own(KEYS[2], 'hash')
 local removed = 0

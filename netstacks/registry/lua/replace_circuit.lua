@@ -1,9 +1,9 @@
--- Stores a circuit unless it has changed meanwhile. One that is not there, or is no hash, has version 0.
+-- Stores a circuit if the stored one has the expected version. A missing one, or one that is no hash, has version 0.
 -- KEYS: 1 netstacks:breaker:{name}, 2 netstacks:breakers
--- ARGV: 1 name, 2 the version that is expected, 3 seconds after which it is forgotten,
---       4... field and value by turns of the whole hash
+-- ARGV: 1 name, 2 the expected version, 3 seconds until it expires,
+--       4... alternating fields and values of the whole hash
 -- Reply: {seconds, microseconds, 1} when it was stored, else
---        {seconds, microseconds, 0, field and value by turns of the present hash...}
+--        {seconds, microseconds, 0, alternating fields and values of the stored hash...}
 local time = redis.call('TIME')
 own(KEYS[1], 'hash')
 own(KEYS[2], 'set')

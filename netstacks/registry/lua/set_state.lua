@@ -1,7 +1,7 @@
--- Changes the state of an instance that is known.
+-- Sets the state of a registered instance.
 -- KEYS: 1 netstacks:instance:{id}
 -- ARGV: 1 state
--- Reply: 1, or 0 when it is unknown
+-- Reply: 1, or 0 when the instance is unknown
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
   return 0
 end

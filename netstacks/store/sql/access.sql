@@ -14,7 +14,7 @@ WHERE logins.id = %(login_id)s AND users.id = %(user_id)s
   AND logins.revoked_at IS NULL AND logins.expires_at > now() AND users.is_active
 FOR SHARE OF logins, users
 
--- name: hold
+-- name: lock
 SELECT pg_advisory_xact_lock(hashtext('netstacks.access'), hashtext(%(user_id)s::uuid::text))
 
 -- name: lock_administration

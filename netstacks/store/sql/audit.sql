@@ -6,7 +6,7 @@ VALUES (%(actor_id)s, %(actor)s, %(event)s, %(resource)s, %(details)s, %(address
 SELECT at, at::text AS exact_at FROM audit WHERE id >= %(id)s ORDER BY id LIMIT 1
 
 -- name: events
--- The events that there are, one look into the index for each.
+-- The distinct events, by one index lookup each (loose index scan).
 WITH RECURSIVE found (event) AS (
     SELECT (SELECT event FROM audit WHERE {conditions} ORDER BY event LIMIT 1)
     UNION ALL
@@ -16,8 +16,8 @@ WITH RECURSIVE found (event) AS (
 SELECT event FROM found WHERE starts_with(event, %(family)s)
 
 -- name: rows
--- In order and no more than are shown: PostgreSQL merges several of these as it reads them. There are no nulls: where they
--- would stand is a mark by which just the one index has this order that begins with what is asked for.
+-- Ordered and limited, so that PostgreSQL merges several of these as it reads them. There are no nulls: the NULLS clause
+-- makes the order match only the index that begins with the filter columns (store/queries.py, `mark`).
 (SELECT id, at, actor_id, actor, event, resource, details, address
  FROM audit
  WHERE {conditions}

@@ -1,6 +1,6 @@
 -- name: abilities
--- What was set for a database or a role counts for new connections alone: it is looked up, so that the first of them is
--- not the one to find out. A table that is not there yet is not denied.
+-- Settings of a database or role apply only to new connections, so they are read from the catalog as well. A table that
+-- does not exist yet is not denied.
 SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('transaction_read_only')::bool OR coalesce((
            SELECT split_part(setting, '=', 2)::bool

@@ -15,7 +15,7 @@ SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
 FROM credentials c
 WHERE id = %(id)s
 
--- name: hold
+-- name: lock
 SELECT c.*, EXISTS (SELECT 1 FROM vault_secrets s
                     WHERE s.credential_id = c.id AND s.field = 'enable_secret') AS has_enable_secret
 FROM credentials c

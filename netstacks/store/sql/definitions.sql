@@ -18,7 +18,7 @@ ORDER BY lower(name), id
 -- name: live_connections
 SELECT host, port, count(*) AS sessions FROM sessions WHERE state <> 'ended' GROUP BY host, port
 
--- name: hold
+-- name: lock
 SELECT d.*, (SELECT count(*) FROM sessions s
              WHERE s.host = d.host AND s.port = d.port AND s.state <> 'ended') AS active_connections
 FROM session_definitions d

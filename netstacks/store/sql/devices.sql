@@ -1,5 +1,5 @@
 -- `legacy_algorithms` is written for instances of the former version, which read and write it during a rolling upgrade.
--- What they write is understood when a device is read (store/devices.py): no condition here may ask for `algorithms`.
+-- store/devices.py interprets it when a device is read, so no condition here may use `algorithms`.
 
 -- name: create
 INSERT INTO devices (id, name, host, port, device_type, manufacturer, model, site, description, source,
@@ -15,7 +15,7 @@ SELECT * FROM devices WHERE id = %(id)s
 -- name: find_by_address
 SELECT * FROM devices WHERE host = %(host)s AND port = %(port)s ORDER BY created_at, id LIMIT 1
 
--- name: hold
+-- name: lock
 SELECT * FROM devices WHERE id = %(id)s FOR UPDATE
 
 -- name: update
@@ -34,7 +34,7 @@ DELETE FROM devices WHERE id = %(id)s
 -- name: live_sessions
 SELECT count(*) AS sessions FROM sessions WHERE device_id = %(id)s AND state <> 'ended'
 
--- name: browse
+-- name: list_page
 SELECT * FROM devices
 WHERE (%(source)s::text IS NULL OR source = %(source)s)
   AND (%(device_type)s::text IS NULL OR device_type = %(device_type)s)

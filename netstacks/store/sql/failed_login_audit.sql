@@ -7,8 +7,8 @@ INSERT INTO failed_login_counts AS row (network, attempts) VALUES (%(network)s, 
 ON CONFLICT (network) DO UPDATE SET attempts = row.attempts + 1, last_at = now()
 
 -- name: take_counts
--- One row for each of the networks with the most attempts, and one without a network for all others. What another
--- transaction has locked is left to the next call.
+-- One row for each of the networks with the most attempts, and one without a network for all others. Rows that another
+-- transaction has locked are left to the next call.
 WITH taken AS (
     DELETE FROM failed_login_counts WHERE network IN (
         SELECT network FROM failed_login_counts

@@ -1,5 +1,5 @@
 -- name: reached
--- No row where nothing has to be waited for. Not locked: `reserve` looks again.
+-- No row for a counter below its limit. Without locks: `reserve` checks again.
 SELECT row.key,
        extract(epoch FROM greatest(least(row.last_at, now()), now() - make_interval(secs => %(window_secs)s)) - now())
            + least(limits.longest_secs, %(first_secs)s * 2 ^ least(row.failures - limits.free, 20)) AS secs
@@ -10,8 +10,8 @@ WHERE row.failures >= limits.free
   AND CASE WHEN limits.is_sliding THEN row.last_at ELSE row.since END > now() - make_interval(secs => %(window_secs)s)
 
 -- name: reserve
--- The waits of a group are over and the next ones begin, if they all are. Of several attempts at the same moment one
--- gets the rows: the others wait for the locks, and then see that the waits have begun. Locked in the order of `note`.
+-- If all waits of a group are over, the next ones begin. Of several concurrent attempts one gets the locks; the others
+-- wait for them, and then see that the next waits have begun. The lock order is that of `note`.
 WITH reached AS (
     SELECT row.key, limits."group",
            extract(epoch FROM greatest(least(row.last_at, now()), now() - make_interval(secs => %(window_secs)s)) - now())
@@ -53,7 +53,7 @@ RETURNING failures
 DELETE FROM failed_logins WHERE key = %(key)s
 
 -- name: sweep
--- What another sweep, or an attempt, has locked is left to the next one.
+-- Rows that another sweep or an attempt has locked are left to the next sweep.
 DELETE FROM failed_logins WHERE key IN (
     SELECT key FROM failed_logins
     WHERE last_at < now() - make_interval(secs => %(window_secs)s)

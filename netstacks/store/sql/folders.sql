@@ -1,8 +1,8 @@
 -- name: all
 SELECT * FROM session_definition_folders WHERE user_id = %(user_id)s ORDER BY sort_order, lower(name), id
 
--- name: hold_all
--- Moving one folder must not race with moving another: together they could close a circle.
+-- name: lock_all
+-- Locks all folders of the user: two concurrent moves could form a cycle.
 SELECT * FROM session_definition_folders WHERE user_id = %(user_id)s ORDER BY id FOR UPDATE
 
 -- name: create

@@ -24,5 +24,5 @@ SET key_type = %(key_type)s, public_key = %(public_key)s, approved_by = %(approv
 WHERE host = %(host)s AND port = %(port)s AND key_type = %(former_type)s AND public_key = %(former_key)s
 RETURNING *
 
--- name: forget
+-- name: delete
 DELETE FROM host_keys WHERE host = %(host)s AND port = %(port)s RETURNING *

@@ -1,10 +1,10 @@
 -- name: begin
--- No row when the list was filled before. Of several instances at once, one gets the row.
+-- No row when the list was filled before. Of several concurrent instances, one gets the row.
 INSERT INTO settings (key, value) VALUES (%(key)s, '0') ON CONFLICT DO NOTHING RETURNING key
 
 -- name: next_revision
--- The row stays locked until the end of the transaction: changes follow each other, and so do their numbers. What is no
--- number is replaced by one that follows those of the entries.
+-- The row stays locked until the transaction ends, so changes and their numbers are serialised. A value that is no
+-- number is replaced by one above the revisions of the entries.
 INSERT INTO settings AS counter (key, value) VALUES (%(key)s, '1')
 ON CONFLICT (key) DO UPDATE SET value = to_jsonb(1 + CASE jsonb_typeof(counter.value)
     WHEN 'number' THEN least(greatest((counter.value)::numeric, 0), 1e15)::bigint
@@ -12,8 +12,8 @@ ON CONFLICT (key) DO UPDATE SET value = to_jsonb(1 + CASE jsonb_typeof(counter.v
 END)
 RETURNING (value)::bigint AS revision
 
--- name: hold_list
--- The row that every change locks first, so that two changes cannot wait for each other.
+-- name: lock_list
+-- Every change locks this row first, so that two changes cannot deadlock.
 SELECT 1 FROM settings WHERE key = %(key)s FOR UPDATE
 
 -- name: create
@@ -43,7 +43,7 @@ DELETE FROM llm_providers WHERE id = %(id)s
 -- name: namesake
 SELECT 1 FROM llm_providers WHERE lower(name) = lower(%(name)s) AND id <> %(id)s
 
--- name: every
+-- name: all
 SELECT p.*, EXISTS (SELECT 1 FROM vault_secrets s WHERE s.of_provider = p.id) AS has_key
 FROM llm_providers p
 ORDER BY position, lower(name)

@@ -1,5 +1,5 @@
 -- name: add
--- The clock of the database: instances agree on the day.
+-- The database's clock, so that all instances use the same day.
 INSERT INTO llm_usage AS row (day, provider_id, user_id, requests, failures, input_tokens, output_tokens)
 VALUES ((now() AT TIME ZONE 'UTC')::date, %(provider_id)s, %(user_id)s, 1, %(failures)s, %(input_tokens)s,
         %(output_tokens)s)
@@ -9,7 +9,7 @@ SET requests = row.requests + 1, failures = row.failures + excluded.failures,
     output_tokens = row.output_tokens + excluded.output_tokens
 
 -- name: today_of_user
--- Of rows that something else has written, the sum may be larger than any number of the program.
+-- Bounded, because the sum of rows that were written by other programs may exceed a bigint.
 SELECT least(coalesce(sum(requests), 0), 1e18)::bigint AS requests,
        least(coalesce(sum(failures), 0), 1e18)::bigint AS failures,
        least(coalesce(sum(input_tokens), 0), 1e18)::bigint AS input_tokens,

@@ -8,7 +8,7 @@ FROM login_trials
 WHERE credential_id = %(credential_id)s AND host = %(host)s AND port = %(port)s
 
 -- name: begin
--- Of two connections at the same moment, the second waits for the first one's row, and finds it being tried.
+-- Of two concurrent connections, the second waits for the first one's row lock, and gets no row.
 INSERT INTO login_trials AS mine (credential_id, host, port, version, holder, trying_until)
 VALUES (%(credential_id)s, %(host)s, %(port)s, %(version)s, %(holder)s, now() + make_interval(secs => %(lease_secs)s))
 ON CONFLICT (credential_id, host, port) DO UPDATE
@@ -36,8 +36,8 @@ SET accepted = true, refusals = 0, refused_until = NULL, reason = NULL, holder =
 WHERE credential_id = %(credential_id)s AND host = %(host)s AND port = %(port)s AND version = %(version)s
 
 -- name: refused
--- Also for a secret that was known to be good: the device's may have been changed. Several refusals of one moment, of
--- connections that were under way, count once.
+-- Also resets a known good secret, because the device's may have changed. Several refusals of concurrent connections
+-- count once.
 INSERT INTO login_trials AS mine (credential_id, host, port, version, refusals, refused_until, reason)
 VALUES (%(credential_id)s, %(host)s, %(port)s, %(version)s, 1, now() + make_interval(secs => (%(hold_offs)s::float[])[1]),
         %(reason)s)

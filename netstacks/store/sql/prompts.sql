@@ -1,5 +1,5 @@
 -- name: purge
--- An instance of the former version answers without a time.
+-- An instance of the former version stores no time with the answer.
 DELETE FROM host_key_prompts
 WHERE created_at < now() - make_interval(secs => %(ttl_secs)s)
   AND (approved IS NOT FALSE OR coalesce(answered_at, created_at) < now() - make_interval(secs => %(rejected_secs)s))
@@ -43,5 +43,5 @@ WHERE id = %(id)s AND approved IS NULL
   AND (%(may_manage)s OR user_id = %(user_id)s AND (previous_fingerprint IS NULL OR NOT %(approved)s))
 RETURNING *
 
--- name: withdraw
+-- name: cancel
 DELETE FROM host_key_prompts WHERE id = %(id)s AND approved IS NULL

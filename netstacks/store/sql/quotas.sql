@@ -1,7 +1,7 @@
--- name: hold_user
+-- name: lock_user
 SELECT pg_advisory_xact_lock(hashtext('netstacks.sessions_of_user'), hashtext(%(user_id)s::uuid::text))
 
--- name: hold_address
+-- name: lock_address
 SELECT pg_advisory_xact_lock(hashtext('netstacks.sessions_at'), hashtext(%(host)s::text || ' ' || %(port)s::integer))
 
 -- name: sessions_of_user
@@ -11,7 +11,7 @@ SELECT count(*) AS sessions FROM sessions WHERE user_id = %(user_id)s AND state 
 SELECT count(*) AS sessions FROM sessions WHERE host = %(host)s AND port = %(port)s AND state <> 'ended'
 
 -- name: recorded_today
--- In two parts, each by an index: the users' live sessions, and those that have ended today.
+-- Two parts, each with its own index: the users' live sessions, and those that have ended today.
 WITH today AS MATERIALIZED (
     SELECT (now() AT TIME ZONE 'UTC')::date AS day
 ), recorded AS (

@@ -3,8 +3,8 @@ SELECT current_setting('idle_in_transaction_session_timeout') AS usual,
        set_config('idle_in_transaction_session_timeout', '20s', true)
 
 -- name: save
--- The chunks come with the statement that locks the sessions' rows. They are unnested in a select list, and not in FROM,
--- where PostgreSQL would first gather them all, on disk if they are many.
+-- One statement locks the sessions' rows and inserts the chunks. The chunks are unnested in a select list, not in FROM,
+-- where PostgreSQL would materialise all of them first, on disk if they are many.
 WITH owned AS (
     UPDATE sessions AS s
     SET acked_offset = given.acked_offset,

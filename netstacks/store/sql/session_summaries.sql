@@ -4,7 +4,7 @@ FROM session_summaries
 WHERE session_id = %(session_id)s
 
 -- name: put
--- The lock makes this wait for a discarding of the recording, or that for this: a summary does not outlive its recording.
+-- FOR SHARE serialises this with discarding the recording, so that a summary does not outlive its recording.
 INSERT INTO session_summaries (session_id, text, provider, model, created_at, created_by, covered_bytes)
 SELECT id, %(text)s, %(provider)s, %(model)s, %(created_at)s, %(created_by)s, %(covered_bytes)s
 FROM sessions

@@ -44,7 +44,7 @@ WHERE user_id = %(user_id)s AND state <> 'ended' AND owner IS NOT NULL
 RETURNING id
 
 -- name: other_owners
--- From one owner to the next by the index sessions_live: DISTINCT reads every live row, of a million as often as of few.
+-- A loose scan of the index sessions_live, one lookup per owner: DISTINCT would read every live row.
 WITH RECURSIVE found (owner) AS (
     SELECT (SELECT owner FROM sessions WHERE state <> 'ended' ORDER BY owner LIMIT 1)
     UNION ALL
@@ -79,7 +79,7 @@ state <> 'ended'
 state = 'ended'
 
 -- name: detach_orphans
--- A few at a time, and none that is being claimed: an UPDATE of all would hold every claim up until it ends.
+-- In small batches and without rows that are being claimed: an UPDATE of all rows would block every claim until it ends.
 UPDATE sessions SET state = 'detached', detached_at = now(), orphaned_at = now()
 WHERE id IN (SELECT id FROM sessions WHERE state = 'active' AND (owner IS NULL OR owner = ANY(%(gone)s::text[]))
              LIMIT 500 FOR UPDATE SKIP LOCKED)

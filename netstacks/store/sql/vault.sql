@@ -1,8 +1,8 @@
--- name: hold_current
--- Until the end of the transaction the current key cannot be replaced (`hold_all` waits).
+-- name: lock_current
+-- The current key cannot be replaced until the transaction ends: `lock_all` conflicts with this lock mode.
 LOCK TABLE vault_keys IN ROW SHARE MODE
 
--- name: hold_all
+-- name: lock_all
 LOCK TABLE vault_keys IN EXCLUSIVE MODE
 
 -- name: current

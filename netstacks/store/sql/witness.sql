@@ -1,11 +1,12 @@
--- name: hold
+-- name: take
 SELECT pg_try_advisory_lock(%(key)s) AS held, pg_backend_pid() AS pid
 
--- name: speak
+-- name: heartbeat
 SELECT pg_backend_pid() AS pid
 
 -- name: holders
--- A lock by one bigint key shows as its two halves. `silent_secs` is how long ago its connection last said something.
+-- pg_locks shows a lock with a bigint key as two halves. `silent_secs` is the time since the last statement of its
+-- connection.
 SELECT (l.classid::bigint << 32) | l.objid::bigint AS key, l.pid,
        extract(epoch FROM clock_timestamp() - greatest(a.state_change, a.query_start))::double precision AS silent_secs
 FROM pg_locks l
@@ -15,7 +16,7 @@ WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
   AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY(%(keys)s)
 
 -- name: end_holder
--- A half-open connection of this very instance: no other instance takes a lock under its id.
+-- Terminates a half-open connection of this instance itself: no other instance takes a lock under its id.
 SELECT count(pg_terminate_backend(pid)) AS ended
 FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_backend_pid()

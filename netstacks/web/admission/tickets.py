@@ -1,4 +1,4 @@
-"""Tickets: a client that waited at one instance keeps its place at another. Any instance of the cluster reads them."""
+"""Tickets: a client that has waited at one instance keeps its place at another. They are valid on all instances."""
 
 import hmac
 import time
@@ -7,18 +7,18 @@ from uuid import UUID
 from netstacks.cluster.clocks import TOLERATED_SECS
 from netstacks.web.auth.tokens import Tokens
 
-# An older one counts for nothing: no storm lasts so long.
+# The maximum age of a ticket; reconnection storms are shorter.
 _LONGEST_SECS = 1800.0
 
 
 def issue(tokens: Tokens, user_id: UUID, token: UUID | None, since: float) -> str:
-    """A ticket that says since when this user has waited for this session, or for a new one; seconds since 1970."""
+    """A signed ticket: this user has waited since `since` (seconds since 1970) for this session, or for a new one."""
     msecs = round(since * 1000)
     return f"{msecs}.{tokens.sign(_text(user_id, token, msecs))}"
 
 
 def since(tokens: Tokens, user_id: UUID, token: UUID | None, ticket: str) -> float:
-    """Since when its holder has waited; now for anything but a valid ticket of this user for this session."""
+    """The start of the wait, in seconds since 1970; now for anything but a valid ticket of this user and session."""
     now = time.time()
     msecs, _, signature = ticket.partition(".")
     if not (msecs.isascii() and msecs.isdigit() and len(msecs) <= 15):

@@ -1,4 +1,4 @@
-"""A client of the waiting room: its socket, what it has sent meanwhile, and what it is told."""
+"""A client in the waiting room: its socket, its unread input, and the progress that it is sent."""
 
 import contextlib
 import json
@@ -22,20 +22,20 @@ from netstacks.web.auth.tokens import Subject
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# What a client sends while it waits is kept for its session.
+# The limit of buffered input: what a client sends while it waits is delivered to its session.
 _UNREAD_BYTES = 64 * 1024
 _READ_BYTES = 4096
-# The Terminal client closes a connection on which its pings were not answered for 65 s.
+# The Terminal client closes a connection whose pings were not answered for 65 s.
 _PONG_SECS = 20.0
 _REASON_BYTES = 120
-# Statuses of answers that would be the same the next time. After a 401 the client comes with a new access token, or
-# learns at the handshake that it is logged out.
+# Statuses that a retry would get again. After a 401 the client reconnects with a new access token, or is refused at the
+# handshake.
 _FINAL = (400, 403, 404, 422)
 
 
 @dataclass(frozen=True)
 class WaitingRequest:
-    """What the client asks for, and since when, in seconds since 1970. `token` is None for a new terminal."""
+    """A request that waits, since `since` (seconds since 1970). `token` is None for a new terminal."""
 
     subject: Subject
     token: UUID | None
@@ -44,16 +44,16 @@ class WaitingRequest:
 
 
 class WaitingClient:
-    """One client that waits, as the admission queue sees it.
+    """One waiting client, as an entry of the admission queue.
 
-    The bytes that it sends are kept, and not taken apart: its session's owner, perhaps another instance, gets them.
+    Its input is buffered without being parsed: the session's owner, which may be another instance, receives it.
     """
 
     def __init__(
         self,
         environ: "WSGIEnvironment",
         sock: socket.socket,
-        asked: WaitingRequest,
+        request: WaitingRequest,
         *,
         ticket: str,
         on_turn: Callable[["WaitingClient", Grant], None],
@@ -63,20 +63,20 @@ class WaitingClient:
         sock.settimeout(0)
         self.environ = environ
         self.socket = sock
-        self.asked = asked
+        self.request = request
         self.ticket = ticket
         self.unread = bytearray()
         self.place: Place | None = None
         self.tries_until = 0.0
-        """When it is sent away if it still cannot be served, by the monotonic clock; 0 before the first try."""
+        """The time after which a failed attempt is final (monotonic clock); 0 before the first attempt."""
         self.stays = False
-        """Whether another instance could not serve it, whatever its room."""
-        self._speaks_offsets = "offset" in asked.query
+        """Whether another instance has refused the client for a reason other than capacity."""
+        self._speaks_offsets = "offset" in request.query
         self._on_turn, self._on_gone, self._on_room = on_turn, on_gone, on_room
         self._scanned = 0
-        """Where in `unread` the next frame begins."""
+        """The offset in `unread` of the next frame."""
         self._is_lost = False
-        self._has_told = False
+        self._has_progress_line = False
         self._ponged_at = time.monotonic()
 
     def is_gone(self) -> bool:
@@ -93,7 +93,7 @@ class WaitingClient:
                 if not data:
                     return False
                 self.unread += data
-                if self._has_said_goodbye():
+                if self._has_closed():
                     return False
         except BlockingIOError:
             return True
@@ -101,8 +101,8 @@ class WaitingClient:
             return False
         return False
 
-    def _has_said_goodbye(self) -> bool:
-        """Whether one of the frames that have come whole is a close (RFC 6455, 5.2)."""
+    def _has_closed(self) -> bool:
+        """Whether one of the complete frames in `unread` is a close frame (RFC 6455, 5.2)."""
         data = self.unread
         while len(data) - self._scanned >= 2:
             at = self._scanned
@@ -118,16 +118,16 @@ class WaitingClient:
             self._scanned = end
         return False
 
-    def tell(self, place: int, wait_secs: float) -> None:
+    def show_place(self, place: int, wait_secs: float) -> None:
         if self._speaks_offsets:
             self._send_frame(frames.waiting(place=place, wait_secs=round(wait_secs), ticket=self.ticket))
             return
         if time.monotonic() - self._ponged_at >= _PONG_SECS:
             self._ponged_at = time.monotonic()
             self._send_frame(frames.PONG)
-        # One that comes back has a screen, and a cover over it.
-        if self.asked.token is None:
-            self._has_told = True
+        # A client that resumes still shows its screen under a cover: no text may be written into it.
+        if self.request.token is None:
+            self._has_progress_line = True
             words = f"many terminals are being opened: place {place}, {about(wait_secs)}"
             self._send_frame(frames.data(f"\r\x1b[K[{words}]".encode()))
 
@@ -138,13 +138,13 @@ class WaitingClient:
         return not self.stays and self._on_room(self)
 
     def begin(self) -> None:
-        """Leaves the screen as it was."""
-        if self._has_told:
-            self._has_told = False
+        """Erases the progress line before the client is served."""
+        if self._has_progress_line:
+            self._has_progress_line = False
             self._send_frame(frames.data(b"\r\x1b[K"))
 
     def refuse(self, status: int, body: bytes) -> None:
-        """What would have been an HTTP answer, for a client whose upgrade was accepted before."""
+        """Sends an HTTP error as an Error frame and a close, because the upgrade was accepted before."""
         try:
             message = str(json.loads(body)["error"])
         except (ValueError, KeyError, TypeError):
@@ -160,7 +160,7 @@ class WaitingClient:
         self.send(Frame(Opcode.CLOSE, payload).serialize(mask=False))
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
-            # Unread bytes would turn the end into a reset, which takes the close frame back.
+            # Unread input would turn the close into a TCP reset, and the client would lose the close frame.
             self.socket.settimeout(0)
             for _ in range(_UNREAD_BYTES // _READ_BYTES):
                 if not self.socket.recv(_READ_BYTES):
@@ -171,11 +171,11 @@ class WaitingClient:
         self.send(Frame(Opcode.BINARY, message).serialize(mask=False))
 
     def send(self, data: bytes) -> None:
-        """Small messages, now and then; a client that does not read them is gone."""
+        """Sends a small message without waiting. A client whose buffer is full counts as gone."""
         try:
             sent = self.socket.send(data)
         except OSError:
             sent = 0
         if sent < len(data):
-            # The rest of a frame would be missing.
+            # A partial frame cannot be completed later.
             self._is_lost = True

@@ -1,9 +1,9 @@
-"""The waiting room: in front of `/ws/ssh`, where clients wait for their turn at the admission queue.
+"""The waiting room in front of `/ws/ssh`, for clients in the admission queue.
 
-A browser opens one WebSocket at a time to a host, and is not told why one was refused. So a client that has to wait is
-accepted at once, told its place, and authorised when its turn comes, before anything else is done for it. Only the
-bearer of a signed access token is accepted so: that is checked without a store. While it waits a client costs a socket
-and no greenlet.
+Browsers open one WebSocket at a time to a host, and hide the reason of a refused upgrade. So the upgrade of a client
+that must wait is accepted at once, the client is sent its place, and it is authorised when it is admitted. A client
+needs a signed access token to be accepted, which is checked without a database. A waiting client costs a socket but no
+greenlet.
 """
 
 import json
@@ -42,23 +42,24 @@ log = structlog.get_logger()
 
 _PATH = "/ws/ssh"
 HANDED_ON_PATH = "/peer/terminals"
-# How long, and how often, a client is tried again while its session changes owners.
+# The duration and the interval of retries for a client whose session is changing owners.
 _TRY_SECS, _PAUSE_SECS = 60.0, 1.0
-# Between two clients that are received: all of a crowd of thousands are before their pages give up.
+# The pause between two clients. Thousands are accepted before the timeouts of their pages.
 _BETWEEN_SECS = 0.001
 RESTARTING = "the controller is restarting"
 
 
 class WaitingRoom:
-    """A WSGI middleware. A request that is admitted at once is not touched, but for its grant in the environment."""
+    """WSGI middleware. A request that is admitted at once is passed on, with its grant in the environment."""
 
     def __init__(self, app: "WSGIApplication", services: Services, auth: AuthParts) -> None:
         self._app = app
         self._services = services
         self._auth = auth
         self._arrived: deque[tuple[WSGIEnvironment, socket.socket]] = deque()
-        """Requests of a crowd that are not read yet. They are received one by one, between other work."""
+        """Requests that have not been received. They are received one at a time, between other work."""
         self._arrival = greenlets.Event()
+        # The clients in the admission queue. A client that is being served, or handed to a peer, is not in it.
         self._waiting: set[WaitingClient] = set()
         self._room = Room()
         self.background = greenlets.Background("waiting-room", self._receive_all)
@@ -78,7 +79,7 @@ class WaitingRoom:
                 return self._begin(environ, start_response, grant)
         if len(self._arrived) >= MOST_WAITING:
             return _busy(start_response)
-        # gunicorn closes its own descriptor of the connection when the request ends.
+        # A duplicate: gunicorn closes its own descriptor when the request ends.
         self._arrived.append((environ, environ["gunicorn.socket"].dup()))
         self._arrival.set()
         return _leave_open()
@@ -92,7 +93,7 @@ class WaitingRoom:
         return self._services.agent.me.state == "active"
 
     def _is_here(self, token: UUID | None) -> bool:
-        """Whether the session is, or has ended here: that costs little."""
+        """Whether the session is here, or has ended here: such a request is cheap and need not wait."""
         hub = self._services.hub
         return token is not None and (hub.find_by_token(token) is not None or hub.ended(token) is not None)
 
@@ -109,10 +110,10 @@ class WaitingRoom:
                 try:
                     self._receive(environ, sock)
                 except Exception:
-                    # What is wrong with one request is no other's affair.
+                    # A failure of one request must not stop the others.
                     log.exception("waiting_room.failed")
                     sock.close()
-                # Those that are still to be accepted go first: a health check may be among them.
+                # Let the listener accept other connections: a health check may be among them.
                 greenlets.sleep(_BETWEEN_SECS)
 
     def _receive(self, environ: "WSGIEnvironment", sock: socket.socket) -> None:
@@ -142,17 +143,17 @@ class WaitingRoom:
         client.unread += read_ahead(environ)
         client.send(answer)
         self._enter(client)
-        client.tell(len(services.admission), services.admission.wait_secs(len(services.admission)))
+        client.show_place(len(services.admission), services.admission.wait_secs(len(services.admission)))
 
     def _enter(self, client: WaitingClient) -> None:
-        asked = client.asked
+        request = client.request
         self._waiting.add(client)
         client.place = self._services.admission.enter(
-            client, asked.subject.user_id, since=asked.since, token=asked.token, former=client.place
+            client, request.subject.user_id, since=request.since, token=request.token, former=client.place
         )
 
     def _pass_on(self, environ: "WSGIEnvironment", sock: socket.socket) -> None:
-        """Has a request answered that need not wait, or is going to be refused."""
+        """Passes on a request that need not wait, or that the application will refuse."""
         environ["gunicorn.socket"] = sock
         with sock:
             response = LateResponse()
@@ -166,7 +167,7 @@ class WaitingRoom:
         admission = self._services.admission
         wait_secs = max(1, round(admission.wait_secs(len(admission))))
         body = {
-            "error": f"very many terminals are being opened: connect again in {about(wait_secs)}",
+            "error": f"Too many terminals are being opened. Connect again in {about(wait_secs)}.",
             "ticket": client.ticket,
             "place": len(admission),
             "wait_secs": wait_secs,
@@ -194,7 +195,7 @@ class WaitingRoom:
             client.refuse(response.code, body)
 
     def _tries_again(self, client: WaitingClient) -> bool:
-        """Puts a client in the queue again, in its old place."""
+        """Returns a client to the queue at its former place; False when its time for retries is over."""
         now = time.monotonic()
         client.tries_until = client.tries_until or now + _TRY_SECS
         if now > client.tries_until:
@@ -207,7 +208,7 @@ class WaitingRoom:
         return True
 
     def _on_room(self, client: WaitingClient) -> bool:
-        """Whether another instance is asked to serve a client that would wait for long."""
+        """Hands a client that would wait long to another instance; False when none has capacity."""
         agent = self._services.agent
         ttl_secs = self._services.settings.ha_stale_instance_ttl_secs
         peer = self._room.peer(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
@@ -218,17 +219,17 @@ class WaitingRoom:
         return True
 
     def _ask_peer(self, client: WaitingClient, peer: Instance) -> None:
-        asked = client.asked
+        request = client.request
         claims = {
-            "user_id": str(asked.subject.user_id),
-            "username": asked.subject.username,
-            "role": asked.subject.role,
-            "login_id": str(asked.subject.login_id),
+            "user_id": str(request.subject.user_id),
+            "username": request.subject.username,
+            "role": request.subject.role,
+            "login_id": str(request.subject.login_id),
             "address": client.environ.get("REMOTE_ADDR"),
-            "reconnect_token": str(asked.token) if asked.token else None,
+            "reconnect_token": str(request.token) if request.token else None,
         }
-        # Neither the user's token nor that of the session: they would stand in the URL.
-        query = {name: value for name, value in asked.query.items() if name not in ("token", "reconnect_token")}
+        # Without the user's token and the reconnect token: access logs contain URLs.
+        query = {name: value for name, value in request.query.items() if name not in ("token", "reconnect_token")}
         upgrade = Upgrade(client.environ["HTTP_SEC_WEBSOCKET_KEY"], urlencode(query))
         try:
             answer = self._services.peers.upgrade(Peer(peer.id, peer.peer_address), HANDED_ON_PATH, claims, upgrade)
@@ -250,8 +251,8 @@ class WaitingRoom:
             client.close(CloseCode.RESTARTING, RESTARTING)
 
     def hang_up(self) -> None:
-        """Closes all that wait: this instance leaves, and others take them. Returns at once."""
-        # No yield here: the set would change meanwhile.
+        """Closes all waiting clients at a drain; they reconnect to other instances. Returns at once."""
+        # No yield in the loop: a client that leaves would change the set during the iteration.
         for client in self._waiting:
             if client.place is not None:
                 self._services.admission.leave(client.place)
@@ -260,14 +261,14 @@ class WaitingRoom:
 
 
 def _busy(start_response: "StartResponse") -> Iterable[bytes]:
-    body = b'{"error": "very many connections at once: connect again in a moment"}'
+    body = b'{"error": "Too many connections at once. Connect again in a moment."}'
     headers = [("Content-Type", "application/json"), ("Retry-After", "5"), ("Content-Length", str(len(body)))]
     start_response("503 Service Unavailable", headers)
     return [body]
 
 
 def _leave_open() -> NoReturn:
-    """Writes no HTTP into what is a WebSocket by now: gunicorn takes StopIteration for "close this connection"."""
+    """Ends the request without an answer: gunicorn closes its descriptor on StopIteration."""
     raise StopIteration
 
 

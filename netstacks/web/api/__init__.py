@@ -1,4 +1,4 @@
-"""JSON resources of the API: what clients send is validated here, and what the rooms below return is told as JSON.
+"""The JSON API: validates requests, calls the packages below, and returns their results as JSON.
 
-Each module is one family of resources with its own blueprint; nothing below the web knows of it.
+Each module with a blueprint serves one family of resources.
 """

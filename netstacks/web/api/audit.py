@@ -1,4 +1,4 @@
-"""The audit log: filtered and paged, and exported whole as CSV or JSON."""
+"""The audit log: filtered pages, and exports as CSV or JSON."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _EXPORT_PAGE = 1000
 
 
 class Filter(BaseModel):
-    """`event` may end in `*`; times without a zone are UTC, `since` is included and `until` is not."""
+    """`event` may end in `*`. Times without a zone are UTC; `since` is inclusive, `until` exclusive."""
 
     actor: str | None = None
     event: str | None = None
@@ -48,19 +48,19 @@ def list_events() -> dict[str, Any]:
     """A page, newest first; `next` is the `before` of the next page, null on the last one."""
     query = parse_query(PageQuery)
     with services().database.transaction() as tx:
-        rows = audit.page(tx, **query.model_dump())
+        rows = audit.list_page(tx, **query.model_dump())
     return {"items": [_as_json(row) for row in rows], "next": rows[-1]["id"] if len(rows) == query.limit else None}
 
 
 @blueprint.get("/api/audit/export")
 @guard.requires("audit.view")
 def export_events() -> Response:
-    """All events that match, newest first, as a download; that it was made is an event itself."""
+    """All matching events, newest first, as a download. The export itself is audited."""
     query = parse_query(ExportQuery)
     filters = query.model_dump(exclude={"format"})
     with guard.transaction() as tx:
-        asked = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)
-        audit.append(tx, guard.actor(), "audit.exported", "audit", format=query.format, filter=asked)
+        given = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)
+        audit.append(tx, guard.actor(), "audit.exported", "audit", format=query.format, filter=given)
     pages = _pages(services().database, filters, guard.lasting())
     match query.format:
         case "csv":
@@ -74,16 +74,16 @@ def export_events() -> Response:
 def _pages(
     database: Database, filters: dict[str, Any], may_read_on: Callable[[], bool]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Each page in a transaction of its own: a slow download holds no connection.
+    """Reads each page in a transaction of its own: a slow download holds no connection of the pool.
 
-    Raises AccessWithdrawn, which cuts the download off.
+    Raises AccessWithdrawn, which aborts the download.
     """
     before = None
     while True:
         if not may_read_on():
             raise AccessWithdrawn(access.WITHDRAWN)
         with database.transaction() as tx:
-            rows = audit.page(tx, **filters, before=before, limit=_EXPORT_PAGE)
+            rows = audit.list_page(tx, **filters, before=before, limit=_EXPORT_PAGE)
         yield [_as_json(row) for row in rows]
         if len(rows) < _EXPORT_PAGE:
             return

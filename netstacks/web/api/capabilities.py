@@ -1,4 +1,4 @@
-"""What the client may offer (wire contract 4)."""
+"""The features that the client may offer (docs/protocol.md, 4)."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from netstacks.web.context import services
 
 blueprint = Blueprint("capabilities", __name__)
 
-# Features that the client adds by itself unless they are listed as disabled are listed: only what exists is offered.
+# The client enables the `local_` features unless they are listed as disabled. Those that do not exist here are listed.
 _FEATURES = {
     "central_ssh": True,
     "rbac": True,
@@ -31,7 +31,7 @@ _FEATURES = {
 @blueprint.get("/api/capabilities")
 @guard.requires()
 def capabilities() -> dict[str, Any]:
-    # The client fills its list of tools only when the second one is on.
+    # The client fills its list of tools only when `local_ai_tools` is enabled.
     has_ai = bool(services().llm.assistant.providers(guard.identity().role))
     features = {**_FEATURES, "central_ai": has_ai, "local_ai_tools": has_ai}
     return {

@@ -1,7 +1,7 @@
-"""Healthy empty answers for what the web client asks of every controller and this one does not offer.
+"""Empty answers for resources that the web client requests of every controller and this one does not offer.
 
-The client takes a 404 quietly nearly everywhere, but some of its pages blank on a wrong shape, and others show an
-error text (wire contract 9). What is not listed here is not offered and is answered 404.
+The client ignores most 404 answers, but some of its pages go blank on a wrong shape, and others show an error text
+(docs/protocol.md, 9). All other unknown resources are answered 404.
 """
 
 from collections.abc import Callable
@@ -64,5 +64,5 @@ def info() -> dict[str, Any]:
 
 @blueprint.get("/api/tls/ca-certificate/info")
 def ca_certificate() -> dict[str, Any]:
-    """The client asks without a token; certificates are the load balancer's business."""
+    """Needs no log-in: the client sends no token here. TLS ends at the load balancer, so there is no certificate."""
     return {"tls_enabled": True, "fingerprint": None, "ca_certificate_pem": None}

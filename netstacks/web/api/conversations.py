@@ -1,4 +1,4 @@
-"""What the Terminal client sends to a model, checked and translated; its shapes are those of the Messages API."""
+"""Requests to language models: validated and translated. Their format is that of the Messages API."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -10,13 +10,13 @@ from netstacks.errors import InvalidInput
 from netstacks.llm.conversation import Block, ChatRequest, Message, Text, Tool, ToolResult, ToolUse
 from netstacks.llm.outcomes import Hint
 
-# An answer longer than this is cut by the provider, whatever the client asks for.
+# The upper limit of an answer; the provider cuts longer ones.
 MAX_TOKENS = 8192
 _DEFAULT_TOKENS = 4096
-# More than a client sends: 20 messages, results of 30,000 characters each.
+# Above what the client sends: 20 messages, tool results of 30,000 characters each.
 _MOST_MESSAGES, _MOST_BLOCKS, _MOST_TOOLS, _MOST_CHARACTERS = 200, 200, 200, 1_000_000
 
-# Tools that the client offers and cannot run in enterprise mode: a model that asks for one wastes a turn.
+# Tools that the client offers but cannot run in enterprise mode: each call of one fails and costs a turn.
 UNUSABLE_TOOLS = frozenset(
     {
         "collect_device_backup",
@@ -28,7 +28,7 @@ UNUSABLE_TOOLS = frozenset(
 )
 
 _Words = Annotated[str, StringConstraints(max_length=_MOST_CHARACTERS)]
-# As providers make them; some put base64 into ids.
+# Ids as providers make them; some contain base64.
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:=+/|-]{1,4000}$")]
 
 
@@ -95,12 +95,12 @@ class _Hinted(BaseModel):
     model: Annotated[str | None, StringConstraints(max_length=200)] = None
 
     def hint(self) -> Hint:
-        """What the client would like to be asked."""
+        """The provider and model that the client prefers."""
         return Hint(self.provider, self.model)
 
 
 class AgentChat(_Hinted):
-    """`/api/ai/agent-chat` and its stream (AI contract 3.2)."""
+    """`/api/ai/agent-chat` and its stream (docs/protocol.md, 10.2 and 10.3)."""
 
     messages: Annotated[list[_Message], Field(min_length=1, max_length=_MOST_MESSAGES)]
     tools: Annotated[list[_Tool], Field(max_length=_MOST_TOOLS)] = []
@@ -108,7 +108,7 @@ class AgentChat(_Hinted):
     max_tokens: Annotated[int | None, Field(ge=1)] = None
 
     def request(self) -> ChatRequest:
-        """The question, without tools that cannot be used."""
+        """The question, without UNUSABLE_TOOLS."""
         tools = [Tool(each.name, each.description, each.input_schema) for each in self.tools]
         return ChatRequest(
             _conversation(self.messages),
@@ -119,22 +119,22 @@ class AgentChat(_Hinted):
 
 
 class _OneShot(_Hinted):
-    """A question without a conversation. The client names its own default provider with it, whatever we have."""
+    """A question without a conversation. The client always sends its own default provider, so that is ignored."""
 
     def hint(self) -> Hint:
-        """The administrator's order holds."""
+        """The model only: the administrator's order of providers applies."""
         return Hint(None, self.model)
 
 
 class Chat(_OneShot):
-    """`/api/ai/chat` (AI contract 4). `context` is what the user looks at."""
+    """`/api/ai/chat` (docs/protocol.md, 10.4). `context` is the client's current view."""
 
     messages: Annotated[list[_Message], Field(min_length=1, max_length=_MOST_MESSAGES)]
     context: dict[str, Any] | None = None
 
 
 class Highlights(_OneShot):
-    """`/api/ai/analyze-highlights` (AI contract 4)."""
+    """`/api/ai/analyze-highlights` (docs/protocol.md, 10.4)."""
 
     output: Annotated[str, StringConstraints(max_length=100_000)]
     mode: Literal["errors", "security", "anomalies"] = "errors"
@@ -142,7 +142,7 @@ class Highlights(_OneShot):
 
 
 class Script(_OneShot):
-    """`/api/ai/generate-script` (AI contract 4)."""
+    """`/api/ai/generate-script` (docs/protocol.md, 10.4)."""
 
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
 
@@ -153,7 +153,7 @@ class _Turn(BaseModel):
 
 
 class Ask(BaseModel):
-    """A question of our own page. `screen` is what the terminal shows, `selection` what is selected in it."""
+    """A question of our own page. `screen` is the visible text of the terminal, `selection` the selected part."""
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
     screen: Annotated[str | None, StringConstraints(max_length=200_000)] = None
@@ -164,15 +164,15 @@ class Ask(BaseModel):
     def request(self, system: str) -> ChatRequest:
         """The conversation so far, then the question with the device's text before it."""
         turns = [Message(each.role, (Text(each.content),)) for each in self.history if each.content]
-        looked_at = self.selection or self.screen
-        what = "Selected in the terminal:" if self.selection else "On the screen of the terminal:"
-        about = [Text(what), Text(looked_at, is_device_output=True)] if looked_at else []
+        visible = self.selection or self.screen
+        label = "Selected in the terminal:" if self.selection else "On the screen of the terminal:"
+        about = [Text(label), Text(visible, is_device_output=True)] if visible else []
         question = Message("user", (*about, Text(self.question)))
         return ChatRequest((*turns, question), system=system, max_tokens=_DEFAULT_TOKENS)
 
 
 def chat_request(chat: Chat, system: str) -> ChatRequest:
-    """A question without tools; its context goes before the first words of the conversation."""
+    """A question without tools; the context is put before the first message."""
     messages = _conversation(chat.messages)
     if chat.context:
         first, *others = messages
@@ -183,7 +183,7 @@ def chat_request(chat: Chat, system: str) -> ChatRequest:
 
 
 def single_question(system: str, text: Text, *, max_tokens: int = _DEFAULT_TOKENS) -> ChatRequest:
-    """One question, without a conversation before it."""
+    """A conversation of one question."""
     return ChatRequest((Message("user", (text,)),), system=system, max_tokens=max_tokens)
 
 

@@ -1,4 +1,4 @@
-"""Credentials: one's own, the shared ones, and what one may connect with (wire contract 5.3); secrets only go in."""
+"""Credentials: personal, shared and usable ones (docs/protocol.md, 5.3). Secrets are write-only, except by reveal."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -19,14 +19,14 @@ from netstacks.web.http.outputs import timestamp
 blueprint = Blueprint("credentials", __name__)
 
 CredentialType = Literal["ssh_password", "ssh_key", "api_token", "snmp_community", "generic_secret"]
-# A form that leaves a secret as it is sends it empty.
+# A form sends an empty text for a secret that stays as it is.
 SecretText = Annotated[
     str | None, StringConstraints(max_length=65536), BeforeValidator(lambda text: None if text == "" else text)
 ]
 
 
 class CredentialChange(BaseModel):
-    """What may be sent of a credential; what is absent stays as it is."""
+    """The changeable members of a credential; absent ones keep their value."""
 
     name: Name = ""
     credential_type: CredentialType = "ssh_password"
@@ -57,7 +57,7 @@ class Reveal(BaseModel):
 @blueprint.get("/api/credentials/accessible")
 @guard.requires()
 def list_accessible() -> dict[str, Any]:
-    """What the user may log in to devices with."""
+    """The credentials that the user may log in to devices with."""
     with services().database.transaction() as tx:
         items = credentials.usable(tx, guard.identity().user_id)
     return {"items": [as_json(credential) for credential in items]}
@@ -66,7 +66,7 @@ def list_accessible() -> dict[str, Any]:
 @blueprint.get("/api/credentials/accessible/default")
 @guard.requires()
 def get_default() -> Response:
-    """What Connect uses without asking, or null: then the client lets its user choose."""
+    """The credential that Connect uses by default. For null the client lets its user choose."""
     with services().database.transaction() as tx:
         credential = credentials.default_for(tx, guard.identity().user_id)
     return jsonify(as_json(credential) if credential else None)
@@ -101,10 +101,10 @@ def delete_personal(credential_id: UUID) -> dict[str, Any]:
 @blueprint.post("/api/credentials/personal/<uuid:credential_id>/reveal")
 @guard.requires()
 def reveal_personal(credential_id: UUID) -> dict[str, str]:
-    """Shows a secret to its owner, who says why; the audit log keeps the reason."""
+    """Shows a secret to its owner. The reason that the owner gives is audited."""
     reason = parse(Reveal).reason
     with guard.transaction() as tx:
-        credential = credentials.hold(tx, credential_id, guard.identity().user_id)
+        credential = credentials.lock(tx, credential_id, guard.identity().user_id)
         secret = services().vault.open(tx, credential_id, "secret")
         _audit(tx, "credential.revealed", credential, reason=reason)
     return {"secret": secret}
@@ -128,7 +128,7 @@ def create_shared() -> tuple[dict[str, Any], int]:
 @guard.requires("credentials.manage")
 def get_shared(credential_id: UUID) -> dict[str, Any]:
     with services().database.transaction() as tx:
-        return as_json(credentials.hold(tx, credential_id, None))
+        return as_json(credentials.lock(tx, credential_id, None))
 
 
 @blueprint.put("/api/credentials/<uuid:credential_id>")
@@ -144,7 +144,7 @@ def delete_shared(credential_id: UUID) -> dict[str, Any]:
 
 
 def as_json(credential: Credential) -> dict[str, Any]:
-    """A credential as clients see it."""
+    """A credential in the API."""
     return {
         "id": str(credential.id),
         "name": credential.name,
@@ -172,16 +172,16 @@ def _update(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
     body = parse(CredentialChange)
     secrets = body.secrets()
     with guard.transaction() as tx:
-        old = credentials.hold(tx, credential_id, owner_id)
+        old = credentials.lock(tx, credential_id, owner_id)
         credential = credentials.update(tx, services().vault, old, body.facts(), secrets)
         _audit(tx, "credential.updated", credential, changes=changes(old, credential), secrets=secrets.given())
     return as_json(credential)
 
 
 def _delete(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
-    """The answer names the devices whose default it was: they have none now."""
+    """Returns the devices whose default credential it was: they have no default any more."""
     with guard.transaction() as tx:
-        credential = credentials.hold(tx, credential_id, owner_id)
+        credential = credentials.lock(tx, credential_id, owner_id)
         devices = credentials.delete(tx, credential)
         _audit(tx, "credential.deleted", credential, devices=devices)
     return {"devices": devices}

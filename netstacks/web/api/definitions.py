@@ -1,4 +1,4 @@
-"""Session definitions (wire contract 5.4); each device counts as one, too, for whatever knows no device list."""
+"""Session definitions (docs/protocol.md, 5.4). Each device is listed as one too, for clients without a device list."""
 
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -24,14 +24,14 @@ blueprint = Blueprint("definitions", __name__)
 
 _ROOT = "/api/session-definitions"
 _DEVICE = f"{_ROOT}/{DEVICE_PREFIX}<uuid:device_id>"
-# The client asks for no page of the list, and takes no more devices of its other one either.
+# The client requests this list without paging, and the device list with this limit.
 _MOST_DEVICES = 1000
 
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
 
 class DefinitionChange(BaseModel):
-    """What may be sent of a definition; what is absent stays as it is."""
+    """The changeable members of a definition; absent ones keep their value."""
 
     name: Name = ""
     host: Host = ""
@@ -50,7 +50,7 @@ class NewDefinition(DefinitionChange):
 @blueprint.get(_ROOT)
 @guard.requires("devices.access")
 def list_definitions() -> dict[str, Any]:
-    """The definitions, then the first devices by name. `total` counts the devices, too, that are left out."""
+    """The definitions, then the first devices by name. `total` includes devices beyond the limit."""
     with services().database.transaction() as tx:
         stored = definitions.list_all(tx)
         page, total = devices.list_page(tx, limit=_MOST_DEVICES)
@@ -77,7 +77,7 @@ def get_definition(definition_id: UUID) -> dict[str, Any]:
     with services().database.transaction() as tx:
         definition = definitions.find(tx, definition_id)
     if definition is None:
-        raise NotFound("there is no such session definition")
+        raise NotFound("There is no such session definition.")
     return as_json(definition)
 
 
@@ -87,7 +87,7 @@ def update_definition(definition_id: UUID) -> dict[str, Any]:
     values = parse(DefinitionChange).model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         _check_credential(tx, values)
-        old = definitions.hold(tx, definition_id)
+        old = definitions.lock(tx, definition_id)
         definition = definitions.update(tx, old, values)
         _audit(tx, "session_definition.updated", definition, changes=changes(old, definition))
     return as_json(definition)
@@ -96,9 +96,9 @@ def update_definition(definition_id: UUID) -> dict[str, Any]:
 @blueprint.delete(f"{_ROOT}/<uuid:definition_id>")
 @guard.requires("devices.manage")
 def delete_definition(definition_id: UUID) -> Response:
-    """Takes it out of everybody's folders too."""
+    """Deletes a definition, and removes it from the folders of all users."""
     with guard.transaction() as tx:
-        definition = definitions.hold(tx, definition_id)
+        definition = definitions.lock(tx, definition_id)
         definitions.delete(tx, definition)
         _audit(tx, "session_definition.deleted", definition, host=definition.host, port=definition.port)
     return Response(status=204)
@@ -120,18 +120,18 @@ def get_device(device_id: UUID) -> dict[str, Any]:
 def refuse_change(device_id: UUID) -> NoReturn:
     with services().database.transaction() as tx:
         device = _find_device(tx, device_id)
-    raise Conflict(f"this stands for the device {device.name}: change or delete it in the device list")
+    raise Conflict(f"This entry stands for the device {device.name}. Change or delete it in the device list.")
 
 
 def _find_device(tx: Transaction, device_id: UUID) -> Device:
     device = devices.find(tx, device_id)
     if device is None:
-        raise NotFound("there is no such device")
+        raise NotFound("There is no such device.")
     return device
 
 
 def as_json(definition: Definition) -> dict[str, Any]:
-    """A session definition as clients see it."""
+    """A session definition in the API."""
     return {
         "id": str(definition.id),
         "org_id": ORG_ID,
@@ -150,7 +150,7 @@ def as_json(definition: Definition) -> dict[str, Any]:
 
 
 def _device_as_json(device: Device, active_connections: int) -> dict[str, Any]:
-    """A device in the shape of a definition: its id opens a terminal as well."""
+    """A device in the form of a definition; a terminal can be opened by its id."""
     facts = (device.device_type, device.manufacturer, device.model, device.site)
     return {
         "id": f"{DEVICE_PREFIX}{device.id}",

@@ -1,4 +1,4 @@
-"""The device list, and its upkeep (wire contract 5.1, 5.2)."""
+"""The device list and its administration (docs/protocol.md, 5.1 and 5.2)."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,8 +7,8 @@ from flask import Blueprint
 from pydantic import BaseModel, Field
 
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.hosts import normal_host
 from netstacks.store import audit, credentials, devices
-from netstacks.store.addresses import normal_host
 from netstacks.store.devices import Algorithms, Device
 from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
@@ -23,7 +23,7 @@ blueprint = Blueprint("devices", __name__)
 
 
 class BrowseQuery(BaseModel):
-    """`search` is a part of the name or the host."""
+    """`search` matches a part of the name or the host."""
 
     search: str | None = None
     source: str | None = None
@@ -34,9 +34,9 @@ class BrowseQuery(BaseModel):
 
 
 class DeviceChange(BaseModel):
-    """What may be sent of a device; what is absent stays as it is.
+    """The changeable members of a device; absent ones keep their value.
 
-    Scripts that are older than `algorithms` send `legacy_algorithms` to allow what that level allows.
+    `legacy_algorithms` is the former member for `algorithms`; older scripts still send it.
     """
 
     name: Name = ""
@@ -91,19 +91,19 @@ def get_device(device_id: UUID) -> dict[str, Any]:
     with services().database.transaction() as tx:
         device = devices.find(tx, device_id)
     if device is None:
-        raise NotFound("there is no such device")
+        raise NotFound("There is no such device.")
     return as_json(device)
 
 
 @blueprint.put("/api/devices/<uuid:device_id>")
 @guard.requires("devices.manage")
 def update_device(device_id: UUID) -> dict[str, Any]:
-    """Changes what is sent; an empty description is what clients send that do not know it, null removes it."""
+    """Changes the sent members. An empty description counts as absent (docs/protocol.md, 5.2); null removes it."""
     values = parse(DeviceChange).model_dump(exclude_unset=True)
     if values.get("description") == "":
         del values["description"]
     with guard.transaction() as tx:
-        old = devices.hold(tx, device_id)
+        old = devices.lock(tx, device_id)
         _check_default_credential(tx, values, values.get("host", old.host), values.get("port", old.port))
         device = devices.update(tx, old, _with_level(values, old.algorithms))
         _audit(tx, "device.updated", device, changes=changes(old, device))
@@ -113,9 +113,9 @@ def update_device(device_id: UUID) -> dict[str, Any]:
 @blueprint.delete("/api/devices/<uuid:device_id>")
 @guard.requires("devices.manage")
 def delete_device(device_id: UUID) -> dict[str, Any]:
-    """Takes the device out of the list; the answer says how many live sessions on it go on until they are ended."""
+    """Removes the device from the list, and returns the number of live sessions on it, which continue."""
     with guard.transaction() as tx:
-        device = devices.hold(tx, device_id)
+        device = devices.lock(tx, device_id)
         live_sessions = devices.live_sessions(tx, device_id)
         devices.delete(tx, device)
         _audit(tx, "device.deleted", device, host=device.host, port=device.port, live_sessions=live_sessions)
@@ -123,7 +123,7 @@ def delete_device(device_id: UUID) -> dict[str, Any]:
 
 
 def as_json(device: Device) -> dict[str, Any]:
-    """A device as clients see it; `name`, `host` and `port` are what the list cannot do without."""
+    """A device in the API; the client's list needs `name`, `host` and `port`."""
     credential_id = device.default_credential_id
     return {
         "id": str(device.id),
@@ -151,7 +151,7 @@ def as_json(device: Device) -> dict[str, Any]:
 
 
 def _with_level(values: dict[str, Any], stored: Algorithms) -> dict[str, Any]:
-    """`legacy_algorithms` as a level: it allows more to a modern device, and takes nothing from any other."""
+    """Translates `legacy_algorithms` into a level: it raises the level of a modern device, and never lowers one."""
     rest = {name: value for name, value in values.items() if name != "legacy_algorithms"}
     if values.get("legacy_algorithms") and stored == "modern":
         return {"algorithms": "antique", **rest}
@@ -164,10 +164,12 @@ def _check_default_credential(tx: Transaction, values: dict[str, Any], host: str
         return
     credential = credentials.find(tx, credential_id)
     if credential is None or credential.owner_id or credential.credential_type not in credentials.SSH_TYPES:
-        raise InvalidInput("default_credential_id: must be a shared SSH credential, others could not use it")
+        raise InvalidInput(
+            "default_credential_id: must be a shared SSH credential: other users cannot use a personal one"
+        )
     if not credential.is_for(normal_host(host), port):
         raise InvalidInput(
-            f"default_credential_id: {credential.name} is only for {credential.shown_place}: choose another one, or"
+            f"default_credential_id: {credential.name} is for {credential.shown_place} only: choose another one, or"
             " change its address on the page Credentials"
         )
 

@@ -1,4 +1,4 @@
-"""Finds what was asked for in the text of an answer: models add words around it, and count badly."""
+"""Parsers for models' answers: they extract JSON from the words around it, and compute positions themselves."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 _MOST_HIGHLIGHTS = 50
 _MOST_VALUES = 100
-# Where JSON could begin: each place that is tried costs as much as what follows it.
+# Limits the attempts to parse JSON: each one may read the rest of the text.
 _MOST_OPENINGS = 50
 
 
@@ -36,7 +36,7 @@ def found_values(answer: str) -> list[Any]:
 
 
 def placed_highlights(output: str, values: list[Any]) -> list[dict[str, Any]]:
-    """The highlights whose words stand in `output`, each with its line and columns; others are dropped."""
+    """The highlights whose text occurs in `output`, each with its line and columns; others are dropped."""
     found: list[dict[str, Any]] = []
     line_starts = [0, *(match.end() for match in re.finditer("\n", output))]
     for value in values:
@@ -48,16 +48,16 @@ def placed_highlights(output: str, values: list[Any]) -> list[dict[str, Any]]:
         while at >= 0 and len(found) < _MOST_HIGHLIGHTS:
             line = bisect_right(line_starts, at) - 1
             start = at - line_starts[line]
-            place = {"line": line, "start": start, "end": start + len(highlight.text)}
-            found.append({**place, **highlight.model_dump()})
-            # One place in each line.
+            position = {"line": line, "start": start, "end": start + len(highlight.text)}
+            found.append({**position, **highlight.model_dump()})
+            # One highlight of a text per line.
             end = line_starts[line + 1] if line + 1 < len(line_starts) else len(output)
             at = output.find(highlight.text, end)
     return found
 
 
 def found_script(answer: str) -> dict[str, str]:
-    """The script in an answer: in its JSON, else in its first block of code; else the whole answer is the script."""
+    """The script of an answer: its JSON, else its first fenced code block, else the whole answer."""
     try:
         return _Script.model_validate(_json_in(answer, "{", None)).model_dump()
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The folders in which a user files session definitions (wire contract 5.4); a user's own, so not audited."""
+"""The folders of a user's session definitions (docs/protocol.md, 5.4). They are personal, hence not audited."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -27,7 +27,7 @@ class NewFolder(BaseModel):
 
 
 class FolderChange(BaseModel):
-    """What may be sent of a folder; what is absent stays as it is."""
+    """The changeable members of a folder; absent ones keep their value."""
 
     name: Name = ""
     parent_id: UUID | None = None
@@ -42,7 +42,7 @@ class Filing(BaseModel):
 @blueprint.get("/api/session-definitions/folders")
 @guard.requires("devices.access")
 def list_folders() -> Response:
-    """A bare array."""
+    """The user's folders, as a bare array."""
     with services().database.transaction() as tx:
         return jsonify([as_json(folder) for folder in folders.list_all(tx, guard.identity().user_id)])
 
@@ -66,7 +66,7 @@ def update_folder(folder_id: UUID) -> dict[str, Any]:
 @blueprint.delete("/api/session-definitions/folders/<uuid:folder_id>")
 @guard.requires("devices.access")
 def delete_folder(folder_id: UUID) -> Response:
-    """What was filed in it is at the top again."""
+    """Deletes a folder; its contents move to the top level."""
     with guard.transaction() as tx:
         folders.delete(tx, guard.identity().user_id, folder_id)
     return Response(status=204)
@@ -75,7 +75,7 @@ def delete_folder(folder_id: UUID) -> Response:
 @blueprint.get("/api/session-definitions/assignments")
 @guard.requires("devices.access")
 def list_assignments() -> Response:
-    """A bare array of what the user has filed where."""
+    """The user's assignments of definitions to folders, as a bare array."""
     with services().database.transaction() as tx:
         return jsonify([_assignment(each) for each in definitions.assignments(tx, guard.identity().user_id)])
 
@@ -83,18 +83,18 @@ def list_assignments() -> Response:
 @blueprint.put("/api/session-definitions/<uuid:definition_id>/folder")
 @guard.requires("devices.access")
 def file_definition(definition_id: UUID) -> dict[str, Any]:
-    """Files a definition in one of the user's folders, or at the top."""
+    """Moves a definition to one of the user's folders, or to the top level."""
     body = parse(Filing)
     user_id = guard.identity().user_id
     with guard.transaction() as tx:
-        definitions.hold(tx, definition_id)
+        definitions.lock(tx, definition_id)
         if body.folder_id is not None:
-            folders.hold(tx, user_id, body.folder_id)
+            folders.lock(tx, user_id, body.folder_id)
         return _assignment(definitions.assign(tx, user_id, definition_id, body.folder_id, body.sort_order))
 
 
 def as_json(folder: Folder) -> dict[str, Any]:
-    """A folder as clients see it."""
+    """A folder in the API."""
     return {
         "id": str(folder.id),
         "user_id": str(folder.user_id),

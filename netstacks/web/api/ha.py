@@ -1,4 +1,4 @@
-"""HA status for operators: `/api/v1/ha`, which the page Admin → HA Status shows (specification, Workflow 4)."""
+"""HA status for operators: `/api/v1/ha`, shown on the page HA status (specification, Workflow 4)."""
 
 import contextlib
 import json
@@ -27,10 +27,9 @@ blueprint = Blueprint("ha", __name__)
 log = structlog.get_logger()
 
 _LOOK_SECS = 2.0
-# A browser comes back by itself, and proves anew that it may look.
+# A stream ends after this time. The browser reconnects by itself, and the permission is checked again.
 _STREAM_SECS = 60.0
 _MAX_STREAMS = 100
-_streams: set[object] = set()
 
 
 class _Drain(BaseModel):
@@ -46,46 +45,46 @@ def status() -> Response:
 @blueprint.get("/api/v1/ha/stream")
 @guard.requires("ha.view")
 def stream() -> Response:
-    """The same as server-sent events, one whenever something has changed."""
-    if len(_streams) >= _MAX_STREAMS:
-        raise ComeAgain(f"{_MAX_STREAMS} pages are being kept up to date already: reload this one instead")
+    """The status as server-sent events: one event per change."""
+    if len(services().ha_streams) >= _MAX_STREAMS:
+        raise ComeAgain(f"{_MAX_STREAMS} pages receive live updates already. Reload this page instead.")
     response = Response(_changes(services(), guard.lasting()), mimetype="text/event-stream")
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold them back.
+    response.headers["X-Accel-Buffering"] = "no"  # Else nginx buffers the events.
     return response
 
 
 def _changes(parts: Services, may_look: Callable[[], bool]) -> Iterator[str]:
-    me = object()
-    _streams.add(me)
+    stream = object()
+    parts.ha_streams.add(stream)
     ends_at = time.monotonic() + _STREAM_SECS
-    told = ""
+    last_sent = ""
     try:
         while time.monotonic() < ends_at and not parts.agent.is_draining and may_look():
             body = json.dumps(as_json(parts, parts.observer.look()))
-            # A comment finds out whether anybody is still there.
-            yield f"data: {body}\n\n" if body != told else ":\n\n"
-            told = body
+            # A comment line fails, and ends the stream, when the client has gone.
+            yield f"data: {body}\n\n" if body != last_sent else ":\n\n"
+            last_sent = body
             greenlets.sleep(_LOOK_SECS)
     finally:
-        _streams.discard(me)
+        parts.ha_streams.discard(stream)
 
 
 @blueprint.post("/api/v1/ha/instances/<instance_id>/drain")
 @guard.requires("ha.manage")
 def drain(instance_id: str) -> tuple[Response, int]:
-    """Asks an instance to hand over its sessions and leave; it hears of it at its next heartbeat."""
+    """Requests that an instance hand over its sessions and shut down; it reads the request at its next heartbeat."""
     force = parse(_Drain).force
     parts = services()
     check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
     log.info("instance.drain_requested", instance_id=instance_id, by=guard.identity().username)
     if instance_id == parts.agent.me.id:
-        # At once, and without Valkey too.
+        # Directly: that takes effect at once, and works while Valkey is unreachable.
         parts.agent.on_drain()
         with contextlib.suppress(RegistryUnavailable, NotFound):
             parts.observer.drain(instance_id, by=guard.identity().username)
     else:
         parts.observer.drain(instance_id, by=guard.identity().username)
-    # Without PostgreSQL, too: that may be why this instance has to go.
+    # Deferred: the drain must work while PostgreSQL is unreachable, which may be the reason for it.
     parts.deferred_writes.put(
         audit.append, guard.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force
     )
@@ -100,22 +99,22 @@ def lines_of(parts: Services, view: View) -> list[InstanceStatus]:
 
 
 def clock_warning(lines: list[InstanceStatus], own_id: str) -> str | None:
-    """What is wrong with the clocks of these instances, seen from this one; None when they agree."""
+    """A sentence about the clocks that differ from that of this instance; None when all agree."""
     differing = [line for line in lines if line.clock_differs]
     measured = [line for line in lines if line.clock_skew_secs is not None]
     if not differing:
         return None
-    told = ", ".join(
+    skews = ", ".join(
         f"{line.instance.id} on {line.instance.host} is {clocks.in_words(line.clock_skew_secs or 0.0)}"
         for line in differing
     )
     if len(differing) == len(measured) > 1:
-        return f"The clock of {own_id}, which serves this page, differs from that of every other instance: {told}"
-    return f"Clocks differ. Compared with {own_id}, which serves this page, {told}"
+        return f"The clock of {own_id}, which serves this page, differs from that of every other instance: {skews}"
+    return f"Clocks differ. Compared with {own_id}, which serves this page, {skews}"
 
 
 def as_json(parts: Services, view: View) -> dict[str, Any]:
-    """The whole status. `seen_at` tells of when instances and events are; without a registry they are older."""
+    """The whole status. `seen_at` is the time of the snapshot of instances and events; it ages without a registry."""
     lines = lines_of(parts, view)
     return {
         "instance_id": parts.agent.me.id,
@@ -150,13 +149,13 @@ def _instance(line: InstanceStatus) -> dict[str, Any]:
         "problem": line.problem,
         "heartbeat_age_secs": round(line.heartbeat_age_secs, 1),
         "sessions": instance.sessions,
-        # Compared with the instance that answers; None for itself and before it was measured.
+        # Relative to the answering instance; None for that instance, and until it is measured.
         "clock_skew_secs": None if line.clock_skew_secs is None else round(line.clock_skew_secs, 1),
     }
 
 
 def _event(event: Event) -> dict[str, Any]:
-    # Last: a detail of the same name does not hide them.
+    # After the details: a detail of the same name must not replace these members.
     return {
         **event.details,
         "at": timestamp(datetime.fromtimestamp(event.at, UTC)),

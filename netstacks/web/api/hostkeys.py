@@ -1,4 +1,4 @@
-"""Host keys: those that are approved, and the questions that waiting connections have asked."""
+"""Host keys: the approved ones, and the prompts of connections that wait for an approval."""
 
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ def list_host_keys() -> Response:
 @blueprint.post("/api/host-keys")
 @guard.requires("hostkeys.manage")
 def approve_host_key() -> tuple[dict[str, Any], int]:
-    """Approves a key before the first connection, in place of any other for that address."""
+    """Approves a key before the first connection. It replaces any other key of that address."""
     body = parse(NewHostKey)
     key_type, public_key = hostkeys.parse_public_key(body.public_key)
     with guard.transaction() as tx:
@@ -51,7 +51,7 @@ def approve_host_key() -> tuple[dict[str, Any], int]:
 @blueprint.delete("/api/host-keys/<host>/<int:port>")
 @guard.requires("hostkeys.manage")
 def forget_host_key(host: str, port: int) -> Response:
-    """The next connection to that address asks again, also users that have rejected its key."""
+    """Deletes a key. The next connection to that address prompts again, also users who rejected the key before."""
     with guard.transaction() as tx:
         key = hostkeys.delete(tx, host, port)
         prompts.forget_rejections(tx, key.host, key.port)
@@ -62,7 +62,7 @@ def forget_host_key(host: str, port: int) -> Response:
 @blueprint.get("/api/host-keys/prompts")
 @guard.requires()
 def list_prompts() -> dict[str, Any]:
-    """What the user's own connections are waiting for; asked by every browser every 750 ms, answered from memory."""
+    """The open prompts of the user's own connections. Each browser polls every 750 ms, so the answer is from memory."""
     waiting = services().prompts.pending(guard.identity().user_id)
     return {
         "prompts": [
@@ -85,7 +85,7 @@ def list_prompts() -> dict[str, Any]:
 @blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/approve")
 @guard.requires("sessions.connect")
 def approve_prompt(prompt_id: UUID) -> Response:
-    """A changed key takes `hostkeys.manage`, and so does the key of another user's connection."""
+    """Approves a key. A changed key, and the key of another user's connection, need `hostkeys.manage`."""
     return _answer(prompt_id, approve=True)
 
 
@@ -98,20 +98,20 @@ def reject_prompt(prompt_id: UUID) -> Response:
 def _answer(prompt_id: UUID, *, approve: bool) -> Response:
     event = "host_key.prompt_approved" if approve else "host_key.prompt_rejected"
     with guard.transaction() as tx:
-        # As the transaction has it: the role may have changed since the request came.
-        who = guard.identity()
-        asked = services().prompts.answer(
-            tx, prompt_id, who.user_id, approve, answered_by=who.username, may_manage=who.may("hostkeys.manage")
+        # The identity that the transaction has confirmed: the role may have changed since the request began.
+        user = guard.identity()
+        prompt = services().prompts.answer(
+            tx, prompt_id, user.user_id, approve, answered_by=user.username, may_manage=user.may("hostkeys.manage")
         )
-        facts = {"host": asked.host, "port": asked.port, "fingerprint": asked.fingerprint}
-        if asked.previous_fingerprint is not None:
-            facts["previous_fingerprint"] = asked.previous_fingerprint
+        facts = {"host": prompt.host, "port": prompt.port, "fingerprint": prompt.fingerprint}
+        if prompt.previous_fingerprint is not None:
+            facts["previous_fingerprint"] = prompt.previous_fingerprint
         audit.append(tx, guard.actor(), event, f"host_key_prompt:{prompt_id}", **facts)
     return Response(status=204)
 
 
 def as_json(key: StoredHostKey) -> dict[str, Any]:
-    """An approved key as clients see it."""
+    """An approved key in the API."""
     return {
         "host": key.host,
         "port": key.port,

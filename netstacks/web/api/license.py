@@ -1,4 +1,4 @@
-"""The licence as administrators see and change it (wire contract 13)."""
+"""Administration of the licence (docs/protocol.md, 13)."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from netstacks.store import audit
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.inputs import parse
-from netstacks.web.http.outputs import timestamp
+from netstacks.web.http.outputs import as_sentence, timestamp
 
 blueprint = Blueprint("license", __name__)
 
@@ -29,7 +29,7 @@ def status() -> dict[str, Any]:
 @blueprint.post("/api/admin/license/activate")
 @guard.requires("license.manage")
 def activate() -> Response | dict[str, Any]:
-    """Puts a licence in force and answers with its status; a bad key is a 400 here, by the pact."""
+    """Activates a licence, and returns its status. An invalid key is a 400 here (docs/protocol.md, 13)."""
     key = parse(ActivationInput).license_key
     try:
         with guard.transaction() as tx:
@@ -39,6 +39,6 @@ def activate() -> Response | dict[str, Any]:
             audit.append(tx, guard.actor(), "license.activated", "license", **details, expires_at=expires_at)
             return services().licensing.status(tx)
     except InvalidInput as error:
-        response = jsonify(error=str(error))
+        response = jsonify(error=as_sentence(str(error)))
         response.status_code = 400
         return response

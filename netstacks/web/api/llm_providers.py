@@ -1,9 +1,8 @@
-"""The providers of language models for administrators: the list, its order, a test of each, and AI's own switch.
+"""Administration of the language model providers: the list, its order, a test of each, and the switch for AI.
 
-A base URL may lead anywhere that this controller can reach, into the own network too: it needs `llm.manage`.
+A base URL may name any server that this controller can reach, internal ones too: hence the permission `llm.manage`.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,10 +16,8 @@ from pydantic import BaseModel, Field, StringConstraints
 from netstacks import urls
 from netstacks.cluster.circuits import MAX_OPEN_SECS
 from netstacks.errors import InvalidInput, StoreUnavailable
-from netstacks.llm import failures
 from netstacks.llm.breaker import Breaker
 from netstacks.llm.directory import Directory
-from netstacks.llm.failures import ProviderFailure
 from netstacks.llm.provider import ProviderType
 from netstacks.llm.provider_entry import Key, NewProvider, ProviderFacts, base_url_of
 from netstacks.store import ai_switch, audit, llm_providers, llm_usage
@@ -29,6 +26,7 @@ from netstacks.store.llm_providers import StoredProvider
 from netstacks.store.llm_usage import Usage
 from netstacks.store.pool import Transaction
 from netstacks.store.users import Role
+from netstacks.web.api.provider_check import check_provider
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
@@ -39,21 +37,12 @@ blueprint = Blueprint("llm_providers", __name__)
 
 _PATH = "/api/v1/llm/providers"
 _NOTHING = Usage(0, 0, 0, 0)
-# What a person can do about a test that failed.
-_ADVICE: dict[type[ProviderFailure], str] = {
-    failures.NotSent: "Check the proxy and the CA file in the environment of this instance.",
-    failures.ProviderTimeout: "Try again; if the provider is just slow, give it more time.",
-    failures.ProviderUnreachable: "Check the base URL, and whether this controller may go there: proxy, firewall, CA.",
-    failures.RateLimited: "The provider works. Look at the limits of your account there.",
-    failures.StreamCut: "Try again; a proxy on the way may cut long answers.",
-    failures.ProviderBroken: "Check that the base URL belongs to an API of this type; else it is the provider's fault.",
-}
 
 
 class ProviderChange(ProviderFacts):
-    """What may be sent of a provider; what is absent stays as it is.
+    """The changeable members of a provider; absent ones keep their value.
 
-    A key that is empty stays too, so that a form can leave it; null removes it.
+    An empty key keeps the stored one, so that a form can leave the field empty; null removes it.
     """
 
     type: ProviderType | None = None
@@ -64,19 +53,19 @@ class ProviderChange(ProviderFacts):
 
 
 class Order(BaseModel):
-    """All providers, the one that is tried first in front."""
+    """The ids of all providers, in the order in which they are tried."""
 
     ids: list[UUID]
 
 
 class Trial(BaseModel):
-    """Which of the provider's models is asked: its default one, unless one is named."""
+    """The model to test; the provider's default model when absent."""
 
     model: str | None = None
 
 
 class Trip(BaseModel):
-    """For how many seconds, and why."""
+    """A circuit opened by an administrator: for how many seconds, and why."""
 
     secs: Annotated[float, Field(ge=1, le=MAX_OPEN_SECS)] = 300
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
@@ -91,7 +80,7 @@ class Switch(BaseModel):
 @guard.requires("llm.manage")
 def list_providers() -> dict[str, Any]:
     with services().database.transaction() as tx:
-        return _as_list(tx, llm_providers.every(tx))
+        return _as_list(tx, llm_providers.list_all(tx))
 
 
 @blueprint.post(_PATH)
@@ -119,7 +108,7 @@ def get_provider(provider_id: UUID) -> dict[str, Any]:
 def update_provider(provider_id: UUID) -> dict[str, Any]:
     body = parse(ProviderChange)
     with guard.transaction() as tx:
-        old = llm_providers.hold(tx, provider_id)
+        old = llm_providers.lock(tx, provider_id)
         facts = _checked(old, body)
         key = "" if body.key is None else body.key or None
         by = guard.identity().username
@@ -137,7 +126,7 @@ def update_provider(provider_id: UUID) -> dict[str, Any]:
 @guard.requires("llm.manage")
 def delete_provider(provider_id: UUID) -> Response:
     with guard.transaction() as tx:
-        provider = llm_providers.hold(tx, provider_id)
+        provider = llm_providers.lock(tx, provider_id)
         llm_providers.delete(tx, provider)
         _audit(tx, "deleted", provider)
     services().llm.circuits.forget(provider_id)
@@ -161,13 +150,13 @@ def put_order() -> dict[str, Any]:
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/test")
 @guard.requires("llm.manage")
 def try_provider(provider_id: UUID) -> dict[str, Any]:
-    """One cheap call with the stored entry, told in words; also for a provider that is disabled."""
-    connect_request = parse(Trial).model
+    """Tests a provider with one cheap call and its stored settings, even when it is disabled."""
+    model = parse(Trial).model
     with guard.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
-    if connect_request is not None and connect_request not in entry.models:
-        raise InvalidInput("model: is none of this provider's models")
-    outcome = _tested(provider_id, connect_request)
+    if model is not None and model not in entry.models:
+        raise InvalidInput("model: must be one of this provider's models")
+    outcome = check_provider(services().llm, provider_id, model)
     with guard.transaction() as tx:
         _audit(tx, "tested", entry, model=outcome["model"], ok=outcome["ok"])
     return outcome
@@ -176,22 +165,22 @@ def try_provider(provider_id: UUID) -> dict[str, Any]:
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/trip")
 @guard.requires("llm.manage")
 def trip(provider_id: UUID) -> dict[str, Any]:
-    """Leaves a provider alone for a while, with all its models, on every instance."""
+    """Opens the circuits of a provider, for all its models, on every instance: no calls go to it for a while."""
     body = parse(Trip)
     by = guard.identity().username
     reason = f"opened by {by}: {body.reason}" if body.reason else f"opened by {by}"
-    return _decided(provider_id, "tripped", lambda breaker: breaker.trip(body.secs, reason), secs=body.secs)
+    return _decide(provider_id, "tripped", lambda breaker: breaker.trip(body.secs, reason), secs=body.secs)
 
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/reset")
 @guard.requires("llm.manage")
 def reset(provider_id: UUID) -> dict[str, Any]:
-    """Has a provider asked again at once, with all its models, on every instance."""
-    return _decided(provider_id, "reset", lambda breaker: breaker.reset())
+    """Closes the circuits of a provider, for all its models, on every instance: calls go to it at once."""
+    return _decide(provider_id, "reset", lambda breaker: breaker.reset())
 
 
-def _decided(provider_id: UUID, event: str, decide: Callable[[Breaker], None], **details: Any) -> dict[str, Any]:
-    """What an administrator decides about a provider's circuits."""
+def _decide(provider_id: UUID, event: str, decide: Callable[[Breaker], None], **details: Any) -> dict[str, Any]:
+    """Applies an administrator's decision to the circuits of a provider."""
     llm = services().llm
     llm.directory.refresh()
     provider = llm.directory.provider(provider_id)
@@ -214,7 +203,7 @@ def get_settings() -> dict[str, Any]:
 @blueprint.put("/api/v1/llm/settings")
 @guard.requires("llm.manage")
 def put_settings() -> dict[str, Any]:
-    """Switches AI on or off: for everybody by `enabled`, for users of some roles by `disabled_roles`."""
+    """Switches AI on or off: for all users by `enabled`, for users of some roles by `disabled_roles`."""
     body = parse(Switch)
     new = AiSwitch(body.enabled, sorted(set(body.disabled_roles)))
     with guard.transaction() as tx:
@@ -226,7 +215,7 @@ def put_settings() -> dict[str, Any]:
 
 
 def as_json(provider: StoredProvider, used: Usage) -> dict[str, Any]:
-    """A provider as administrators see it: never with its key. `used` is what this day has brought."""
+    """A provider without its key. `used` is its usage today."""
     return {
         "id": str(provider.id),
         "name": provider.name,
@@ -255,7 +244,7 @@ def _as_list(tx: Transaction, providers: list[StoredProvider]) -> dict[str, Any]
 
 
 def _checked(old: StoredProvider, body: ProviderChange) -> dict[str, Any]:
-    """The facts of a change. A stored key must not go to a server that it was not given for."""
+    """The changed members. Raises InvalidInput where a stored key would go to a server that it was not stored for."""
     if body.type is not None and body.type != old.type:
         raise InvalidInput("type: cannot be changed, add another provider instead")
     facts = body.facts()
@@ -272,36 +261,8 @@ def _server(base_url: str) -> tuple[str, str, int | None]:
     return url.scheme, host.lower(), port or urls.DEFAULT_PORTS[url.scheme]
 
 
-def _tested(provider_id: UUID, model: str | None) -> dict[str, Any]:
-    directory = _directory()
-    directory.refresh()
-    if problem := directory.problem(provider_id):
-        advice = "Store its key again, or correct the settings of this controller."
-        return {"ok": False, "model": model, "message": f"It cannot be used: {problem}.", "advice": advice}
-    provider = directory.provider(provider_id)
-    model = provider.model(model)
-    began_at = time.monotonic()
-    try:
-        services().llm.canary(provider, model)
-    except ProviderFailure as error:
-        return {"ok": False, "model": model, "message": f"{provider.name} {error}.", "advice": _advice(error)}
-    msecs = round((time.monotonic() - began_at) * 1000)
-    return {"ok": True, "model": model, "message": f"{provider.name} answers: {model}, {msecs} ms.", "msecs": msecs}
-
-
-def _advice(error: ProviderFailure) -> str:
-    match error:
-        case failures.ProviderRefused(status=401 | 403):
-            return "Check the key, and what it may be used for."
-        case failures.ProviderRefused(status=404):
-            return "Check the base URL and the name of the model."
-        case failures.ProviderRefused():
-            return "The provider works, and refuses this request: check the name of the model."
-    return next((advice for kind, advice in _ADVICE.items() if isinstance(error, kind)), "Try again.")
-
-
 def _refresh() -> None:
-    """This instance knows at once, the others within a heartbeat."""
+    """Applies a change to this instance at once; the others read it within a heartbeat."""
     with suppress(StoreUnavailable):
         _directory().refresh()
 
@@ -311,7 +272,7 @@ def _directory() -> Directory:
 
 
 def _state_of(provider: StoredProvider) -> dict[str, Any]:
-    """What the calls of this instance and the circuits of the cluster say of it."""
+    """The state of a provider: the calls of this instance and the circuits of the cluster."""
     state = services().llm.state_of(provider.id)
     circuits = [
         {**each, "opened_at": _moment(each["opened_at"]), "next_probe_at": _moment(each["next_probe_at"])}

@@ -1,4 +1,4 @@
-"""Logging in and out, and what keeps a client logged in (wire contract 3)."""
+"""Log-in, refresh and log-out (docs/protocol.md, 3)."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -11,7 +11,7 @@ from werkzeug.exceptions import Unauthorized
 from netstacks import permissions
 from netstacks.crypto.password_rules import MAX_LENGTH
 from netstacks.errors import StoreUnavailable
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store import access, audit, logins, users
 from netstacks.store.logins import Refresh
 from netstacks.store.users import User
@@ -27,8 +27,8 @@ log = structlog.get_logger()
 
 blueprint = Blueprint("login", __name__)
 
-# A refresh that fails throws the user out and closes every terminal (wire contract, rule 3): rather than wait for
-# a database that may not come back in time, it goes on without.
+# The wait for PostgreSQL. A failed refresh logs the user out and closes every terminal (docs/protocol.md, rule 3), so
+# after this time the refresh succeeds without the database.
 REFRESH_SECS = 4.0
 
 _ENDED = "Your log-in has ended. Log in again."
@@ -57,7 +57,7 @@ class RefreshInput(BaseModel):
 
 @blueprint.post("/api/auth/login")
 def log_in() -> Response:
-    """Begins a log-in: with tokens, or by the page cookie when a page asks with `X-NetStacks-Page: 1`."""
+    """Logs a user in: with tokens, or with the page cookie when the request has the header `X-NetStacks-Page`."""
     body = parse(LoginInput)
     proof = authenticate(body.name, body.password)
     if proof is None:
@@ -103,14 +103,14 @@ def log_out() -> Response:
 @blueprint.delete("/api/auth/logins/<uuid:login_id>")
 @guard.requires()
 def end_own_login(login_id: UUID) -> Response:
-    """Ends another log-in of the user's own, on a device left somewhere."""
-    who = guard.identity()
+    """Ends another log-in of the same user, such as one on a lost device."""
+    user_id = guard.identity().user_id
     with services().database.transaction() as tx:
-        access.lock(tx, who.user_id)
+        access.lock(tx, user_id)
         guard.confirm(tx)
-        logins.revoke_own(tx, who.user_id, login_id)
-        audit.append(tx, guard.actor(), "auth.logout", f"user:{who.user_id}", login=str(login_id))
-    services().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, (login_id,)))
+        logins.revoke_own(tx, user_id, login_id)
+        audit.append(tx, guard.actor(), "auth.logout", f"user:{user_id}", login=str(login_id))
+    services().withdrawals.everywhere(Withdrawal(user_id, Scope.LOGINS, (login_id,)))
     return Response(status=204)
 
 
@@ -127,7 +127,7 @@ def providers() -> Response:
 
 
 def as_json(user: User) -> dict[str, Any]:
-    """A user as the client's `User`, with the `name` and `role` of the pact (wire contract 3.1 and 15)."""
+    """A user in the API: the client's `User`, plus `name` and `role` (docs/protocol.md, 3.1)."""
     return {
         "id": str(user.id),
         "username": user.username,
@@ -148,7 +148,7 @@ def _begin(proof: Authenticated, client_type: Literal["terminal", "admin_ui"]) -
     tokens = services().tokens
     token_id = tokens.new_token_id()
     with services().database.transaction() as tx:
-        # Before the seats: what this user waits for must hold up no other user's log-in.
+        # Before the lock on the seats: a wait for this user's lock must not delay the log-ins of other users.
         access.lock(tx, proof.user.id)
         if client_type == "terminal":
             services().licensing.take_seat(tx, proof.user.id)
@@ -168,7 +168,7 @@ def _rotate(claims: Claims) -> tuple[Subject, str]:
     if refreshed is None:
         raise Unauthorized(_ENDED)
     if refreshed.result is Refresh.REUSED:
-        services().withdrawals.everywhere(Withdrawal(user_id, What.LOGINS, (login_id,)))
+        services().withdrawals.everywhere(Withdrawal(user_id, Scope.LOGINS, (login_id,)))
         raise Unauthorized(_ENDED)
     subject = Subject(user_id, refreshed.username, refreshed.role, login_id)
     return subject, services().tokens.issue(TokenType.REFRESH, subject, next_id)

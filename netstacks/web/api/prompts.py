@@ -1,4 +1,4 @@
-"""What models are told before a question of the Terminal client or of our own pages."""
+"""The system prompts for questions of the Terminal client and of our own pages."""
 
 CHAT = (
     "You help a network engineer at a terminal. Answer briefly and precisely. When you are asked for JSON, answer with"
@@ -35,7 +35,7 @@ HIGHLIGHTS = {
 
 
 def highlights(mode: str, cli_flavor: str | None) -> str:
-    """How `/api/ai/analyze-highlights` asks; places are found by us, because models count badly."""
+    """The prompt of `/api/ai/analyze-highlights`. It requests no positions: models count badly (findings.py)."""
     kind = f" of the kind {cli_flavor}" if cli_flavor and cli_flavor != "auto" else ""
     return (
         f"You read the output of a network device{kind} and find {HIGHLIGHTS[mode]}. Answer with a JSON array and"

@@ -1,4 +1,4 @@
-"""`/api/recordings`: what the controller recorded, as asciicast v2 (wire contract 12).
+"""`/api/recordings`: the recordings of sessions, as asciicast v2 (docs/protocol.md, 12).
 
 A recording has the id of its session.
 """
@@ -23,7 +23,7 @@ from netstacks.web.http.outputs import finite, moment
 
 blueprint = Blueprint("recordings", __name__)
 
-_MADE_HERE = "sessions are recorded by the controller itself: a client can neither add to a recording nor replace it"
+_MADE_HERE = "The controller records sessions itself. A client can neither add to a recording nor replace it."
 
 
 class _Query(BaseModel):
@@ -41,7 +41,7 @@ class _Rename(BaseModel):
 
 
 def _whose(identity: guard.Identity) -> UUID | None:
-    """Whose recordings this user may see: their own, or everybody's."""
+    """The user whose recordings may be seen: this user; None for all users."""
     return None if identity.may("sessions.manage") else identity.user_id
 
 
@@ -49,13 +49,13 @@ def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
     """The recording, if the user of this request may see it; raises NotFound."""
     found = storage.list_page(tx, session_id=recording_id, user_id=_whose(guard.identity()), limit=1)
     if not found:
-        raise NotFound("there is no such recording")
+        raise NotFound("There is no such recording.")
     return found[0]
 
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
     began, last = row["began_at"], row["last_at"]
-    # Both stand on the row, or neither, unless something else has written it.
+    # The recorder sets both or neither; a row that was edited by hand may have one.
     last = began if last is None else last
     return {
         "id": str(row["id"]),
@@ -88,10 +88,10 @@ def browse() -> Response:
 @blueprint.post("/api/recordings")
 @guard.requires("recordings.view")
 def create() -> tuple[Response, int]:
-    """A client that asks for a recording of its session is given the one that is being made."""
+    """Returns the recording that the controller makes of the session; nothing is created."""
     wanted = parse(_Create)
     if wanted.session_id is None:
-        raise InvalidInput(f"session_id is missing: {_MADE_HERE}")
+        raise InvalidInput(f"session_id: is missing. {_MADE_HERE}")
     with services().database.transaction() as tx:
         return jsonify(_item(find(tx, wanted.session_id))), 201
 
@@ -106,7 +106,7 @@ def show(recording_id: UUID) -> Response:
 @blueprint.put("/api/recordings/<uuid:recording_id>")
 @guard.requires("recordings.view")
 def rename(recording_id: UUID) -> Response:
-    """Gives a recording another name; its other members are facts and stay as they are."""
+    """Renames a recording. Its other members cannot be changed and are ignored."""
     wanted = parse(_Rename)
     with guard.transaction() as tx:
         find(tx, recording_id)
@@ -126,11 +126,11 @@ def refuse(recording_id: UUID) -> Response:
 @blueprint.delete("/api/recordings/<uuid:recording_id>")
 @guard.requires("sessions.manage")
 def delete(recording_id: UUID) -> tuple[str, int]:
-    """It is gone at once; what it holds is removed within minutes, however much that is (instance/retention.py)."""
+    """Hides the recording at once; retention deletes its content within minutes (instance/retention.py)."""
     with guard.transaction() as tx:
         row = find(tx, recording_id)
         if row["state"] != "ended":
-            raise Conflict("this session is still being recorded: end it first")
+            raise Conflict("This session is still being recorded. End it first.")
         storage.discard(tx, [recording_id])
         audit.append(tx, guard.actor(), "recording.deleted", f"session:{recording_id}", bytes=row["bytes"])
     return "", 204
@@ -142,7 +142,7 @@ def data(recording_id: UUID) -> Response:
     """The recording as asciicast v2; `?input=1` adds the recorded keystrokes, which is audited."""
     with_input = request.args.get("input") == "1"
     if with_input and not guard.identity().may("recordings.input"):
-        raise Forbidden("reading recorded keystrokes needs the permission recordings.input")
+        raise Forbidden("You need the recordings.input permission to read recorded keystrokes.")
     database = services().database
     with guard.transaction() as tx:
         row = find(tx, recording_id)
@@ -164,7 +164,7 @@ def data(recording_id: UUID) -> Response:
 
 
 def _while_allowed(chunks: Iterator[Chunk], may_read_on: Callable[[], bool]) -> Iterator[Chunk]:
-    """Raises AccessWithdrawn, which cuts the download off."""
+    """The chunks. Raises AccessWithdrawn, which aborts the download."""
     for chunk in chunks:
         if not may_read_on():
             raise AccessWithdrawn(access.WITHDRAWN)

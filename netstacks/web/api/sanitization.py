@@ -1,4 +1,4 @@
-"""What is kept from providers of language models, as administrators see and change it."""
+"""Administration of redaction: the data that providers of language models do not receive."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -34,7 +34,7 @@ class ConfigInput(BaseModel):
     allowlist: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(default=[], max_length=500)
 
     def config(self) -> SanitizationConfig:
-        """What is asked for. Raises InvalidInput for a pattern that is wrong or could take for ever."""
+        """The requested configuration. Raises InvalidInput for a pattern that is invalid or too slow."""
         values = self.model_dump() | {
             "custom_patterns": tuple(CustomPattern(**pattern.model_dump()) for pattern in self.custom_patterns),
             "allowlist": tuple(self.allowlist),
@@ -51,7 +51,7 @@ class TestInput(BaseModel):
 @blueprint.get("/api/admin/sanitization/config")
 @guard.requires("llm.manage")
 def get_config() -> dict[str, Any]:
-    """What is in force; credentials are kept back in any case. With `problems` nothing is sent at all."""
+    """The configuration in force; credentials are always redacted. While there are `problems`, nothing is sent."""
     with services().database.transaction() as tx:
         config, problems = sanitization.stored(tx)
     return asdict(config) | ({"problems": problems} if problems else {})
@@ -71,9 +71,9 @@ def put_config() -> dict[str, Any]:
 @blueprint.post("/api/ai/sanitization/test")
 @guard.requires()
 def test() -> dict[str, Any]:
-    """Shows what would leave the building.
+    """Returns a text as a provider would receive it.
 
-    The vault's secrets are left out: the answer would tell whether a text that the user guesses is one of them.
+    Does not redact the secrets of the vault: the answer would tell a user whether a guessed text is one of them.
     """
     text = parse(TestInput).text
     with services().database.transaction() as tx:

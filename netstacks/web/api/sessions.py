@@ -1,4 +1,4 @@
-"""`/api/sessions`: who has which terminal open, and ending one."""
+"""`/api/sessions`: the list of sessions, and the end of one."""
 
 from typing import Any
 from uuid import UUID
@@ -25,11 +25,11 @@ class _Page(BaseModel):
 @blueprint.get("/api/sessions")
 @guard.requires()
 def browse() -> Response:
-    """One's own sessions, or everybody's for those who manage them; newest first."""
+    """The user's own sessions, newest first; with `sessions.manage` those of all users."""
     query = parse_query(_Page)
     identity = guard.identity()
     with services().database.transaction() as tx:
-        rows = sessions.page(
+        rows = sessions.list_page(
             tx,
             user_id=None if identity.may("sessions.manage") else identity.user_id,
             live=None if query.state is None else query.state == "live",
@@ -49,7 +49,7 @@ def _item(row: dict[str, Any], identity: guard.Identity) -> dict[str, Any]:
         **{name: row[name] for name in names},
         **{name: row[name].isoformat() if row[name] else None for name in times},
         "device_id": str(row["device_id"]) if row["device_id"] else None,
-        # Only the instance that holds a session knows.
+        # Known only to the instance that owns the session.
         "attachments": len(local.attachments) if local else None,
         "recording_bytes": local.output.end if local and not local.recording.is_stopped else row["recording_bytes"],
         "is_mine": row["user_id"] == identity.user_id,
@@ -59,16 +59,16 @@ def _item(row: dict[str, Any], identity: guard.Identity) -> dict[str, Any]:
 @blueprint.delete("/api/sessions/<uuid:session_id>")
 @guard.requires()
 def end(session_id: UUID) -> tuple[str, int]:
-    """Ends a session, wherever it lives: one's own, or anybody's for those who manage them."""
+    """Ends a session on any instance: one of the user's own, or any with `sessions.manage`."""
     identity = guard.identity()
     with guard.transaction() as tx:
         row = sessions.find(tx, session_id)
         if row is None or not (row.user_id == identity.user_id or identity.may("sessions.manage")):
-            raise NotFound("there is no such session")
+            raise NotFound("There is no such session.")
         if row.state == "ended":
-            raise Conflict(f"this session has ended already: {row.end_reason}")
+            raise Conflict(f"This session has ended already: {row.end_reason}")
     services().broker.end(session_id, f"ended by {identity.username}")
-    # By deferred writes: it has ended, so that must be in the log, even if the database is away by now.
+    # Deferred: the session has ended, so the event must be stored even if PostgreSQL is unreachable by now.
     event = ("session.ended_by_user", f"session:{session_id}")
     services().deferred_writes.put(audit.append, guard.actor(), *event, owner=row.username)
     return "", 204

@@ -1,4 +1,4 @@
-"""`/api/sessions/{id}/share` and `/viewers`: letting colleagues watch a session, seeing who does, and ending it."""
+"""`/api/sessions/{id}/share` and `/viewers`: shares of a session, and its viewers (docs/protocol.md, 7)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -54,7 +54,7 @@ def create(session_id: UUID) -> tuple[Response, int]:
     wanted = parse(_NewShare)
     with guard.transaction() as tx:
         if _managed(tx, session_id).state == "ended":
-            raise Conflict("this session has ended: only a live one can be shared")
+            raise Conflict("This session has ended. Only a live one can be shared.")
         share = shares.create(
             tx,
             session_id=session_id,
@@ -74,10 +74,10 @@ def show(session_id: UUID, token: str) -> Response:
     share_id = _share_id(session_id, token)
     with services().database.transaction() as tx:
         _managed(tx, session_id)
-        # By PostgreSQL's clock, by which it was made.
+        # Expiry is judged by PostgreSQL's clock, which has set it: the clocks of instances may differ.
         share = shares.find(tx, share_id) if shares.is_open(tx, share_id) else None
     if share is None:
-        raise NotFound("this share has expired or was revoked")
+        raise NotFound("This share has expired or was revoked.")
     count = sum(viewer["share_id"] == str(share_id) for viewer in _watching(session_id))
     return jsonify(**_item(share), session_id=str(session_id), created_by=share.created_by, viewer_count=count)
 
@@ -85,19 +85,19 @@ def show(session_id: UUID, token: str) -> Response:
 @blueprint.delete(f"{_SHARES}/<token>")
 @guard.requires()
 def revoke(session_id: UUID, token: str) -> Response:
-    """Takes a share back and ends its viewers; once more does no harm."""
+    """Revokes a share and ends its views. Idempotent."""
     return _revoke(session_id, _share_id(session_id, token))
 
 
 @blueprint.delete(_SHARES)
 @guard.requires()
 def revoke_all(session_id: UUID) -> Response:
-    """Takes every share of the session back and ends all its viewers."""
+    """Revokes every share of the session and ends all its views."""
     return _revoke(session_id, None)
 
 
 def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
-    """204 when no viewer of these shares is left, 202 when the session's owner could not be told."""
+    """204 when no viewer of these shares is left, 202 when the session's owner could not be reached."""
     with guard.transaction() as tx:
         _managed(tx, session_id)
         for share in shares.revoke(tx, session_id, share_id):
@@ -107,7 +107,7 @@ def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
         _at_owner(session_id, "viewers/end", share_id=str(share_id) if share_id else None, reason=reason)
     except ComeAgain as error:
         log.info("share.revoked_without_owner", session_id=str(session_id), error=str(error))
-        status = "The share is revoked. Its viewers are closed as soon as the session's instance answers again."
+        status = "The share is revoked. Its views end as soon as the instance that owns the session answers again."
         response = jsonify(status=status)
         response.status_code = 202
         return response
@@ -117,7 +117,7 @@ def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
 @blueprint.get(_VIEWERS)
 @guard.requires()
 def watching(session_id: UUID) -> Response:
-    """Who watches the session now, through whichever instance."""
+    """The current viewers of the session, connected through any instance."""
     with services().database.transaction() as tx:
         _managed(tx, session_id)
     return jsonify(items=_watching(session_id))
@@ -126,19 +126,19 @@ def watching(session_id: UUID) -> Response:
 @blueprint.delete(f"{_VIEWERS}/<uuid:viewer_id>")
 @guard.requires()
 def end_view(session_id: UUID, viewer_id: UUID) -> tuple[str, int]:
-    """Ends one view; the share stays, so to keep its viewer out it must be revoked."""
+    """Ends one view. The share stays valid: the viewer can come back until it is revoked."""
     with guard.transaction() as tx:
         _managed(tx, session_id)
     reason = f"{guard.identity().username} has ended your view of this session"
     if not _at_owner(session_id, "viewers/end", viewer_id=str(viewer_id), reason=reason):
-        raise NotFound("this viewer does not watch any more")
+        raise NotFound("This viewer has left already.")
     with guard.transaction() as tx:
         _note(tx, "session.view_ended", session_id, viewer=str(viewer_id))
     return "", 204
 
 
 def end_views_of(share: Share, reason: str) -> None:
-    """Ends the views of a share that was revoked, after the commit. An owner that is silent looks by itself."""
+    """Ends the views of a share after its revocation is committed. An owner that does not answer checks by itself."""
     try:
         _at_owner(share.session_id, "viewers/end", share_id=str(share.id), reason=reason)
     except ComeAgain as error:
@@ -149,14 +149,14 @@ def _watching(session_id: UUID) -> list[dict[str, Any]]:
     try:
         return _at_owner(session_id, "viewers")
     except ComeAgain:
-        return []  # A session that no instance holds has no viewers.
+        return []  # A session without an owner has no viewers.
 
 
 def _managed(tx: Transaction, session_id: UUID) -> SessionRow:
-    """One's own session, or anybody's for those who manage them."""
-    row, who = sessions.find(tx, session_id), guard.identity()
-    if row is None or not (row.user_id == who.user_id or who.may("sessions.manage")):
-        raise NotFound("there is no such session")
+    """A session of the user's own, or any with `sessions.manage`. Raises NotFound."""
+    row, user = sessions.find(tx, session_id), guard.identity()
+    if row is None or not (row.user_id == user.user_id or user.may("sessions.manage")):
+        raise NotFound("There is no such session.")
     return row
 
 
@@ -168,12 +168,12 @@ def _share_id(session_id: UUID, token: str) -> UUID:
     match services().share_tokens.read(token):
         case Invitation(share_id=share_id, session_id=owned) if owned == session_id:
             return share_id
-    raise NotFound("this session has no such share")
+    raise NotFound("This session has no such share.")
 
 
 def _item(share: Share) -> dict[str, Any]:
     token = services().share_tokens.issue(share)
-    # A fragment: it is in nobody's log, and no server sees it before the page connects.
+    # In the fragment of the URL: browsers send it to no server, so it appears in no access log.
     has_client = services().settings.terminal_web_dir is not None
     url = f"{url_for('client.file', _external=True)}#share=" if has_client else f"{_page_url()}#"
     return {
@@ -190,7 +190,7 @@ def _page_url() -> str:
     return url_for("shared.page", _external=True)
 
 
-# At the owner: viewers are known nowhere else.
+# Operations at the session's owner: no other instance knows the viewers.
 
 
 def _list(session: Session) -> list[dict[str, Any]]:
@@ -205,19 +205,19 @@ def _end(
     return [viewer.describe() for viewer in those]
 
 
-_DOORS: dict[str, Callable[..., list[dict[str, Any]]]] = {"viewers": _list, "viewers/end": _end}
+_OPERATIONS: dict[str, Callable[..., list[dict[str, Any]]]] = {"viewers": _list, "viewers/end": _end}
 
 
-def _at_owner(session_id: UUID, door: str, **arguments: str | None) -> list[dict[str, Any]]:
-    """What the owner answers, be it this instance or a peer. Raises ComeAgain when nobody does."""
+def _at_owner(session_id: UUID, operation: str, **arguments: str | None) -> list[dict[str, Any]]:
+    """Runs an operation at the session's owner, this instance or a peer. Raises ComeAgain when no owner answers."""
     try:
-        match services().broker.ask(session_id, door, **arguments):
+        match services().broker.ask(session_id, operation, **arguments):
             case Session() as session:
-                return _DOORS[door](session, **arguments)
+                return _OPERATIONS[operation](session, **arguments)
             case Reply(list(found)):
                 return found
             case Reply(body):
-                raise ComeAgain(f"the instance that holds the session answered {str(body)[:100]!r}: try again")
+                raise ComeAgain(f"The owner of the session sent an invalid answer ({str(body)[:100]!r}). Try again.")
     except SessionGone:
         pass
     return []
@@ -233,8 +233,8 @@ def end_for_peer(session_id: UUID) -> Response:
     return _answer_peer(session_id, "viewers/end", EndingViews)
 
 
-def _answer_peer(session_id: UUID, door: str, form: type[FormOfSession]) -> Response:
-    said, place = peer.held(session_id, form)
-    arguments = said.model_dump(exclude={"epoch"})
-    # Nobody watches what is still being opened.
-    return jsonify([] if isinstance(place, PendingClaim) else _DOORS[door](place, **arguments))
+def _answer_peer(session_id: UUID, operation: str, form: type[FormOfSession]) -> Response:
+    message, location = peer.owned(session_id, form)
+    arguments = message.model_dump(exclude={"epoch"})
+    # A session that is still being opened has no viewers.
+    return jsonify([] if isinstance(location, PendingClaim) else _OPERATIONS[operation](location, **arguments))

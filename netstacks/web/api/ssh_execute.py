@@ -1,6 +1,7 @@
-"""Commands that a model, or the test of a change, has run on a device (AI contract 3.5): read-only, as the caller.
+"""Read-only commands on devices, for models and for tests of changes (docs/protocol.md, 10.5).
 
-They go the way of a terminal: the vault, the host key, the device's turns and lines, the recording and the audit log.
+A command runs as its user and like a terminal: with the vault, the host key check, the limits of the device, a
+recording and audit rows.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from flask import Blueprint
 from pydantic import BaseModel, Field, StringConstraints
 
 from netstacks.errors import DeviceError, InvalidInput, NotFound
+from netstacks.hosts import shown_address
 from netstacks.instance import targets
 from netstacks.instance.command_runner import Batch, CommandRunner, Result, Run
 from netstacks.instance.targets import ConnectRequest, Target
@@ -21,7 +23,6 @@ from netstacks.llm.failures import NotConfigured, TooManyCalls
 from netstacks.llm.limits import Slots
 from netstacks.llm.redaction import Redactor
 from netstacks.store import audit, credentials, definitions, devices, sanitization, sessions
-from netstacks.store.addresses import shown_address
 from netstacks.store.pool import Transaction
 from netstacks.web.api import read_only
 from netstacks.web.api.ai import refuse
@@ -38,13 +39,13 @@ for _error in (NotConfigured, TooManyCalls, InvalidInput):
 _MOST_COMMANDS = 10
 _RUNS_PER_USER = 2
 _RETRY_SECS = 5.0
-# The client gives up 15 s after what the commands may take, and after 600 s in any case.
+# The client's timeout is the sum of the commands' timeouts plus 15 s, and 600 s at most.
 _SPARE_SECS = 13.0
 _LONGEST_SECS = 595.0
-# Devices break long lines at the window's edge, and stop after as many lines as it has.
+# Devices wrap lines at the width of the window, and page after its height.
 _COLS, _ROWS = 200, 50
 
-# Of this instance, by user.
+# One per process, which is one instance: the limit applies per instance and user.
 _runs = Slots()
 
 Command = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
@@ -67,8 +68,8 @@ class SingleExecution(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the commands go, and as whom."""
+class _Destination:
+    """The target of the commands, and the request that logs in to it."""
 
     connect_request: ConnectRequest
     target: Target
@@ -77,7 +78,7 @@ class _Place:
 @blueprint.post("/api/ai/ssh-execute")
 @guard.requires("sessions.connect")
 def ssh_execute() -> dict[str, Any]:
-    """A command that fails, or that may not be run, is an answer for the model: 200 with `success` false."""
+    """Runs commands for a model. One that fails or is not allowed is a 200 with `success` false: the model reads it."""
     if not services().llm.directory.may_use(guard.identity().role):
         raise NotConfigured("AI is switched off for you on this controller. An administrator can switch it on.")
     body = parse(Execution)
@@ -96,7 +97,7 @@ def ssh_execute() -> dict[str, Any]:
 @blueprint.post("/api/devices/<device_id>/exec-command")
 @guard.requires("sessions.connect")
 def exec_command(device_id: str) -> dict[str, Any]:
-    """For the tests of a change: without AI, and by the same rules."""
+    """Runs one command for the test of a change, by the same rules but without AI."""
     body = parse(SingleExecution)
     name = device_id if device_id.startswith(targets.DEVICE_PREFIX) else f"{targets.DEVICE_PREFIX}{device_id}"
     return _execute("device", "commands", name, _batch([body.command], body.timeout_secs), is_list=False)
@@ -108,25 +109,25 @@ def _batch(commands: list[str], timeout_secs: int, *, stop_on_error: bool = Fals
 
 
 def _execute(family: str, purpose: str, name: str, batch: Batch, *, is_list: bool) -> dict[str, Any]:
-    """The event in the audit log is of `family`."""
+    """Runs a batch. `family` is the prefix of the audit events."""
     check_open(services())
     try:
         read_only.check(batch.commands)
         with services().routing_database.transaction() as tx:
-            place = _find(tx, name)
+            destination = _find(tx, name)
     except (InvalidInput, NotFound, DeviceError) as error:
         _audit(f"{family}.commands_refused", f"target:{name[:100]}", batch, reason=str(error))
         return {"success": False, "output": "", "error": str(error), "execution_time_ms": 0}
     environ = flask.request.environ
     with _slot(guard.identity().user_id):
         runner = CommandRunner(services().opener.open, purpose=purpose)
-        run = runner.run(place.connect_request, batch, lambda: has_hung_up(environ))
+        run = runner.run(destination.connect_request, batch, lambda: has_hung_up(environ))
     if run.session_id:
         resource = f"session:{run.session_id}"
     else:
-        resource = f"device:{place.target.device_id}" if place.target.device_id else f"target:{name[:100]}"
-    # Without the error, which may quote the device.
-    _audit(f"{family}.commands_run", resource, batch, device=place.target.name, success=run.error is None)
+        resource = f"device:{destination.target.device_id}" if destination.target.device_id else f"target:{name[:100]}"
+    # Without the error: it may quote output of the device.
+    _audit(f"{family}.commands_run", resource, batch, device=destination.target.name, success=run.error is None)
     return _as_json(run, is_list=is_list)
 
 
@@ -140,12 +141,12 @@ def _slot(user_id: UUID) -> Iterator[None]:
         yield
 
 
-def _find(tx: Transaction, name: str) -> _Place:
-    """Raises InvalidInput or NotFound for what is not there or not the caller's, DeviceError without a free line."""
-    connect_request, credential_id = _wish(tx, name)
+def _find(tx: Transaction, name: str) -> _Destination:
+    """The destination of that name. Raises InvalidInput or NotFound, and DeviceError when no line is free."""
+    connect_request, credential_id = _connect_request(tx, name)
     target = targets.resolve(tx, connect_request)
     if target.lines is not None and target.device_id is not None:
-        # A terminal would end a colleague's session that waits for its client.
+        # A terminal would take the line of a detached session; commands must not end a session.
         used = devices.live_sessions(tx, target.device_id)
         if used >= target.lines:
             raise DeviceError(f"{used} of the {target.lines} lines of {target.name} are in use: try again later")
@@ -157,21 +158,21 @@ def _find(tx: Transaction, name: str) -> _Place:
     chosen = next((each for each in candidates if each in usable), None)
     if chosen is None:
         raise NotFound(
-            f"there is no credential to log in to {target.name} with: on the page Credentials choose one as your"
-            f" default that is for any address, or for {shown_address(target.host, target.port)}"
+            f"You have no credential for {target.name}. On the page Credentials, choose a default one that is for any"
+            f" address, or for {shown_address(target.host, target.port)}."
         )
-    return _Place(replace(connect_request, credential_id=chosen), target)
+    return _Destination(replace(connect_request, credential_id=chosen), target)
 
 
-def _wish(tx: Transaction, name: str) -> tuple[ConnectRequest, UUID | None]:
-    """What a terminal there would ask for, and the credential that was chosen for it, if one was."""
+def _connect_request(tx: Transaction, name: str) -> tuple[ConnectRequest, UUID | None]:
+    """The request that a terminal would make, and the credential of the session or definition, if it has one."""
     session_id = _uuid(name)
     row = sessions.find(tx, session_id) if session_id else None
     if row is not None:
         if row.user_id != guard.identity().user_id:
-            raise NotFound("this session belongs to another user")
+            raise NotFound("This session belongs to another user.")
         if row.state == "ended":
-            raise NotFound(f"this session has ended: {row.end_reason}")
+            raise NotFound(f"This session has ended: {row.end_reason}")
         if row.device_id is None:
             return _terminal(None, row.host, row.port), row.credential_id
         return _terminal(f"{targets.DEVICE_PREFIX}{row.device_id}"), row.credential_id
@@ -191,7 +192,7 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _audit(event: str, resource: str, batch: Batch, **details: Any) -> None:
-    """By deferred writes: what was run is in the log, even if the database is away by now."""
+    """Deferred: the commands have run, so the event must be stored even if PostgreSQL is unreachable by now."""
     redactor = Redactor(sanitization.SanitizationConfig(), ())
     commands = redactor.redact_all(list(batch.commands))
     services().deferred_writes.put(audit.append, guard.actor(), event, resource, commands=commands, **details)

@@ -1,4 +1,4 @@
-"""`/api/sessions/<id>/summary`: what was done in a session, written by a language model, kept with the recording."""
+"""`/api/sessions/<id>/summary`: a summary of a session by a language model, stored with the recording."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -12,19 +12,20 @@ from netstacks.errors import NotFound
 from netstacks.llm.assistant import Question
 from netstacks.llm.conversation import ChatRequest, Finished, Message, Text, TextDelta
 from netstacks.llm.failures import AllResting, CallCancelled, NoAnswer, NotConfigured, TooManyCalls
-from netstacks.llm.outcomes import Answering, Hint, Seam
+from netstacks.llm.outcomes import Answering, Hint, ProviderSwitch
 from netstacks.store import access, audit, session_summaries
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
 from netstacks.store.session_summaries import SessionSummary
 from netstacks.terminal.excerpt import Excerpt, excerpt
 from netstacks.web.api import ai, prompts, recordings
+from netstacks.web.api.answer_events import AnswerPieces, event_stream
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 
 blueprint = Blueprint("summaries", __name__)
 
-# Some 35,000 tokens, which most models can take.
+# About 35,000 tokens, which fits the context of most models.
 _MOST_BYTES = 128 * 1024
 
 for _error in (NotConfigured, AllResting, TooManyCalls, NoAnswer, CallCancelled):
@@ -32,7 +33,7 @@ for _error in (NotConfigured, AllResting, TooManyCalls, NoAnswer, CallCancelled)
 
 
 def as_json(summary: SessionSummary, recording: dict[str, Any]) -> dict[str, Any]:
-    """The summary as clients see it. `is_whole`: it covers all that the session's recording has or will have."""
+    """A summary in the API. `is_whole`: the session has ended, and the summary covers its whole recording."""
     return {
         "session_id": str(summary.session_id),
         "text": summary.text,
@@ -52,14 +53,14 @@ def show(session_id: UUID) -> Response:
         recording = recordings.find(tx, session_id)
         summary = session_summaries.get(tx, session_id)
     if summary is None:
-        raise NotFound("this session has no summary")
+        raise NotFound("This session has no summary.")
     return jsonify(as_json(summary, recording))
 
 
 @blueprint.post("/api/sessions/<uuid:session_id>/summary")
 @guard.requires("recordings.view")
 def summarise(session_id: UUID) -> Response:
-    """Server-sent events, like the assistant's answers. The summary is kept when it is whole, before `done` is told."""
+    """Server-sent events, like the assistant's answers. A complete summary is stored before the event `done`."""
     database = services().database
     with guard.transaction() as tx:
         recordings.find(tx, session_id)
@@ -67,16 +68,16 @@ def summarise(session_id: UUID) -> Response:
     began_at = datetime.now(UTC)
     shown = excerpt(database, session_id, _MOST_BYTES)
     if not shown.beginning.strip():
-        raise NotFound("there is nothing in the recording of this session that could be summarised")
-    question = Question(_request(shown), ai.asker(), "summary", session_id, is_kept=True)
-    told = services().llm.assistant.stream(question, Hint(), total_secs=ai.STREAM_SECS)
+        raise NotFound("There is nothing in the recording of this session that could be summarised.")
+    question = Question(_request(shown), ai.requester(), "summary", session_id, is_kept=True)
+    pieces = services().llm.assistant.stream(question, Hint(), total_secs=ai.STREAM_SECS)
     actor = guard.actor()
     empty = SessionSummary(session_id, "", "", "", began_at, actor.name, shown.recorded_bytes)
-    return ai.as_events(_keeping(told, empty, database, actor))
+    return event_stream(_storing(pieces, empty, database, actor))
 
 
 def _request(shown: Excerpt) -> ChatRequest:
-    """The parts are texts of their own, so that a key that is cut is known by its other end."""
+    """Beginning and end are separate texts, so that redaction recognises a private key that is cut off between them."""
     texts = [Text(shown.beginning, is_device_output=True)]
     if shown.left_out_bytes:
         texts.append(Text(f"[{shown.left_out_bytes} bytes left out]"))
@@ -85,24 +86,24 @@ def _request(shown: Excerpt) -> ChatRequest:
     return ChatRequest((Message("user", tuple(texts)),), system=prompts.SUMMARY)
 
 
-def _keeping(told: ai.Told, summary: SessionSummary, database: Database, actor: Actor) -> ai.Told:
-    """Passes on what is told, and keeps the text of an answer that is whole."""
-    with closing(told):
-        for piece in told:
+def _storing(pieces: AnswerPieces, summary: SessionSummary, database: Database, actor: Actor) -> AnswerPieces:
+    """Passes the pieces on, and stores the text of a complete answer."""
+    with closing(pieces):
+        for piece in pieces:
             match piece:
                 case Answering(provider, model):
                     summary = replace(summary, provider=provider.name, model=model)
-                case Seam(provider=provider, model=model):
+                case ProviderSwitch(provider=provider, model=model):
                     providers, models = f"{summary.provider}, {provider.name}", f"{summary.model}, {model}"
                     summary = replace(summary, provider=providers, model=models)
                 case TextDelta(text):
                     summary = replace(summary, text=summary.text + text)
                 case Finished("end_turn"):
-                    _keep(database, summary, actor)
+                    _store(database, summary, actor)
             yield piece
 
 
-def _keep(database: Database, summary: SessionSummary, actor: Actor) -> None:
+def _store(database: Database, summary: SessionSummary, actor: Actor) -> None:
     details = {name: getattr(summary, name) for name in ("provider", "model", "covered_bytes")}
     with database.transaction() as tx:
         access.confirm(tx, actor, "recordings.view")

@@ -1,4 +1,4 @@
-"""What a user's clients keep here: the body is the JSON value itself (wire contract 9, User settings)."""
+"""Settings that clients store per user; the body is the JSON value itself (docs/protocol.md, 9)."""
 
 from flask import Blueprint, Response, jsonify
 
@@ -13,7 +13,7 @@ blueprint = Blueprint("user_settings", __name__)
 @blueprint.get("/api/user-settings/<key>")
 @guard.requires()
 def get_setting(key: str) -> Response:
-    """404 when the user has not set it, which clients take for their default."""
+    """404 when the user has not set it; clients then use their default."""
     with services().database.transaction() as tx:
         return jsonify(user_settings.get(tx, guard.identity().user_id, key))
 
@@ -30,7 +30,7 @@ def put_setting(key: str) -> Response:
 @blueprint.delete("/api/user-settings/<key>")
 @guard.requires()
 def delete_setting(key: str) -> Response:
-    """Also when it was not set."""
+    """Deletes a setting; also succeeds when it was not set."""
     with guard.transaction() as tx:
         user_settings.delete(tx, guard.identity().user_id, key)
     return Response(status=204)

@@ -1,4 +1,4 @@
-"""Administration of users, and everybody's own password."""
+"""Administration of users, and the change of one's own password."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from netstacks.crypto import password_rules
 from netstacks.crypto.password_rules import MAX_LENGTH
 from netstacks.crypto.passwords import hash_password
 from netstacks.errors import Forbidden
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store import access, audit, logins, sessions, shares, users
 from netstacks.store.access import WITHDRAWN
 from netstacks.store.pool import Transaction
@@ -32,7 +32,7 @@ Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, 
 
 
 class Profile(BaseModel):
-    """What an administrator decides about a user."""
+    """The members of a user that an administrator sets."""
 
     role: Role
     email: Email | None = None
@@ -61,7 +61,7 @@ class OwnPassword(BaseModel):
 @guard.requires("users.manage")
 def list_users() -> dict[str, Any]:
     with services().database.transaction() as tx:
-        items = [as_json(user) for user in users.every(tx)]
+        items = [as_json(user) for user in users.list_all(tx)]
     return {"items": items, "total": len(items)}
 
 
@@ -88,20 +88,20 @@ def get_user(user_id: UUID) -> dict[str, Any]:
 @blueprint.put("/api/users/<uuid:user_id>")
 @guard.requires("users.manage")
 def update_user(user_id: UUID) -> dict[str, Any]:
-    """Replaces the profile; a user who is deactivated is logged out everywhere.
+    """Replaces the profile. A deactivated user is logged out everywhere.
 
-    The terminals of a user end who is deactivated or whose role may not open any.
+    Terminals end when the user is deactivated or the new role may not open any.
     """
     body = parse(UserChange)
     with _administration(user_id) as tx:
         before = users.get(tx, user_id)
         user: User = users.update(tx, user_id, **body.model_dump())
         what, revoked = _withdrawn(user), []
-        if what is What.ACCESS:
+        if what is Scope.ACCESS:
             logins.revoke_all(tx, user_id)
-        if what is not What.NOTHING:
+        if what is not Scope.NOTHING:
             _end_sessions(tx, user)
-        if what is What.ACCESS or not permissions.grants(user.role, "sessions.manage"):
+        if what is Scope.ACCESS or not permissions.grants(user.role, "sessions.manage"):
             revoked = _revoke_shares(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, role=user.role, is_active=user.is_active)
     if (before.role, before.is_active) != (user.role, user.is_active):
@@ -118,14 +118,14 @@ def delete_user(user_id: UUID) -> Response:
         _end_sessions(tx, user)
         revoked = _revoke_shares(tx, user)
         _audit(tx, "user.deleted", user_id, username=user.username)
-    _withdraw(user_id, What.ACCESS, revoked)
+    _withdraw(user_id, Scope.ACCESS, revoked)
     return Response(status=204)
 
 
 @blueprint.put("/api/users/<uuid:user_id>/password")
 @guard.requires("users.manage")
 def set_password(user_id: UUID) -> Response:
-    """Sets a user's password, logs them out everywhere and ends their terminals."""
+    """Sets a user's password, ends all log-ins of the user and their terminals."""
     password = parse(NewPassword).password
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
@@ -137,40 +137,40 @@ def set_password(user_id: UUID) -> Response:
         ended = logins.revoke_all(tx, user_id)
         _end_sessions(tx, user)
         _audit(tx, "user.updated", user_id, username=user.username, changed="password")
-    services().withdrawals.everywhere(Withdrawal(user_id, What.ALL_LOGINS, tuple(ended)))
+    services().withdrawals.everywhere(Withdrawal(user_id, Scope.ALL_LOGINS, tuple(ended)))
     return Response(status=204)
 
 
 @blueprint.delete("/api/users/<uuid:user_id>/logins")
 @guard.requires("users.manage")
 def revoke_logins(user_id: UUID) -> Response:
-    """Logs a user out everywhere and ends their terminals."""
+    """Ends all log-ins and terminals of a user."""
     with _administration(user_id) as tx:
         user = users.get(tx, user_id)
         ended = logins.revoke_all(tx, user_id)
         _end_sessions(tx, user)
         _audit(tx, "user.logins_revoked", user_id, username=user.username)
-    services().withdrawals.everywhere(Withdrawal(user_id, What.ALL_LOGINS, tuple(ended)))
+    services().withdrawals.everywhere(Withdrawal(user_id, Scope.ALL_LOGINS, tuple(ended)))
     return Response(status=204)
 
 
 @blueprint.put("/api/auth/password")
 @guard.requires()
 def change_own_password() -> Response:
-    """Changes the user's own password, given the current one, and ends all other log-ins of theirs."""
+    """Changes the user's own password, given the current one, and ends the user's other log-ins."""
     body = parse(OwnPassword)
-    who = guard.identity()
+    me = guard.identity()
     with services().database.transaction() as tx:
-        user, current_hash = users.get(tx, who.user_id), users.password_hash_of(tx, who.user_id)
-    if not is_own_password(body.current_password, current_hash, str(who.user_id), str(who.login_id)):
+        user, current_hash = users.get(tx, me.user_id), users.password_hash_of(tx, me.user_id)
+    if not is_own_password(body.current_password, current_hash, str(me.user_id), str(me.login_id)):
         raise Forbidden("current_password: is not correct")
     _check(body.new_password, user)
     password_hash = hash_password(body.new_password)
-    with _administration(who.user_id) as tx:
-        users.set_password(tx, who.user_id, password_hash, is_long=password_rules.is_long(body.new_password))
-        ended = logins.revoke_all(tx, who.user_id, but=who.login_id)
-        _audit(tx, "user.updated", who.user_id, username=who.username, changed="password")
-    services().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, tuple(ended)))
+    with _administration(me.user_id) as tx:
+        users.set_password(tx, me.user_id, password_hash, is_long=password_rules.is_long(body.new_password))
+        ended = logins.revoke_all(tx, me.user_id, but=me.login_id)
+        _audit(tx, "user.updated", me.user_id, username=me.username, changed="password")
+    services().withdrawals.everywhere(Withdrawal(me.user_id, Scope.LOGINS, tuple(ended)))
     return Response(status=204)
 
 
@@ -180,7 +180,7 @@ def _check(password: str, user: User) -> None:
 
 @contextmanager
 def _administration(user_id: UUID | None = None) -> Iterator[Transaction]:
-    """A transaction that changes users, one at a time; `user_id` is the user that is there already."""
+    """A transaction that changes users, serialised with all others. `user_id` is None for a new user."""
     with services().database.transaction() as tx:
         access.lock_administration(tx)
         if user_id is not None:
@@ -189,22 +189,22 @@ def _administration(user_id: UUID | None = None) -> Iterator[Transaction]:
         yield tx
 
 
-def _withdrawn(user: User) -> What:
-    """What a user in this state may not have open."""
+def _withdrawn(user: User) -> Scope:
+    """The access that a user in this state must lose."""
     if not user.is_active:
-        return What.ACCESS
-    return What.NOTHING if permissions.grants(user.role, "sessions.connect") else What.TERMINALS
+        return Scope.ACCESS
+    return Scope.NOTHING if permissions.grants(user.role, "sessions.connect") else Scope.TERMINALS
 
 
-def _withdraw(user_id: UUID, what: What, revoked: Iterable[Share]) -> None:
-    """To be called after the commit."""
+def _withdraw(user_id: UUID, what: Scope, revoked: Iterable[Share]) -> None:
+    """Applies a withdrawal on all instances. Call it after the commit: instances then read the new state."""
     services().withdrawals.everywhere(Withdrawal(user_id, what))
     for share in revoked:
-        end_views_of(share, "this share was revoked: its creator has no access any more")
+        end_views_of(share, "this share was revoked: its creator has lost access")
 
 
 def _end_sessions(tx: Transaction, user: User) -> None:
-    """Notes that a user's sessions are to end; their owners are told after the commit."""
+    """Marks a user's sessions as ended; their owners are notified after the commit."""
     ended, owned = sessions.end_all_of(tx, user.id, WITHDRAWN)
     for session_id in (*ended, *owned):
         details = {"owner": user.username, "reason": WITHDRAWN}
@@ -212,7 +212,7 @@ def _end_sessions(tx: Transaction, user: User) -> None:
 
 
 def _revoke_shares(tx: Transaction, user: User) -> list[Share]:
-    """Takes back what an administrator who is none any more has shared of others' sessions."""
+    """Revokes the shares of other users' sessions that a former administrator has created."""
     revoked = shares.revoke_of_others(tx, user.id, user.username)
     for share in revoked:
         audit.append(tx, guard.actor(), "session.share_revoked", f"session:{share.session_id}", share=str(share.id))

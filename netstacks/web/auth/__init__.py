@@ -1,4 +1,4 @@
-"""Who makes a request and what that user may do: tokens, cookies, log-ins, licence seats.
+"""Authentication and authorisation: tokens, cookies, log-ins, permissions, licence seats.
 
-Stands on its own `AuthParts`, not on the services of the application.
+Depends on `AuthParts` only, not on the services of the application.
 """

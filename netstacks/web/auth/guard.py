@@ -1,4 +1,4 @@
-"""Who makes the current request, and whether he may: bearer tokens, the page cookie, and what protects the cookie."""
+"""Authentication and authorisation of requests: bearer tokens, the page cookie, and its protection against CSRF."""
 
 import hmac
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request
 
 from netstacks import permissions, urls
 from netstacks.errors import Forbidden, StoreBusy
-from netstacks.instance.withdrawals import What, Withdrawal
+from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store import access, audit, logins, users
 from netstacks.store.logins import ClientType
 from netstacks.store.pool import Transaction
@@ -22,6 +22,7 @@ from netstacks.web.auth import page_cookie
 from netstacks.web.auth.authenticate import Authenticated
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.auth.parts import AuthParts, auth_parts, install
+from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.auth.tokens import Subject, TokenType
 from netstacks.web.http import proxies
 
@@ -36,7 +37,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Identity:
-    """The user of a request, with what he may do at this moment."""
+    """The user of a request, with the user's current permissions."""
 
     user_id: UUID
     username: str
@@ -50,42 +51,42 @@ class Identity:
 
 
 def init_app(app: Flask, parts: AuthParts) -> None:
-    """Prepares `app` for its users and their page cookies."""
+    """Installs authentication in `app`."""
     install(app, parts)
     app.after_request(page_cookie.put)
 
 
 def login_states() -> LoginStates:
-    """What this instance remembers about log-ins."""
+    """The states of log-ins, as cached by this instance."""
     return auth_parts().login_states
 
 
 def identify(*, anew: bool = False) -> Identity | None:
     """The user of this request: by bearer token, by `?token=` under /ws/, or by the page cookie.
 
-    `anew` asks PostgreSQL whether the log-in holds; a request that may change something does so in any case.
-    A token that is no longer good does not fall back to the cookie. Raises Forbidden when the cookie is used from a
-    foreign page, or for a change without the CSRF token.
+    `anew` checks the log-in in PostgreSQL, as every request with an unsafe method does.
+    An invalid token does not fall back to the cookie. Raises Forbidden when the cookie is used from a page of another
+    origin, or for a change without the CSRF token.
     """
     if "identity" not in g:
         g.identity = _identify(anew or request.method not in _SAFE_METHODS)
-    who: Identity | None = g.identity
-    return who
+    user: Identity | None = g.identity
+    return user
 
 
 def identity() -> Identity:
-    """The user of this request; 401 when there is none."""
-    who = identify()
-    if who is None:
+    """The user of this request. Raises Unauthorized (401) when there is none."""
+    user = identify()
+    if user is None:
         raise Unauthorized(_ENDED)
-    return who
+    return user
 
 
 def requires(permission: str | None = None) -> Callable[[View], View]:
-    """Lets a view be used by logged-in users only (401), and only with `permission` (403) if one is named.
+    """Decorates a view: it requires a log-in (401) and, if one is named, `permission` (403).
 
-    A request that may change something is judged by what PostgreSQL says now, others by an answer that is a few
-    seconds old at most. What such a view changes or reveals it does in `transaction`.
+    A request with an unsafe method is checked in PostgreSQL, others against an answer that is a few seconds old at
+    most. A view that changes or reveals something does so in `transaction`.
     """
 
     def decorate(view: View) -> View:
@@ -102,9 +103,9 @@ def requires(permission: str | None = None) -> Callable[[View], View]:
 
 @contextmanager
 def transaction() -> Iterator[Transaction]:
-    """A transaction in which the user of this request may do what the view requires, from its beginning to its end.
+    """A transaction during which the user of this request keeps the permission that the view requires.
 
-    A withdrawal of that access waits for it. Raises Unauthorized and Forbidden when one has come first.
+    A withdrawal of access waits for its end. Raises Unauthorized and Forbidden when access was withdrawn before.
     """
     with auth_parts().database.transaction() as tx:
         confirm(tx)
@@ -112,64 +113,69 @@ def transaction() -> Iterator[Transaction]:
 
 
 def confirm(tx: Transaction) -> None:
-    """The check of `transaction`, for one that was begun before."""
-    who = identity()
+    """The check of `transaction`, for a transaction that is open already."""
+    user = identity()
     role = access.role_of(tx, actor())
     if role is None:
         raise Unauthorized(_ENDED)
-    g.identity = replace(who, role=role, permissions=permissions.of_role(role))
+    g.identity = replace(user, role=role, permissions=permissions.of_role(role))
     _check_permission(g.identity)
 
 
-def _check_permission(who: Identity) -> None:
+def _check_permission(user: Identity) -> None:
     permission: str | None = g.get("permission")
-    if permission and not who.may(permission):
-        raise Forbidden(f"this needs the permission {permission}, which the role {who.role} does not have")
+    if permission and not user.may(permission):
+        raise Forbidden(
+            f"You need the {permission} permission to {PURPOSES[permission]}. Your role, {user.role}, does not have it."
+        )
 
 
 def lasting() -> Callable[[], bool]:
-    """Tells at any later time whether the user of this request still may what the view requires.
+    """A function that tells at any later time whether the user of this request still has the required permission.
 
-    For an answer that goes on: what it has sent by then cannot be taken back.
+    For responses that are sent over a longer time, which must end when access is withdrawn.
     """
     permission: str | None = g.get("permission")
-    who, states = identity(), login_states()
-    subject = Subject(who.user_id, who.username, who.role, who.login_id)
+    user, states = identity(), login_states()
+    subject = Subject(user.user_id, user.username, user.role, user.login_id)
 
     def may() -> bool:
         try:
             role = states.role(subject)
         except StoreBusy:
-            return True  # It is asked again in a moment.
+            return True  # The caller checks again within seconds.
         return role is not None and (permission is None or permissions.grants(role, permission))
 
     return may
 
 
 def actor() -> audit.Actor:
-    """The user of this request and the address and log-in that the request comes by."""
-    who = identity()
-    return audit.Actor(who.username, who.user_id, request.remote_addr, who.login_id)
+    """The user of this request, with the client's address and the log-in, for the audit log."""
+    user = identity()
+    return audit.Actor(user.username, user.user_id, request.remote_addr, user.login_id)
 
 
 def signed_subject(environ: "WSGIEnvironment", parts: AuthParts) -> Subject | None:
-    """Whose signed, unexpired token a request under /ws/ carries; None for a request that is going to be refused.
+    """The subject of the signed, unexpired token of a request under /ws/; None for one that will be refused.
 
-    Asks no store: that a log-in was revoked is found out by `identify`.
+    Queries no database: `identify` finds out later whether the log-in was revoked.
     """
-    asked = Request(environ)
-    origin, token = asked.headers.get("Origin"), _bearer_token(asked)
-    if origin is not None and not _is_own(origin, asked, parts):
+    wsgi_request = Request(environ)
+    origin, token = wsgi_request.headers.get("Origin"), _bearer_token(wsgi_request)
+    if origin is not None and not _is_own(origin, wsgi_request, parts):
         return None
     if token is not None:
         claims = parts.tokens.read(TokenType.ACCESS, token)
     else:
-        claims = next(page_cookie.claims(asked, parts), None) if origin is not None else None
+        claims = next(page_cookie.claims(wsgi_request, parts), None) if origin is not None else None
     return claims.subject if claims else None
 
 
 def act_for(subject: Subject) -> None:
-    """Makes a user whom another instance has identified the user of this request; 401 when the log-in has ended."""
+    """Makes `subject`, which another instance has authenticated, the user of this request.
+
+    Raises Unauthorized (401) when the log-in has ended.
+    """
     role = login_states().role(subject)
     if role is None:
         raise Unauthorized(_ENDED)
@@ -177,39 +183,39 @@ def act_for(subject: Subject) -> None:
 
 
 def check_origin() -> None:
-    """Raises Forbidden when a foreign web page makes this request.
+    """Raises Forbidden when a web page of another origin makes this request.
 
-    The Origin must be this site's own, by Host and perhaps port as a trusted proxy tells them, or one of
-    ALLOWED_ORIGINS. Programs other than browsers send none: that is accepted from the bearer of a token, never with the
+    The header Origin must match the host and port of this site, as a trusted proxy forwards them, or one of
+    ALLOWED_ORIGINS. Programs other than browsers send no Origin: that is accepted with a bearer token, never with the
     cookie.
     """
     origin = request.headers.get("Origin")
     if origin is None:
         if page_cookie.is_sent() and _bearer_token(request) is None:
-            raise Forbidden("a request with a page's cookie needs the header Origin")
+            raise Forbidden("A request with the page cookie needs the header Origin.")
     elif not _is_own(origin, request, auth_parts()):
         raise Forbidden(
-            f"the origin {origin} is not this site's, which was asked for as {request.host}: a load balancer must pass"
-            " the header Host on as it was, or X-Forwarded-Host and -Proto from an address in TRUSTED_PROXIES; another"
-            " site's origin is added by ALLOWED_ORIGINS"
+            f"The origin {origin} is not the origin of this site, which was requested as {request.host}. A load"
+            " balancer must pass the header Host on unchanged, or send X-Forwarded-Host and X-Forwarded-Proto from an"
+            " address in TRUSTED_PROXIES. ALLOWED_ORIGINS adds the origins of other sites."
         )
 
 
-def _is_own(origin: str, asked: Request, parts: AuthParts) -> bool:
+def _is_own(origin: str, wsgi_request: Request, parts: AuthParts) -> bool:
     return origin in parts.allowed_origins or any(
-        urls.is_same_origin(origin, asked.scheme, host) for host in proxies.hosts(asked.environ)
+        urls.is_same_origin(origin, wsgi_request.scheme, host) for host in proxies.hosts(wsgi_request.environ)
     )
 
 
 def csrf_token() -> str:
-    """What this user's pages must send as `X-CSRF-Token` or as form field `csrf_token` with every change."""
+    """The token that pages send with every change: header `X-CSRF-Token`, or form field `csrf_token`."""
     return auth_parts().tokens.csrf(identity().login_id)
 
 
 def begin_login(tx: Transaction, proof: Authenticated, client_type: ClientType, token_id: str | None = None) -> Subject:
-    """Writes down that a user, whose password was right, logs in; returns what the tokens are issued for.
+    """Stores a log-in of an authenticated user, and returns the subject of its tokens.
 
-    A withdrawal of access waits for it. Raises Unauthorized when one has come first.
+    A withdrawal of access waits for the transaction. Raises Unauthorized when access was withdrawn before.
     """
     user = proof.user
     access.lock(tx, user.id)
@@ -224,22 +230,22 @@ def begin_login(tx: Transaction, proof: Authenticated, client_type: ClientType, 
 
 
 def start_page_login(proof: Authenticated) -> None:
-    """Logs a user in by cookie; it is the user of this request from here on."""
+    """Logs a user in by cookie, and makes that user the one of this request."""
     with auth_parts().database.transaction() as tx:
         subject = begin_login(tx, proof, "page")
-    page_cookie.give(subject)
+    page_cookie.issue(subject)
     g.identity = _as_identity(subject, subject.role)
 
 
 def end_login() -> None:
-    """Revokes the log-in of this request and takes its page cookie away."""
-    who = identity()
+    """Revokes the log-in of this request and deletes its page cookie."""
+    user = identity()
     with auth_parts().database.transaction() as tx:
-        access.lock(tx, who.user_id)
-        logins.revoke(tx, who.login_id)
-        audit.append(tx, actor(), "auth.logout", f"user:{who.user_id}")
-    auth_parts().withdrawals.everywhere(Withdrawal(who.user_id, What.LOGINS, (who.login_id,)))
-    page_cookie.take_away()
+        access.lock(tx, user.user_id)
+        logins.revoke(tx, user.login_id)
+        audit.append(tx, actor(), "auth.logout", f"user:{user.user_id}")
+    auth_parts().withdrawals.everywhere(Withdrawal(user.user_id, Scope.LOGINS, (user.login_id,)))
+    page_cookie.delete()
 
 
 def _identify(anew: bool) -> Identity | None:
@@ -262,12 +268,12 @@ def _as_identity(subject: Subject, role: str) -> Identity:
     return Identity(subject.user_id, subject.username, role, permissions.of_role(role), subject.login_id)
 
 
-def _bearer_token(asked: Request) -> str | None:
-    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
+def _bearer_token(wsgi_request: Request) -> str | None:
+    scheme, _, token = wsgi_request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    if asked.path.startswith("/ws/"):
-        return asked.args.get("token")
+    if wsgi_request.path.startswith("/ws/"):
+        return wsgi_request.args.get("token")
     return None
 
 
@@ -278,4 +284,4 @@ def _check_forgery(login_id: UUID) -> None:
     if is_change:
         sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
         if not hmac.compare_digest(sent.encode(), auth_parts().tokens.csrf(login_id).encode()):
-            raise Forbidden("this page is out of date: load it again (its CSRF token is missing or not of this log-in)")
+            raise Forbidden("This page is out of date. Reload it. (Its CSRF token is missing or of another log-in.)")

@@ -1,6 +1,7 @@
-"""Browsers in which a user has logged in before, known by a signed cookie.
+"""Known devices: browsers in which a user has logged in before, marked by a signed cookie.
 
-It opens nothing. Guesses from elsewhere do not delay its user, and what is guessed with it is counted by itself.
+The cookie grants no access. With it, throttles caused by guesses from elsewhere do not apply, and wrong passwords are
+counted separately.
 """
 
 import hmac
@@ -21,19 +22,19 @@ KEPT = timedelta(days=180)
 
 @dataclass(frozen=True)
 class Mark:
-    """What a genuine cookie says: a user has logged in with this browser, which has a random id."""
+    """The content of a valid cookie: a user who has logged in with this browser, and the browser's random id."""
 
     user_id: UUID
     device: str
 
 
 def marks(tokens: Tokens) -> list[Mark]:
-    """Those that the browser sends which makes this request. A worthless cookie may come first."""
+    """The valid marks that this request carries. Invalid cookies may precede them and are skipped."""
     return [mark for value in cookies.values(request, COOKIE) if (mark := _read(tokens, value))]
 
 
 def remember(response: Response, tokens: Tokens, user_id: UUID) -> None:
-    """Marks the browser as one of this user, who has logged in there."""
+    """Marks the browser of this request as a known device of the user."""
     device = next((mark.device for mark in marks(tokens) if mark.user_id == user_id), secrets.token_hex(8))
     text = f"{user_id}.{device}.{int(time.time() + KEPT.total_seconds())}"
     cookies.put(response, COOKIE, f"{text}.{_signature(tokens, text)}", max_age_secs=KEPT.total_seconds())

@@ -1,4 +1,4 @@
-"""The licence in force, and the seats that it leaves."""
+"""The licence in force, and its seats."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _SETTING = "license_key"
 
 
 class SeatLimitReached(Conflict):
-    """All seats are taken by other users; the text begins as the client expects (wire contract 3.1)."""
+    """All seats are taken by other users. The client matches the beginning of the text (docs/protocol.md, 3.1)."""
 
     def __init__(self, seats_total: int, seats_used: int) -> None:
         super().__init__(f"seat_limit_reached: all {seats_total} seats are in use")
@@ -29,7 +29,7 @@ class SeatLimitReached(Conflict):
 
 
 class Licensing:
-    """The licence of LICENSE_KEY, or else the one that was activated; raises InvalidInput for a wrong LICENSE_KEY."""
+    """The licence of LICENSE_KEY, or else the activated one. Raises InvalidInput for a wrong LICENSE_KEY."""
 
     def __init__(self, database: Database, license_key: str | None, public_key: str = license.PUBLIC_KEY) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class Licensing:
         """Why the activated licence is not in force."""
 
     def current(self) -> Grant:
-        """What the licence grants now; while PostgreSQL is away, by the licence that was last seen in it."""
+        """The current grant; while PostgreSQL is unreachable, that of the last licence read from it."""
         try:
             with self._database.transaction() as tx:
                 return self._current(tx)
@@ -48,13 +48,13 @@ class Licensing:
             return self._judged()
 
     def may_cluster(self) -> bool:
-        """Whether several instances may be one service (specification: Enterprise). While nobody knows, they may."""
+        """Whether the licence allows several instances: Enterprise only (specification)."""
         return self.current().tier == "enterprise"
 
     def take_seat(self, tx: Transaction, user_id: UUID) -> None:
-        """Makes sure of a seat for a terminal log-in of this user; raises SeatLimitReached.
+        """Reserves a seat for a terminal log-in of this user. Raises SeatLimitReached.
 
-        Seats are counted per user: one who is logged in already takes no second one (wire contract 3.1).
+        Seats are counted per user: a second log-in of a user takes no second seat (docs/protocol.md, 3.1).
         """
         logins.lock_seats(tx)
         seats = self._current(tx).seats
@@ -63,17 +63,17 @@ class Licensing:
             raise SeatLimitReached(seats, len(holders))
 
     def activate(self, tx: Transaction, key: str) -> License:
-        """Puts a licence in force on all instances; raises InvalidInput, or Conflict when LICENSE_KEY rules."""
+        """Activates a licence for all instances. Raises InvalidInput, and Conflict while LICENSE_KEY is set."""
         if self._configured is not None:
-            raise Conflict("the licence is set by LICENSE_KEY: change it there")
+            raise Conflict("The licence is set by LICENSE_KEY. Change it there.")
         found = license.read(key, self._public_key)
         if license.judge(found, datetime.now(UTC)).status == "expired":
-            raise InvalidInput(f"the licence expired on {found.expires_at:%Y-%m-%d}")
+            raise InvalidInput(f"The licence expired on {found.expires_at:%Y-%m-%d}.")
         settings.put(tx, _SETTING, key)
         return found
 
     def status(self, tx: Transaction) -> dict[str, Any]:
-        """The licence and who uses it, as wire contract 13 has it."""
+        """The licence and the log-ins that hold seats (docs/protocol.md, 13)."""
         grant = self._current(tx)
         holding = logins.holding_seats(tx)
         return {
@@ -97,11 +97,11 @@ class Licensing:
 
     def _current(self, tx: Transaction) -> Grant:
         if self._configured is None:
-            self._take(settings.get(tx, _SETTING))
+            self._read_activated(settings.get(tx, _SETTING))
         return self._judged()
 
-    def _take(self, key: object) -> None:
-        """What is stored as the activated licence. One that cannot be read is none, and stops no log-in."""
+    def _read_activated(self, key: object) -> None:
+        """Reads the stored licence. An unreadable one counts as none: log-ins must still work."""
         former, self._problem, self._activated = self._problem, None, None
         if key is None:
             return

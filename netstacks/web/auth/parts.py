@@ -1,7 +1,7 @@
-"""What authentication works with: one `AuthParts`, made with the application and reached through it."""
+"""The dependencies of authentication: one `AuthParts` per application, stored in its extensions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from flask import Flask, current_app
@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from netstacks.instance.withdrawals import Withdrawals
 from netstacks.store.pool import Database
 from netstacks.web.auth.login_states import LoginStates
+from netstacks.web.auth.password_checks import PasswordChecks
 from netstacks.web.auth.tokens import Tokens
 
 _EXTENSION = "netstacks.auth"
@@ -16,7 +17,7 @@ _EXTENSION = "netstacks.auth"
 
 @dataclass(frozen=True)
 class AuthParts:
-    """The parts of one instance that tell who makes a request."""
+    """The parts of one instance that authenticate requests."""
 
     database: Database
     tokens: Tokens
@@ -25,11 +26,12 @@ class AuthParts:
     allowed_origins: Sequence[str]
     login_max_days: int
     failed_logins_per_hour: int
-    """How many failed log-ins have audit rows of their own in one hour."""
+    """How many failed log-ins get an audit row of their own in one hour; the others are counted in a summary."""
+    password_checks: PasswordChecks = field(default_factory=PasswordChecks)
 
 
 def install(app: Flask, parts: AuthParts) -> None:
-    """Makes `parts` those of `app`."""
+    """Stores `parts` in the extensions of `app`."""
     app.extensions[_EXTENSION] = parts
 
 

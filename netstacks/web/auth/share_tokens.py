@@ -1,4 +1,4 @@
-"""The tokens of shares: they say themselves what they allow, signed, so that no database need be asked."""
+"""The tokens of shares. They are signed and contain what they allow, so that they work without the database."""
 
 import base64
 import binascii
@@ -9,14 +9,14 @@ from uuid import UUID
 
 from netstacks.store.shares import Permission, Share
 
-# Share and session id, the expiry in seconds since 1970, the most viewers, whether they may type.
+# Share id, session id, expiry in seconds since 1970, maximum number of viewers, whether they may type.
 _LAYOUT = struct.Struct(">16s16sIB?")
 _MAC_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """What a genuine token says. Whether it has expired or was revoked is to be asked."""
+    """The content of a valid token. The caller must check expiry and revocation."""
 
     share_id: UUID
     session_id: UUID
@@ -28,8 +28,8 @@ class Invitation:
 class ShareTokens:
     """Issues and verifies tokens; every instance with the same `JWT_SECRET` accepts them.
 
-    A listing must show tokens again (wire contract 7), and a copy of the database must not give them away: a token is
-    not stored but computed from the share's row, whose random id nobody can guess, and a key.
+    The list of shares shows tokens again (docs/protocol.md, 7), but a copy of the database must not reveal them. So a
+    token is not stored: it is computed from the share's row, which has a random id, and a key.
     """
 
     def __init__(self, jwt_secret: str) -> None:
@@ -47,7 +47,7 @@ class ShareTokens:
         return base64.urlsafe_b64encode(facts + self._mac(facts)).decode()
 
     def read(self, token: str) -> Invitation | None:
-        """What a genuine token says, though it may have expired; None for anything else."""
+        """The content of a valid token, which may have expired; None for anything else."""
         try:
             raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The tokens of users: signed JWTs for access, refresh and the page cookie, and the CSRF token of a page."""
+"""The tokens of users: JWTs for access, refresh and the page cookie, and CSRF tokens."""
 
 import hashlib
 import hmac
@@ -19,9 +19,9 @@ from netstacks.store import logins
 
 log = structlog.get_logger()
 
-# Well above the 300 s before the end at which the client refreshes (wire contract, rule 2).
+# The client refreshes 300 s before the expiry: a TTL near that makes it refresh in a loop (docs/protocol.md, rule 2).
 ACCESS_TTL = timedelta(hours=1)
-# Anybody can send bad tokens: they are logged once in this time, with their count.
+# Invalid tokens are logged once per interval, with their count: unauthenticated clients can send any number.
 _LOG_SECS = 10.0
 _VERIFIED = 10_000
 
@@ -37,7 +37,7 @@ _TTL = {TokenType.ACCESS: ACCESS_TTL, TokenType.REFRESH: logins.LOGIN_TTL, Token
 
 @dataclass(frozen=True)
 class Subject:
-    """Who a token speaks for, and by which log-in; enough to serve a request while PostgreSQL is away."""
+    """The user and log-in of a token, and the role; enough to serve a request while PostgreSQL is unreachable."""
 
     user_id: UUID
     username: str
@@ -62,11 +62,10 @@ class Tokens:
         self._unlogged = 0
         self._logged_at = -math.inf
         self._verified: LRUCache[bytes, Claims] = LRUCache(_VERIFIED)
-        """What good tokens say, by type and hash: one is sent with every request, and verifying it costs more than most
-        requests do."""
+        """The claims of valid tokens, by type and hash: to verify a token costs more than most requests do."""
 
     def issue(self, token_type: TokenType, subject: Subject, token_id: str = "") -> str:
-        """A JWT (HS256) whose claims the web client can decode with plain base64 (wire contract 3.1)."""
+        """A JWT (HS256) whose claims the web client can decode with plain base64 (docs/protocol.md, 3.1)."""
         claims = {
             "sub": str(subject.user_id),
             "name": subject.username,
@@ -80,7 +79,7 @@ class Tokens:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def read(self, token_type: TokenType, token: str) -> Claims | None:
-        """What a valid, unexpired token of this type says; None for anything else, with the reason in the log."""
+        """The claims of a valid, unexpired token of this type; None for anything else. The reason is logged."""
         if not token:
             return None
         key = hashlib.sha256(f"{token_type} {token}".encode(errors="replace")).digest()
@@ -88,7 +87,7 @@ class Tokens:
         if known is not None and time.time() < known.expires_at + TOLERATED_SECS:
             return known
         try:
-            # The instance that issued it may have another time.
+            # Leeway: the clock of the issuing instance may differ.
             claims = jwt.decode(token, self._secret, algorithms=["HS256"], leeway=TOLERATED_SECS)
             if claims["typ"] != token_type:
                 raise ValueError(f"it is a token for {claims['typ']}")
@@ -113,19 +112,19 @@ class Tokens:
         return secrets.token_hex(16)
 
     def next_token_id(self, token_id: str) -> str:
-        """The id that follows in a chain of refresh tokens.
+        """The id of the next refresh token after the one with `token_id`.
 
-        It is computed, not random, so that two refreshes with the same token (wire contract 3.2) get the same
+        It is derived, not random: two concurrent refreshes with the same token (docs/protocol.md, 3.2) get the same
         successor, although only hashes of ids are stored.
         """
         return self._mac(f"refresh-token-after:{token_id}")[:32]
 
     def csrf(self, login_id: UUID) -> str:
-        """What a page must send along to act by its cookie."""
+        """The CSRF token that a page must send with a change."""
         return self._mac(f"csrf-of:{login_id}")
 
     def sign(self, text: str) -> str:
-        """A signature that any instance with the same secret makes of the same text."""
+        """An HMAC-SHA256 of the text, in hex; the same on all instances with the same `JWT_SECRET`."""
         return self._mac(f"signed:{text}")
 
     def _mac(self, message: str) -> str:

@@ -1,1 +1,1 @@
-"""What requests and answers have in common: input models, output formats, cookies, CSP, proxies."""
+"""Helpers for requests and responses: input validation, output formats, cookies, CSP, trusted proxies."""

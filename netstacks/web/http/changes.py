@@ -1,4 +1,4 @@
-"""What an edit changed, for the audit log."""
+"""The changes of an edit, for the audit log."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_NOT_TOLD = ("updated_at", "active_connections")
+_IGNORED = ("updated_at", "active_connections")
 
 
 def changes(old: "DataclassInstance", new: "DataclassInstance") -> dict[str, list[Any]]:
@@ -16,7 +16,7 @@ def changes(old: "DataclassInstance", new: "DataclassInstance") -> dict[str, lis
     return {
         name: [_plain(before[name]), _plain(after[name])]
         for name in after
-        if before[name] != after[name] and name not in _NOT_TOLD
+        if before[name] != after[name] and name not in _IGNORED
     }
 
 

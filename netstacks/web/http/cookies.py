@@ -1,30 +1,30 @@
-"""Cookies, by names that no other site can set where TLS allows it.
+"""Cookies, with names that no other site can set where the request uses https.
 
-A browser takes a cookie whose name begins with `__Host-` by https alone, for this very host and every path: a sibling
-of our domain cannot put one of its own in its place. Whether a request came by https is known where this instance, or a
-proxy that it trusts, ended TLS.
+Browsers accept a cookie whose name begins with `__Host-` over https only, for this host and all paths: a sibling domain
+cannot overwrite it (RFC 6265bis, 4.1.3.2). This instance knows that a request uses https when it, or a trusted proxy,
+has terminated TLS.
 """
 
 from flask import Response, request
 from werkzeug.wrappers import Request
 
 _PREFIX = "__Host-"
-# Some that are no good may come first.
+# The limit of values to try: invalid ones may come first.
 _MOST_VALUES = 16
 
 
-def values(asked: Request, name: str) -> list[str]:
-    """What the cookies of this name hold, in the order in which they are to be tried.
+def values(wsgi_request: Request, name: str) -> list[str]:
+    """The values of the cookies of this name, in the order in which to try them.
 
-    By https a cookie without the prefix counts for nothing: a sibling of our domain may have set it. By http both
-    count, since a proxy that is not trusted may have ended TLS.
+    Over https a cookie without the prefix is ignored: a sibling domain may have set it. Over http both count: a proxy
+    that is not trusted may have terminated TLS.
     """
-    plain = [] if asked.is_secure else asked.cookies.getlist(name)
-    return [*asked.cookies.getlist(_PREFIX + name), *plain][:_MOST_VALUES]
+    plain = [] if wsgi_request.is_secure else wsgi_request.cookies.getlist(name)
+    return [*wsgi_request.cookies.getlist(_PREFIX + name), *plain][:_MOST_VALUES]
 
 
 def put(response: Response, name: str, value: str, *, max_age_secs: float) -> None:
-    """Sets a cookie for this host, out of reach of scripts and of what foreign pages change."""
+    """Sets a cookie for this host: HttpOnly, SameSite=Lax."""
     response.set_cookie(
         _PREFIX + name if request.is_secure else name,
         value,
@@ -35,8 +35,8 @@ def put(response: Response, name: str, value: str, *, max_age_secs: float) -> No
     )
 
 
-def take_away(response: Response, name: str) -> None:
-    """Deletes what the request has sent by this name."""
+def delete(response: Response, name: str) -> None:
+    """Deletes the cookies of this name that the request has sent."""
     for each in (_PREFIX + name, name):
         if each in request.cookies:
             response.delete_cookie(each, secure=each.startswith(_PREFIX), httponly=True, samesite="Lax")

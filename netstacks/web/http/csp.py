@@ -1,4 +1,4 @@
-"""The Content-Security-Policy: no inline script anywhere; xterm.js and asciinema-player set styles."""
+"""The Content-Security-Policy: no inline scripts; inline styles, because xterm.js and asciinema-player set them."""
 
 POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:;"

@@ -1,4 +1,4 @@
-"""CSV for spreadsheets, which run what begins like a formula: every export writes its rows here."""
+"""CSV export, protected against formula injection: spreadsheets run cells that begin like a formula."""
 
 import csv
 import io
@@ -7,18 +7,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-# A spreadsheet takes full-width and small forms for the sign itself, depending on its language.
+# Formula signs. Some spreadsheets accept full-width and small forms, depending on the language.
 _SIGNS = r"=+\-@＝＋－＠﹦﹢﹣﹫−"
-# Where a cell may end. Which of them does is the reader's choice, and some readers ignore quotation marks.
+# Characters that may separate cells: programs differ, and some ignore quotation marks.
 _SEPARATORS = r",;|\t\r\n\v\f\u2028\u2029"
-# What a spreadsheet leaves out at the beginning of a cell, or shows nothing of.
+# Characters that spreadsheets skip, or do not show, at the beginning of a cell.
 _LEFT_OUT = r"\s\x00-\x1f\u00ad\u200b-\u200f\u2060\ufeff\"'`“”„‘’«»"
-# Also matches where no sign follows, so that a long run of separators is looked at once.
+# Also matches where no sign follows, so that a long run of separators is scanned once.
 _BEGINNING = re.compile(rf"((?:^|[{_SEPARATORS}])[{_SEPARATORS}{_LEFT_OUT}]*+)([{_SIGNS}]?)")
 
 
 def encoded(columns: Sequence[str], pages: Iterable[Iterable[Mapping[str, Any]]]) -> Iterator[str]:
-    """The head line, then each page of rows. A value that is neither text nor a number is written as JSON."""
+    """The header line, then each page of rows. Lists and objects are written as JSON."""
     yield ",".join(columns) + "\r\n"
     for page in pages:
         text = io.StringIO()
@@ -28,7 +28,7 @@ def encoded(columns: Sequence[str], pages: Iterable[Iterable[Mapping[str, Any]]]
 
 
 def neutral(text: str) -> str:
-    """The text with an apostrophe before each sign that begins a cell, wherever a reader may begin one."""
+    """The text with an apostrophe before each formula sign that may begin a cell."""
     marked = _BEGINNING.sub(lambda found: f"{found[1]}'{found[2]}" if found[2] else found[1], text)
     return f"'{marked}" if marked.startswith(("\t", "\r", "\n")) else marked
 
@@ -43,7 +43,7 @@ def _cell(value: Any) -> Any:
 
 
 def _neutral_within(value: Any) -> Any:
-    """The same before it becomes JSON, which stays valid and keeps its numbers."""
+    """Applies `neutral` to the texts in `value`, before it is encoded as JSON: the JSON stays valid."""
     match value:
         case str():
             return neutral(value)

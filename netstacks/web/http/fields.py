@@ -1,4 +1,4 @@
-"""Members that several request bodies have in common, and query strings."""
+"""Types of members that several request bodies and query strings share."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,7 +10,7 @@ from netstacks.terminal.plain_text import plain
 
 def _printable(text: str) -> str:
     if plain(text) != text:
-        raise ValueError("must not hold control characters: terminals obey them")
+        raise ValueError("must not contain control characters: terminals execute them")
     return text
 
 
@@ -23,7 +23,7 @@ Description = Annotated[str | None, Field(max_length=2000)]
 
 
 def _in_reach(at: datetime) -> datetime:
-    """Neither a day more nor a time zone takes it out of the years that `datetime` knows."""
+    """Restricts the year, so that neither an added day nor a time zone leaves the range of `datetime`."""
     if not 1970 <= at.year < 9999:
         raise ValueError("must be after 1970 and before 9999")
     return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Whether the client of a request that takes long is still there, and the end of one that takes nothing."""
+"""The client of a long request: whether it is still connected, and the end of its connection."""
 
 import socket
 from typing import Any
@@ -7,9 +7,9 @@ from netstacks import greenlets
 
 
 def has_hung_up(environ: dict[str, Any]) -> bool:
-    """Whether the client, or the load balancer before it, has closed the connection. Does not wait.
+    """Whether the client, or a load balancer in between, has closed the connection. Does not wait.
 
-    A client that closes only its sending side counts as gone; no browser and no load balancer does that.
+    A client that closes only its sending side counts as gone; browsers and load balancers do not do that.
     """
     sock: socket.socket | None = environ.get("gunicorn.socket")
     if sock is None:
@@ -25,7 +25,7 @@ def has_hung_up(environ: dict[str, Any]) -> bool:
 
 
 def hang_up(environ: dict[str, Any]) -> None:
-    """Ends the client's connection, so that what waits to write to it goes on and fails. gunicorn then closes it."""
+    """Shuts the client's connection down, so that a greenlet that waits to write to it fails. gunicorn closes it."""
     sock: socket.socket | None = environ.get("gunicorn.socket")
     if sock is not None:
         greenlets.shut_down(sock.fileno())

@@ -1,4 +1,4 @@
-"""What clients send, checked once at the door: JSON bodies and query strings as pydantic models."""
+"""Validation of input: JSON bodies and query strings as pydantic models."""
 
 import json
 from typing import Any, NoReturn, TypeVar
@@ -9,48 +9,48 @@ from werkzeug.exceptions import BadRequest
 
 from netstacks.errors import InvalidInput
 
-# What is nested much deeper could be read and not be written again.
+# Limits nesting: deeper JSON can be parsed, but not serialised again.
 _MOST_LEVELS = 100
-# Of a user who is not logged in; others may send what the application takes at most (MAX_CONTENT_LENGTH). A body is in
-# memory while it is waited for, and strangers can make a worker wait for thousands.
-_STRANGERS_BYTES = 64 * 1024
+# The maximum body of a client that is not logged in; for others MAX_CONTENT_LENGTH applies. A body is in memory while
+# it arrives, and unauthenticated clients can keep thousands of requests open.
+_UNAUTHENTICATED_BYTES = 64 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def json_body() -> Any:
-    """The request's JSON value, whatever its content type says.
+    """The JSON value of the request's body; its content type is ignored.
 
-    Raises BadRequest (400) when it is no JSON, InvalidInput (422) when PostgreSQL could not store it.
+    Raises BadRequest (400) when it is not JSON, InvalidInput (422) when PostgreSQL could not store it.
     """
     if g.get("identity") is None:
-        request.max_content_length = _STRANGERS_BYTES
+        request.max_content_length = _UNAUTHENTICATED_BYTES
     try:
         body = json.loads(request.get_data(), parse_constant=_refuse_constant)
         _check_storable(body)
     except (ValueError, RecursionError) as error:
-        raise BadRequest("the request body must be valid JSON") from error
+        raise BadRequest("The request body must be valid JSON.") from error
     return body
 
 
 def check_address() -> None:
-    """Before every request: raises InvalidInput when PostgreSQL could not store a text in the path or the query."""
+    """Called before every request. Raises InvalidInput when PostgreSQL could not store a text in the path or query."""
     _check_storable([request.path, *request.args.values()])
 
 
 def parse(model: type[Model]) -> Model:
-    """The JSON object of the request as `model`; members it does not know are ignored.
+    """The JSON object of the request as `model`; unknown members are ignored.
 
-    Raises InvalidInput naming the first wrong member, BadRequest when the body is no JSON.
+    Raises InvalidInput that names the first wrong member, BadRequest when the body is not JSON.
     """
     body = json_body()
     if not isinstance(body, dict):
-        raise InvalidInput("the request body must be a JSON object")
+        raise InvalidInput("The request body must be a JSON object.")
     return _validated(model, body)
 
 
 def parse_query(model: type[Model]) -> Model:
-    """The query string as `model`, an empty value counting as absent; raises InvalidInput naming the wrong one."""
+    """The query string as `model`; empty values count as absent. Raises InvalidInput that names the wrong one."""
     return _validated(model, {name: value for name, value in request.args.items() if value})
 
 
@@ -58,7 +58,7 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        # Not chained: the cause shows the values, and one may be a secret.
+        # Not chained: the cause contains the values, which may be secrets.
         raise InvalidInput(_sentence(error)) from None
 
 
@@ -74,12 +74,12 @@ def _sentence(error: ValidationError) -> str:
 
 def _check_storable(value: Any, levels: int = _MOST_LEVELS) -> None:
     if not levels:
-        raise InvalidInput(f"lists and objects must not be nested more than {_MOST_LEVELS} deep")
+        raise InvalidInput(f"Lists and objects must not be nested more than {_MOST_LEVELS} levels deep.")
     match value:
         case str():
             if "\0" in value:
-                raise InvalidInput("text must not contain NUL characters")
-            value.encode()  # Raises ValueError for half of a surrogate pair.
+                raise InvalidInput("Text must not contain NUL characters.")
+            value.encode()  # Raises ValueError for a lone surrogate.
         case dict():
             for name, item in value.items():
                 _check_storable(name)

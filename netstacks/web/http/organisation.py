@@ -1,4 +1,4 @@
-"""One installation is one organisation."""
+"""The id of the organisation: one installation is one organisation."""
 
-# Clients expect an id on everything (wire contract 5).
+# Clients expect `org_id` in resources (docs/protocol.md, 5).
 ORG_ID = "00000000-0000-4000-8000-000000000001"

@@ -1,4 +1,4 @@
-"""Who the client is behind load balancers: `X-Forwarded-*` counts when a trusted proxy sent it, and not otherwise."""
+"""The client address behind load balancers: `X-Forwarded-*` counts only when a trusted proxy has sent it."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 Address = IPv4Address | IPv6Address
 
-# Some proxies name the scheme of the WebSocket.
+# Some proxies send the schemes of WebSockets.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-# A host without a port has one of these, by its scheme.
+# The default ports of http and https: a Host header omits them.
 _DEFAULT_PORTS = ("80", "443")
 _NAMES_PORT = re.compile(r":\d*$")
-# The member of the environment that holds the forwarded port. No header of a client has such a name.
+# The key of the forwarded port in the environment. Clients cannot set it: headers begin with HTTP_.
 _PORT = "netstacks.forwarded_port"
 
 
 class TrustedProxies:
-    """WSGI middleware: puts the client's address, scheme and host into the environment of the request.
+    """WSGI middleware: sets the client's address, scheme and host in the environment of the request.
 
-    The client is the last address in `X-Forwarded-For` that is not a trusted proxy itself; what stands before it
-    anybody may have written. SERVER_PORT stays what it is: it tells which of our listeners took the connection.
+    The client is the last address in `X-Forwarded-For` that is not a trusted proxy; a client can forge those before it.
+    SERVER_PORT stays unchanged: it tells which listener has accepted the connection.
     """
 
     def __init__(self, app: "WSGIApplication", trusted: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class TrustedProxies:
 
 
 def _take(environ: "WSGIEnvironment", hops: int) -> None:
-    """Scheme, host and port as the outermost trusted proxy saw them; a proxy adds to these headers or replaces them."""
+    """Takes scheme, host and port from the outermost trusted proxy. Proxies append to these headers or replace them."""
     scheme = _SCHEMES.get(_outermost(environ, "PROTO", hops).lower())
     if scheme:
         environ["wsgi.url_scheme"] = scheme
@@ -63,9 +63,9 @@ def _take(environ: "WSGIEnvironment", hops: int) -> None:
 
 
 def hosts(environ: "WSGIEnvironment") -> list[str]:
-    """What the client may have asked for: the host, and where that names no port, also the host with the forwarded one.
+    """The hosts that the client may have requested: Host, and if it has no port, also Host with the forwarded port.
 
-    The forwarded port may be the client's, or that of a proxy behind the one that the client talks to.
+    The forwarded port may be that of the client's request, or that of an inner proxy.
     """
     host, port = environ.get("HTTP_HOST", ""), environ.get(_PORT)
     return [host, f"{host}:{port}"] if host and port and not _NAMES_PORT.search(host) else [host]

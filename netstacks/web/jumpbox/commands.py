@@ -1,4 +1,4 @@
-"""What the jump box understands: a line goes in, and what is to be done comes out."""
+"""The commands of the jump box: each line yields an action."""
 
 import difflib
 import re
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.hosts import normal_host, shown_address
 from netstacks.store import credentials, devices, sessions
-from netstacks.store.addresses import normal_host, shown_address
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Credential
 from netstacks.store.devices import Device
@@ -30,14 +30,14 @@ _WITH_PORT = re.compile(r"\[?(?P<host>[^\]]+)\]?:(?P<port>\d{1,5})")
 
 @dataclass(frozen=True)
 class Say:
-    """Shows lines. The next line is a command."""
+    """Shows lines, then the prompt for the next command."""
 
     lines: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Shows lines and a question; `then` takes the answer, and raises InvalidInput for one that is none."""
+    """Shows lines and a question. `then` handles the answer, and raises InvalidInput for an invalid one."""
 
     lines: Sequence[str]
     question: str
@@ -66,7 +66,7 @@ Action = Say | Ask | Connect | Clear | Leave
 
 
 class Commands:
-    """One user's commands. `role` tells the role that the user has now."""
+    """The commands of one user. `role` returns the user's current role."""
 
     def __init__(self, database: Database, actor: Actor, role: Callable[[], str | None]) -> None:
         assert actor.id is not None
@@ -86,15 +86,15 @@ class Commands:
         }
 
     def run(self, line: str) -> Action:
-        """Raises InvalidInput or NotFound, which say what would be right, and StoreUnavailable."""
+        """Runs a line. Raises InvalidInput and NotFound, with advice, and StoreUnavailable."""
         word, _, rest = line.strip().partition(" ")
         if not word:
             return Say(())
         action = self._actions.get(command_of(word))
         if action is None:
-            near = difflib.get_close_matches(word.lower(), WORDS, n=1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            raise InvalidInput(f"there is no command {word[:40]}.{meant} These are there: {', '.join(USAGE)}.")
+            similar = difflib.get_close_matches(word.lower(), WORDS, n=1)
+            suggestion = f" Did you mean {similar[0]}?" if similar else ""
+            raise InvalidInput(f"There is no command {word[:40]}.{suggestion} The commands are {', '.join(USAGE)}.")
         return action(rest.strip())
 
     # Commands.
@@ -118,13 +118,13 @@ class Commands:
     def _connect(self, text: str) -> Action:
         wanted, credential_name = split_credential(text)
         if not wanted:
-            raise InvalidInput("the name or the address of a device is missing: type connect NAME")
+            raise InvalidInput("The name or the address of a device is missing. Type connect NAME.")
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
             found = _find_devices(tx, wanted)
             if len(found) == 1:
                 return self._with_credential(tx, found[0], credential_name)
         if not found:
-            raise NotFound(f"no device begins with {wanted!r}: type devices TEXT to search names and addresses")
+            raise NotFound(f"No device begins with {wanted!r}. Type devices TEXT to search names and addresses.")
         more = ["…"] if len(found) > CANDIDATES else []
         which = f"Several devices begin with {wanted!r}. Type more of the name, or the address with its port:"
         return Say([which, *_listed(found[:CANDIDATES]), *more])
@@ -132,14 +132,14 @@ class Commands:
     def _with_credential(self, tx: Transaction, device: Device, name: str | None) -> Action:
         usable = credentials.usable(tx, self._user_id)
         if not usable:
-            raise NotFound("you have no credential for SSH: add one on the page Credentials")
+            raise NotFound("You have no SSH credential. Add one on the page Credentials.")
         if name is not None:
             return _chosen(device, usable, name)
         fitting = [each for each in usable if each.is_for(device.host, device.port)]
         if not fitting:
             raise NotFound(
-                f"all your credentials are only for other addresses than {device.name}'s: add one on the page"
-                " Credentials"
+                f"All your credentials are for other addresses than that of {device.name}. Add one on the page"
+                " Credentials."
             )
         of_user = credentials.default_for(tx, self._user_id)
         default_ids = (device.default_credential_id, of_user.id if of_user else None)
@@ -151,13 +151,13 @@ class Commands:
             usable = credentials.usable(tx, self._user_id)
             default = credentials.default_for(tx, self._user_id)
         if not usable:
-            return Say(["You have no credential for SSH: add one on the page Credentials."])
+            return Say(["You have no SSH credential. Add one on the page Credentials."])
         rows = [(*_described(each), "your default" if default and each.id == default.id else "") for each in usable]
-        return Say(table(("NAME", "LOGS IN AS", "TYPE", "WHOSE", ""), rows))
+        return Say(table(("NAME", "LOGS IN AS", "TYPE", "OWNER", ""), rows))
 
     def _sessions(self, _: str) -> Action:
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
-            rows = sessions.page(tx, user_id=self._user_id, live=True, limit=_LISTED_SESSIONS)
+            rows = sessions.list_page(tx, user_id=self._user_id, live=True, limit=_LISTED_SESSIONS)
         if not rows:
             return Say(["You have no open terminals."])
         lines = table(
@@ -179,7 +179,7 @@ class Commands:
 
 
 def _find_devices(tx: Transaction, wanted: str) -> list[Device]:
-    """The device of that name, else of that address, else all whose name or address begins like that."""
+    """The device with that name, else with that address, else all whose name or address begins with the text."""
     found = devices.starting_with(tx, wanted, limit=CANDIDATES + 1)
     named = [each for each in found if each.name.lower() == wanted.lower()]
     addressed = [each for each in found if each.host == _host(wanted)]
@@ -198,11 +198,11 @@ def _host(text: str) -> str:
 
 
 def _chosen(device: Device, usable: Sequence[Credential], name: str) -> Action:
-    """The credential of that name, or the only one whose name begins like that."""
+    """The credential with that name, else the only one whose name begins with it; a question if there are several."""
     named = [each for each in usable if each.name.lower() == name.lower()]
     found = named or [each for each in usable if begins(each.name, name)]
     if not found:
-        raise NotFound(f"you have no credential {name!r}: type credentials for a list")
+        raise NotFound(f"You have no credential {name!r}. Type credentials for a list.")
     return Connect(device, found[0]) if len(found) == 1 else _ask_which(device, found)
 
 
@@ -213,10 +213,10 @@ def _ask_which(device: Device, usable: Sequence[Credential]) -> Ask:
             return Say(["Not connected."])
         if answer.isdecimal() and 1 <= int(answer) <= len(usable):
             return Connect(device, usable[int(answer) - 1])
-        raise InvalidInput(f"type a number from 1 to {len(usable)}, or nothing to give up")
+        raise InvalidInput(f"Type a number from 1 to {len(usable)}, or only Enter to cancel.")
 
     rows = [(f"{number}", *_described(each)) for number, each in enumerate(usable, 1)]
-    lines = [f"Log in to {device.name} with:", *table(("", "NAME", "LOGS IN AS", "TYPE", "WHOSE"), rows)]
+    lines = [f"Log in to {device.name} with:", *table(("", "NAME", "LOGS IN AS", "TYPE", "OWNER"), rows)]
     return Ask(lines, "Number: ", then)
 
 

@@ -1,4 +1,4 @@
-"""What the Tab key does in the jump box: completes commands, and the names of devices and credentials."""
+"""Completion with the Tab key in the jump box: commands, and the names of devices and credentials."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ class Completion:
     """Completes one user's lines."""
 
     def __init__(self, database: Database, user_id: UUID, check: Callable[[], None]) -> None:
-        """`check` raises why the user may not be shown anything any more."""
+        """`check` raises a NetstacksError when the user has lost access."""
         self._database = database
         self._user_id = user_id
         self._check = check
 
     def complete(self, before: str) -> tuple[str, Sequence[str]]:
-        """What the line becomes, and the candidates when there are several; a fault of the database is one of them."""
+        """The completed line, and the candidates if there are several. A database error is shown as a candidate."""
         word, space, rest = before.lstrip().partition(" ")
         if not space:
             return _extended("", word, [name for name in WORDS if begins(name, word)])
@@ -48,14 +48,14 @@ class Completion:
 
 
 def _extended(kept: str, typed: str, names: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """As much of `names` as they have in common, behind `kept`; all of them when that is no more than was typed."""
+    """`kept` plus the common prefix of `names`; all names if the prefix is not longer than what was typed."""
     names = list(dict.fromkeys(names))
     if not names:
         return kept + typed, ()
     if len(names) == 1:
         return f"{kept}{names[0]} ", ()
     lowered = sorted(name.lower() for name in names)
-    # What the first and the last have in common, those in between have, too.
+    # The common prefix of the first and last sorted names is that of all.
     pairs = zip(lowered[0], lowered[-1], strict=False)
     common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     return (kept + names[0][:common], ()) if common > len(typed) else (kept + typed, names)

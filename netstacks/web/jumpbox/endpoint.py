@@ -1,6 +1,6 @@
-"""`/ws/jumpbox`: a small shell of the controller's own, which lists devices and opens terminals to them.
+"""`/ws/jumpbox`: a shell of the controller, which lists devices and opens terminals to them (docs/protocol.md, 11).
 
-It has nothing of the host: no process and no file.
+It gives no access to the host: it starts no process and reads no file.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ from flask import Blueprint
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed, InvalidInput, NetstacksError, StoreUnavailable
+from netstacks.hosts import shown_address
 from netstacks.instance.targets import ConnectRequest
-from netstacks.store.addresses import shown_address
 from netstacks.store.credentials import Credential
 from netstacks.store.devices import Device
 from netstacks.terminal import frames
@@ -20,7 +20,7 @@ from netstacks.terminal.dialogue import notice_line
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.line_editor import LineEditor, Outcome
 from netstacks.terminal.plain_text import plain
-from netstacks.terminal.resume import CALM
+from netstacks.terminal.resume import SOFT_RESET
 from netstacks.web.jumpbox.commands import Action, Ask, Clear, Commands, Connect, Leave, Say
 from netstacks.web.jumpbox.completion import Completion
 from netstacks.web.jumpbox.visit import Visit, authorise
@@ -38,7 +38,7 @@ _GREETING = (
 )
 _TERM = "xterm-256color"
 _KEPT_LINES = 200
-# So much of a paste is edited before other connections have their turn.
+# The part of a paste that is processed before other greenlets run.
 _PIECE_BYTES = 4096
 _CLEAR_SCREEN = b"\x1b[H\x1b[2J"
 
@@ -49,38 +49,38 @@ def jump_box(ws: WebSocket, visit: Visit) -> None:
 
 
 class JumpBox(SessionClient):
-    """One connection: a prompt, and between two prompts a session like any other.
+    """One connection: a prompt, and between two prompts a normal session.
 
-    SessionInfo names where keys go: to the session while there is one or one is being opened, else to the jump box.
-    Commands run in the receiving greenlet, one after another.
+    SessionInfo has the id of the receiver of keys: the session, also while it is being opened, else the jump box.
+    Commands run one at a time, in the receiving greenlet.
     """
 
     _check_secs = 10.0
 
     def __init__(self, ws: WebSocket, visit: Visit) -> None:
-        super().__init__(ws, visit.asked)
+        super().__init__(ws, visit.request)
         self._visit = visit
-        self._id = visit.asked.session_id
-        self._commands = Commands(visit.parts.database, visit.asked.actor, visit.role)
+        self._id = visit.request.session_id
+        self._commands = Commands(visit.parts.database, visit.request.actor, visit.role)
         self._completion = Completion(visit.parts.database, visit.subject.user_id, visit.check)
         self._history: list[str] = []
         self._editor = LineEditor(_PROMPT)
-        self._asked: Ask | None = None
+        self._question: Ask | None = None
 
     def _begin(self) -> None:
         if not self._turn_away():
-            self._tell_session()
+            self._send_session_info()
             self._prompt(self._size_question() + _lines(_GREETING))
 
     def _may_stay(self) -> bool:
         return self._session is not None or not self._turn_away()
 
     def _turn_away(self) -> bool:
-        """Closes the connection if it may not go on, and says why."""
+        """Closes the connection, with the reason, if the user has lost access or the instance drains; True if so."""
         try:
             self._visit.check()
         except StoreUnavailable:
-            return False  # It is asked again with the next look or command.
+            return False  # The next command or check tries again.
         except NetstacksError as error:
             with contextlib.suppress(ConnectionClosed):
                 refuse(self._ws, error)
@@ -89,19 +89,19 @@ class JumpBox(SessionClient):
 
     # The prompt.
 
-    def _prompt(self, before: bytes, asked: Ask | None = None) -> None:
-        """Shows `before`, then a prompt for the next command, or for the answer to a question."""
-        self._asked = asked
-        if asked is None:
+    def _prompt(self, before: bytes, question: Ask | None = None) -> None:
+        """Shows `before`, then the prompt for a command, or for the answer to `question`."""
+        self._question = question
+        if question is None:
             complete = self._completion.complete
             self._editor = LineEditor(_PROMPT, history=self._history, complete=complete, cols=self._size[0])
         else:
-            self._editor = LineEditor(asked.question, cols=self._size[0])
+            self._editor = LineEditor(question.question, cols=self._size[0])
         self._type = self._edit
         self._send(before + self._editor.start())
 
     def _send(self, data: bytes) -> None:
-        """Like `show`, but raises ConnectionClosed: a client that has gone gets no more of its commands run."""
+        """Like `show`, but raises ConnectionClosed: the pasted commands of a client that has gone must not run."""
         if data:
             self._ws.send(frames.data(data))
 
@@ -116,11 +116,11 @@ class JumpBox(SessionClient):
             greenlets.sleep(0)
 
     def _edit_piece(self, data: bytes) -> None:
-        """Each line of a paste is a command."""
+        """Processes input; each line of a paste is a command."""
         while data:
             if self._type != self._edit:
-                # It could be taken for the answer to the device's question for a password.
-                self._send(notice_line("What was pasted behind connect is not used."))
+                # The device could take it for the answer to a password prompt.
+                self._send(notice_line("The text pasted after connect was discarded."))
                 return
             editor = self._editor
             self._send(editor.feed(data))
@@ -132,12 +132,12 @@ class JumpBox(SessionClient):
             self._end_line(editor)
 
     def _end_line(self, editor: LineEditor) -> None:
-        asked = self._asked
+        question = self._question
         if editor.outcome is Outcome.ENTERED:
-            if asked is None:
+            if question is None:
                 self._remember(editor.text)
-            self._run(editor.text, asked)
-        elif editor.outcome is Outcome.CLOSED and asked is None:
+            self._run(editor.text, question)
+        elif editor.outcome is Outcome.CLOSED and question is None:
             self._do(Leave())
         else:
             self._prompt(b"")
@@ -147,11 +147,11 @@ class JumpBox(SessionClient):
             self._history.append(line)
             del self._history[:-_KEPT_LINES]
 
-    def _run(self, line: str, asked: Ask | None) -> None:
+    def _run(self, line: str, question: Ask | None) -> None:
         try:
-            action = asked.then(line) if asked else self._commands.run(line)
+            action = question.then(line) if question else self._commands.run(line)
         except InvalidInput as error:
-            self._prompt(_lines([_sentence(error)]), asked)
+            self._prompt(_lines([_sentence(error)]), question)
         except NetstacksError as error:
             self._prompt(_lines([_sentence(error)]))
         else:
@@ -189,7 +189,7 @@ class JumpBox(SessionClient):
                 rows=rows,
             )
         )
-        self._tell_session()
+        self._send_session_info()
 
     def _refuse(self, error: NetstacksError) -> None:
         self._come_back(notice_line(f"Not connected: {error}"))
@@ -198,24 +198,24 @@ class JumpBox(SessionClient):
         if code not in (CloseCode.ENDED, CloseCode.FENCED):
             return False
         self._session = None
-        # The device's last program may have left the terminal in any state.
-        self._come_back(CALM + notice_line(f"Session ended: {reason}"))
+        # The last program on the device may have left the terminal in any state.
+        self._come_back(SOFT_RESET + notice_line(f"Session ended: {reason}"))
         return True
 
     def _come_back(self, before: bytes) -> None:
-        """The prompt again. Called by the greenlets that opened the session, or sent its rest."""
+        """Shows the prompt again. Called by the greenlet that opened the session, or the one that sent its output."""
         self._request = replace(self._request, session_id=self._id)
-        self._knows_session = False
+        self._has_session_info = False
         self.show(before)
         if self._turn_away():
             return
         with contextlib.suppress(ConnectionClosed):  # The receiving greenlet notices, too.
             self._prompt(b"")
-        self._tell_session()
+        self._send_session_info()
 
 
 def _lines(texts: Iterable[str]) -> bytes:
-    """Lines for the terminal. Names of devices and credentials are in them, which may hold anything."""
+    """Lines for the terminal, without control characters: names of devices and credentials may contain any."""
     return "".join(f"{plain(text)}\r\n" for text in texts).encode()
 
 

@@ -1,4 +1,4 @@
-"""Who may use the jump box, and for how long."""
+"""Access to the jump box: authorisation before the upgrade, and checks while the connection lasts."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +14,16 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import Services, services
-from netstacks.web.ws.session_client import RESTARTING, ControlRequest
+from netstacks.web.ws.control_request import ControlRequest
+from netstacks.web.ws.session_client import RESTARTING
 from netstacks.web.ws.terminal import open_another, parse_size
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A connection that may use the jump box, as long as its log-in holds."""
+    """An authorised connection to the jump box, valid while its log-in is."""
 
-    asked: ControlRequest
+    request: ControlRequest
     subject: Subject
     logins: LoginStates
     parts: Services
@@ -30,7 +31,7 @@ class Visit:
     def check(self) -> None:
         """Raises AccessWithdrawn when the log-in has ended or may not open terminals any more, ComeAgain in a drain.
 
-        Raises StoreBusy when that cannot be told now.
+        Raises StoreBusy when the database is too busy to tell.
         """
         if self.parts.agent.is_draining:
             raise ComeAgain(RESTARTING)
@@ -43,16 +44,18 @@ class Visit:
 
 
 def authorise() -> Visit:
-    """Everything that is decided before the upgrade; the checks are those of `/ws/ssh`."""
+    """All checks before the upgrade; they are those of `/ws/ssh`."""
     guard.check_origin()
-    who = guard.identity()
-    if not who.may("sessions.connect"):
-        raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
+    user = guard.identity()
+    if not user.may("sessions.connect"):
+        raise Forbidden("Your role may not open terminals. An administrator can give you the role operator.")
     parts = services()
     resume = Resume(None, None, tail=False)
-    asked = ControlRequest(guard.actor(), parse_size(), resume, _no_session, partial(open_another, parts, who.login_id))
-    subject = Subject(who.user_id, who.username, who.role, who.login_id)
-    return Visit(asked, subject, guard.login_states(), parts)
+    request = ControlRequest(
+        guard.actor(), parse_size(), resume, _no_session, partial(open_another, parts, user.login_id)
+    )
+    subject = Subject(user.user_id, user.username, user.role, user.login_id)
+    return Visit(request, subject, guard.login_states(), parts)
 
 
 def _no_session() -> Session:

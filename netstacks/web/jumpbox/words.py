@@ -1,15 +1,15 @@
-"""The words of the jump box's commands, and what commands and completion have in common."""
+"""The command words of the jump box, and helpers that commands and completion share."""
 
 import re
 
 from netstacks.errors import InvalidInput
 
-# So many devices are candidates when what was typed names no single one.
+# The number of devices that are listed when the typed text matches several.
 CANDIDATES = 20
-# A command does not hold its user up for longer when the database is slow.
+# The database timeout of a command.
 STORE_SECS = 5.0
 
-# What to type, and what it does.
+# Usage and meaning of each command.
 USAGE = {
     "help": ("help", "shows this list; also: ?"),
     "devices": ("devices [TEXT]", "lists all devices, or those with TEXT in name or address; also: ls, search"),
@@ -29,18 +29,18 @@ _AS = re.compile(r"\s+as(?:\s+|\Z)", re.IGNORECASE)
 
 
 def command_of(word: str) -> str:
-    """The command that a word means, in any case; the word itself when it means none."""
+    """The command of a word or alias, ignoring case; the word itself when it is none."""
     return _ALIASES.get(word.lower(), word.lower())
 
 
 def split_credential(text: str) -> tuple[str, str | None]:
-    """The device and the credential of `DEVICE as CREDENTIAL`; a device's name may have spaces."""
+    """The device and the credential of `DEVICE as CREDENTIAL`. The names may contain spaces."""
     separator = last_as(text)
     if separator is None:
         return text, None
     name = text[separator.end() :].strip()
     if not name:
-        raise InvalidInput("the name of a credential is missing behind as: type credentials for a list")
+        raise InvalidInput("The name of a credential is missing after `as`. Type credentials for a list.")
     return text[: separator.start()].strip(), name
 
 
@@ -50,5 +50,5 @@ def last_as(text: str) -> re.Match[str] | None:
 
 
 def begins(text: str, beginning: str) -> bool:
-    """Whether `text` begins like that, in any case."""
+    """Whether `text` begins with `beginning`, ignoring case."""
     return text.lower().startswith(beginning.lower())

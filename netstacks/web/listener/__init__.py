@@ -1,1 +1,1 @@
-"""The connections of the public listener: their limits, their deadlines, the pace of a crowd."""
+"""The connections of the public listener: limits, deadlines, and the rate of new handshakes."""

@@ -1,6 +1,6 @@
-"""The connection of one client: how long the client may keep this instance waiting at each stage of a request.
+"""The connection of one client, with a deadline for each stage of a request.
 
-A limit is a timeout of the socket itself, computed anew for each call: no exception comes from outside.
+Each limit is a timeout of the socket, computed for each call: no exception is injected into the greenlet.
 """
 
 import errno
@@ -15,50 +15,50 @@ from typing import TYPE_CHECKING
 from netstacks import greenlets
 
 if TYPE_CHECKING:
-    from netstacks.web.listener.connection_limits import ConnectionLimits, Crowd
+    from netstacks.web.listener.connection_limits import ConnectionGroup, ConnectionLimits
 
-# From the accept, or from the first byte on a connection that is kept alive, to the end of the head. How long a
-# connection may rest between two requests is gunicorn's `keepalive`.
+# From accept, or from the first byte of a later request, to the end of the head. gunicorn's `keepalive` limits the time
+# between two requests.
 HEAD_SECS = 15.0
-# As much as nginx takes. gunicorn looks at the whole of an unfinished head with each piece of it.
+# As in nginx. gunicorn parses an incomplete head anew with each piece of it.
 HEAD_BYTES = 32 * 1024
-# From the end of the head to the end of the body, which has 4 MiB at most.
+# From the end of the head to the end of the body.
 BODY_SECS = 60.0
-# The most that a body has. As it comes it may be larger: chunks have frames, and comments of any length.
+# The maximum size of a body. On the wire it may be larger: chunks have headers, and extensions of any length.
 BODY_BYTES = 4 * 1024 * 1024
 _MOST_RAW_BYTES = 2 * BODY_BYTES
-# How long a client may take nothing of an answer. What it takes is credited at a rate that any line has: a download
-# goes on for as long as it makes progress, and a client that takes a byte now and then is cut off.
+# The time that a client may read nothing of an answer. Bytes that it reads are credited at a minimal rate: a download
+# continues while it makes progress, and a client that reads a byte now and then is disconnected.
 STALL_SECS = 30.0
 _LEAST_BYTES_PER_SEC = 1024
-# A client that sends, or reads, without a pause never makes its greenlet wait. After so many calls, of which a request
-# counts for several, the greenlet rests: whatever else is ready has its turn, which `sleep(0)` would not promise.
+# A client that sends or reads without a pause never makes its greenlet wait. After this many calls, of which a request
+# counts as several, the greenlet sleeps so that all others that are ready run; `sleep(0)` does not guarantee that.
 _STEPS_IN_A_TURN, _STEPS_OF_A_REQUEST = 16, 8
 _REST_SECS = 0.001
 
 
 class ClientSocket(socket.socket):
-    """An accepted connection as gunicorn's worker uses it. A copy (`dup`) has no limits: a WebSocket has its own."""
+    """An accepted connection for gunicorn's worker. A duplicate (`dup`) has no limits: a WebSocket has its own."""
 
     def __init__(self, accepted: socket.socket, limits: "ConnectionLimits") -> None:
         """Takes over the connection of `accepted`, which is detached from it."""
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
-        # These four are the business of `limits`.
+        # Owned by `limits`: no other code sets these four.
         self.network: str | None = None
-        self.crowds: tuple[Crowd, ...] = ()
+        self.groups: tuple[ConnectionGroup, ...] = ()
         self.is_known = False
         self.is_waiting = True
         self.limits = limits
         self._is_in_request = False
         self._ends_at: float | None = time.monotonic() + HEAD_SECS
-        """When the head or the body must be complete; None while a connection rests."""
+        """The deadline of the head or body (monotonic clock); None between two requests."""
         self._head_bytes = HEAD_BYTES
         self._body_bytes = 0
         self._stall_secs = STALL_SECS
         self._steps = 0
 
     def begin_request(self) -> None:
-        """The head is complete."""
+        """Called when the head is complete."""
         self._is_in_request = True
         self._ends_at = time.monotonic() + BODY_SECS
         self._body_bytes = 0
@@ -66,7 +66,7 @@ class ClientSocket(socket.socket):
         self.limits.request_began(self)
 
     def end_request(self, body_bytes: int) -> None:
-        """The answer is sent. What comes next is the rest of a body of so many bytes, and another head."""
+        """Called when the answer is sent. The rest of a body of `body_bytes` may follow, then another head."""
         self._is_in_request = False
         rest = max(0, body_bytes - self._body_bytes)
         self._ends_at = time.monotonic() + BODY_SECS if rest else None
@@ -75,12 +75,12 @@ class ClientSocket(socket.socket):
         self._step(_STEPS_OF_A_REQUEST)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """In a request raises ConnectionResetError when the body is late or cut short, so that no part is taken for it.
+        """In a request raises ConnectionResetError when the body is late or cut short: a part must not pass for it.
 
-        Before a request b"" is the end: the client has gone, or its head is late or too long.
+        Between requests returns b"" when the client has gone, or its head is late or too long.
         """
         if self._is_in_request:
-            # What the last call has brought may have been much work: a body in chunks of one byte.
+            # The input of the last call may have cost much time: a body in chunks of one byte.
             greenlets.give_way()
         self.settimeout(0.0)
         try:
@@ -113,9 +113,9 @@ class ClientSocket(socket.socket):
             self._end_wait()
 
     def send(self, data: bytes | memoryview, flags: int = 0) -> int:  # type: ignore[override]
-        """Raises ConnectionResetError when the client does not take its answer."""
+        """Raises ConnectionResetError when the client does not read its answer."""
         if not self._is_in_request:
-            # gunicorn's answer to what is no HTTP, which it does not wait for.
+            # gunicorn's answer to malformed HTTP, for which it does not wait.
             return super().send(data, flags)
         self.settimeout(0.0)
         try:
@@ -128,13 +128,13 @@ class ClientSocket(socket.socket):
             self.settimeout(None)
 
     def sendall(self, data: bytes | memoryview, flags: int = 0) -> None:  # type: ignore[override]
-        """As `send`, until all is sent."""
+        """Like `send`, until all bytes are sent."""
         view = memoryview(data)
         while view:
             view = view[self.send(view, flags) :]
 
     def _wait_and_send(self, data: bytes | memoryview, flags: int) -> int:
-        """What was sent, perhaps nothing. The kernel may have room only long after the client has taken something."""
+        """The bytes sent, perhaps 0: the kernel's buffer may stay full long after the client has read something."""
         self._begin_wait()
         began_at, undelivered, sent = time.monotonic(), self._undelivered_bytes(), 0
         try:
@@ -152,7 +152,7 @@ class ClientSocket(socket.socket):
         return sent
 
     def _undelivered_bytes(self) -> int:
-        """What the kernel keeps until the client's host has acknowledged it."""
+        """The unacknowledged bytes in the kernel's buffer (TIOCOUTQ, tcp(7))."""
         kept = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
         return int.from_bytes(kept, sys.byteorder)
 
@@ -176,5 +176,5 @@ class ClientSocket(socket.socket):
 
 
 def _reset(reason: str) -> ConnectionResetError:
-    """gunicorn takes this number for a client that has gone, which is nothing to be logged."""
+    """An error that gunicorn treats as a client that has gone, and does not log."""
     return ConnectionResetError(errno.ECONNRESET, reason)

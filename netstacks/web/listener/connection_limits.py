@@ -1,8 +1,8 @@
-"""How many connections the public listener has room for: of strangers, of users who are logged in, of one address.
+"""Limits on the connections of the public listener: of unknown clients, of logged-in users, and of one address.
 
-Where there is no room, the connection that has kept this instance waiting for the longest time is closed. A client
-that holds connections with half a request, or with an answer that it does not read, loses them to the next ones; an
-honest request is complete within milliseconds. A terminal is not among them: gunicorn lets go of a WebSocket.
+At a limit, the connection that has waited for its client for the longest time is closed. A client that holds
+connections with incomplete requests or unread answers loses them to new ones; normal requests are complete within
+milliseconds. WebSockets do not count.
 """
 
 import math
@@ -19,13 +19,13 @@ from netstacks.web.listener.client_socket import ClientSocket
 
 log = structlog.get_logger()
 
-# Shares of gunicorn's places. Those that remain are for health, and for users when all others are being served.
-_STRANGERS_SHARE, _USERS_SHARE = 0.5, 0.4
+# Shares of gunicorn's connections. The rest is for health probes, and for users while all others are busy.
+_UNKNOWN_SHARE, _USERS_SHARE = 0.5, 0.4
 _LOG_SECS = 10.0
 
 
-class Crowd:
-    """Connections that count together, and those of them that wait for their client, the first one the longest."""
+class ConnectionGroup:
+    """Connections that share a limit, and those of them that wait for their client, the longest wait first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -38,14 +38,14 @@ class Crowd:
             self._waiting[sock] = None
 
     def leave(self, sock: ClientSocket) -> bool:
-        """Whether it was one of those that wait."""
+        """Removes a connection; True when it was waiting for its client."""
         self.size -= 1
         was_waiting = sock in self._waiting
         self.wait_no_more(sock)
         return was_waiting
 
     def wait(self, sock: ClientSocket) -> None:
-        """Keeps the place of one that has waited before: a byte now and then makes no connection young."""
+        """Marks a connection as waiting. One that has waited before keeps its position, even if it has sent a byte."""
         self._waiting.setdefault(sock)
 
     def wait_no_more(self, sock: ClientSocket) -> None:
@@ -56,24 +56,24 @@ class Crowd:
 
 
 class ConnectionLimits:
-    """The connections of one worker. Those that come from `proxies` are not limited by their address.
+    """The connections of one worker. Those from `proxies` have no limit per address.
 
-    No method yields: the numbers would change between a question and what follows from it.
+    No method yields: a count could change between a check and the update that relies on it.
     """
 
     def __init__(self, places: int, per_address: int, proxies: Sequence[str] = ()) -> None:
-        self._strangers = Crowd(max(1, int(places * _STRANGERS_SHARE)))
-        self._users = Crowd(max(1, int(places * _USERS_SHARE)))
+        self._unknown = ConnectionGroup(max(1, int(places * _UNKNOWN_SHARE)))
+        self._users = ConnectionGroup(max(1, int(places * _USERS_SHARE)))
         self._per_address = per_address
         self._proxies = [ip_network(each) for each in proxies]
-        self._of_address: dict[str, Crowd] = {}
+        self._of_address: dict[str, ConnectionGroup] = {}
         self._closed = self._refused = 0
         self._logged_at = -math.inf
 
     def admit(self, sock: ClientSocket, address: str | None) -> bool:
-        """Counts a new connection; False when its address has as many as it may, and all of them are being served.
+        """Counts a new connection; False when its address is at its limit and all its connections are being served.
 
-        A stranger for whom there is no room counts all the same: it may ask for health, or turn out to be a user.
+        An unknown client beyond the limit is counted, too: it may request health, or prove to be a logged-in user.
         """
         name = None if address is None or self._is_proxy(address) else network(address)
         of_address = self._of_address.get(name) if name is not None else None
@@ -81,13 +81,13 @@ class ConnectionLimits:
             self._refused += 1
             self._log(name)
             return False
-        self._make_room(self._strangers)
-        sock.network, sock.crowds = name, (self._strangers,)
+        self._make_room(self._unknown)
+        sock.network, sock.groups = name, (self._unknown,)
         if name is not None:
-            # Not before: a crowd whose last connection was closed for this one is no longer there.
-            sock.crowds += (self._of_address.setdefault(name, Crowd(self._per_address)),)
-        for crowd in sock.crowds:
-            crowd.join(sock, waits=True)
+            # After `_make_room`: that may have closed the last connection of this address and removed its group.
+            sock.groups += (self._of_address.setdefault(name, ConnectionGroup(self._per_address)),)
+        for group in sock.groups:
+            group.join(sock, waits=True)
         return True
 
     def _is_proxy(self, address: str) -> bool:
@@ -95,10 +95,10 @@ class ConnectionLimits:
         ip = getattr(ip, "ipv4_mapped", None) or ip
         return any(ip in each for each in self._proxies)
 
-    def _make_room(self, crowd: Crowd) -> bool:
-        if crowd.size < crowd.limit:
+    def _make_room(self, group: ConnectionGroup) -> bool:
+        if group.size < group.limit:
             return True
-        oldest = crowd.longest_waiting()
+        oldest = group.longest_waiting()
         if oldest is None:
             return False
         self._closed += 1
@@ -108,54 +108,54 @@ class ConnectionLimits:
         return True
 
     def leave(self, sock: ClientSocket) -> None:
-        """Counts a connection no more. It may have left before."""
-        for crowd in sock.crowds:
-            crowd.leave(sock)
-        sock.crowds = ()
+        """Stops counting a connection. Idempotent."""
+        for group in sock.groups:
+            group.leave(sock)
+        sock.groups = ()
         if sock.network is not None and not self._of_address[sock.network].size:
             del self._of_address[sock.network]
         sock.network = None
 
     def request_began(self, sock: ClientSocket) -> None:
-        if sock.is_known and sock.network is None and sock.crowds:
-            # A proxy's connection carries one client after another.
-            self._move(sock, self._users, self._strangers)
+        if sock.is_known and sock.network is None and sock.groups:
+            # A proxy reuses a connection for other clients: each request is recognised anew.
+            self._move(sock, self._users, self._unknown)
         sock.is_waiting = False
-        for crowd in sock.crowds:
-            crowd.wait_no_more(sock)
+        for group in sock.groups:
+            group.wait_no_more(sock)
 
     def request_ended(self, sock: ClientSocket) -> None:
         sock.is_waiting = True
-        for crowd in sock.crowds:
-            crowd.wait_no_more(sock)
-            crowd.wait(sock)
+        for group in sock.groups:
+            group.wait_no_more(sock)
+            group.wait(sock)
 
     def wait_began(self, sock: ClientSocket) -> None:
-        """A request waits for its client, in the greenlet of the request."""
+        """Called in the greenlet of a request that waits for its client."""
         if has_request_context() and g.get("identity") is not None:
             self.recognise(sock)
         sock.is_waiting = True
-        for crowd in sock.crowds:
-            crowd.wait(sock)
+        for group in sock.groups:
+            group.wait(sock)
 
     def wait_ended(self, sock: ClientSocket) -> None:
         sock.is_waiting = False
 
     def recognise(self, sock: ClientSocket) -> None:
-        """A user who is logged in has used the connection."""
-        if not sock.is_known and sock.crowds:
-            self._move(sock, self._strangers, self._users)
+        """Counts a connection as one of a logged-in user."""
+        if not sock.is_known and sock.groups:
+            self._move(sock, self._unknown, self._users)
 
-    def _move(self, sock: ClientSocket, source: Crowd, target: Crowd) -> None:
+    def _move(self, sock: ClientSocket, source: ConnectionGroup, target: ConnectionGroup) -> None:
         sock.is_known = target is self._users
         waits = source.leave(sock)
         self._make_room(target)
         target.join(sock, waits=waits)
-        sock.crowds = (target, *sock.crowds[1:])
+        sock.groups = (target, *sock.groups[1:])
 
     def is_surplus(self, sock: ClientSocket) -> bool:
-        """Whether a connection is one of more strangers than there is room for, none of whom could be closed."""
-        return not sock.is_known and self._strangers.size > self._strangers.limit
+        """Whether the connection is of an unknown client, and those exceed their limit because none could be closed."""
+        return not sock.is_known and self._unknown.size > self._unknown.limit
 
     def _log(self, name: str | None) -> None:
         if time.monotonic() - self._logged_at < _LOG_SECS:

@@ -1,7 +1,7 @@
-"""A crowd that comes for terminals: its handshakes begin one after another, and others have their turn in between.
+"""The rate at which WebSocket handshakes begin: one at a time, so that other requests run in between.
 
-Thousands of clients connect at once when an instance was lost. A health check, a page or a key that comes behind them
-would wait until all of their requests are read.
+When an instance is lost, thousands of clients reconnect at once. Without this limit a health probe, a page or a key
+that arrives after them waits until all of their requests are read.
 """
 
 import socket
@@ -14,7 +14,7 @@ _BETWEEN_SECS = 0.001
 
 
 def is_for_terminal(accepted: socket.socket) -> bool:
-    """Whether a new connection asks for a terminal. Of a crowd, the requests have come before they are accepted."""
+    """Whether a new connection requests a terminal. Never waits: the requests of a crowd arrive before accept."""
     accepted.settimeout(0.0)
     try:
         return accepted.recv(len(_BEGINNING), socket.MSG_PEEK) == _BEGINNING
@@ -25,13 +25,13 @@ def is_for_terminal(accepted: socket.socket) -> bool:
 
 
 class HandshakePace:
-    """Lets one handshake begin at a time."""
+    """Serialises the beginnings of handshakes."""
 
     def __init__(self) -> None:
         self._turn = greenlets.BoundedSemaphore(1)
 
     def wait(self, is_wanted: Callable[[], bool]) -> None:
-        """Returns when the handshake may begin. One that `is_wanted` no more takes no time of the others."""
+        """Returns when the handshake may begin; at once for one that is not `is_wanted` any more."""
         with self._turn:
             if is_wanted():
                 greenlets.sleep(_BETWEEN_SECS)

@@ -1,4 +1,4 @@
-"""An HTTP answer to a request that gunicorn has let go: its connection was kept, to be answered later."""
+"""An HTTP response on a connection that was kept open after gunicorn has ended its request."""
 
 import contextlib
 import socket
@@ -9,14 +9,14 @@ from netstacks.web.listener.client_socket import STALL_SECS
 
 
 class LateResponse:
-    """Takes what an application says, and sends it as the last answer on its connection."""
+    """Collects a WSGI application's response, and sends it as the last one on a connection."""
 
     def __init__(self, status: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
         self._status = status
         self._headers = list(headers)
 
     def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        """What WSGI calls start_response."""
+        """The `start_response` of WSGI (PEP 3333)."""
         self._status, self._headers = status, headers
         return None
 

@@ -1,1 +1,9 @@
-"""Our own pages, rendered by Jinja, and the mounted build of the Terminal web client."""
+"""Our own pages, rendered on the server. Small scripts send what a user changes to the API.
+
+Importing the package registers the views of its modules on one blueprint.
+"""
+
+from netstacks.web.pages import account, administration, devices, ha_status, sessions
+from netstacks.web.pages.layout import blueprint
+
+__all__ = ["account", "administration", "blueprint", "devices", "ha_status", "sessions"]

@@ -1,1 +1,1 @@
-"""Viewers of a shared session, at the instance they came to and at the owner."""
+"""Viewers of shared sessions: their connections, and their views at the session's owner."""

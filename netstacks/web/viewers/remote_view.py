@@ -1,4 +1,4 @@
-"""A view of a session that another instance owns, seen from the instance that its viewer came to."""
+"""A view of a session that another instance owns: this instance relays between the viewer and the owner."""
 
 import contextlib
 from urllib.parse import urlencode
@@ -13,20 +13,20 @@ from netstacks.web.viewers.viewer_client import ViewerClient
 from netstacks.web.viewers.viewing import ViewerRequest
 from netstacks.web.ws.routes import ConnectionClosed
 
-# The owner lives and has let the session go.
+# Close codes of an owner that is alive and has released the session.
 LET_GO = (CloseCode.RESTARTING, CloseCode.FENCED)
 
 
-def query_of(asked: ViewerRequest, resume: Resume) -> str:
-    """What the owner is to know of a viewer beside the peer token."""
-    place = {"offset": "tail"} if resume.tail else {"epoch": resume.epoch, "offset": resume.offset}
-    returns = {"returns": "yes"} if asked.returns else {}
-    login = {"login_id": asked.login_id} if asked.login_id else {}
-    return urlencode({"viewer": asked.viewer_id, **place, **returns, **login})
+def query_of(request: ViewerRequest, resume: Resume) -> str:
+    """The query string of the request to the owner: facts about the viewer that are not in the peer token."""
+    position = {"offset": "tail"} if resume.tail else {"epoch": resume.epoch, "offset": resume.offset}
+    returns = {"returns": "yes"} if request.returns else {}
+    login = {"login_id": request.login_id} if request.login_id else {}
+    return urlencode({"viewer": request.viewer_id, **position, **returns, **login})
 
 
 class RemoteView:
-    """What a viewer types goes to the owner; what a lost owner does not take is lost with it."""
+    """Forwards a viewer's input to the owner. Input that a lost owner has not received is lost."""
 
     def __init__(self, owner: OwnerSocket, permission: str) -> None:
         self._owner = owner
@@ -38,7 +38,7 @@ class RemoteView:
                 self._owner.send(frames.data(data))
 
     def ping(self) -> None:
-        """Asks the owner for a Pong, which is passed on."""
+        """Sends a Ping to the owner; its Pong is passed on to the viewer."""
         with contextlib.suppress(ConnectionClosed):
             self._owner.send(frames.PING)
 
@@ -47,10 +47,10 @@ class RemoteView:
             self._owner.pong(payload)
 
     def pass_on(self, client: ViewerClient) -> Close | None:
-        """Passes on what the owner says until it says no more. How it has ended the view; None when it was lost.
+        """Passes the owner's frames on until the connection ends. Returns its close frame; None when it was lost.
 
-        An error is held back until it is known to be for the viewer: before a view that was lost it is for this
-        instance, which looks again. Raises ConnectionClosed when the client is gone.
+        Error frames are held back until the next frame: an error right before a loss is not for the viewer, because
+        this instance looks for the next owner. Raises ConnectionClosed when the client is gone.
         """
         errors: list[bytes] = []
         while (event := self._owner.receive()) is not None:

@@ -1,11 +1,10 @@
-"""`/share` and `/ws/shared`: for those who were invited to a session (wire contract 7)."""
+"""`/share` and `/ws/shared`: the page and the WebSocket of viewers (docs/protocol.md, 7)."""
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
-from weakref import WeakValueDictionary
 
 from flask import Blueprint, render_template, request
 
@@ -18,7 +17,7 @@ from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
 from netstacks.web import peer
 from netstacks.web.auth import guard
-from netstacks.web.context import services
+from netstacks.web.context import Services, services
 from netstacks.web.viewers.viewer_connection import SharedSession, ViewerConnection
 from netstacks.web.viewers.viewing import ViewerRequest, refuse, watch
 from netstacks.web.ws.routes import Sock, WebSocket
@@ -27,7 +26,7 @@ from netstacks.web.ws.terminal import parse_login, parse_resume
 blueprint = Blueprint("shared", __name__)
 sock = Sock()
 
-# A database that takes longer does not hold a viewer up: its share is looked at the next time.
+# The timeout of a share check. After it the token counts, until the next check.
 _DATABASE_SECS = 2.0
 _GUEST = "guest"
 
@@ -36,7 +35,7 @@ _Connection = Callable[[WebSocket], ViewerConnection]
 
 @blueprint.get("/share")
 def page() -> str:
-    """For whoever has a link: the token is in the fragment, which only the page's script sees."""
+    """The page of a share link. The token is in the URL's fragment, which only the page's script reads."""
     return render_template("share.html")
 
 
@@ -45,20 +44,20 @@ def _authorise() -> _Connection | NetstacksError:
     try:
         return _check()
     except NetstacksError as error:
-        # The viewer's page shows what an Error frame says, and of a refused upgrade nothing (wire contract 7).
+        # Clients show the text of an Error frame, but nothing of a refused upgrade (docs/protocol.md, 7).
         return error
 
 
 def _check() -> _Connection:
     invitation = services().share_tokens.read(request.args.get("share", ""))
     if invitation is None:
-        raise Forbidden("this link is not complete, or not of this controller: ask for it once more")
-    who = guard.identify(anew=True)
+        raise Forbidden("this link is not complete, or not of this controller: ask for a new one")
+    user = guard.identify(anew=True)
     principal = PeerPrincipal(
         kind="viewer",
         permission=invitation.permission,
-        user_id=who.user_id if who else None,
-        username=who.username if who else _GUEST,
+        user_id=user.user_id if user else None,
+        username=user.username if user else _GUEST,
         address=request.remote_addr,
         share_id=str(invitation.share_id),
         max_viewers=invitation.max_viewers,
@@ -66,39 +65,43 @@ def _check() -> _Connection:
     )
     agent = services().agent
     shared_session = SharedSession(invitation.session_id, services().broker, lambda: agent.is_draining)
-    asked = _request(principal, who.login_id if who else None, returns="viewer" in request.args)
+    viewer_request = _request(principal, user.login_id if user else None, returns="viewer" in request.args)
     speaks_offsets = parse_resume().speaks_offsets
-    reason = asked.over()
+    reason = viewer_request.over()
     if reason is not None:
         raise Forbidden(reason)
-    return partial(ViewerConnection, shared=shared_session, asked=asked, speaks_offsets=speaks_offsets)
+    return partial(ViewerConnection, shared=shared_session, request=viewer_request, speaks_offsets=speaks_offsets)
 
 
 def _admit(session_id: UUID) -> partial[None]:
     admitted = peer.admit(session_id)
     if admitted.principal.kind != "viewer":
-        raise Forbidden("this door is for viewers")
-    asked = _request(admitted.principal, parse_login(), returns="returns" in request.args)
-    return partial(watch, asked=asked, place=admitted.place, resume=parse_resume())
+        raise Forbidden("This endpoint is for viewers only.")
+    viewer_request = _request(admitted.principal, parse_login(), returns="returns" in request.args)
+    return partial(watch, request=viewer_request, location=admitted.location, resume=parse_resume())
 
 
 def _request(principal: PeerPrincipal, login_id: UUID | None, *, returns: bool) -> ViewerRequest:
     parts = services()
     actor = Actor(principal.username, principal.user_id, principal.address, login_id)
-    asked = ViewerRequest(
+    viewer_request = ViewerRequest(
         principal,
         _viewer_id(),
-        _over_of(parts.routing_database, principal),
+        _over_of(parts, principal),
         partial(parts.deferred_writes.put, audit.append, actor),
         returns,
         login_id,
     )
-    # A guest has no access that could be withdrawn, but for the share.
-    return replace(asked, confirm=partial(parts.withdrawals.confirm, actor, None)) if principal.user_id else asked
+    # A guest has no access besides the share.
+    return (
+        replace(viewer_request, confirm=partial(parts.withdrawals.confirm, actor, None))
+        if principal.user_id
+        else viewer_request
+    )
 
 
 def _viewer_id() -> UUID:
-    """Our own page's viewers keep their id when they come back, and so take the place of what is left of them."""
+    """The viewer's id. Our own page sends the same id when it reconnects, so that it replaces its former view."""
     text = request.args.get("viewer")
     try:
         return UUID(text) if text else uuid4()
@@ -107,10 +110,10 @@ def _viewer_id() -> UUID:
 
 
 def _over(database: Database, principal: PeerPrincipal) -> str | None:
-    """Why a share is valid no more: by PostgreSQL's clock, by which it was made.
+    """Why a share is not valid any more; None while it is. Expiry is judged by PostgreSQL's clock, which has set it.
 
-    Without the database its token alone counts, by a clock that may differ, and a revocation catches up.
-    Raises StoreBusy when the database answers others and not this.
+    Without the database the token alone counts, by this instance's clock; a revocation takes effect later.
+    Raises StoreBusy when the database is reachable but has no free connection.
     """
     assert principal.share_id is not None
     assert principal.expires_at is not None
@@ -123,16 +126,13 @@ def _over(database: Database, principal: PeerPrincipal) -> str | None:
         return "this share has expired" if principal.expires_at + TOLERATED_SECS <= time.time() else None
 
 
-_checks: WeakValueDictionary[str, greenlets.SingleFlight] = WeakValueDictionary()
-
-
-def _over_of(database: Database, principal: PeerPrincipal) -> greenlets.SingleFlight:
-    """`_over` for one share: its viewers, who all ask when the session's owner was lost, share an answer."""
+def _over_of(parts: Services, principal: PeerPrincipal) -> greenlets.SingleFlight:
+    """`_over` for one share: when the session's owner is lost, all viewers of the share ask and share one answer."""
     assert principal.share_id is not None
-    check = _checks.get(principal.share_id)
+    check = parts.share_checks.get(principal.share_id)
     if check is None:
-        check = greenlets.SingleFlight("share-check", partial(_over, database, principal))
-        _checks[principal.share_id] = check
+        check = greenlets.SingleFlight("share-check", partial(_over, parts.routing_database, principal))
+        parts.share_checks[principal.share_id] = check
     return check
 
 

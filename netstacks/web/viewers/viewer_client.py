@@ -1,4 +1,4 @@
-"""A viewer's client: what it has been sent, in the frames that it understands, and whether it lives."""
+"""A viewer's client: translates frames for it, tracks its position, and detects its death."""
 
 import json
 import time
@@ -7,20 +7,20 @@ from uuid import UUID
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import KEEPALIVE_SECS
 from netstacks.terminal.frames import CloseCode, FrameType
-from netstacks.terminal.resume import CALM, Resume
+from netstacks.terminal.resume import SOFT_RESET, Resume
 from netstacks.web.ws.routes import WebSocket
 
 _WAITING = "the session's instance is gone; waiting for its user to reconnect"
 _GOES_ON = "the session goes on"
-# A ping of this instance: an owner's carries an offset, of eight bytes.
+# The payload of this instance's pings. An owner's ping carries an offset of eight bytes.
 _OWN_PING = b""
 _PINGS_BYTES = 16
 
 
 class ViewerClient:
-    """The sink of a view, whichever instance the session is at: it stays while the session changes its owner.
+    """The sink of a view. It outlives a change of the session's owner.
 
-    Owners are to speak offsets to it. A client that does not understand them gets the same in Data frames alone.
+    Owners send it frames with offsets. A client that does not speak offsets gets their content as Data frames.
     """
 
     def __init__(self, ws: WebSocket, *, speaks_offsets: bool) -> None:
@@ -34,12 +34,12 @@ class ViewerClient:
 
     @property
     def has_joined(self) -> bool:
-        """Whether it has ever been shown the session."""
+        """Whether the client has received SessionInfo."""
         return self._epoch is not None
 
     @property
     def resume(self) -> Resume:
-        """Where the next owner is to go on."""
+        """The position from which the next owner must continue."""
         if self._epoch is None:
             return Resume(None, None, tail=True)
         return Resume(self._epoch, self._offset, tail=False)
@@ -47,16 +47,16 @@ class ViewerClient:
     # The sink of a view.
 
     def send(self, *messages: bytes) -> None:
-        """Sends what an owner says. Raises ConnectionClosed."""
+        """Sends frames of the owner. Raises ConnectionClosed."""
         shown = [frame for message in messages for frame in self._shown(message)]
         if shown:
             self._ws.send(*shown)
         self._offset += sum(len(message) - 1 for message in messages if message[:1] == frames.data(b""))
 
     def ping(self, payload: bytes) -> None:
-        """Passes an owner's ping on, whose payload is the offset before it."""
+        """Passes a ping of the owner on. Its payload is the offset of the output before it."""
         if len(payload) == 8:
-            # Output that was left out for a slow viewer was never sent.
+            # The offset may have moved past output that was skipped for a slow viewer.
             self._offset = int.from_bytes(payload, "big")
         self._ws.ping(payload)
 
@@ -76,7 +76,7 @@ class ViewerClient:
         return self._ws.undelivered_bytes()
 
     def _shown(self, message: bytes) -> list[bytes]:
-        """The frames for this client; an owner's Pings of the application are left out: this instance pings."""
+        """The frames for this client. Application Pings of the owner are dropped: this instance sends its own."""
         match message[0]:
             case FrameType.SESSION_INFO:
                 return self._joined(message)
@@ -89,20 +89,20 @@ class ViewerClient:
         return [message]
 
     def _joined(self, message: bytes) -> list[bytes]:
-        """The owner's SessionInfo comes first: what follows is for a screen that is empty, or goes on as it is."""
+        """Handles an owner's first frame, SessionInfo. The output after it is for an empty screen, or continues it."""
         info = json.loads(message[1:])
         former, self._epoch, self._offset = self._epoch, info["epoch"], info["offset"]
         was_waiting, self._is_waiting = self._is_waiting, False
         if former == self._epoch:
             size = self._shown(frames.resize(info["cols"], info["rows"]))
-            return [*size, *(self._told(False, _GOES_ON) if was_waiting else [])]
+            return [*size, *(self._status_frames(False, _GOES_ON) if was_waiting else [])]
         if former is None or self._speaks_offsets:
             return [message]
-        # What was there scrolls away, so that its reader can still look at it.
-        fresh = CALM + b"\x1b[999;1H" + b"\r\n" * info["rows"] + b"\x1b[H"
+        # Scrolls the old screen into the scrollback, where the viewer can still read it.
+        fresh = SOFT_RESET + b"\x1b[999;1H" + b"\r\n" * info["rows"] + b"\x1b[H"
         return [message, frames.data(fresh)]
 
-    # What this instance says by itself.
+    # Messages of this instance.
 
     def tell_waiting(self, session_id: UUID, permission: str, viewer_id: UUID) -> None:
         """Shows, once, that the session has no owner. Raises ConnectionClosed."""
@@ -110,13 +110,13 @@ class ViewerClient:
             return
         self._is_waiting = True
         if not self.has_joined and not self._speaks_offsets:
-            # Before it such a client shows nothing.
-            who = {"session_id": str(session_id), "permission": permission, "viewer_id": str(viewer_id)}
-            self._ws.send(frames.session_info(type="shared", **who))
-        self._ws.send(*self._told(True, _WAITING))
+            # Without SessionInfo such a client shows nothing.
+            info = {"session_id": str(session_id), "permission": permission, "viewer_id": str(viewer_id)}
+            self._ws.send(frames.session_info(type="shared", **info))
+        self._ws.send(*self._status_frames(True, _WAITING))
 
-    def _told(self, is_unowned: bool, text: str) -> list[bytes]:
-        """The line for the terminal, and for our own page the state that it shows beside the terminal."""
+    def _status_frames(self, is_unowned: bool, text: str) -> list[bytes]:
+        """A line for the terminal, and for our own page the state that it shows beside the terminal."""
         line = self._line(text)
         return [frames.unowned(is_unowned), line] if self._speaks_offsets else [line]
 
@@ -126,19 +126,19 @@ class ViewerClient:
         return frames.notice(line) if self._speaks_offsets else frames.data(line)
 
     def keep_alive(self) -> None:
-        """Has the client give a sign of life, if nothing is still on its way to it. Raises ConnectionClosed."""
+        """Pings the client, unless earlier frames are still in transit. Raises ConnectionClosed."""
         if self.can_take_now(_PINGS_BYTES):
             self._ws.send(frames.PING)
             self._ws.ping(_OWN_PING)
 
     def heard(self) -> None:
-        """The client has given a sign of life."""
+        """Records a sign of life of the client."""
         self._heard_at = time.monotonic()
 
     def is_dead(self, *, is_read: bool = True) -> bool:
-        """Whether there was no sign of life for two keepalives.
+        """Whether there was no sign of life for two keepalive intervals.
 
-        That it takes bytes is a sign of a client that is slow, and of one that is not read now.
+        Acknowledged bytes count as one for a slow client, and while its input is not read.
         """
         delivered = self.delivered_bytes()
         if delivered > self._delivered and (self.undelivered_bytes() or not is_read):

@@ -1,7 +1,7 @@
-"""A viewer's connection at the instance that it came to, held while the session changes its owner.
+"""A viewer's connection, which this instance keeps open while the session changes its owner.
 
-The real client's viewers never reconnect (wire contract 7), so the socket must outlive the instance that owns the
-session. It ends at this instance; when the owner is another one, this instance is that one's WebSocket client.
+The real client's viewers never reconnect (docs/protocol.md, 7), so the socket must outlive the instance that owns the
+session. This instance terminates the WebSocket; to another owner it is a WebSocket client itself.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import structlog
 from netstacks import greenlets
 from netstacks.errors import ComeAgain, InvalidInput, NetstacksError, RegistryUnavailable, StoreUnavailable
 from netstacks.instance.broker import Broker
-from netstacks.instance.finder import Held, Whereabouts
+from netstacks.instance.finder import Held, SessionLocation
 from netstacks.peer import relays
 from netstacks.peer.owner_socket import Handshake, OwnerSocket
 from netstacks.terminal import frames
@@ -36,7 +36,7 @@ _RESTARTING = "the controller is restarting"
 
 @dataclass(frozen=True)
 class SharedSession:
-    """What a viewer's link leads to. `is_draining` tells whether this instance is on its way out."""
+    """The session of a share link. `is_draining` tells whether this instance is draining."""
 
     session_id: UUID
     broker: Broker
@@ -44,26 +44,29 @@ class SharedSession:
 
 
 class _View(Protocol):
-    """What the viewer's own messages go to."""
+    """The receiver of the viewer's input and pongs."""
 
     def type(self, data: bytes) -> None: ...
     def on_pong(self, payload: bytes) -> None: ...
 
 
 class ViewerConnection:
-    """This greenlet receives from the client; a second one follows the session from owner to owner."""
+    """The greenlet of `run` receives from the client; a second one follows the session from owner to owner."""
 
-    def __init__(self, ws: WebSocket, shared: SharedSession, asked: ViewerRequest, *, speaks_offsets: bool) -> None:
+    def __init__(self, ws: WebSocket, shared: SharedSession, request: ViewerRequest, *, speaks_offsets: bool) -> None:
         self._ws = ws
         self._shared = shared
-        self._request = asked
+        self._request = request
         self._client = ViewerClient(ws, speaks_offsets=speaks_offsets)
+        # Both belong to the current view; None and a no-op between two owners. `_leave` clears `_view` first, so that
+        # no input is forwarded while the view ends.
         self._view: _View | None = None
         self._end_view: Callable[[], object] = _nothing
+        # Never reset: once set, no new view begins, and further input is discarded.
         self._has_left = False
 
     def run(self) -> None:
-        """Serves the viewer until it leaves, its share is over or the session ends."""
+        """Serves the viewer until it leaves, its share ends or the session ends."""
         self._ws.on_pong = self._on_pong
         greenlets.spawn("viewer-follower", self._follow)
         try:
@@ -73,7 +76,7 @@ class ViewerConnection:
             self._leave()
 
     def _leave(self) -> None:
-        """Nothing that the client still sends is typed from here on."""
+        """Ends the view, and discards all further input of the client."""
         self._has_left = True
         self._view = None
         self._end_view()
@@ -89,7 +92,7 @@ class ViewerConnection:
             message = self._ws.receive(timeout=looks.due_secs)
             looks.look_if_due()
             if self._has_left:
-                continue  # Sent away: what else it has sent means nothing, and must cost nothing.
+                continue  # The close is under way: discard input unparsed, it must cost nothing.
             if message is None:
                 continue
             self._client.heard()
@@ -100,11 +103,11 @@ class ViewerConnection:
                 continue
             match frame:
                 case frames.Data(payload):
-                    # What is typed while the session has no owner is discarded (wire contract 6.6).
+                    # Input is discarded while the session has no owner (docs/protocol.md, 6.6).
                     if self._view is not None:
                         looks.during(partial(self._view.type, payload))
                 case frames.Ping() if isinstance(self._view, RemoteView):
-                    # The owner answers: a viewer that types wants to know whether it is there.
+                    # Forwarded: the answer must prove that the owner is reachable, not this instance.
                     self._view.ping()
                 case frames.Ping():
                     self._ws.send(frames.PONG)
@@ -112,7 +115,7 @@ class ViewerConnection:
                     return
 
     def _look(self, is_read: bool) -> None:
-        """Ends a view whose share is over or whose client is gone, and pings the others (wire contract 7).
+        """Ends the view if its share is over or its client is gone; else pings the client (docs/protocol.md, 7).
 
         Raises ConnectionClosed when the client is gone.
         """
@@ -126,7 +129,7 @@ class ViewerConnection:
             self._client.keep_alive()
 
     def _is_over(self) -> bool:
-        """Whether the share is not valid any more, and the viewer was sent away for it."""
+        """Whether the share is over. If so, the viewer is sent the reason and closed."""
         reason = over_now(self._request)
         if reason is not None:
             self._send_away(reason)
@@ -163,22 +166,22 @@ class ViewerConnection:
             log.exception("viewer.failed", session_id=str(self._shared.session_id))
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
 
-    def _see(self, find: Callable[[UUID], Whereabouts]) -> None:
-        """Shows the session at one owner for as long as that has it, and tells that it has none."""
+    def _see(self, find: Callable[[UUID], SessionLocation]) -> None:
+        """Shows the session at its current owner until that loses it, then shows that the session has no owner."""
         try:
-            place = find(self._shared.session_id)
+            location = find(self._shared.session_id)
         except (ComeAgain, StoreUnavailable, RegistryUnavailable):
             self._tell_waiting()
             return
         if self._has_left:
             return
-        asked = replace(self._request, returns=self._request.returns or self._client.has_joined)
-        # An owner that did not take the viewer now is looked for again.
+        request = replace(self._request, returns=self._request.returns or self._client.has_joined)
+        # After a refusal for now, `_follow` looks for the owner again.
         with contextlib.suppress(ComeAgain):
-            if isinstance(place, Held):
-                self._relay(place, asked)
+            if isinstance(location, Held):
+                self._relay(location, request)
             else:
-                self._attend(session_at(place), asked)
+                self._attend(session_at(location), request)
         if self._client.has_joined:
             self._tell_waiting()
 
@@ -188,8 +191,8 @@ class ViewerConnection:
                 self._shared.session_id, self._request.principal.permission, self._request.viewer_id
             )
 
-    def _attend(self, session: Session, asked: ViewerRequest) -> None:
-        """A view of a session that is here; returns when it has gone from here, or the viewer has."""
+    def _attend(self, session: Session, request: ViewerRequest) -> None:
+        """A view of a session of this instance; returns when the session or the viewer has left."""
         over = greenlets.Event()
 
         def keep(code: CloseCode, _: str) -> bool:
@@ -200,7 +203,7 @@ class ViewerConnection:
 
         view = viewing(
             self._client,
-            asked,
+            request,
             session,
             self._client.resume,
             speaks_offsets=True,
@@ -208,15 +211,15 @@ class ViewerConnection:
             is_wanted=lambda: not self._has_left,
         )
         with view as viewer, self._viewing(viewer, over.set):
-            # At once: a revocation while this viewer was on its way could not end it.
+            # Checked again: a revocation before the view was registered could not end it.
             if not self._is_over():
                 over.wait()
 
-    def _relay(self, held: Held, asked: ViewerRequest) -> None:
-        """A view at another instance; returns when that has lost or let go the session, or the viewer has left."""
-        handshake = Handshake(query_of(asked, self._client.resume))
-        owner = OwnerSocket(self._shared.broker.visit(held, asked.principal, handshake.upgrade), handshake)
-        view = RemoteView(owner, asked.principal.permission)
+    def _relay(self, held: Held, request: ViewerRequest) -> None:
+        """A view at another owner; returns when that has lost or released the session, or the viewer has left."""
+        handshake = Handshake(query_of(request, self._client.resume))
+        owner = OwnerSocket(self._shared.broker.proxy_viewer(held, request.principal, handshake.upgrade), handshake)
+        view = RemoteView(owner, request.principal.permission)
         relay = relays.registered(held.owner, owner.hang_up)
         with contextlib.closing(owner), relay, self._viewing(view, owner.hang_up):
             end = view.pass_on(self._client)
@@ -226,7 +229,7 @@ class ViewerConnection:
 
     @contextlib.contextmanager
     def _viewing(self, view: _View, end: Callable[[], object]) -> Iterator[None]:
-        """Around a view: `end` lets its block return."""
+        """Registers a view for the duration of the block. `end` makes the block return."""
         self._view, self._end_view = view, end
         try:
             if self._has_left:

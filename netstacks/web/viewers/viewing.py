@@ -1,4 +1,4 @@
-"""One viewer at the session's owner: joins, watches, perhaps types, and leaves."""
+"""A view of a session at its owner, from joining to leaving."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,23 +33,23 @@ from netstacks.web.ws.routes import ConnectionClosed, WebSocket
 
 log = structlog.get_logger()
 
-# After a change of owners those who were watching get their places back first: they look for the new owner every two
-# seconds at the latest.
+# After a change of owners, former viewers get their slots first. They look for the new owner every two seconds at the
+# latest.
 _RETURN_SECS = 3.0
-# Where the screen of now is wanted.
+# Begin with the current screen.
 NOW = Resume(None, None, tail=True)
 
 
-def _hold() -> None:
-    """Nothing has been withdrawn."""
+def _confirm_nothing() -> None:
+    """A guest has no access that could be withdrawn."""
 
 
 @dataclass(frozen=True)
 class ViewerRequest:
-    """A viewer that may join. `over` tells why its share is not valid any more, None while it is.
+    """A viewer that may join. `over` returns why its share is not valid any more, None while it is valid.
 
-    `confirm` raises AccessWithdrawn when the viewer is a user who has no access any more.
-    `note` writes an event to the audit log, in the viewer's name. `returns` says that the viewer has watched before.
+    `confirm` raises AccessWithdrawn when the viewer is a user who has lost access. `note` writes an event to the audit
+    log with the viewer as actor. `returns` tells that the viewer has watched this session before.
     """
 
     principal: PeerPrincipal
@@ -58,12 +58,12 @@ class ViewerRequest:
     note: Callable[..., None]
     returns: bool = False
     login_id: UUID | None = None
-    """The log-in of a viewer who has one."""
-    confirm: Callable[[], None] = _hold
+    """The viewer's log-in; None for a guest."""
+    confirm: Callable[[], None] = _confirm_nothing
 
 
 def refuse(ws: WebSocket, error: NetstacksError) -> None:
-    """Shows a person why; the code tells our own page whether to come again."""
+    """Sends the reason as an Error frame, and closes. The close code tells our own page whether to retry."""
     match error:
         case SessionGone() | AccessWithdrawn():
             code = CloseCode.ENDED
@@ -75,10 +75,10 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
     ws.close(code, str(error))
 
 
-def session_at(place: Session | PendingClaim) -> Session:
-    """The session there. Raises ComeAgain when it has gone from here, or could not be opened here: others may do it."""
+def session_at(location: Session | PendingClaim) -> Session:
+    """Waits for the session. Raises ComeAgain when it has left this instance or could not be opened here."""
     try:
-        session = place.wait() if isinstance(place, PendingClaim) else place
+        session = location.wait() if isinstance(location, PendingClaim) else location
     except NetstacksError as error:
         raise ComeAgain(f"the session could not be opened here: {error}") from error
     if not session.is_live:
@@ -86,10 +86,10 @@ def session_at(place: Session | PendingClaim) -> Session:
     return session
 
 
-def over_now(asked: ViewerRequest) -> str | None:
-    """Why the share is not valid any more; a database that is busy is asked again at the next look."""
+def over_now(request: ViewerRequest) -> str | None:
+    """Why the share is not valid any more; None while it is valid, or while the database is too busy to tell."""
     try:
-        return asked.over()
+        return request.over()
     except StoreBusy:
         return None
 
@@ -97,7 +97,7 @@ def over_now(asked: ViewerRequest) -> str | None:
 @contextmanager
 def viewing(
     sink: Sink,
-    asked: ViewerRequest,
+    request: ViewerRequest,
     session: Session,
     resume: Resume,
     *,
@@ -105,79 +105,82 @@ def viewing(
     on_finish: Callable[[CloseCode, str], bool] | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Viewer]:
-    """Attaches a viewer to a session for as long as the block runs; `is_wanted` is asked while its screen is redrawn.
+    """Attaches a viewer to a session for the duration of the block. A redraw of the screen stops unless `is_wanted`.
 
-    Raises Forbidden when there is no place for it or its share is over, ComeAgain when the session has just gone from
-    here, and ConnectionClosed when the viewer has.
+    Raises Forbidden when the viewer limit is reached or the share is over, ComeAgain when the session has left this
+    instance, and ConnectionClosed when the viewer has.
     """
-    # A viewer that has no place costs no redraw.
-    _check_place(session, asked)
+    # Before the redraw, which is expensive; checked again without a yield in `_join`.
+    _check_limit(session, request)
     begin = _begin(session, resume, is_wanted)
-    _confirm(asked, session)
-    viewer = _join(sink, asked, session, begin, speaks_offsets, on_finish)
+    _confirm(request, session)
+    viewer = _join(sink, request, session, begin, speaks_offsets, on_finish)
     resource = f"session:{session.id}"
     about = {"viewer": str(viewer.viewer_id), "share": viewer.share_id, "permission": viewer.permission}
-    asked.note("session.viewer_joined", resource, **about)
+    request.note("session.viewer_joined", resource, **about)
     try:
         yield viewer
     finally:
         session.detach(viewer)
-        asked.note("session.viewer_left", resource, **about)
+        request.note("session.viewer_left", resource, **about)
 
 
-def _confirm(asked: ViewerRequest, session: Session) -> None:
-    """Asks anew whether the viewer may join: a revocation while it was on its way could not end its view.
+def _confirm(request: ViewerRequest, session: Session) -> None:
+    """Checks again that the viewer may join: a revocation before `attach` cannot end its view.
 
-    No yield between its return and `attach`. Raises Forbidden, AccessWithdrawn and ComeAgain.
+    The caller must not yield between this and `attach`. Raises Forbidden, AccessWithdrawn and ComeAgain.
     """
-    counted = -1
-    while counted != session.expulsions:
-        counted = session.expulsions
+    seen = -1
+    # The checks yield: an expulsion meanwhile may concern this viewer, so they are repeated.
+    while seen != session.expulsions:
+        seen = session.expulsions
         try:
-            reason = asked.over()
+            reason = request.over()
         except StoreBusy as error:
-            raise ComeAgain("whether the share is still valid cannot be told now") from error
+            raise ComeAgain("the share cannot be checked now") from error
         if reason is not None:
             raise Forbidden(reason)
-        asked.confirm()
+        request.confirm()
 
 
-def _check_place(session: Session, asked: ViewerRequest) -> None:
-    """Raises Forbidden when as many others as may are watching."""
-    most = asked.principal.max_viewers
+def _check_limit(session: Session, request: ViewerRequest) -> None:
+    """Raises Forbidden when the share's viewer limit is reached by others."""
+    most = request.principal.max_viewers
     assert most is not None
-    others = [each for each in viewers(session, share_id=asked.principal.share_id) if each.viewer_id != asked.viewer_id]
+    others = [
+        each for each in viewers(session, share_id=request.principal.share_id) if each.viewer_id != request.viewer_id
+    ]
     if len(others) >= most:
-        raise Forbidden(f"as many as may are watching already ({most}): try again when somebody has left")
+        raise Forbidden(f"the viewer limit of this share is reached ({most}): try again when a viewer has left")
 
 
 def _join(
     sink: Sink,
-    asked: ViewerRequest,
+    request: ViewerRequest,
     session: Session,
     begin: Start,
     speaks_offsets: bool,
     on_finish: Callable[[CloseCode, str], bool] | None,
 ) -> Viewer:
-    principal = asked.principal
+    principal = request.principal
     assert principal.share_id is not None
-    # No yield from here to `attach`: the count is exact, and what was confirmed holds.
+    # No yield from here to `attach`: the count would be stale, and access could be withdrawn after `_confirm`.
     if not session.is_live:
         raise ComeAgain("the session has just moved or ended")
-    if session.facts.epoch > 1 and not asked.returns and time.time() < session.opened_at + _RETURN_SECS:
-        raise ComeAgain("the session has just changed its owner: those who were watching come first")
-    _check_place(session, asked)
-    for former in viewers(session, share_id=principal.share_id, viewer_id=str(asked.viewer_id)):
+    if session.facts.epoch > 1 and not request.returns and time.time() < session.opened_at + _RETURN_SECS:
+        raise ComeAgain("the session has just changed its owner, and former viewers reconnect first")
+    _check_limit(session, request)
+    for former in viewers(session, share_id=principal.share_id, viewer_id=str(request.viewer_id)):
         session.detach(former)
-        former.drop(CloseCode.SUPERSEDED, "this viewer has come back over another connection")
+        former.drop(CloseCode.SUPERSEDED, "this viewer has reconnected over another connection")
     viewer = Viewer(
         sink,
-        viewer_id=asked.viewer_id,
+        viewer_id=request.viewer_id,
         share_id=principal.share_id,
         permission=principal.permission,
         user_id=principal.user_id,
         username=principal.username,
-        login_id=asked.login_id,
+        login_id=request.login_id,
         address=principal.address,
         speaks_offsets=speaks_offsets,
     )
@@ -192,7 +195,7 @@ def _join(
 
 
 def _begin(session: Session, resume: Resume, is_wanted: Callable[[], bool]) -> Start:
-    """A viewer that was there goes on at its byte, or with all that a new owner's shell has printed, if it is held."""
+    """The start of the view: the viewer's offset, or after a change of owners the output of the new shell, if kept."""
     is_new_epoch = resume.offset is not None and resume.epoch != session.facts.epoch
     if is_new_epoch and session.output.start > session.first_offset:
         resume = NOW
@@ -215,19 +218,19 @@ def _about(session: Session, viewer: Viewer, offset: int, expires_at: int | None
     }
 
 
-def watch(ws: WebSocket, asked: ViewerRequest, place: Session | PendingClaim, resume: Resume) -> None:
-    """Serves a viewer that another instance has brought here, until one of the two ends it.
+def watch(ws: WebSocket, request: ViewerRequest, location: Session | PendingClaim, resume: Resume) -> None:
+    """Serves a viewer that another instance has forwarded, until one side ends the view.
 
-    Instances of the first release relay the viewer's own frames, and their viewers may not speak offsets.
+    Instances of the first release relay the viewer's frames unchanged, so the viewer may not speak offsets.
     """
     speaks_offsets = resume.speaks_offsets
-    where = resume if resume.offset is not None else NOW
+    start_at = resume if resume.offset is not None else NOW
     try:
-        session = session_at(place)
+        session = session_at(location)
         is_wanted = partial(_is_connected, ws)
-        with viewing(ws, asked, session, where, speaks_offsets=speaks_offsets, is_wanted=is_wanted) as viewer:
+        with viewing(ws, request, session, start_at, speaks_offsets=speaks_offsets, is_wanted=is_wanted) as viewer:
             ws.on_pong = viewer.on_pong
-            _serve(ws, asked, session, viewer)
+            _serve(ws, request, session, viewer)
     except ConnectionClosed:
         pass
     except NetstacksError as error:
@@ -238,9 +241,9 @@ def _is_connected(ws: WebSocket) -> bool:
     return not ws.has_hung_up()
 
 
-def _serve(ws: WebSocket, asked: ViewerRequest, session: Session, viewer: Viewer) -> None:
-    # At once for the first time: a revocation while this viewer was on its way found nobody to end.
-    looks = Watchdog(partial(_look, ws, asked, session, viewer), at_once=True)
+def _serve(ws: WebSocket, request: ViewerRequest, session: Session, viewer: Viewer) -> None:
+    # The first check at once: a revocation before `attach` could not end this view.
+    looks = Watchdog(partial(_look, ws, request, session, viewer), at_once=True)
     while True:
         looks.look_if_due()
         message = ws.receive(timeout=looks.due_secs)
@@ -261,12 +264,12 @@ def _serve(ws: WebSocket, asked: ViewerRequest, session: Session, viewer: Viewer
                 return
 
 
-def _look(ws: WebSocket, asked: ViewerRequest, session: Session, viewer: Viewer, is_read: bool) -> None:
-    """Ends a view whose share is over or whose client is gone, and pings the others (wire contract 7).
+def _look(ws: WebSocket, request: ViewerRequest, session: Session, viewer: Viewer, is_read: bool) -> None:
+    """Ends the view if its share is over or its client is gone; else pings the client (docs/protocol.md, 7).
 
     Raises ConnectionClosed when the client is gone.
     """
-    reason = over_now(asked)
+    reason = over_now(request)
     if reason is not None:
         expel(session, [viewer], reason)
     elif viewer.is_dead(is_read=is_read):

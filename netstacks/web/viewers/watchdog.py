@@ -1,4 +1,4 @@
-"""Looking after a viewer: every few seconds, whether it is read, or waits until the device takes what it has typed."""
+"""Periodic checks of a viewer, also while its input waits for a slow device."""
 
 import math
 import time
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from netstacks import greenlets
 
-# How often a viewer is pinged, and its share looked at: what no message told the owner, it finds out by then.
+# The interval of pings and of checks of the share: an upper limit for a revocation that did not reach the owner.
 LOOK_SECS = 10.0
 
 
 class Watchdog:
-    """Calls `look` when it is due, which it is first `at_once` or after a while.
+    """Calls `look` every LOOK_SECS, the first time `at_once` if wanted.
 
-    Its argument tells whether the viewer is read: while it is not, its pongs wait unread, too. To be used by the
-    greenlet that receives from the viewer.
+    The argument of `look` tells whether the viewer's input is being read: while it is not, its pongs are not read
+    either. Use it in the greenlet that receives from the viewer.
     """
 
     def __init__(self, look: Callable[[bool], None], *, at_once: bool = False) -> None:
@@ -31,7 +31,7 @@ class Watchdog:
             self._at = _next_at()
 
     def during(self, work: Callable[[], None]) -> None:
-        """Returns when `work`, which may wait, has ended in a greenlet of its own. Raises what it or `look` raises."""
+        """Runs `work`, which may block, in another greenlet, and waits for it. Raises the errors of both."""
         working = greenlets.spawn("viewer-typing", work)
         while not working.ready():
             working.join(self.due_secs)
@@ -40,5 +40,5 @@ class Watchdog:
 
 
 def _next_at() -> float:
-    """Those who look, look together once a second: the viewers of a share then ask about it once."""
+    """Aligned to whole seconds, so that the viewers of a share check it together with one query."""
     return math.ceil(time.monotonic() + LOOK_SECS)

@@ -1,8 +1,8 @@
-"""Large frames of a client, cut into fragments on their way to the WebSocket library, which reads whole frames only."""
+"""Splits large frames of a client into fragments, because the WebSocket library buffers each frame as a whole."""
 
 import struct
 
-# A multiple of the mask's four bytes: every fragment is masked with the key of its frame, as it came.
+# A multiple of the four bytes of the masking key: each fragment then keeps its frame's key and masked bytes.
 FRAGMENT_BYTES = 64 * 1024
 
 _CONTINUATION, _BINARY = 0x0, 0x2
@@ -12,24 +12,24 @@ _SHORT_HEAD_BYTES = 2 + _KEY_BYTES
 
 
 class Fragmenter:
-    """Rewrites a client's bytes: a binary frame of 20 MB becomes one of FRAGMENT_BYTES and its continuations.
+    """Rewrites a client's bytes: a large binary frame becomes one of FRAGMENT_BYTES and continuations (RFC 6455, 5.4).
 
-    Only the heads of frames are looked at, and whatever is wrong with them is left to the library to refuse. Keeps
-    nothing but the beginning of a head that has not come whole.
+    Parses the headers of frames only, and leaves their validation to the library. Buffers nothing but an incomplete
+    header.
     """
 
     def __init__(self) -> None:
         self._begun = b""
         self._left = 0
-        """Payload of the current frame that is still to come."""
+        """Payload bytes of the current frame that have not arrived."""
         self._is_cut = False
         self._cut_in = 0
-        """How much of a frame that is cut goes on before the next head of our own."""
+        """Payload bytes of a split frame until the next inserted header."""
         self._fin = 0
         self._key = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What the library is to be given for `data`."""
+        """The bytes to give to the library for `data`."""
         data, self._begun = self._begun + data, b""
         out: list[bytes] = []
         at = kept_from = 0
@@ -41,7 +41,7 @@ class Fragmenter:
                     kept_from = at
                 continue
             if at + _SHORT_HEAD_BYTES <= len(data) and _MASKED <= data[at + 1] < _MASKED | 126:
-                # Most frames: a key, say, that has come whole. Taken the long way they cost a fifth more.
+                # A short masked frame: the common case (a key). The general path costs a fifth more.
                 self._is_cut = False
                 self._left = data[at + 1] & _LENGTH
                 at += _SHORT_HEAD_BYTES
@@ -61,7 +61,7 @@ class Fragmenter:
         return b"".join(out)
 
     def _pass(self, available: int) -> int:
-        """Lets payload through, up to the next cut."""
+        """Passes payload up to the next split."""
         count = min(self._left, available)
         if self._is_cut:
             count = min(count, self._cut_in)
@@ -70,7 +70,7 @@ class Fragmenter:
         return count
 
     def _enter(self, head: bytes) -> bool:
-        """Begins a frame; true when it is to be cut."""
+        """Begins a frame; True when it must be split."""
         length = head[1] & _LENGTH
         if length == 126:
             (length,) = struct.unpack_from("!H", head, 2)
@@ -85,14 +85,14 @@ class Fragmenter:
         return self._is_cut
 
     def _next_head(self, first_byte: int) -> bytes:
-        """The head of the next fragment, the last one of which ends the message if the frame did."""
+        """The header of the next fragment. The last fragment has the frame's own FIN bit."""
         size = self._cut_in = min(self._left, FRAGMENT_BYTES)
         fin = self._fin if size == self._left else 0
         return struct.pack("!BBQ", fin | first_byte, _MASKED | 127, size) + self._key
 
 
 def _head_size(data: bytes, at: int) -> int:
-    """How long the frame's head that begins at `at` is, as far as can be seen."""
+    """The length of the frame header at `at`, as far as the bytes present tell."""
     if at + 1 >= len(data):
         return 2
     second = data[at + 1]

@@ -1,4 +1,4 @@
-"""The writing half of a WebSocket's TCP connection: whole frames one after another, whoever sends them."""
+"""The writing half of a WebSocket's TCP connection: serialises whole frames of all greenlets."""
 
 import contextlib
 import fcntl
@@ -9,42 +9,44 @@ from collections.abc import Callable, Iterable
 
 from netstacks import greenlets
 
-# The kernel would let the bytes on their way to a slow reader grow to megabytes: this much keeps a fast network busy,
-# and a reader never sees what is older than it.
+# The kernel's own limit grows to megabytes, and a slow reader would see output that old. This much keeps a fast network
+# busy.
 SEND_BUFFER_BYTES = 256 * 1024
-# Small frames take far more of the kernel's memory than they are long.
-_UNHURRIED_BYTES = 8 * 1024
+# A conservative limit for `can_take_now`: small frames take far more kernel memory than their length.
+_IMMEDIATE_BYTES = 8 * 1024
 
 
 class FrameWriter:
     """Sends frames over a socket of gunicorn's gevent worker; any greenlet may call any method.
 
-    A frame is never interrupted by another one: a ping inside a large message would corrupt it (pitfalls 11).
+    Writes are serialised: a ping in the middle of a large frame would corrupt the stream (docs/design-notes.md, 11).
     """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._socket = sock
-        self._turn = greenlets.BoundedSemaphore(1)
+        # Held while bytes are written: no other frame may be sent before the current one is complete.
+        self._write_lock = greenlets.BoundedSemaphore(1)
+        # The first pong may be sent in part; the second one, if any, is the latest.
         self._pongs: list[bytes] = []
         self._taken_bytes = 0
         self._all_delivered_at = 0
-        """How much was taken when the kernel last had nothing to keep: until more is taken, it need not be asked."""
+        """`_taken_bytes` when the kernel's buffer was last empty: saves a system call until more is written."""
 
     def send(self, frames: Callable[[], Iterable[bytes]]) -> None:
-        """Sends what `frames` returns when it is this caller's turn, waiting for a slow reader. Raises OSError."""
-        with self._turn:
+        """Takes the write lock, calls `frames`, and sends the result. Waits for a slow reader. Raises OSError."""
+        with self._write_lock:
             self._write_all(frames())
 
     def hang_up(self, last_frames: Iterable[bytes]) -> None:
-        """Sends the last frames, then half-closes: a full close with unread input would take them back."""
-        with self._turn:
+        """Sends the last frames, then half-closes: a full close with unread input is a reset, which loses them."""
+        with self._write_lock:
             self._write_all(last_frames)
             self._socket.shutdown(socket.SHUT_WR)
 
     def abort(self) -> None:
-        """Closes the connection now; whoever waits for the socket wakes up, with an error or the end of input."""
+        """Closes the connection at once; greenlets that wait for the socket get an error or the end of input."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -62,8 +64,8 @@ class FrameWriter:
         self.retry_pongs()
 
     def retry_pongs(self) -> None:
-        """Sends what the kernel takes now; a writer at work, or the next one, sends the rest before its own."""
-        if not self._pongs or not self._turn.acquire(blocking=False):
+        """Sends what fits into the kernel's buffer; the current or the next writer sends the rest before its frames."""
+        if not self._pongs or not self._write_lock.acquire(blocking=False):
             return
         try:
             while self._pongs:
@@ -78,16 +80,16 @@ class FrameWriter:
         except OSError:
             self.abort()
         finally:
-            self._turn.release()
+            self._write_lock.release()
 
     def can_take_now(self, size: int) -> bool:
-        """Whether nobody is sending, and the kernel surely has room for `size` bytes more."""
-        if self._turn.locked() or self._pongs or self._socket.fileno() < 0:
+        """Whether no write is in progress, and the kernel's buffer has room for `size` more bytes."""
+        if self._write_lock.locked() or self._pongs or self._socket.fileno() < 0:
             return False
-        return self.undelivered_bytes() + size <= _UNHURRIED_BYTES
+        return self.undelivered_bytes() + size <= _IMMEDIATE_BYTES
 
     def delivered_bytes(self) -> int:
-        """What the peer's host has acknowledged since the start, by what the kernel no longer keeps for it."""
+        """The bytes that the peer's host has acknowledged since the start: those written minus those in the buffer."""
         if self._taken_bytes == self._all_delivered_at:
             return self._taken_bytes
         undelivered = self.undelivered_bytes()
@@ -96,7 +98,7 @@ class FrameWriter:
         return self._taken_bytes - undelivered
 
     def undelivered_bytes(self) -> int:
-        """What the kernel keeps for the peer, until its host has acknowledged it; nothing once the socket is closed."""
+        """The unacknowledged bytes in the kernel's buffer (TIOCOUTQ, tcp(7)); 0 once the socket is closed."""
         if self._socket.fileno() < 0:
             return 0
         kept = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
@@ -116,6 +118,6 @@ class FrameWriter:
                 self._taken_bytes += sent
                 view = view[sent:]
         except BaseException:
-            # Gone, killed or out of time: after half a frame nothing sensible can follow.
+            # The peer has gone, or this greenlet was killed: after a partial frame the stream cannot continue.
             self.abort()
             raise

@@ -1,4 +1,4 @@
-"""The grant of a request that may open a terminal: handed on in its environment."""
+"""The admission grant of a request that may open a terminal, passed in the WSGI environment."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ _GRANT = "netstacks.grant"
 
 
 class granted:  # noqa: N801 - used as a function
-    """Around a request: one that begins to open a terminal takes the grant out of the environment."""
+    """Context manager around a request: releases the grant unless the request has taken it with `take_grant`."""
 
     def __init__(self, environ: "WSGIEnvironment", grant: Grant) -> None:
         self._environ = environ
@@ -26,6 +26,6 @@ class granted:  # noqa: N801 - used as a function
 
 
 def take_grant(environ: "WSGIEnvironment") -> Grant | None:
-    """The grant of a request that begins to open a terminal, which calls `done` from now on."""
+    """Takes the grant of the request, if it has one. The caller must call `done` when the terminal is open."""
     grant: Grant | None = environ.pop(_GRANT, None)
     return grant

@@ -1,4 +1,4 @@
-"""Looks at the clients of all terminals from one greenlet: to wake up that of each would cost ten times as much."""
+"""Checks all terminal clients from one greenlet: to wake a greenlet per client costs ten times as much."""
 
 import time
 from typing import Protocol
@@ -9,23 +9,24 @@ from netstacks import greenlets
 
 log = structlog.get_logger()
 
-# How often a client is looked at, and how often some of the clients are.
+# The interval between two checks of a client, and between two runs of the greenlet, in seconds.
 LOOK_SECS = 10.0
 _ROUND_SECS = 0.5
 
 
 class Watched(Protocol):
     def look(self) -> None:
-        """Pings a silent client, and cuts off one that is gone. Never waits."""
+        """Pings a silent client, and aborts the connection of a dead one. Never waits."""
 
 
+# One per process, like its event loop: the clients of all routes share one greenlet.
 _due_at: dict[Watched, float] = {}
-"""When each client is looked at next, the first one first: all have the same interval, and come last after a look."""
+"""The time of each client's next check, in order: the interval is the same for all, and a check moves to the end."""
 _is_running = False
 
 
 def watch(client: Watched) -> None:
-    """Has `look` called every LOOK_SECS until `forget`."""
+    """Calls `look` of the client every LOOK_SECS until `remove`."""
     global _is_running
     _due_at[client] = time.monotonic() + LOOK_SECS
     if not _is_running:
@@ -42,7 +43,7 @@ def _run() -> None:
     while _due_at:
         greenlets.sleep(_ROUND_SECS)
         _look_at_due()
-    # No yield here: a client that comes from now on starts this anew.
+    # No yield between the check of `_due_at` and this: a client added meanwhile would not be checked.
     _is_running = False
 
 
@@ -57,6 +58,6 @@ def _look_at_due() -> None:
         try:
             client.look()
         except Exception:
-            # What one client makes of it is no other's affair.
+            # A failure of one client must not stop the checks of the others.
             log.exception("keepalive.failed")
         greenlets.give_way()

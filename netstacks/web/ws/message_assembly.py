@@ -1,4 +1,4 @@
-"""Messages of frames: most are whole, and a long paste is handed on in pieces as it comes."""
+"""Assembles messages from frames. A long paste is passed on in pieces as they arrive."""
 
 from websockets.frames import Frame, Opcode
 
@@ -10,14 +10,14 @@ _DATA = bytes([FrameType.DATA])
 
 
 class MessageTooBig(Exception):
-    """A message other than Data has grown past MAX_MESSAGE_BYTES."""
+    """A message other than Data exceeds MAX_MESSAGE_BYTES."""
 
 
 class Assembler:
-    """Takes frames of data in their order, and returns messages.
+    """Takes data frames in order, and returns messages.
 
-    A fragmented message of the type Data, typed or pasted by a user, comes in pieces: each is a Data
-    message of its own, and ends with a whole UTF-8 character. No other message may be longer than MAX_MESSAGE_BYTES.
+    A fragmented Data message, typed or pasted by a user, is returned in pieces: each is a Data message of its own and
+    ends with a complete UTF-8 character. Other messages are limited to MAX_MESSAGE_BYTES.
     """
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Assembler:
         self._gathered = bytearray()
 
     def take(self, frame: Frame) -> bytes | str | None:
-        """The message or the piece that `frame` completes, if it does.
+        """The message or piece that `frame` completes; None when it completes none.
 
-        Raises MessageTooBig, and UnicodeDecodeError for a text that is no UTF-8; nothing can be taken after that.
+        Raises MessageTooBig, and UnicodeDecodeError for text that is not UTF-8. After that the connection must close.
         """
         if frame.opcode is not Opcode.CONT:
             self._opcode = frame.opcode
@@ -49,13 +49,13 @@ class Assembler:
     def _piece(self, *, is_last: bool) -> bytes | None:
         end = len(self._gathered) if is_last else _end_of_characters(self._gathered)
         piece = bytes(self._gathered[:end])
-        # What follows is Data as well.
+        # The next piece begins with the type of the message, too.
         self._gathered[:end] = b"" if is_last else _DATA
         return piece if len(piece) > len(_DATA) else None
 
 
 def _end_of_characters(data: bytearray) -> int:
-    """Where the last whole UTF-8 character of `data` ends, or all of it when it is no UTF-8 anyway."""
+    """The end of the last complete UTF-8 character in `data`; its length when it is not UTF-8."""
     for back in range(1, min(4, len(data))):
         byte = data[-back]
         if byte < 0x80:

@@ -1,6 +1,7 @@
-"""WebSocket routes: flask-sock's front, with a connection of our own behind it.
+"""WebSocket routes: declared as with flask-sock, served by a connection class of our own.
 
-simple-websocket, which flask-sock would hand out, loses output under gevent and keeps unbounded input (pitfalls 7).
+simple-websocket, which flask-sock uses, loses output under gevent and buffers input without a limit
+(docs/design-notes.md, 7).
 """
 
 import socket
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import flask_sock
 import structlog
-from flask import Blueprint, Flask, Response, g, has_request_context, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, has_request_context, jsonify, request
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidUpgrade
 from websockets.frames import CloseCode
@@ -34,20 +35,27 @@ __all__ = ["ConnectionClosed", "Sock", "WebSocket"]
 
 log = structlog.get_logger()
 
+# The key of `Accepted` in the environment of a request.
 ACCEPTED = "netstacks.accepted"
+# The key of the application's extension that holds the greenlets of its open connections.
+_SERVING = "netstacks.websockets"
 
 Handler = Callable[..., None]
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """In a request's environment, as ACCEPTED: the upgrade was answered before, and the client sent this since."""
+    """The upgrade of this request was answered before the application was called; `unread` has arrived since."""
 
     unread: bytes
 
 
 class Sock(flask_sock.Sock):  # type: ignore[misc]
-    """Registers WebSocket routes. A handler that returns closes with 1000, one that fails with 1011."""
+    """Registers WebSocket routes. The connection closes with 1000 when its handler returns, with 1011 when it fails.
+
+    Inherits from flask-sock its registration on an application or blueprint (`init_app`), and replaces `route`, whose
+    original creates a connection of simple-websocket.
+    """
 
     app: Flask | None
     bp: Blueprint | None
@@ -57,16 +65,16 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
     ) -> Callable[[Handler], Handler]:
         """Routes `path` to `handler(ws, **arguments)`, or with `authorise` to `handler(ws, context, **arguments)`.
 
-        `authorise(**arguments)` runs before the connection is accepted. What it returns is the context; what it
-        raises is answered as in any other view; when it returns an `Upstream`, another instance has accepted the
-        connection and serves it, and this one only relays bytes. The handler runs outside of the request, which has
-        ended by then: a connection of hours keeps nothing of it in memory, and no place among gunicorn's connections.
+        `authorise(**arguments)` runs before the connection is accepted. Its return value is the context; an exception
+        is answered as in any other view. When it returns an `Upstream`, another instance has accepted the connection
+        and serves it, and this one only relays bytes. The handler runs after the request has ended: a connection that
+        lasts hours keeps no request in memory and takes none of gunicorn's connection slots.
         """
 
         def decorator(handler: Handler) -> Handler:
             @wraps(handler)
             def view(**arguments: Any) -> Response:
-                # Of frames alone: how long a message may be depends on its type.
+                # Limits frames only: the limit of a message depends on its type (message_assembly).
                 protocol = ServerProtocol(state=State.OPEN, max_size=(None, MAX_MESSAGE_BYTES))
                 accepted: Accepted | None = request.environ.get(ACCEPTED)
                 try:
@@ -102,22 +110,22 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
 
 
 class _AlreadyAnswered(Response):
-    """Writes no HTTP into what is a WebSocket by now: gunicorn takes StopIteration for "close this connection"."""
+    """Writes no HTTP into an open WebSocket: gunicorn closes its descriptor on StopIteration without an answer."""
 
     def __call__(self, *_: object) -> NoReturn:
         raise StopIteration
 
 
 def shake_hands(environ: "WSGIEnvironment") -> bytes:
-    """The 101 that answers a request; raises InvalidHandshake."""
+    """The 101 response to an upgrade request (RFC 6455, 4.2.2). Raises InvalidHandshake."""
     headers = EnvironHeaders(environ)
     if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
         raise InvalidMessage("the request must not have a body")
-    asked = Request(
+    upgrade = Request(
         environ["PATH_INFO"], Headers(headers.items()), environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"]
     )
-    accept_key, _, _ = ServerProtocol().process_request(asked)
-    # Neither an extension nor a subprotocol is agreed upon: compression costs memory per socket (pitfalls 7).
+    accept_key, _, _ = ServerProtocol().process_request(upgrade)
+    # No extension and no subprotocol is negotiated: compression costs memory per socket (docs/design-notes.md, 7).
     signature = f"{INSTANCE_HEADER}: {g.answered_by}\r\n" if has_request_context() and "answered_by" in g else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -130,7 +138,7 @@ def _ask_for_upgrade(**_: object) -> Response:
 
 
 def _refuse(error: InvalidHandshake) -> Response:
-    response = jsonify(error=f"{request.path} speaks WebSocket, version 13, only: {error}")
+    response = jsonify(error=f"{request.path} accepts WebSocket connections only (version 13): {error}.")
     response.status_code = 400
     if isinstance(error, InvalidUpgrade) or (
         isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version"
@@ -140,18 +148,21 @@ def _refuse(error: InvalidHandshake) -> Response:
     return response
 
 
-_serving: set[greenlets.Greenlet] = set()
+def join(app: Flask, timeout_secs: float) -> None:
+    """Waits until the WebSockets of `app` are closed, for `timeout_secs` at most."""
+    greenlets.joinall(list(_serving(app)), timeout_secs)
 
 
-def join(timeout_secs: float) -> None:
-    """Waits for the connections that are being closed."""
-    greenlets.joinall(list(_serving), timeout_secs)
+def _serving(app: Flask) -> set[greenlets.Greenlet]:
+    serving: set[greenlets.Greenlet] = app.extensions.setdefault(_SERVING, set())
+    return serving
 
 
 def _open(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:
     greenlet = greenlets.spawn("websocket", _serve, log_context, sock, ws, handle)
-    _serving.add(greenlet)
-    greenlet.link(_serving.discard)
+    serving = _serving(current_app)
+    serving.add(greenlet)
+    greenlet.link(serving.discard)
 
 
 def _serve(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:
@@ -169,11 +180,11 @@ def _serve(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, hand
 
 
 def read_ahead(environ: "WSGIEnvironment") -> bytes:
-    """What came right behind the request's head and sits in gunicorn's parser by now."""
+    """The bytes after the request's head that gunicorn's parser has read already."""
     unread: bytes = environ["wsgi.input"].reader.unreader.take_buffered()
     return unread
 
 
 def without_head(upstream: Upstream) -> Upstream:
-    """The client has its 101 already."""
+    """`upstream` without its 101, for a client that has been sent one already."""
     return replace(upstream, answer=upstream.answer.partition(b"\r\n\r\n")[2])

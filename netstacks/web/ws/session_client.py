@@ -1,9 +1,9 @@
-"""A client on one WebSocket, and one session on it after another."""
+"""One WebSocket of a user's client, which shows one session after another."""
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from uuid import UUID, uuid4
+from dataclasses import replace
+from uuid import uuid4
 
 import structlog
 
@@ -12,121 +12,78 @@ from netstacks.errors import ComeAgain, InvalidInput, NetstacksError
 from netstacks.instance.targets import ConnectRequest
 from netstacks.instance.withdrawals import Withdrawal
 from netstacks.store.access import WITHDRAWN
-from netstacks.store.audit import Actor
 from netstacks.terminal import frames
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.dialogue import Dialogue
+from netstacks.terminal.forced_redraw import force_redraw
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.resume import Resume, Start, start
 from netstacks.terminal.session import Session
 from netstacks.terminal.size_question import SizeQuestion
-from netstacks.web.ws import keepalive
+from netstacks.web.ws import keepalive, open_clients
+from netstacks.web.ws.control_request import ControlRequest
 from netstacks.web.ws.routes import ConnectionClosed, WebSocket
 
 log = structlog.get_logger()
 
-# The size that a client names which does not know its own yet (wire contract 6.1).
+# The size that a client sends before it knows its own (docs/protocol.md, 6.1).
 _UNKNOWN_SIZE = (80, 24)
 RESTARTING = "the controller is restarting"
-# Close codes of a client that was closed, rather than cut off: none was named, the page is gone, all is well.
+# Close codes of a client that left on purpose, rather than lost its connection: normal, page closed, no code.
 _LEFT_CODES = (1000, 1001, 1005)
 
 
-def _hold() -> None:
-    """Nothing has been withdrawn."""
-
-
-@dataclass(frozen=True)
-class ControlRequest:
-    """What a connection is for. `session` waits for its session and raises why there is none.
-
-    `confirm` raises AccessWithdrawn when the user has no access any more; an opener has asked that for a new session.
-    `connect_request` opens another session on the same connection; None when only the session can tell what that is.
-    A session that `is_new` is given up when its client has left, which `left` tells.
-    """
-
-    actor: Actor
-    size: tuple[int, int]
-    resume: Resume
-    session: Callable[[], Session]
-    open_another: Callable[[ConnectRequest], Session]
-    connect_request: ConnectRequest | None = None
-    confirm: Callable[[], None] = _hold
-    session_id: UUID = field(default_factory=uuid4)
-    dialogue: Dialogue = field(default_factory=Dialogue)
-    left: greenlets.Event = field(default_factory=greenlets.Event)
-    is_new: bool = False
-
-
-_clients: set["SessionClient"] = set()
-
-
-def hang_up() -> None:
-    """Closes the connections that have no session, at the beginning of a drain. The others end with their sessions.
-
-    Returns at once.
-    """
-    # No yield here: the set would change meanwhile.
-    for client in _clients:
-        client.hang_up()
-
-
-def close_withdrawn(withdrawal: Withdrawal) -> None:
-    """Closes the connections without a session of a user, or of a log-in, that has lost access. Returns at once."""
-    # No yield here: the set would change meanwhile.
-    for client in _clients:
-        client.close_withdrawn(withdrawal)
-
-
 class SessionClient:
-    """One connection: this greenlet receives, another one opens sessions, and the attachment sends."""
+    """One connection: the greenlet of `run` receives, another one opens sessions, and the attachment sends."""
 
     _check_secs: float | None = None
-    """After how long a silence `_may_stay` is asked; None is never."""
+    """The silence, in seconds, after which `_may_stay` is called; None for never."""
 
-    def __init__(self, ws: WebSocket, asked: ControlRequest) -> None:
+    def __init__(self, ws: WebSocket, request: ControlRequest) -> None:
         self._ws = ws
-        self._request = asked
-        self._size = asked.size
-        self._speaks_offsets = asked.resume.speaks_offsets
+        self._request = request
+        self._size = request.size
+        self._speaks_offsets = request.resume.speaks_offsets
+        # A session that is set closes the connection when it ends. Without one a drain closes the connection, and a
+        # withdrawal of access does so unless a session is being opened (open_clients).
         self._session: Session | None = None
         self._is_opening = False
         self._attachment = self._new_attachment()
-        # Where keys go: to the dialogue of the log-in, to the session, or to the question for another session.
-        self._type: Callable[[bytes], None] = asked.dialogue.input
+        # The receiver of keys: the dialogue of the log-in, the session, or the prompt for another session.
+        self._type: Callable[[bytes], None] = request.dialogue.input
         self._sizes = SizeQuestion()
-        self._knows_session = False
-        self._has_said_goodbye = False
+        self._has_session_info = False
+        self._has_closed = False
 
     def run(self) -> None:
         """Serves the client until it leaves."""
-        _clients.add(self)
+        open_clients.add(self)
         keepalive.watch(self)
         try:
             self._begin()
             self._receive()
         finally:
-            _clients.discard(self)
+            open_clients.discard(self)
             keepalive.remove(self)
             self._request.left.set()
             self._request.dialogue.leave(self)
             if self._session is not None:
-                was_left = self._has_said_goodbye or self._ws.close_code in _LEFT_CODES
+                was_left = self._has_closed or self._ws.close_code in _LEFT_CODES
                 self._session.detach(self._attachment, was_left=was_left)
             self._let_go()
 
     def _let_go(self) -> None:
-        """Gives up what calls it back: references in a circle stay in memory until the garbage collector runs."""
-        self._attachment.let_go()
+        """Drops callbacks to itself: reference cycles stay in memory until the garbage collector runs."""
+        self._attachment.release()
         self._type = _ignore
 
     def hang_up(self) -> None:
-        """Closes the connection soon unless it has a session; its client comes again, to another instance."""
+        """Closes the connection soon unless it has a session; its client reconnects to another instance."""
         if self._session is None:
             greenlets.spawn("client-hang-up", self._ws.close, CloseCode.RESTARTING, RESTARTING)
 
     def close_withdrawn(self, withdrawal: Withdrawal) -> None:
-        """Closes the connection soon if that takes its access. With a session, or an opening, it ends with that."""
+        """Closes the connection soon if its access is withdrawn. One with a session, or an opening, ends with that."""
         actor = self._request.actor
         if self._session is not None or self._is_opening or actor.id != withdrawal.user_id:
             return
@@ -134,10 +91,10 @@ class SessionClient:
             greenlets.spawn("client-withdrawn", self._ws.close, CloseCode.ENDED, WITHDRAWN)
 
     def _begin(self) -> None:
-        # The client is read while the device is being logged in to: pings want answers, and a close gives up.
+        # In a greenlet of its own: meanwhile `_receive` answers pings, and a close abandons the opening.
         greenlets.spawn("terminal-opener", self._open)
 
-    # The client's side of the dialogue while a device is logged in to.
+    # The client's side of the dialogue during the log-in to a device.
 
     def show(self, data: bytes) -> None:
         with contextlib.suppress(ConnectionClosed):  # The receiving greenlet notices, too.
@@ -145,47 +102,47 @@ class SessionClient:
 
     def expect_keys(self) -> None:
         if not self._speaks_offsets:
-            self._tell_session()
+            self._send_session_info()
 
-    def _tell_session(self) -> None:
-        """Without a session's name the client does not send its keys, but connects anew."""
-        if not self._knows_session:
-            self._knows_session = True
+    def _send_session_info(self) -> None:
+        """Sends the session's id. Until it has one, the client sends no keys but reconnects (docs/protocol.md, 6)."""
+        if not self._has_session_info:
+            self._has_session_info = True
             with contextlib.suppress(ConnectionClosed):  # The receiving greenlet notices, too.
                 self._ws.send(frames.session_info(session_id=str(self._request.session_id), credential_id=""))
 
-    # PendingClaim.
+    # Opening.
 
     def _open(self) -> None:
-        asked = self._request
+        request = self._request
         self._is_opening = True
-        asked.dialogue.join(self)
+        request.dialogue.join(self)
         try:
-            self._attach(asked.session())
+            self._attach(request.session())
         except ConnectionClosed:
             pass
         except NetstacksError as error:
-            if not asked.left.is_set():
-                asked.dialogue.show_words()
-                asked.dialogue.progress(None)
+            if not request.left.is_set():
+                request.dialogue.show_words()
+                request.dialogue.progress(None)
                 self._refuse(error)
         except Exception:
             log.exception("terminal.failed")
             self._ws.close(CloseCode.INTERNAL_ERROR, "an unexpected error, logged by the server")
         finally:
             self._is_opening = False
-            asked.dialogue.leave(self)
+            request.dialogue.leave(self)
 
     def _attach(self, session: Session) -> None:
-        asked = self._request
-        words_shown = asked.dialogue.words_shown if asked.is_new else 0
-        # What the client has seen of the log-in is the beginning of the log.
+        request = self._request
+        words_shown = request.dialogue.words_shown if request.is_new else 0
+        # The output log begins with the words of the log-in that the client has seen already.
         begin = Start(session.first_offset + words_shown) if words_shown else self._start(session)
-        if not asked.is_new:
-            asked.confirm()
+        if not request.is_new:
+            request.confirm()
         # No yield from here to `attach`: the client could leave, the session end, or access be withdrawn, unnoticed.
-        if asked.left.is_set():
-            if asked.is_new:
+        if request.left.is_set():
+            if request.is_new:
                 session.end("its client left before it was open")
             return
         if not session.is_live:
@@ -198,21 +155,21 @@ class SessionClient:
         if begin.between:
             attachment.show_at(begin.between_at, begin.between)
         is_same_size = self._size == (session.cols, session.rows)
-        question = self._size_question() if asked.is_new and not self._speaks_offsets else b""
+        question = self._size_question() if request.is_new and not self._speaks_offsets else b""
         if question:
             attachment.show(question)
         session.attach(attachment, begin.cursor, self._size)
         self._type = self._type_into_session
-        if not self._speaks_offsets and not asked.is_new and not begin.between and is_same_size:
-            session.have_redrawn(attachment)
+        if not self._speaks_offsets and not request.is_new and not begin.between and is_same_size:
+            force_redraw(session, attachment)
 
     def _start(self, session: Session) -> Start:
-        asked = self._request
-        # A new session whose client has left is still to be ended.
-        return start(session, asked.resume, self._size, lambda: asked.is_new or not asked.left.is_set())
+        request = self._request
+        # A new session is waited for even if its client has left: it must be ended.
+        return start(session, request.resume, self._size, lambda: request.is_new or not request.left.is_set())
 
     def _size_question(self) -> bytes:
-        """What makes the terminal tell its size; empty when the client knew it."""
+        """The escape sequence that makes the terminal report its size; empty when the client has sent its size."""
         if self._size != _UNKNOWN_SIZE:
             return b""
         return self._sizes.ask()
@@ -225,8 +182,8 @@ class SessionClient:
             offset=cursor,
         )
         token = frames.reconnect(session.facts.token)
-        # A client that is told twice says twice that it is connected.
-        return [token] if self._knows_session else [info, token]
+        # A client that receives SessionInfo twice shows twice that it is connected.
+        return [token] if self._has_session_info else [info, token]
 
     def _new_attachment(self) -> Attachment:
         attachment = Attachment(
@@ -242,30 +199,30 @@ class SessionClient:
         return attachment
 
     def _refuse(self, error: NetstacksError) -> None:
-        """Called when there is no session, with the reason."""
+        """Called with the reason why there is no session."""
         raise NotImplementedError
 
     def _stay(self, code: CloseCode, reason: str) -> bool:
-        """Called when the session's rest has been sent: whether the connection stays open after its end."""
+        """Called when the session has ended and its output is sent: whether the connection stays open."""
         raise NotImplementedError
 
     def _open_new(self, like: ConnectRequest) -> None:
-        """Opens a session on this connection, which has none now."""
-        asked = self._request
-        dialogue = Dialogue(asked.left.is_set)
+        """Opens a session on this connection, which must have none."""
+        request = self._request
+        dialogue = Dialogue(request.left.is_set)
         cols, rows = self._size
         connect_request = replace(like, dialogue=dialogue, session_id=uuid4(), cols=cols, rows=rows)
         self._request = replace(
-            asked,
+            request,
             connect_request=connect_request,
             session_id=connect_request.session_id,
             dialogue=dialogue,
             resume=Resume(None, None, tail=False),
-            session=lambda: asked.open_another(connect_request),
+            session=lambda: request.open_another(connect_request),
             is_new=True,
         )
         self._type = dialogue.input
-        self._knows_session = False
+        self._has_session_info = False
         self._attachment = self._new_attachment()
         greenlets.spawn("terminal-opener", self._open)
 
@@ -289,11 +246,11 @@ class SessionClient:
                 return
 
     def _may_stay(self) -> bool:
-        """Asked when the client has been silent for _check_secs."""
+        """Whether the connection may go on; called when the client has been silent for _check_secs."""
         return True
 
     def look(self) -> None:
-        """Pings a silent client when that is due, and cuts off one that is gone. Never waits."""
+        """Pings a silent client when a ping is due, and aborts the connection of a dead one. Never waits."""
         if self._attachment.is_dead():
             log.info("terminal.half_open", username=self._request.actor.name)
             self._ws.abort()
@@ -302,7 +259,7 @@ class SessionClient:
                 self._attachment.keep_alive()
 
     def _handle(self, frame: frames.ClientFrame) -> bool:
-        """Does what a frame asks for; False when the client takes its leave."""
+        """Handles a frame; False when the client leaves."""
         match frame:
             case frames.Data(payload):
                 self._take_keys(payload)
@@ -311,7 +268,7 @@ class SessionClient:
             case frames.Ping():
                 self._ws.send(frames.PONG)
             case frames.Close():
-                self._has_said_goodbye = True
+                self._has_closed = True
                 self._ws.close(CloseCode.NORMAL)
                 return False
             case frames.Pong():
@@ -325,7 +282,7 @@ class SessionClient:
     def _take_keys(self, data: bytes) -> None:
         keys, size = self._sizes.take(data)
         if size is not None:
-            with contextlib.suppress(InvalidInput):  # A terminal without a size, such as a script's.
+            with contextlib.suppress(InvalidInput):  # A terminal without a size: a script.
                 self._resize(*frames.check_window(*size))
         if keys:
             self._type(keys)

@@ -1,4 +1,4 @@
-"""`/ws/ssh`: the user's own terminal, one WebSocket to one session."""
+"""`/ws/ssh`: the terminal of a session's own user (docs/protocol.md, 6)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,9 +25,9 @@ from netstacks.terminal.session import Session
 from netstacks.web.auth import guard
 from netstacks.web.context import Services, services
 from netstacks.web.http.hang_up import has_hung_up
+from netstacks.web.ws.control_request import ControlRequest
 from netstacks.web.ws.grants import take_grant
 from netstacks.web.ws.routes import Sock, WebSocket
-from netstacks.web.ws.session_client import ControlRequest
 from netstacks.web.ws.terminal_client import TerminalClient
 
 blueprint = Blueprint("terminal", __name__)
@@ -37,46 +37,46 @@ _ANY_SIZE = (80, 24)
 
 
 def _authorise() -> ControlRequest | Upstream:
-    """Everything that is decided before the upgrade: who it is, from where, what they may do, and who serves them."""
+    """All checks before the upgrade: origin, user, permission, and the instance that serves the connection."""
     guard.check_origin()
     return authorise(guard.actor(), request.args.get("reconnect_token"))
 
 
 def authorise(actor: Actor, token: str | None) -> ControlRequest | Upstream:
-    """Who serves this user, who comes back with `token` or wants a new session. Raises Forbidden, ComeAgain."""
+    """Resumes the session of the reconnect `token`, or prepares a new one. Raises Forbidden and ComeAgain."""
     if not guard.identity().may("sessions.connect"):
-        raise Forbidden("your role may not open terminals: an administrator can give you the role operator")
+        raise Forbidden("Your role may not open terminals. An administrator can give you the role operator.")
     try:
         return _paced(_find(actor, token))
     except (AccessWithdrawn, InvalidInput, SessionGone) as error:
-        # A browser does not show the body of a refused upgrade, so the upgrade is accepted and the reason is a frame.
+        # Browsers hide the body of a refused upgrade. The upgrade is accepted, and an Error frame has the reason.
         return _failed(actor, error, is_new=token is None)
     except ComeAgain as error:
-        # A client with a token comes again by itself, and its user has a terminal to look at meanwhile.
+        # A client with a token retries a refused upgrade by itself, and its user still sees the terminal.
         if token is not None:
             raise
         return _failed(actor, error, is_new=token is None)
 
 
-def _paced(place: ControlRequest | Upstream) -> ControlRequest | Upstream:
-    """What this instance opens itself counts among what it is opening, until it is open or will not be."""
-    if isinstance(place, Upstream):
-        return place
+def _paced(target: ControlRequest | Upstream) -> ControlRequest | Upstream:
+    """Releases the admission grant of this request when its session is open or has failed to open."""
+    if isinstance(target, Upstream):
+        return target
     grant = take_grant(request.environ)
     if grant is None:
-        return place
+        return target
 
     def session() -> Session:
         try:
-            return place.session()
+            return target.session()
         finally:
             grant.done()
 
-    return replace(place, session=session)
+    return replace(target, session=session)
 
 
 def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> ControlRequest:
-    """A call without a session: its client is told why, and may ask for another one."""
+    """A request without a session: its client receives the error, and may open another session."""
 
     def session() -> Session:
         raise error
@@ -86,21 +86,23 @@ def _failed(actor: Actor, error: NetstacksError, *, is_new: bool) -> ControlRequ
         resume = Resume(None, None, tail="offset" in request.args)
         return ControlRequest(actor, _ANY_SIZE, resume, session, another, is_new=is_new)
     size = parse_size()
-    return ControlRequest(actor, size, parse_resume(), session, another, _wish(actor, size, Dialogue()), is_new=is_new)
+    return ControlRequest(
+        actor, size, parse_resume(), session, another, _connect_request(actor, size, Dialogue()), is_new=is_new
+    )
 
 
 def _find(actor: Actor, token: str | None) -> ControlRequest | Upstream:
     session_token, size, resume = _as_uuid("reconnect_token", token), parse_size(), parse_resume()
     if session_token is not None:
-        place = services().broker.resume(session_token, actor, _upgrade())
-        if isinstance(place, Upstream):
-            return place
-        if place is not None:
-            return resumed(actor, place, _wish(actor, size, Dialogue()))
+        location = services().broker.resume(session_token, actor, _upgrade())
+        if isinstance(location, Upstream):
+            return location
+        if location is not None:
+            return resumed(actor, location, _connect_request(actor, size, Dialogue()))
     check_open(services())
     left = greenlets.Event()
     dialogue = Dialogue(left.is_set)
-    connect_request = _wish(actor, size, dialogue)
+    connect_request = _connect_request(actor, size, dialogue)
     return ControlRequest(
         actor,
         size,
@@ -124,25 +126,26 @@ def check_open(parts: Services) -> None:
 
 
 def resumed(
-    actor: Actor, place: Session | PendingClaim, connect_request: ConnectRequest | None = None
+    actor: Actor, location: Session | PendingClaim, connect_request: ConnectRequest | None = None
 ) -> ControlRequest:
-    """The request for a session that is here or is opened here; `connect_request` is for the next one after its end."""
+    """The request for a session of this instance; `connect_request` opens the next session after its end."""
     another = partial(open_another, services(), actor.login_id)
     confirm = partial(services().withdrawals.confirm, actor, "sessions.connect")
-    asked = ControlRequest(actor, parse_size(), parse_resume(), waiting_for(place), another, connect_request, confirm)
-    match place:
+    control_request = ControlRequest(
+        actor, parse_size(), parse_resume(), waiting_for(location), another, connect_request, confirm
+    )
+    match location:
         case PendingClaim():
-            return replace(asked, session_id=place.session_id, dialogue=place.dialogue)
+            return replace(control_request, session_id=location.session_id, dialogue=location.dialogue)
         case Session():
-            return replace(asked, session_id=place.id)
+            return replace(control_request, session_id=location.id)
 
 
 def open_another(parts: Services, login_id: UUID | None, connect_request: ConnectRequest) -> Session:
-    """Opens a session on a connection that was authorised a while ago.
+    """Opens a session on a connection that was authorised earlier, after a wait in the admission queue.
 
-    Waits for its turn. Raises Forbidden when the user's role no longer allows that. Raises ComeAgain when this instance
-    takes no new sessions, and when the log-in has ended or is not known: the client comes again with the access token
-    it has then.
+    Raises Forbidden when the user's role does not allow it any more. Raises ComeAgain when this instance takes no new
+    sessions, and when the log-in has ended or is unknown: the client then reconnects with its current access token.
     """
     check_open(parts)
     if login_id is None:
@@ -181,11 +184,11 @@ def _open_another(parts: Services, login_id: UUID, connect_request: ConnectReque
     return parts.opener.open(connect_request)
 
 
-def waiting_for(place: Session | PendingClaim) -> Callable[[], Session]:
-    """The session there, unless it has ended between the decision and the upgrade."""
+def waiting_for(location: Session | PendingClaim) -> Callable[[], Session]:
+    """Waits for the session at `location`. Raises ComeAgain if it has ended between the decision and the upgrade."""
 
     def session() -> Session:
-        found = place.wait() if isinstance(place, PendingClaim) else place
+        found = location.wait() if isinstance(location, PendingClaim) else location
         if not found.is_live:
             raise ComeAgain("the session has just moved or ended")
         return found
@@ -194,21 +197,21 @@ def waiting_for(place: Session | PendingClaim) -> Callable[[], Session]:
 
 
 @sock.route("/ws/ssh", bp=blueprint, authorise=_authorise)
-def ssh(ws: WebSocket, asked: ControlRequest) -> None:
-    TerminalClient(ws, asked).run()
+def ssh(ws: WebSocket, control_request: ControlRequest) -> None:
+    TerminalClient(ws, control_request).run()
 
 
 def _upgrade() -> Upgrade:
-    """What the owner needs of this handshake: neither the user's token nor the reconnect token."""
-    handed_on = {name: request.args[name] for name in ("cols", "rows", "epoch", "offset") if name in request.args}
-    handed_on["login_id"] = str(guard.identity().login_id)
+    """The part of this handshake that the owner needs: without the user's token and the reconnect token."""
+    forwarded = {name: request.args[name] for name in ("cols", "rows", "epoch", "offset") if name in request.args}
+    forwarded["login_id"] = str(guard.identity().login_id)
     environ = request.environ
     return Upgrade(
-        request.headers["Sec-WebSocket-Key"], urlencode(handed_on), is_wanted=lambda: not has_hung_up(environ)
+        request.headers["Sec-WebSocket-Key"], urlencode(forwarded), is_wanted=lambda: not has_hung_up(environ)
     )
 
 
-def _wish(actor: Actor, size: tuple[int, int], dialogue: Dialogue) -> ConnectRequest:
+def _connect_request(actor: Actor, size: tuple[int, int], dialogue: Dialogue) -> ConnectRequest:
     given = request.args
     cols, rows = size
     return ConnectRequest(
@@ -225,17 +228,17 @@ def _wish(actor: Actor, size: tuple[int, int], dialogue: Dialogue) -> ConnectReq
 
 
 def parse_size() -> tuple[int, int]:
-    """The client's window, as the URL has it."""
+    """The size of the client's window, from the URL: columns and rows. Raises InvalidInput."""
     return frames.check_window(_integer("cols") or 80, _integer("rows") or 24)
 
 
 def parse_login() -> UUID | None:
-    """The log-in that the instance in front has checked, as its URL has it. One of the former version names none."""
+    """The log-in that the forwarding instance has checked, from the URL; None from one of the former version."""
     return _uuid("login_id")
 
 
 def parse_resume() -> Resume:
-    """Where the client goes on, as the URL has it."""
+    """The position at which the client resumes, from the URL. Raises InvalidInput."""
     tail = request.args.get("offset") == "tail"
     return Resume(_integer("epoch"), None if tail else _integer("offset"), tail)
 

@@ -1,4 +1,4 @@
-"""A user's terminal client: what it is told when there is no session, and how it gets the next one."""
+"""A user's terminal client: its errors, and the prompt for the next session."""
 
 from dataclasses import replace
 
@@ -27,30 +27,34 @@ _ENTER = (b"\r", b"\n", b"\r\n")
 
 
 class TerminalClient(SessionClient):
-    """A client that speaks no offsets reconnects without end whatever it is told.
+    """A client that speaks no offsets reconnects forever, whatever the close code (docs/protocol.md, 6.6).
 
-    Its connection is kept open when a session has ended for good, and Enter opens the next one. Our own page says and
-    offers that itself.
+    Hence its connection stays open when a session has ended for good, and Enter opens the next session. Our own page
+    shows the end and offers a new session itself.
     """
 
     _opens_another = False
-    """Whether Enter opens another session here. Else the client connects anew, for the same one."""
+    """Whether Enter opens another session on this connection; else it makes the client reconnect to the same one."""
 
     def _refuse(self, error: NetstacksError) -> None:
-        """Tells a person why there is no terminal; the client stays for another try, or comes again by itself."""
+        """Shows why there is no terminal. A final error keeps the connection open; after others the client retries."""
         if self._speaks_offsets or isinstance(error, AccessWithdrawn) or not self._is_final(error):
             refuse(self._ws, error)
             return
         if not self._request.is_new:
-            # It has a terminal already, with a cover over it that goes away when the connection counts as made.
-            self._tell_session()
+            # The client covers its terminal until SessionInfo arrives: without it the text below would be hidden.
+            self._send_session_info()
         if isinstance(error, SessionGone):
-            self._hold(f"Session ended: {str(error).removeprefix('it has ended: ')}. Press Enter for a new one.")
+            self._prompt_for_enter(
+                f"Session ended: {str(error).removeprefix('the session has ended: ')}. Press Enter for a new one."
+            )
         else:
-            self._hold(f"Not connected: {error}. Press Enter to try again.", same_session=not self._request.is_new)
+            self._prompt_for_enter(
+                f"Not connected: {error}. Press Enter to try again.", same_session=not self._request.is_new
+            )
 
     def _is_final(self, error: NetstacksError) -> bool:
-        """Whether trying again by itself would be in vain. A session that goes on is tried again while it may."""
+        """Whether a retry would fail again. Errors that concern a live session are retried."""
         if isinstance(error, StoreUnavailable | ComeAgain):
             return False
         if self._request.is_new or not isinstance(error, DeviceError):
@@ -58,7 +62,7 @@ class TerminalClient(SessionClient):
         return isinstance(error, DeviceLoginRefused | HostKeyRejected | OpeningAbandoned)
 
     def _stay(self, code: CloseCode, reason: str) -> bool:
-        """Called when the session's rest has been sent: whether the connection stays open after its end."""
+        """Called when the session has ended and its output is sent: whether the connection stays open."""
         if self._speaks_offsets or code is not CloseCode.ENDED or reason == WITHDRAWN:
             return False
         session, self._session = self._session, None
@@ -67,29 +71,29 @@ class TerminalClient(SessionClient):
                 self._request,
                 connect_request=self._request.connect_request or _request_of(session, self._request.actor),
             )
-            self._hold(f"Session ended: {reason}. Press Enter for a new one.")
+            self._prompt_for_enter(f"Session ended: {reason}. Press Enter for a new one.")
         return True
 
-    def _hold(self, text: str, *, same_session: bool = False) -> None:
-        """Says why there is no session, and waits for Enter: for another one, or for another try at the same."""
+    def _prompt_for_enter(self, text: str, *, same_session: bool = False) -> None:
+        """Shows why there is no session, and waits for Enter, which opens another session or retries the same one."""
         self._opens_another = not same_session and self._request.connect_request is not None
-        self._type = self._look_for_enter
+        self._type = self._await_enter
         self.show(notice_line(text))
 
-    def _look_for_enter(self, data: bytes) -> None:
-        """Enter by itself: what is left of a paste must not open another shell, and end up in it."""
+    def _await_enter(self, data: bytes) -> None:
+        """Reacts to a single Enter only: the rest of a paste must not open another shell and run in it."""
         if data not in _ENTER:
             return
-        asked = self._request
-        if asked.connect_request is None or not self._opens_another:
-            # Its client connects anew, with what only it knows.
+        request = self._request
+        if request.connect_request is None or not self._opens_another:
+            # Only the client has the parameters of its session: it reconnects with them.
             self._ws.close(CloseCode.RESTARTING, "connect again")
             return
-        self._open_new(asked.connect_request)
+        self._open_new(request.connect_request)
 
 
 def refuse(ws: WebSocket, error: NetstacksError) -> None:
-    """Tells a person why there is no terminal: the client shows the text, and the code tells ours not to retry."""
+    """Sends the reason as an Error frame, and closes. The close code tells our own page whether to retry."""
     prefix = "" if isinstance(error, DeviceError) else "Not connected: "
     code = CloseCode.ENDED if isinstance(error, SessionGone | AccessWithdrawn) else CloseCode.REFUSED
     if isinstance(error, StoreUnavailable | ComeAgain):
@@ -99,7 +103,7 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
 
 
 def _request_of(session: Session, actor: Actor) -> ConnectRequest:
-    """Another session like this one."""
+    """The request for a new session like this one."""
     facts = session.facts
     return ConnectRequest(
         actor,

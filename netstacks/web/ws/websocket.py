@@ -1,4 +1,4 @@
-"""One accepted WebSocket: `websockets` knows the protocol, the frame writer writes, the caller of `receive` reads."""
+"""One accepted WebSocket: `websockets` implements the protocol, FrameWriter writes, the caller of `receive` reads."""
 
 import contextlib
 import math
@@ -20,9 +20,9 @@ from netstacks.web.ws.message_assembly import MAX_MESSAGE_BYTES, Assembler, Mess
 
 READ_BYTES = 64 * 1024
 CLOSE_TIMEOUT_SECS = 2.0
-# A pong that the kernel had no room for is tried again this often.
+# The interval of retries for a pong that did not fit into the kernel's buffer.
 _PONG_RETRY_SECS = 0.2
-# An idle receiver wakes up for nothing this often.
+# A receive without a timeout waits in steps of this length.
 _IDLE_SECS = 3600.0
 # A TCP connection that neither side has closed (the kernel's TCP_ESTABLISHED).
 _ESTABLISHED = 1
@@ -37,12 +37,12 @@ class _TimeIsUp(Exception):
 class WebSocket:
     """Messages in both directions; any greenlet may call any method.
 
-    Nothing is read except in `receive`, so TCP holds back a peer whose messages nobody takes. `receive` never waits
-    for a peer that does not read, but at most CLOSE_TIMEOUT_SECS to answer its close.
+    Only `receive` reads, so TCP flow control stops a peer whose messages are not received. `receive` does not wait for
+    a peer that does not read, except CLOSE_TIMEOUT_SECS at most to answer its close.
     """
 
     on_pong: Callable[[bytes], None] | None = None
-    """Called from the receiving greenlet with the payload of each pong, in its place between the messages."""
+    """Called by the receiving greenlet with the payload of each pong, in order with the messages."""
 
     def __init__(self, sock: socket.socket, protocol: ServerProtocol) -> None:
         self._socket = sock
@@ -54,9 +54,9 @@ class WebSocket:
         self._frames: list[Frame] = []
 
     def start(self, answer: bytes, unread: bytes) -> None:
-        """Sends the handshake's answer, and takes in what the client sent without waiting for it.
+        """Sends the handshake's answer, and processes `unread`, the bytes that the client has sent ahead of it.
 
-        A client that has gone meanwhile is noticed by `receive`.
+        If the client has gone meanwhile, `receive` raises.
         """
         with contextlib.suppress(ConnectionClosed):
             self._send(lambda: [answer])
@@ -65,21 +65,21 @@ class WebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """What the peer closed with; 1005 when it named nothing, None when it has not closed."""
+        """The peer's close code; 1005 when its close frame had none, None when it has not closed (RFC 6455, 7.1.5)."""
         close = self._protocol.close_rcvd
         return int(close.code) if close else None
 
     @property
     def close_reason(self) -> str:
-        """The text that came with the peer's close code."""
+        """The reason of the peer's close frame."""
         close = self._protocol.close_rcvd
         return close.reason if close else ""
 
     def receive(self, timeout: float | None = None) -> bytes | str | None:
         """The next message; None when there is none within `timeout` seconds. Raises ConnectionClosed.
 
-        Of a Data message that is long, or comes in fragments, each piece is a Data message: it is never held whole.
-        What the peer sent before it closed is returned first.
+        A long or fragmented Data message is returned in pieces, each a Data message: it is never in memory as a whole.
+        Messages that the peer sent before its close are returned first.
         """
         ends_at = math.inf if timeout is None else time.monotonic() + timeout
         while (message := self._next_message()) is None:
@@ -100,24 +100,24 @@ class WebSocket:
                     self._protocol.send_text(message.encode())
                 else:
                     self._protocol.send_binary(message)
-            # In one piece: a call of the kernel costs more than the copy.
+            # Joined: a system call per frame costs more than the copy.
             return [b"".join(self._protocol.data_to_send())]
 
         self._send(frames)
 
     def can_take_now(self, size: int) -> bool:
-        """Whether a message of `size` bytes is sent without waiting for anybody."""
+        """Whether `send` of a message of `size` bytes would not wait."""
         return self._frame_writer.can_take_now(size)
 
     def ping(self, payload: bytes) -> None:
-        """Sends a ping of at most 125 bytes, which its pong brings back to `on_pong`. Raises ConnectionClosed."""
+        """Sends a ping with a payload of at most 125 bytes; its pong calls `on_pong`. Raises ConnectionClosed."""
         self._send_frame(self._protocol.send_ping, payload)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Ends the connection with a close frame the first time, behind what was sent before; never raises.
+        """Closes the connection; the first call sends a close frame, after all earlier messages. Never raises.
 
-        A slow reader is waited for; a peer that takes nothing for CLOSE_TIMEOUT_SECS is cut off. Messages not received
-        by now are dropped.
+        Waits for a slow reader, but aborts when the peer acknowledges nothing for CLOSE_TIMEOUT_SECS. Messages that are
+        not received yet are dropped.
         """
         text = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
         closed = greenlets.Event()
@@ -140,29 +140,29 @@ class WebSocket:
             self.abort()
 
     def abort(self) -> None:
-        """Closes the TCP connection now; whoever waits in `receive` or `send` gets ConnectionClosed."""
+        """Closes the TCP connection at once; pending calls of `receive` and `send` raise ConnectionClosed."""
         self._protocol.receive_eof()
-        # References in a circle would keep the connection's memory until the garbage collector runs: nothing calls back
-        # from now on, and the traceback of the protocol's error holds the protocol.
+        # Breaks reference cycles, which stay in memory until the garbage collector runs: the callback refers to this
+        # object, and the traceback of the protocol's error to the protocol.
         self.on_pong = None
         if self._protocol.parser_exc is not None:
             self._protocol.parser_exc.__traceback__ = None
         self._frame_writer.abort()
 
     def delivered_bytes(self) -> int:
-        """What the peer has acknowledged since the start: a slow client's grows, a dead one's does not."""
+        """The bytes that the peer's host has acknowledged since the start: they grow while it lives, however slowly."""
         return self._frame_writer.delivered_bytes()
 
     def undelivered_bytes(self) -> int:
-        """What was sent and the peer has not acknowledged yet."""
+        """The bytes that were sent and that the peer's host has not acknowledged."""
         return self._frame_writer.undelivered_bytes()
 
     def has_hung_up(self) -> bool:
-        """Whether the peer has closed its side, whatever is still to be received of it. Does not wait."""
+        """Whether the peer has closed its side, even if unread messages remain. Does not wait."""
         try:
             return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED
         except OSError:
-            # No TCP socket, or one that is closed here: `receive` finds that out.
+            # No TCP socket, or closed on this side: `receive` raises.
             return False
 
     def _closed(self) -> ConnectionClosed:
@@ -182,7 +182,7 @@ class WebSocket:
             raise self._closed() from error
 
     def _read(self, wait_secs: float) -> bool:
-        """Takes in what has come, and answers it where the protocol wants that; False when nothing came in time."""
+        """Reads and processes input, and sends the answers that the protocol requires; False when none came in time."""
         self._frame_writer.retry_pongs()
         try:
             with self._reading, greenlets.deadline(wait_secs, _TimeIsUp()):
@@ -193,7 +193,7 @@ class WebSocket:
             data = b""
         self._take_in(data)
         if len(data) == READ_BYTES:
-            greenlets.sleep(0)  # A flood of input never waits by itself, and others want the loop too.
+            greenlets.sleep(0)  # A flood of input never blocks in `recv`: let other greenlets run.
         return True
 
     def _take_in(self, data: bytes) -> None:

@@ -64,7 +64,7 @@ def test_keys_of_ssh_keygen_are_opened(tmp_path: Path, kind: str, style: str) ->
     assert shown.split()[:2] == path.with_suffix(".pub").read_text().split()[:2]
 
 
-def test_what_pasting_does_to_a_key_is_undone() -> None:
+def test_changes_by_a_paste_are_undone() -> None:
     text = written(ED25519, PrivateFormat.OpenSSH)
     assert is_open(opened_private_key("\n  " + text.replace("\n", "  \r\n") + "\n\n", None), ED25519)
 
@@ -87,7 +87,7 @@ def test_a_key_that_takes_very_long_to_decrypt_is_not_tried(tmp_path: Path) -> N
     command = ["openssl", "pkcs8", "-topk8", "-iter", "1000001", "-passout", "pass:x", "-out", pkcs8]
     subprocess.run(command, input=written(RSA, PrivateFormat.PKCS8), text=True, check=True)
     for path in (openssh, pkcs8):
-        with pytest.raises(InvalidInput, match="encrypted in an unusual way"):
+        with pytest.raises(InvalidInput, match="encrypted in an unsupported way"):
             opened_private_key(path.read_text(), "x")
 
 
@@ -100,7 +100,7 @@ def test_a_key_that_takes_very_long_to_decrypt_is_not_tried(tmp_path: Path) -> N
         (public(RSA, Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "this is a public key"),
         (written(RSA, PrivateFormat.PKCS8)[:400], "has no end"),
         (written(ED25519, PrivateFormat.PKCS8).replace("MC4CAQ", "MC4CAR"), "private key"),
-        (written(ED25519, PrivateFormat.OpenSSH).replace("b3B", "b4B"), "encrypted in an unusual way"),
+        (written(ED25519, PrivateFormat.OpenSSH).replace("b3B", "b4B"), "encrypted in an unsupported way"),
         (written(ED25519, PrivateFormat.OpenSSH) * 2, "has 2 private keys"),
         (re.sub("\n.*\n", "\n?\n", written(ED25519, PrivateFormat.OpenSSH), count=1), "is damaged"),
         (written(ed448.Ed448PrivateKey.generate(), PrivateFormat.PKCS8), "of type Ed25519, ECDSA or RSA"),
@@ -108,6 +108,6 @@ def test_a_key_that_takes_very_long_to_decrypt_is_not_tried(tmp_path: Path) -> N
     ],
     ids=["text", "public", "PuTTY", "public PEM", "cut", "altered", "no OpenSSH", "two", "no base64", "Ed448", "DSA"],
 )
-def test_what_is_no_usable_private_key_is_refused(text: str, hint: str) -> None:
+def test_text_that_is_no_usable_private_key_is_refused(text: str, hint: str) -> None:
     with pytest.raises(InvalidInput, match=hint):
         opened_private_key(text, None)

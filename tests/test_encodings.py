@@ -4,8 +4,8 @@ import codecs
 
 import pytest
 
+from netstacks.encodings import normal_encoding
 from netstacks.errors import InvalidInput
-from netstacks.store.encodings import normal_encoding
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def test_one_spelling_for_one_encoding(spellings: tuple[str, ...], name: str) ->
 @pytest.mark.parametrize(
     "stateful", ["utf-16", "utf-16-le", "utf-32", "utf-7", "utf-8-sig", "iso2022_jp", "iso2022_kr", "hz"]
 )
-def test_what_needs_a_memory_or_a_mark_is_refused(stateful: str) -> None:
+def test_a_stateful_encoding_is_refused(stateful: str) -> None:
     codecs.lookup(stateful)
     with pytest.raises(InvalidInput, match="cannot be used for a terminal: it must be"):
         normal_encoding(stateful)
 
 
 @pytest.mark.parametrize("odd", ["idna", "punycode", "cp037", "unicode_escape", "raw_unicode_escape", "undefined"])
-def test_what_writes_ascii_otherwise_is_refused(odd: str) -> None:
+def test_an_encoding_that_writes_ascii_otherwise_is_refused(odd: str) -> None:
     codecs.lookup(odd)
     with pytest.raises(InvalidInput):
         normal_encoding(odd)
@@ -43,6 +43,6 @@ def test_what_writes_ascii_otherwise_is_refused(odd: str) -> None:
 @pytest.mark.parametrize(
     "no_text", ["rot13", "hex", "base64", "zlib", "", "klingon", "utf-8\0", "кои", "../codecs", "x" * 99]
 )
-def test_what_is_no_text_encoding_is_refused(no_text: str) -> None:
+def test_an_encoding_of_no_text_is_refused(no_text: str) -> None:
     with pytest.raises(InvalidInput, match="such as utf-8"):
         normal_encoding(no_text)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netstacks.errors import InvalidInput
-from netstacks.store.addresses import normal_host, shown_address, shown_host
+from netstacks.hosts import normal_host, shown_address, shown_host
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_host_has_one_spelling(text: str, host: str) -> None:
         "a" * 64,
     ],
 )
-def test_what_is_neither_name_nor_address_is_refused(text: str) -> None:
+def test_text_that_is_neither_name_nor_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="neither a host name nor an IP address"):
         normal_host(text)
 
@@ -71,7 +71,7 @@ def test_a_name_of_other_letters_is_one_host_with_its_dns_name(text: str, host: 
     "text", ["straße.example", "STRAẞE.example", "ς.example", "a\u200cb.example", "a\u200db.example"]
 )
 def test_a_name_that_two_standards_read_differently_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="in the form xn--"):
+    with pytest.raises(InvalidInput, match="in its DNS form, xn--"):
         normal_host(text)
 
 
@@ -118,7 +118,7 @@ def test_a_zone_that_cannot_be_is_refused(text: str, why: str) -> None:
 @pytest.mark.parametrize(
     "text", ["127.1", "0x7f000001", "10.0x1", "0x7f.0x1", "2130706433", "ａ／b", "\u202eab", "ä" * 60]
 )
-def test_what_a_c_library_reads_as_an_address_and_letters_that_no_name_has_are_refused(text: str) -> None:
+def test_addresses_that_only_a_c_library_reads_and_letters_of_no_name_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="neither a host name nor an IP address"):
         normal_host(text)
 

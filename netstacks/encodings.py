@@ -1,20 +1,21 @@
-"""The character sets that a device's terminals may have, each in one spelling."""
+"""The character encodings of terminals, each under one normalised name."""
 
 import codecs
 
 from netstacks.errors import InvalidInput
 
 _ASCII = [chr(code) for code in range(128)]
-# Escape sequences for terminals are ASCII, so it must pass as it is. The last is an escape of Python's source code.
+# Terminal escape sequences are ASCII, so ASCII must be unchanged. The last probe excludes codecs of Python source
+# escapes, such as unicode_escape.
 _PROBES = (*_ASCII, "\\u0041")
 _ADVICE = "it must be the name of a character set that contains ASCII, such as utf-8, iso-8859-1, cp1252 or gbk"
 
 
 def normal_encoding(text: str) -> str:
-    """Python's name for a character set in which every ASCII character is one byte, at any place in a text.
+    """Python's name for a character encoding in which every ASCII character is one byte, anywhere in a text.
 
-    Raises InvalidInput for what is not known or no character set, and for character sets that change their meaning on
-    the way (UTF-7, ISO-2022), begin with a mark, or write ASCII otherwise (UTF-16, EBCDIC).
+    Raises InvalidInput for an unknown name, for a codec that is no character encoding, and for encodings that are
+    stateful (UTF-7, ISO-2022), begin with a byte order mark, or encode ASCII otherwise (UTF-16, EBCDIC).
     """
     try:
         name = codecs.lookup(text.strip()).name

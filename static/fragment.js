@@ -1,13 +1,13 @@
-/** The changing part of a page: fetched again from the server and put in place, so that lists are rendered once only. */
+/** The fragment of a page that changes. The server renders it again, so that lists are rendered in one place only. */
 
 import { renewLogin } from "./login.js";
 import { localiseTimes } from "./times.js";
 
 /**
- * Replaces the element marked `data-part` by the one that the server renders now at `url`, keeping the focus.
- * An expired log-in is renewed in a dialog, or, when `quietly`, leaves the page as it is.
+ * Replaces the element marked `data-fragment` by the one that the server renders now at `url`, and keeps the focus.
+ * An expired log-in is renewed in a dialog; with `quietly` the page stays as it is.
  */
-export async function refreshPart(url = location.href, { quietly = false } = {}) {
+export async function refreshFragment(url = location.href, { quietly = false } = {}) {
   let response = await fetch(url);
   while (response.redirected && new URL(response.url).pathname === "/login") {
     if (quietly) return;
@@ -16,23 +16,23 @@ export async function refreshPart(url = location.href, { quietly = false } = {})
   }
   if (!response.ok) throw new Error(`The list could not be refreshed: the controller answered ${response.status}.`);
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  const part = fresh.querySelector("[data-part]");
-  localiseTimes(part);
-  const focused = sameElementIn(part, document.activeElement);
-  document.querySelector("[data-part]").replaceWith(part);
+  const fragment = fresh.querySelector("[data-fragment]");
+  localiseTimes(fragment);
+  const focused = sameElementIn(fragment, document.activeElement);
+  document.querySelector("[data-fragment]").replaceWith(fragment);
   focused?.focus();
 }
 
-function sameElementIn(part, element) {
-  if (!element?.closest("[data-part]")) return null;
+function sameElementIn(fragment, element) {
+  if (!element?.closest("[data-fragment]")) return null;
   const { url, method } = element.dataset;
   const selector = url
     ? `[data-url="${CSS.escape(url)}"][data-method="${CSS.escape(method)}"]`
     : `[href="${CSS.escape(element.getAttribute("href") ?? "")}"]`;
-  return part.querySelector(selector);
+  return fragment.querySelector(selector);
 }
 
-/** Says what has happened, on screen for a few seconds and to screen readers. */
+/** Shows a notice for a few seconds, and announces it to screen readers. */
 export function announce(text) {
   const toast = document.getElementById("toast");
   toast.textContent = text;

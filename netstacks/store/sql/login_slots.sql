@@ -1,8 +1,8 @@
 -- name: take
--- Of two who want the same turn at the same moment, the second gets no row and asks again.
+-- Of two concurrent holders for the same slot (the column `turn`), the second gets no row and must retry.
 INSERT INTO login_turns (host, port, turn, holder, until)
 SELECT %(host)s, %(port)s, free.turn, %(holder)s, now() + make_interval(secs => %(lease_secs)s)
-FROM generate_series(1, %(turns)s) AS free (turn)
+FROM generate_series(1, %(slots)s) AS free (turn)
 WHERE NOT EXISTS (
     SELECT FROM login_turns AS taken
     WHERE taken.host = %(host)s AND taken.port = %(port)s AND taken.turn = free.turn AND taken.until > now()

@@ -182,7 +182,7 @@ def keys() -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["OpenSSH Ed25519", "PKCS #1", "SEC 1", "PKCS #8 RSA"])
 @pytest.mark.parametrize("paste", PASTES)
-def test_what_pasting_does_to_a_key_does_not_matter(keys: dict[str, str], kind: str, paste: str) -> None:
+def test_a_pasted_key_is_read_whatever_the_paste_changed(keys: dict[str, str], kind: str, paste: str) -> None:
     pasted = PASTES[paste](keys[kind])
     assert same_key(opened_private_key(pasted, None), opened_private_key(keys[kind], None))
 
@@ -197,7 +197,7 @@ def test_pastes_of_several_kinds_do_not_matter(keys: dict[str, str], pastes: lis
 
 
 @pytest.mark.parametrize("paste", ["CRLF", "indented", "an empty line after each", "byte order mark"])
-def test_what_pasting_does_to_an_encrypted_traditional_key_does_not_matter(paste: str) -> None:
+def test_a_pasted_encrypted_traditional_key_is_read(paste: str) -> None:
     key = ENCRYPTED["PKCS #1"]()
     assert "DEK-Info" in key
     opened = opened_private_key(PASTES[paste](key), PASSPHRASE)
@@ -236,7 +236,7 @@ def test_an_rsa_key_that_is_too_short_is_named() -> None:
 
 @pytest.mark.parametrize("cipher", ["3des-cbc", "aes128-ctr", "chacha20-poly1305@openssh.com"])
 def test_a_cipher_that_cannot_be_opened_is_not_taken_for_a_wrong_passphrase(cipher: str) -> None:
-    with pytest.raises(InvalidInput, match="encrypted in an unusual way; write it anew"):
+    with pytest.raises(InvalidInput, match="encrypted in an unsupported way; rewrite it"):
         opened_private_key(keygen("-t", "ed25519", "-Z", cipher, passphrase=PASSPHRASE), PASSPHRASE)
 
 
@@ -271,12 +271,12 @@ PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGRhcyBpc3QgZWluIG9lZmZlbnRsaWNoZX
         ("\ufeffPuTTY-User-Key-File-2: ssh-rsa\nEncryption: aes256-cbc\n", "Conversions, Export OpenSSH key"),
         ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nP2/5\n---- END SSH2 ENCRYPTED PRIVATE KEY ----", "ssh-keygen -i"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "has no end"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----", "unusual way|damaged"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----", "unsupported way|damaged"),
         ("-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----", "is damaged"),
         ("-----BEGIN PRIVATE KEY-----\n" + "A" * 20000 + "\n-----END PRIVATE KEY-----", "longer than 16384"),
     ],
 )
-def test_what_was_pasted_instead_is_told(text: str, hint: str) -> None:
+def test_a_wrong_paste_is_told_by_its_kind(text: str, hint: str) -> None:
     with pytest.raises(InvalidInput, match=hint):
         opened_private_key(text, None)
 

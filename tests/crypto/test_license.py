@@ -31,7 +31,7 @@ def a_license(expires_at: datetime) -> License:
 
 
 @pytest.mark.parametrize("tier", ["standalone", "team", "enterprise"])
-def test_what_is_issued_can_be_read(tier: Tier) -> None:
+def test_an_issued_licence_can_be_read(tier: Tier) -> None:
     key = issue(PRIVATE, customer="ACME", tier=tier, seats=25, expires_at=NOW)
     found = read(key, PUBLIC)
     assert (found.customer, found.tier, found.seats, found.expires_at) == ("ACME", tier, 25, NOW)
@@ -42,7 +42,7 @@ def test_line_breaks_from_a_mail_do_no_harm() -> None:
     assert read(f" {key[:50]}\n  {key[50:]}\n", PUBLIC).seats == 25
 
 
-def test_a_licence_signed_by_somebody_else_is_refused() -> None:
+def test_a_licence_signed_with_another_key_is_refused() -> None:
     forged = issue(key_pair()[0], customer="ACME", tier="enterprise", seats=10_000, expires_at=NOW)
     with pytest.raises(InvalidInput, match="not signed for this product"):
         read(forged, PUBLIC)
@@ -58,7 +58,7 @@ def test_the_public_key_is_no_secret_to_sign_with() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", "a.b.c", "eyJ", "valid-license"])
-def test_what_is_no_licence_is_refused_in_words(key: str) -> None:
+def test_text_that_is_no_licence_is_refused_in_words(key: str) -> None:
     with pytest.raises(InvalidInput, match="not a licence key"):
         read(key, PUBLIC)
 
@@ -94,7 +94,7 @@ def test_a_signed_token_of_numbers_that_are_none_is_refused(change: dict[str, ob
 
 
 @pytest.mark.parametrize("key", [None, 7, [], {"key": "eyJ"}, True], ids=str)
-def test_what_is_no_text_is_no_licence(key: object) -> None:
+def test_a_value_that_is_no_text_is_no_licence(key: object) -> None:
     with pytest.raises(InvalidInput, match="not a licence key"):
         read(key, PUBLIC)
 

@@ -1,4 +1,4 @@
-"""One spelling for one host, so that what a client names is found again as it was stored."""
+"""Host names and IP addresses in one normal form, so that a search finds a host however it is written."""
 
 import ipaddress
 import re
@@ -7,26 +7,26 @@ from netstacks.errors import InvalidInput
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _MAX_NAME = 253
-# No top-level domain is a number (RFC 3696, section 2), and C libraries read such names as addresses: 127.1, 0x7f01.
+# No top-level domain is numeric (RFC 3696, section 2), and C libraries parse such names as addresses: 127.1, 0x7f01.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# Linux allows 15 characters in the name of an interface. The rest of what it allows has a meaning elsewhere.
+# Linux allows 15 characters in an interface name. The other characters that it allows have a meaning elsewhere.
 _ZONE = re.compile(r"[A-Za-z0-9._-]{1,15}")
-# IDNA 2003, which Python has, reads these as other letters or none. IDNA 2008 made them letters of their own, so the
-# two lead to different hosts.
+# IDNA 2003, which Python implements, maps these to other letters or drops them. IDNA 2008 keeps them, so the two
+# standards resolve different hosts.
 _DISPUTED = frozenset("ßẞς\u200c\u200d")
 
 
 def normal_host(text: str) -> str:
     """A host name in lower case and ASCII, or an IP address in its shortest form.
 
-    A name of other letters is kept as its DNS name (`xn--…`, IDNA 2003); `shown_host` is the way back. An IPv6 address
-    that stands for an IPv4 address becomes that one. A link-local address keeps its zone (`fe80::1%eth0`), whose case
-    matters. Raises InvalidInput, which says what would be right.
+    An internationalised name is stored as its DNS name (`xn--…`, IDNA 2003); `shown_host` reverses that. An
+    IPv4-mapped IPv6 address becomes the IPv4 address. A link-local address keeps its zone (`fe80::1%eth0`), which is
+    case-sensitive. Raises InvalidInput with a text that says what is valid.
     """
     host = text.strip()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    # Longer than any name: its conversion would cost much.
+    # Longer than any name: not worth an expensive IDNA conversion.
     if len(host) > _MAX_NAME + 1:
         raise _is_no_host(text)
     if ":" in host:
@@ -43,22 +43,22 @@ def normal_host(text: str) -> str:
 
 
 def shown_host(host: str) -> str:
-    """The host as people read it: a name of other letters than ASCII in its own letters, where those can be shown."""
+    """The host for display: an internationalised name in its own letters, if they are printable."""
     try:
         shown = host.encode("ascii").decode("idna")
     except UnicodeError:
-        # A name of IDNA 2008 alone, or a label that is none in spite of its xn--.
+        # A name that only IDNA 2008 allows, or an invalid `xn--` label.
         return host
     return shown if shown.isprintable() else host
 
 
 def shown_address(host: str, port: int) -> str:
-    """`host:port` as people read it, an IPv6 address in brackets."""
+    """`host:port` for display, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{shown_host(host)}:{port}"
 
 
 def searched_host(text: str) -> str:
-    """Part of a host, in the form in which hosts are stored. Of other letters than ASCII whole labels are found."""
+    """A part of a host in the form in which hosts are stored. Non-ASCII text matches whole labels only."""
     try:
         return text.strip().encode("idna").decode().lower()
     except UnicodeError:
@@ -74,7 +74,7 @@ def _normal_ipv6(host: str, text: str) -> str:
     if not has_zone:
         return str(ip.ipv4_mapped or ip)
     if not ip.is_link_local:
-        raise InvalidInput(f"host: {text[:100]!r} has a zone, and only link-local addresses (fe80::…) have one")
+        raise InvalidInput(f"host: {text[:100]!r} has a zone: only link-local addresses (fe80::…) have one")
     if not _ZONE.fullmatch(zone):
         raise InvalidInput(f"host: {text[:100]!r}: its zone must be the name of an interface, as in fe80::1%eth0")
     return f"{ip}%{zone}"
@@ -86,8 +86,8 @@ def _in_ascii(host: str, text: str) -> str:
     if disputed := _DISPUTED.intersection(host):
         letters = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(disputed))
         raise InvalidInput(
-            f"host: {text[:100]!r} has a letter that not every DNS reads alike ({letters}): write the name as the DNS"
-            " has it, in the form xn--…"
+            f"host: {text[:100]!r} has a letter that DNS software maps differently ({letters}): write the name"
+            " in its DNS form, xn--…"
         )
     try:
         return host.encode("idna").decode()

@@ -1,0 +1,90 @@
+"""The drain of an instance: what is still in memory reaches PostgreSQL before the process ends."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import structlog
+
+from netstacks import greenlets
+from netstacks.cluster.model import Snapshot
+from netstacks.lifecycle import Lifecycle
+from netstacks.recording.recorder import Recorder
+from netstacks.settings import Settings
+from netstacks.store import audit
+from netstacks.store.deferred_writes import DeferredWrites
+from netstacks.store.pool import Database, Transaction
+
+
+class Instance:
+    """An instance that drains; the sessions, the agent and the witness are stand-ins."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.deferred_writes = DeferredWrites(database)
+        self.recorder = Recorder(database)
+        self.rows_at_the_end: list[dict[str, Any]] | None = None
+        agent = SimpleNamespace(
+            me=SimpleNamespace(id="here"),
+            snapshot=Snapshot(0.0, {}),
+            drain=lambda: None,
+            record_event=lambda *_, **__: None,
+            leave=self._leave,
+        )
+        services: Any = SimpleNamespace(
+            settings=Settings(
+                database_url="postgresql://localhost/unused", vault_master_key="5e" * 32, jwt_secret="s" * 40
+            ),
+            agent=agent,
+            hub=_Hub(self.deferred_writes),
+            recorder=self.recorder,
+            deferred_writes=self.deferred_writes,
+        )
+        parts: Any = SimpleNamespace(
+            spool=SimpleNamespace(keep=lambda leftovers: None), witness=SimpleNamespace(stop=lambda: None)
+        )
+        self.lifecycle = Lifecycle(services, parts)
+        waiting_room: Any = SimpleNamespace(hang_up=lambda: None)
+        self.lifecycle._waiting_room = waiting_room
+        self.recorder.start()
+        self.deferred_writes.start()
+
+    def _leave(self) -> None:
+        with self.database.transaction() as tx:
+            self.rows_at_the_end = audit.list_page(tx, event="test.handed_over")
+
+
+class _Hub:
+    """One session whose hand-over is audited by a slow write."""
+
+    attached = 1
+
+    def __init__(self, deferred_writes: DeferredWrites) -> None:
+        self._deferred_writes = deferred_writes
+
+    def __len__(self) -> int:
+        return 1
+
+    def hand_over_all(self, *_: object) -> None:
+        self._deferred_writes.put(_write_slowly)
+
+
+def _write_slowly(tx: Transaction) -> None:
+    greenlets.sleep(0.2)
+    audit.append(tx, audit.SYSTEM, "test.handed_over", "session:1")
+
+
+def test_audit_rows_that_still_wait_are_stored_before_a_drained_instance_leaves(database: Database) -> None:
+    instance = Instance(database)
+    instance.lifecycle.drain()
+    assert instance.rows_at_the_end is not None
+    assert len(instance.rows_at_the_end) == 1
+
+
+def test_a_drain_reports_how_many_audit_rows_are_lost_without_postgresql(database: Database) -> None:
+    instance = Instance(database)
+    instance.deferred_writes = instance.lifecycle._services.deferred_writes = DeferredWrites(database)
+    instance.deferred_writes.put(_write_slowly)
+    with structlog.testing.capture_logs() as logs:
+        instance.lifecycle.drain()
+    (lost,) = [entry for entry in logs if entry["event"] == "deferred_writes.lost"]
+    assert (lost["log_level"], lost["rows"]) == ("error", 1)
