@@ -110,8 +110,11 @@ class Wire:
                 if self._delay_secs:
                     time.sleep(self._delay_secs)
                 sink.sendall(translate(data))
+            # A frozen network does not deliver the end of a connection either.
+            self._flowing.wait()
             sink.shutdown(socket.SHUT_WR)
         except OSError:
+            self._flowing.wait()
             # The kernel resets the connections of a process that was killed: the other end hears of it, too.
             _reset(sink)
 

@@ -73,7 +73,7 @@ def test_each_instance_has_its_own_clock_skew() -> None:
         ([instance("a")], True, None),
         ([instance("a", age_secs=31), instance("b")], True, Conflict),
         ([instance("a", state="draining"), instance("b")], True, Conflict),
-        # Late, draining too.
+        # Draining, with a late heartbeat.
         ([instance("a", state="draining", age_secs=13), instance("b")], True, Conflict),
         # None of the others would take its sessions.
         ([instance("a"), instance("b", state="draining"), instance("c", age_secs=13)], False, Conflict),

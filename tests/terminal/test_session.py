@@ -621,7 +621,7 @@ def test_a_pong_is_a_sign_of_life(room: Room, monkeypatch: pytest.MonkeyPatch) -
     _, attachment = room.attach()
     now = time.monotonic()
     monkeypatch.setattr("netstacks.terminal.attachment.time", SimpleNamespace(time=time.time, monotonic=lambda: now))
-    # Also one that acknowledges nothing new, or carries no offset.
+    # Even a pong that acknowledges nothing new, or carries no offset.
     for payload in (attachment.cursor.to_bytes(8, "big"), b""):
         now += 2 * KEEPALIVE_SECS + 1
         assert attachment.is_dead()
