@@ -29,10 +29,10 @@ class VaultCheck:
         self._startup = startup
         self.problem: str | None = None
         # In a greenlet of its own: the health facts must not wait for a table that is locked.
-        self._periodic = greenlets.Periodic("vault-check", self._check, _VAULT_CHECK_SECS)
+        self.periodic = greenlets.Periodic("vault-check", self._check, _VAULT_CHECK_SECS)
 
     def start(self) -> None:
-        self._periodic.start()
+        self.periodic.start()
 
     def _check(self) -> None:
         try:

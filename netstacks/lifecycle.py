@@ -177,7 +177,8 @@ class Lifecycle:
         yield from (services.recorder.background, services.deferred_writes.background, parts.startup.background)
         yield from (parts.loop.background, parts.witness.periodic, parts.reconciler.periodic)
         yield from (services.withdrawals.periodic, parts.recording_quota.periodic, parts.disk_watch.periodic)
-        yield parts.agent_check.background
+        yield from (parts.retention.periodic, parts.failed_login_summary.periodic, parts.vault_check.periodic)
+        yield from (parts.relay_watch.periodic, parts.clock_watch.periodic, parts.agent_check.background)
         yield from (services.admission.admitting, services.admission.ranking, self._waiting_room.background)
         yield from services.agent.background()
         yield from parts.registry.background()

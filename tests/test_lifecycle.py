@@ -1,5 +1,6 @@
 """The drain of an instance: what is still in memory reaches PostgreSQL before the process ends."""
 
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,12 @@ from netstacks import greenlets
 from netstacks.cluster.model import Snapshot
 from netstacks.lifecycle import Lifecycle
 from netstacks.recording.recorder import Recorder
+from netstacks.services import Node
 from netstacks.settings import Settings
 from netstacks.store import audit
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database, Transaction
+from netstacks.web.app import WAITING_ROOM, create_app
 
 
 class Instance:
@@ -88,3 +91,18 @@ def test_a_drain_reports_how_many_audit_rows_are_lost_without_postgresql(databas
         instance.lifecycle.drain()
     (lost,) = [entry for entry in logs if entry["event"] == "deferred_writes.lost"]
     assert (lost["log_level"], lost["rows"]) == ("error", 1)
+
+
+def test_health_watches_every_greenlet_that_lives_as_long_as_the_process(database: Database) -> None:
+    settings = Settings(database_url=database.url, vault_master_key="5e" * 32, jwt_secret="s" * 40)
+    others = [each for each in gc.get_objects() if isinstance(each, greenlets.Background)]
+    node = Node(settings, "ctrl-1")
+    try:
+        node.lifecycle._waiting_room = create_app(node.services).extensions[WAITING_ROOM]
+        made = [each for each in gc.get_objects() if isinstance(each, greenlets.Background) and each not in others]
+        watched = {each.name for each in node.lifecycle._backgrounds()}
+        # A health monitor that has died is noticed by the age of its facts.
+        assert watched == {each.name for each in made} - {"health"}
+    finally:
+        for each in (node.services.database, node.services.routing_database, node.services.recorder._database):
+            each.close()

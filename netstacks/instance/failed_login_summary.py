@@ -19,10 +19,10 @@ class FailedLoginSummary:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._periodic = greenlets.Periodic("failed-login-summary", self.look, INTERVAL_SECS)
+        self.periodic = greenlets.Periodic("failed-login-summary", self.look, INTERVAL_SECS)
 
     def start(self) -> None:
-        self._periodic.start()
+        self.periodic.start()
 
     def look(self) -> None:
         """Writes the summary that is due now, if any."""

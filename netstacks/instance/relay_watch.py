@@ -22,10 +22,10 @@ class RelayWatch:
         self._agent = agent
         self._peers = peers
         self._ttl_secs = ttl_secs
-        self._periodic = greenlets.Periodic("relay-watch", self.look, interval_secs)
+        self.periodic = greenlets.Periodic("relay-watch", self.look, interval_secs)
 
     def start(self) -> None:
-        self._periodic.start()
+        self.periodic.start()
 
     def look(self) -> None:
         """Dials owners without a fresh heartbeat. An owner that has only lost Valkey answers and keeps its clients."""

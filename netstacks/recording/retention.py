@@ -21,10 +21,10 @@ class Retention:
     def __init__(self, database: Database, days: int) -> None:
         self._database = database
         self._days = days
-        self._periodic = greenlets.Periodic("retention", self.look, INTERVAL_SECS)
+        self.periodic = greenlets.Periodic("retention", self.look, INTERVAL_SECS)
 
     def start(self) -> None:
-        self._periodic.start()
+        self.periodic.start()
 
     def look(self) -> None:
         """Removes what is due now."""
