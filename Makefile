@@ -41,6 +41,7 @@ bench: .venv/.installed
 	$(BIN)/python -m bench.llm
 	$(BIN)/python -m bench.crowds
 	$(BIN)/python -m bench.recordings
+	$(BIN)/python -m bench.attacks
 
 format: .venv/.installed
 	$(BIN)/ruff format .

@@ -128,7 +128,7 @@ def _attacked(attack: Callable[[int, str], None], port: int, token: str) -> Iter
 
 def _flooded_share(server: Server, resources: ExitStack) -> str:
     """Opens a terminal whose screen costs most to redraw; returns the token of a share of it."""
-    channel = server.door.open()
+    channel = server.endpoint.open()
     resources.callback(channel.close)
     channel.send(_FLOOD)
     seen = b""
@@ -152,7 +152,7 @@ def measure(plan: Plan, attack: Callable[[int, str], None], postgres: Postgres) 
         server = resources.enter_context(stacks.netstacks(postgres.create_database(), sshd))
         token = _flooded_share(server, resources)
         typist = Typist()
-        typist.open(server.door)
+        typist.open(server.endpoint)
         typist.turn_into_echo()
         # The terminal's echo is on a moment after the shell has said so.
         time.sleep(0.2)

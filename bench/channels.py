@@ -31,14 +31,14 @@ class Channel(Protocol):
     def close(self) -> None: ...
 
 
-class Door(Protocol):
+class Endpoint(Protocol):
     """How to open a terminal on one stack, from any process."""
 
     def open(self) -> Channel: ...
 
 
 @dataclass(frozen=True)
-class NetstacksDoor:
+class NetstacksEndpoint:
     port: int
     path: str
 
@@ -79,7 +79,7 @@ class NetstacksChannel:
 
 
 @dataclass(frozen=True)
-class WebSshDoor:
+class WebSshEndpoint:
     port: int
     login: tuple[tuple[str, str], ...]
 
@@ -115,7 +115,7 @@ class WebSshChannel:
 
 
 @dataclass(frozen=True)
-class OpenSshDoor:
+class OpenSshEndpoint:
     command: tuple[str, ...]
 
     def open(self) -> Channel:

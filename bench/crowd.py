@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from bench.channels import Channel, Door
+from bench.channels import Channel, Endpoint
 
 _CONCURRENT_OPENS = 4
 _LOGOUT_SECS = 60
@@ -15,8 +15,8 @@ _LOGOUT_SECS = 60
 class Crowd:
     """Opens terminals and holds them; a thread reads the frames, so that pings are answered."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._selector = selectors.DefaultSelector()
         self._closing = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -36,10 +36,10 @@ class Crowd:
         """Opens `count` more terminals, a few at a time; returns how many a second."""
         if not self._selector.get_map():
             # webssh loses all but one of the sessions that a client opens at the same time when it has none yet.
-            self._hold([self._door.open()])
+            self._hold([self._endpoint.open()])
         began_at = time.monotonic()
         with ThreadPoolExecutor(_CONCURRENT_OPENS) as pool:
-            channels = list(pool.map(lambda _: self._door.open(), range(count)))
+            channels = list(pool.map(lambda _: self._endpoint.open(), range(count)))
         took_secs = time.monotonic() - began_at
         self._hold(channels)
         return count / took_secs

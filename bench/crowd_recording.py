@@ -39,7 +39,7 @@ def measure(megabytes: int, settings: dict[str, str]) -> Figures:
                 disk_before, log_before = _disk_bytes(db), _log_bytes(db)
                 cpu_before, began_at = tree_cpu_secs(pid), time.monotonic()
                 typist = Typist()
-                session_id = typist.open(ours.door)
+                session_id = typist.open(ours.endpoint)
                 output_bytes = typist.transfer(path).output_bytes
                 ended = "SELECT true FROM sessions WHERE id = %s AND state = 'ended'"
                 until(lambda: db.execute(ended, (session_id,)).fetchone(), "the end of the recording", 300)

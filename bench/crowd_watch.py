@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Self
 
-from bench.channels import NetstacksDoor
+from bench.channels import NetstacksEndpoint
 
 _HEALTH_EVERY_SECS, _HEALTH_TIMEOUT_SECS = 0.1, 10.0
 _KEY_EVERY_SECS = 0.02
@@ -54,7 +54,7 @@ class Watch:
 
 
 def _look(port: int, path: str, pipe: Connection) -> None:
-    channel = NetstacksDoor(port, path).open()
+    channel = NetstacksEndpoint(port, path).open()
     pipe.send(None)
     sights = Sights()
 

@@ -195,7 +195,7 @@ def measure_echoes(plan: Plan, provider: Provider, postgres: Postgres) -> Result
         server = resources.enter_context(stacks.netstacks(postgres.create_database(), sshd, **settings))
         typists = [Typist() for _ in range(_TERMINALS)]
         for typist in typists:
-            typist.open(server.door)
+            typist.open(server.endpoint)
             typist.turn_into_echo()
         for _ in range(plan.echo_rounds):
             _echo(results, "without", server, typists, plan.echo_secs)

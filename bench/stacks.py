@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlencode
 
-from bench.channels import Door, NetstacksDoor, OpenSshDoor, WebSshDoor
+from bench.channels import Endpoint, NetstacksEndpoint, OpenSshEndpoint, WebSshEndpoint
 from bench.cores import SERVER_CORE, pin
 from tests.controller import Controller, until
 from tests.ports import free_port
@@ -29,7 +29,7 @@ class Stack(Protocol):
     """A running stack."""
 
     name: str
-    door: Door
+    endpoint: Endpoint
 
     def cpu_secs(self) -> float: ...
     def rss_bytes(self) -> int: ...
@@ -38,10 +38,10 @@ class Stack(Protocol):
 class Server:
     """A stack that is one process. `token` is that of its administrator, where it has one."""
 
-    def __init__(self, name: str, url: str, door: Door, pid: int, token: str = "") -> None:
+    def __init__(self, name: str, url: str, endpoint: Endpoint, pid: int, token: str = "") -> None:
         self.name = name
         self.url = url
-        self.door = door
+        self.endpoint = endpoint
         self.token = token
         self._pid = pid
         pin(pid, SERVER_CORE)
@@ -58,8 +58,8 @@ class OpenSsh:
 
     name = "ssh"
 
-    def __init__(self, door: Door) -> None:
-        self.door = door
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
 
     def cpu_secs(self) -> float:
         return 0.0
@@ -85,8 +85,8 @@ def netstacks(database_url: str, sshd: Sshd, **settings: str) -> Iterator[Server
             "offset": 0,
             "token": api.token,
         }
-        door = NetstacksDoor(controller.port, f"/ws/ssh?{urlencode(query)}")
-        yield Server("netstacks", controller.url, door, controller.worker_pids()[0], api.token)
+        endpoint = NetstacksEndpoint(controller.port, f"/ws/ssh?{urlencode(query)}")
+        yield Server("netstacks", controller.url, endpoint, controller.worker_pids()[0], api.token)
     finally:
         controller.kill()
 
@@ -133,8 +133,8 @@ def webssh(sshd: Sshd) -> Iterator[Server]:
             "privatekey": sshd.private_key,
             "term": "xterm-256color",
         }
-        door = WebSshDoor(port, tuple((name, str(value)) for name, value in login.items()))
-        yield Server("webssh", url, door, process.pid)
+        endpoint = WebSshEndpoint(port, tuple((name, str(value)) for name, value in login.items()))
+        yield Server("webssh", url, endpoint, process.pid)
     finally:
         process.kill()
         process.wait()
@@ -156,4 +156,4 @@ def openssh(sshd: Sshd) -> Iterator[OpenSsh]:
         options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "IdentitiesOnly=yes"]
         command = ["ssh", "-tt", "-F", "none", *(part for option in options for part in ("-o", option))]
         command += ["-i", key.name, "-p", str(sshd.port), f"{sshd.user}@{sshd.host}"]
-        yield OpenSsh(OpenSshDoor(tuple(command)))
+        yield OpenSsh(OpenSshEndpoint(tuple(command)))

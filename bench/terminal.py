@@ -108,7 +108,7 @@ class Bench:
 
     def _transfer(self, stack: Stack, database: psycopg.Connection) -> None:
         backend = database.info.backend_pid
-        session_id = self._typist.do("open", stack.door)
+        session_id = self._typist.do("open", stack.endpoint)
         cpu_before, postgres_before = stack.cpu_secs(), _postgres_cpu_secs(backend)
         transfer = self._typist.do("transfer", self._file)
         if session_id:
@@ -130,10 +130,10 @@ class Bench:
 
     def _echo(self, stack: Stack, among: str) -> None:
         echo_secs = self._plan.echo_secs
-        self._typist.do("open", stack.door)
+        self._typist.do("open", stack.endpoint)
         self._add_latencies(stack, among, self._typist.do("echoes", echo_secs))
-        self._flooder.do("open", stack.door)
-        self._typist.do("open", stack.door)
+        self._flooder.do("open", stack.endpoint)
+        self._typist.do("open", stack.endpoint)
         self._flooder.ask("flood", self._file, echo_secs + 2 * _FLOOD_LEAD_SECS)
         time.sleep(_FLOOD_LEAD_SECS)
         self._add_latencies(stack, f"{among} beside a flood", self._typist.do("echoes", echo_secs))
@@ -146,7 +146,7 @@ class Bench:
 
     def _crowd(self, stack: Stack) -> None:
         idle_before = self._idle_percent(stack)
-        with Crowd(stack.door) as crowd:
+        with Crowd(stack.endpoint) as crowd:
             self.results.add("sessions opened", stack.name, crowd.grow(self._plan.crowd))
             time.sleep(_SETTLE_SECS)
             self.results.add("CPU of 100 idle sessions", stack.name, self._idle_percent(stack) - idle_before)
@@ -158,7 +158,7 @@ class Bench:
         return (stack.cpu_secs() - before) / self._plan.idle_secs * 100
 
     def _memory(self, stack: Stack, count: int) -> None:
-        with Crowd(stack.door) as crowd:
+        with Crowd(stack.endpoint) as crowd:
             # The first sessions load code that stays in memory.
             crowd.grow(_WARM_UP_SESSIONS)
             before = stack.rss_bytes()

@@ -11,7 +11,7 @@ from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
-from bench.channels import Channel, Door
+from bench.channels import Channel, Endpoint
 from bench.cores import CLIENT_CORE, pin
 
 _KEY_GAP_SECS = 0.003
@@ -35,9 +35,9 @@ class Typist:
 
     _channel: Channel
 
-    def open(self, door: Door) -> str:
+    def open(self, endpoint: Endpoint) -> str:
         """Opens a terminal with a silent shell; returns its session id."""
-        self._channel = door.open()
+        self._channel = endpoint.open()
         self._type_until(b"PS1=; PS2=; stty -echo; echo re''ady\r", b"ready\r\n")
         return self._channel.session_id
 

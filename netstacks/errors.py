@@ -89,11 +89,11 @@ class SessionGone(NetstacksError):
     """The session does not exist or has ended, on all instances."""
 
 
-class ComeAgain(NetstacksError):
+class RetryLater(NetstacksError):
     """The request cannot be served at the moment; a retry may succeed (HTTP 503)."""
 
 
-class PeerFailed(ComeAgain):
+class PeerFailed(RetryLater):
     """A peer instance answered with an error; the text is the peer's message."""
 
 

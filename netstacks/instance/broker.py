@@ -7,7 +7,7 @@ from uuid import UUID
 
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Proxy, Wait, Witness, choose_route
-from netstacks.errors import ComeAgain, SessionGone
+from netstacks.errors import RetryLater, SessionGone
 from netstacks.instance.agent import Agent
 from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Finder, Held
@@ -58,7 +58,7 @@ class Broker:
         """Resolves a reconnect token to a session here, a pending claim here, or the owner's answer to the upgrade.
 
         None when no session has this token. Raises SessionGone when the session has ended or belongs to another user,
-        ComeAgain when no instance can serve it now. A session without a living owner is claimed: this instance logs in
+        RetryLater when no instance can serve it now. A session without a living owner is claimed: this instance logs in
         to the device again.
         """
         ended = self._hub.ended(token)
@@ -78,7 +78,7 @@ class Broker:
     def locate(self, session_id: UUID) -> Session | PendingClaim | Held:
         """Finds a session for viewers; the caller checks the share.
 
-        Raises SessionGone, and ComeAgain when no instance holds the session now: viewers never claim.
+        Raises SessionGone, and RetryLater when no instance holds the session now: viewers never claim.
         """
         ended = self._hub.ended(session_id)
         if ended is not None:
@@ -89,10 +89,10 @@ class Broker:
         return found
 
     def proxy_viewer(self, held: Held, principal: PeerPrincipal, upgrade: Upgrade) -> Upstream:
-        """Forwards a viewer's upgrade to the owner that `locate` found. Raises ComeAgain when the owner declines it."""
+        """Forwards a viewer's upgrade to the owner that `locate` found. Raises RetryLater when that declines it."""
         upstream = self._upgrade(held.owner, held.session_id, held.epoch, "shared", principal, upgrade)
         if isinstance(upstream, NoAnswer):
-            raise ComeAgain("the session has just moved or ended")
+            raise RetryLater("the session has just moved or ended")
         return upstream
 
     def _confirm(self, owner: Peer, found: Found) -> Held | NoAnswer:
@@ -103,7 +103,7 @@ class Broker:
     def ask(self, session_id: UUID, endpoint: str, **claims: Any) -> Session | PendingClaim | Reply | None:
         """The session if it is here, else its owner's reply to `endpoint`; None when there is no such session.
 
-        Raises SessionGone, and ComeAgain when no instance holds the session now.
+        Raises SessionGone, and RetryLater when no instance holds the session now.
         """
         return self._walk(
             Key(session_id=session_id),
@@ -117,7 +117,7 @@ class Broker:
         """Ends a session on whichever instance holds it; the session has ended when this returns.
 
         With `only_detached`, a session whose client has returned meanwhile goes on. Raises SessionGone, PeerFailed, and
-        ComeAgain when the owner does not answer and may be alive.
+        RetryLater when the owner does not answer and may be alive.
         """
         # A path of its own: an owner of a version without `only_detached` answers 404 instead of ending the session.
         path = f"/peer/sessions/{session_id}/{'end-detached' if only_detached else 'end'}"
@@ -143,7 +143,7 @@ class Broker:
         if held is not None and held >= epoch and (here := self._here(session_id)) is not None:
             return here
         if self._holdings.has(session_id):
-            raise ComeAgain("the session is being opened here, or its end is being stored")
+            raise RetryLater("the session is being opened here, or its end is being stored")
         if held is None:
             self._claims.give_up(session_id, epoch)
         raise SessionGone("this instance does not hold the session")
@@ -189,16 +189,16 @@ class Broker:
                     dial = Dial(owner.id, epoch, reached.outcome, self._witness_after(reached.outcome, owner))
                 case Claim():
                     if self._recorder.has_unstored(found.session_id):
-                        raise ComeAgain("the recording of the session is still being stored")
+                        raise RetryLater("the recording of the session is still being stored")
                     claimed = claim(found)
                     if claimed is not None:
                         return claimed
                     dial = None
                 case Wait(reason):
-                    raise ComeAgain(reason)
+                    raise RetryLater(reason)
                 case Gone(reason):
                     raise SessionGone(f"the session has ended: {reason}")
-        raise ComeAgain("the session has changed its owner too often")
+        raise RetryLater("the session has changed its owner too often")
 
     def _upgrade(
         self, owner: Peer, session_id: UUID, epoch: int, endpoint: str, principal: PeerPrincipal, upgrade: Upgrade
@@ -206,7 +206,7 @@ class Broker:
         # An owner attaches the newest handshake: one that its client has abandoned must not arrive after the client's
         # next one.
         if not upgrade.is_wanted():
-            raise ComeAgain("the client has left")
+            raise RetryLater("the client has left")
         claims = {"epoch": epoch, "visitor": principal.claims()}
         return self._peers.upgrade(owner, f"/peer/sessions/{session_id}/{endpoint}", claims, upgrade)
 

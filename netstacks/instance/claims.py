@@ -8,7 +8,7 @@ from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.cluster.routing import Dial
-from netstacks.errors import ComeAgain, NetstacksError, OpeningAbandoned, RegistryUnavailable, StoreUnavailable
+from netstacks.errors import NetstacksError, OpeningAbandoned, RegistryUnavailable, RetryLater, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
 from netstacks.instance.opener import PERMISSION, Opener
@@ -82,7 +82,7 @@ class Claims:
             if claimed is None:
                 del self._pending_claims[row.id]
                 # Other connections may wait for this pending claim by now.
-                opening.fail(ComeAgain("the session could not be taken over here, or another instance was faster"))
+                opening.fail(RetryLater("the session could not be taken over here, or another instance was faster"))
         if claimed is None:
             return None
         greenlets.spawn(f"claim-{row.id}", self._continue, claimed, found.placement.dial, token, actor, opening)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
-from netstacks.errors import ComeAgain, NetstacksError
+from netstacks.errors import NetstacksError, RetryLater
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.terminal.session import Session
 
@@ -56,7 +56,7 @@ class Finder:
 
     def _look(self, session_id: UUID, pause_secs: float, result: greenlets.AsyncResult) -> None:
         # The result when an unexpected error, which is logged, ends this greenlet.
-        found: SessionLocation | NetstacksError = ComeAgain("the session could not be looked up")
+        found: SessionLocation | NetstacksError = RetryLater("the session could not be looked up")
         try:
             greenlets.sleep(pause_secs)
             found = self._locate(session_id)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from netstacks import greenlets
 from netstacks.cluster.model import Instance, Peer, SessionRecord
 from netstacks.cluster.routing import Dial, Placement, Witness
-from netstacks.errors import ComeAgain, PeerFailed, RegistryUnavailable, StoreBusy, StoreUnavailable
+from netstacks.errors import PeerFailed, RegistryUnavailable, RetryLater, StoreBusy, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
 from netstacks.peer.client import ANSWER_SECS, PeerClient, Reply
@@ -105,7 +105,7 @@ class Lookup:
     def find(self, key: Key, *, dial: Dial | None = None, viewer: bool = False) -> Found | None:
         """The facts of the session; None when there is none. `dial` is the outcome of the last attempt at its owner.
 
-        Raises StoreBusy, and ComeAgain when neither PostgreSQL nor a peer can locate the session.
+        Raises StoreBusy, and RetryLater when neither PostgreSQL nor a peer can locate the session.
         """
         try:
             with self._database.transaction(timeout_secs=ROW_SECS) as tx:
@@ -136,7 +136,7 @@ class Lookup:
             return Found(session.id, session.facts.user_id, None, placement, self._agent.snapshot.taken_at)
         found = self._ask_peers(key)
         if found is None:
-            raise ComeAgain("the session cannot be looked up while PostgreSQL is unreachable")
+            raise RetryLater("the session cannot be looked up while PostgreSQL is unreachable")
         record, user_id = found
         placement = Placement(record=record, dial=dial, database=False, viewer=viewer)
         return Found(record.id, user_id, None, *self._judged(placement))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from netstacks.errors import AccessWithdrawn, ComeAgain, DeviceError, OpeningAbandoned, StoreUnavailable
+from netstacks.errors import AccessWithdrawn, DeviceError, OpeningAbandoned, RetryLater, StoreUnavailable
 from netstacks.instance import targets
 from netstacks.instance.agent import Agent
 from netstacks.instance.dialer import Dialer
@@ -125,7 +125,7 @@ class Opener:
                 row = self._create(request, target, credential_id, token)
             try:
                 session = self._adopt(row, token, target, transport, output, request.dialogue, previous_sha256=b"")
-            except (AccessWithdrawn, ComeAgain) as error:
+            except (AccessWithdrawn, RetryLater) as error:
                 # The row is committed and names this instance, but no session exists: end it at once.
                 with self._database.transaction() as tx:
                     sessions.end(tx, row.id, row.epoch, str(error))
@@ -225,7 +225,7 @@ class Opener:
     ) -> Session:
         """Creates the live session of a row that names this instance as its owner.
 
-        Raises ComeAgain during a drain, and the error that the opening was stopped with.
+        Raises RetryLater during a drain, and the error that the opening was stopped with.
         """
         # No yield between `check_stopped` and `hub.add`: a withdrawal of access stops pending openings and ends the
         # sessions in the hub, and would miss a session that is in neither state.

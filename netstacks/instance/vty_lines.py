@@ -5,7 +5,7 @@ from uuid import UUID
 
 import structlog
 
-from netstacks.errors import ComeAgain, SessionGone
+from netstacks.errors import RetryLater, SessionGone
 from netstacks.instance.targets import Target
 from netstacks.store import devices, sessions
 from netstacks.store.pool import Database
@@ -44,7 +44,7 @@ class VtyLines:
         )
         try:
             self._end_detached(row.id, reason)
-        except (ComeAgain, SessionGone) as error:
+        except (RetryLater, SessionGone) as error:
             log.info("line.not_freed", session_id=str(row.id), device=target.name, error=str(error))
             return
         log.info("line.freed", session_id=str(row.id), device=target.name, username=row.username)

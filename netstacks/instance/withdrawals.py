@@ -10,7 +10,7 @@ import structlog
 
 from netstacks import greenlets, permissions
 from netstacks.cluster.model import Instance, Peer
-from netstacks.errors import AccessWithdrawn, ComeAgain, PeerFailed, StoreBusy, StoreUnavailable
+from netstacks.errors import AccessWithdrawn, PeerFailed, RetryLater, StoreBusy, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
 from netstacks.peer.client import NoAnswer, PeerClient
@@ -100,7 +100,7 @@ class Withdrawals:
     def confirm(self, actor: Actor, permission: str | None) -> None:
         """Confirms access before a connection is attached; no yield between its return and the attachment.
 
-        Raises AccessWithdrawn, and ComeAgain when PostgreSQL is overloaded. Without PostgreSQL, the authorisation of
+        Raises AccessWithdrawn, and RetryLater when PostgreSQL is overloaded. Without PostgreSQL, the authorisation of
         the connection stands.
         """
         # Repeated when a withdrawal was applied during the query: the query may have read the state before it.
@@ -111,7 +111,7 @@ class Withdrawals:
                 with self._database.transaction() as tx:
                     access.confirm(tx, actor, permission)
             except StoreBusy as error:
-                raise ComeAgain("your access cannot be confirmed now: connect again") from error
+                raise RetryLater("your access cannot be confirmed now: connect again") from error
             except StoreUnavailable:
                 return
 

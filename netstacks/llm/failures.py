@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from netstacks.errors import ComeAgain, NetstacksError
+from netstacks.errors import NetstacksError, RetryLater
 
 # counts: one of the consecutive failures that open the circuit.
 # rate_limited: the circuit is open until the provider's Retry-After.
@@ -84,11 +84,11 @@ class CallCancelled(ProviderFailure):
     verdict = "neutral"
 
 
-class NotConfigured(ComeAgain):
+class NotConfigured(RetryLater):
     """No provider is configured, or AI is switched off."""
 
 
-class AllResting(ComeAgain):
+class AllResting(RetryLater):
     """Every provider's circuit is open. `retry_after_secs` is when the first may be tried again."""
 
     def __init__(self, text: str, retry_after_secs: float) -> None:
@@ -96,7 +96,7 @@ class AllResting(ComeAgain):
         self.retry_after_secs = retry_after_secs
 
 
-class TooManyCalls(ComeAgain):
+class TooManyCalls(RetryLater):
     """A limit of this controller is reached: concurrent calls of a user or provider, or tokens per day."""
 
     def __init__(self, text: str, retry_after_secs: float) -> None:

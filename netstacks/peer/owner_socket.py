@@ -12,7 +12,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from netstacks import greenlets
-from netstacks.errors import ComeAgain, ConnectionClosed
+from netstacks.errors import ConnectionClosed, RetryLater
 from netstacks.peer.client import Upgrade, Upstream
 from netstacks.peer.splice import hang_up, prepare
 
@@ -46,7 +46,7 @@ class OwnerSocket:
     """
 
     def __init__(self, upstream: Upstream, handshake: Handshake) -> None:
-        """Raises ComeAgain when the owner's response does not match the handshake."""
+        """Raises RetryLater when the owner's response does not match the handshake."""
         self._socket = upstream.socket
         self._protocol = handshake.protocol
         self._turn = greenlets.BoundedSemaphore(1)
@@ -56,7 +56,7 @@ class OwnerSocket:
         self._take_in(upstream.answer)
         if self._protocol.handshake_exc is not None:
             self.close()
-            raise ComeAgain(f"instance {upstream.owner.id} did not accept a viewer: {self._protocol.handshake_exc}")
+            raise RetryLater(f"instance {upstream.owner.id} did not accept a viewer: {self._protocol.handshake_exc}")
 
     @property
     def close_frame(self) -> Close | None:

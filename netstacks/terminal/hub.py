@@ -10,7 +10,7 @@ from cachetools import TTLCache
 from netstacks import greenlets
 from netstacks.cluster.admission import Queue, Standing
 from netstacks.cluster.model import SessionRecord
-from netstacks.errors import ComeAgain
+from netstacks.errors import RetryLater
 from netstacks.recording.closing import Closing
 from netstacks.store import sessions
 from netstacks.store.deferred_writes import DeferredWrites
@@ -64,12 +64,12 @@ class Hub:
         return len(self._sessions)
 
     def check_open(self) -> None:
-        """Raises ComeAgain when this instance takes no more sessions."""
+        """Raises RetryLater when this instance takes no more sessions."""
         if self._drain_reason is not None:
-            raise ComeAgain(f"{self._drain_reason}: connect again")
+            raise RetryLater(f"{self._drain_reason}: connect again")
 
     def add(self, session: Session) -> None:
-        """Raises ComeAgain in a drain, which may have handed over its last session already."""
+        """Raises RetryLater in a drain, which may have handed over its last session already."""
         self.check_open()
         self._sessions[session.id] = session
         self._by_token[session.facts.token] = session

@@ -89,7 +89,7 @@ _STATUS: dict[type[errors.NetstacksError], int] = {
     errors.SessionGone: 404,
     errors.Conflict: 409,
     errors.Forbidden: 403,
-    errors.ComeAgain: 503,
+    errors.RetryLater: 503,
     errors.StoreUnavailable: 503,
     errors.RegistryUnavailable: 503,
     errors.VaultLocked: 503,

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from netstacks.errors import ComeAgain, Conflict, Forbidden, SessionGone
+from netstacks.errors import Conflict, Forbidden, RetryLater, SessionGone
 from netstacks.instance import withdrawals
 from netstacks.instance.lookup import FIND_PATH, Key
 from netstacks.instance.pending_claims import PendingClaim
@@ -118,7 +118,7 @@ def _authorise_handed_on() -> ControlRequest:
     guard.act_for(Subject(client.user_id, client.username, client.role, client.login_id))
     grant = services().admission.try_now()
     if grant is None:
-        raise ComeAgain("This instance has no capacity for another terminal now.")
+        raise RetryLater("This instance has no capacity for another terminal now.")
     actor = Actor(client.username, client.user_id, client.address, client.login_id)
     with granted(request.environ, grant):
         target = authorise(actor, client.reconnect_token)

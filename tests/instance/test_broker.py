@@ -13,10 +13,10 @@ from netstacks import greenlets
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome, Witness
 from netstacks.errors import (
-    ComeAgain,
     DeviceUnreachable,
     PeerFailed,
     RegistryUnavailable,
+    RetryLater,
     SessionGone,
     StoreUnavailable,
 )
@@ -174,7 +174,7 @@ def test_a_proven_death_is_claimed_at_once_and_announced(world: World, outcome: 
 ])  # fmt: skip
 def test_a_failed_dial_alone_claims_nothing(world: World, outcome: Outcome, witness: Witness) -> None:
     world.answers, world.witness = [NoAnswer(outcome)] * 5, witness
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert (world.row().owner, world.row().epoch) == ("a", 1)
 
@@ -191,7 +191,7 @@ def test_an_owner_that_is_not_registered_may_live_just_after_the_registry_came_b
     world = World(database, in_contact_secs=TTL_SECS / 2)
     world.registry.deregister("a")
     world.answers = [NoAnswer("timed_out")]
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert world.row().epoch == 1
 
@@ -207,7 +207,7 @@ def test_a_registry_that_comes_back_empty_at_the_moment_it_is_read_proves_no_dea
 
     monkeypatch.setattr(world.registry, "instance", restart)
     world.answers = [NoAnswer("timed_out")]
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert (world.row().owner, world.row().epoch) == ("a", 1)
 
@@ -223,7 +223,7 @@ def test_an_old_snapshot_proves_no_death_while_the_registry_does_not_answer(
 
     monkeypatch.setattr(world.registry, "instance", fail)
     world.answers = [NoAnswer("timed_out")]
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert (world.row().owner, world.row().epoch) == ("a", 1)
 
@@ -239,7 +239,7 @@ def test_a_client_that_waits_for_a_lost_claim_comes_again(world: World, monkeypa
     world.answers, world.witness = [NoAnswer("refused"), CONFIRMED], "free"
     assert world.resume() is CONFIRMED
     assert len(waiting) == 1
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         waiting[0].wait()
 
 
@@ -296,7 +296,7 @@ def test_a_draining_instance_proxies_but_claims_nothing(world: World) -> None:
     world.answers = [CONFIRMED, NoAnswer("refused")]
     assert world.resume() is CONFIRMED
     world.witness = "free"
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert world.row().epoch == 1
 
@@ -304,14 +304,14 @@ def test_a_draining_instance_proxies_but_claims_nothing(world: World) -> None:
 def test_nothing_is_claimed_while_its_end_is_still_being_stored_here(world: World) -> None:
     world.lets_go()
     world.unstored.add(world.session_id)
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert world.row().epoch == 2
 
 
 def test_a_viewer_never_claims(world: World) -> None:
     world.answers, world.witness = [NoAnswer("refused")], "free"
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.broker.locate(world.session_id)
     assert world.row().epoch == 1
 
@@ -322,7 +322,7 @@ def test_viewers_are_told_which_peer_has_confirmed_the_session_and_are_brought_t
     held = world.broker.locate(world.session_id)
     assert held == Held(world.session_id, owner, 1)
     assert world.broker.proxy_viewer(held, VIEWER, UPGRADE) is CONFIRMED
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.broker.proxy_viewer(held, VIEWER, UPGRADE)
     assert world.dialled == [owner] * 3
 
@@ -359,7 +359,7 @@ def test_a_peer_that_is_not_understood_has_not_said_where_a_session_is(
     whole = asdict(record("a", session_id=world.session_id)) | {"id": str(world.session_id)}
     world.answers = [Reply({"record": whole | spoilt if spoilt else [], "user_id": str(ANA.id)})]
     monkeypatch.setattr(world.database, "transaction", _away)
-    with pytest.raises(ComeAgain, match="cannot be looked up"):
+    with pytest.raises(RetryLater, match="cannot be looked up"):
         world.resume()
     assert world.paths == [FIND_PATH]
 
@@ -390,7 +390,7 @@ def test_ending_a_dead_owners_session_is_a_compare_and_set(world: World) -> None
 
 def test_a_silent_owners_session_is_not_ended_behind_its_back(world: World) -> None:
     world.answers = [NoAnswer("timed_out")]
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.broker.end(world.session_id, "ended by ana")
     assert world.row().state == "active"
 
@@ -420,7 +420,7 @@ def test_an_owner_that_declines_lives_however_stale_its_heartbeat(world: World) 
     world.now += TTL_SECS + 1
     world.agent.heartbeat()
     world.answers = [NoAnswer("declined")]
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
     assert world.row().epoch == 1
 
@@ -434,9 +434,9 @@ def test_an_owner_that_postgresql_hears_from_is_not_claimed_from_however_stale_o
     world.registry.deregister("a")
     world.agent.heartbeat()
     world.answers, world.witness = [NoAnswer(outcome)] * 2, "held"
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.resume()
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.broker.end(world.session_id, "ended by ana")
     assert (world.row().owner, world.row().epoch, world.row().state) == ("a", 1, "active")
 
@@ -493,7 +493,7 @@ def test_only_a_row_of_ours_is_given_up_and_not_before_all_is_stored(world: Worl
     assert (world.row().owner, world.row().epoch) == ("a", 1)
     world.takes("me")
     world.unstored.add(world.session_id)
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         world.broker.admit(world.session_id, 2)
     world.unstored.clear()
     with pytest.raises(SessionGone):

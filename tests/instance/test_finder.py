@@ -7,7 +7,7 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
-from netstacks.errors import ComeAgain, SessionGone
+from netstacks.errors import RetryLater, SessionGone
 from netstacks.instance import finder
 from netstacks.instance.finder import Finder, Held
 
@@ -40,7 +40,7 @@ def all_of(function: Any, *arguments: Any) -> list[Any]:
     def found() -> Any:
         try:
             return function(*arguments)
-        except ComeAgain as error:
+        except RetryLater as error:
             return error
 
     asking = [greenlets.spawn(f"viewer-{number}", found) for number in range(VIEWERS)]
@@ -56,14 +56,14 @@ def test_a_crowd_shares_one_look_up(when: str) -> None:
 
 
 def test_a_crowd_that_waits_asks_once_per_pause() -> None:
-    locate = Locator(*[ComeAgain("the session waits for its user to come back")] * 5, HELD)
+    locate = Locator(*[RetryLater("the session waits for its user to come back")] * 5, HELD)
     find = Finder(locate)
 
     def wait() -> Any:
         while True:
             try:
                 return find.find_later(HELD.session_id)
-            except ComeAgain:
+            except RetryLater:
                 pass
 
     assert all_of(wait) == [HELD] * VIEWERS
@@ -79,7 +79,7 @@ def test_sessions_are_looked_up_apart_and_each_time_anew() -> None:
 
 
 def test_a_failure_reaches_every_caller_as_an_error_of_its_own() -> None:
-    errors = all_of(Finder(Locator(ComeAgain("nobody holds it"))).find, HELD.session_id)
+    errors = all_of(Finder(Locator(RetryLater("nobody holds it"))).find, HELD.session_id)
     assert {str(each) for each in errors} == {"nobody holds it"}
     assert len({id(each) for each in errors}) == VIEWERS
     with pytest.raises(SessionGone, match="it has ended"):
@@ -88,6 +88,6 @@ def test_a_failure_reaches_every_caller_as_an_error_of_its_own() -> None:
 
 def test_a_bug_leaves_no_caller_waiting() -> None:
     find = Finder(Locator(RuntimeError("a bug"), HELD))
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         find.find(HELD.session_id)
     assert find.find(HELD.session_id) is HELD

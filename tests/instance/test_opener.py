@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.errors import ComeAgain, InvalidInput, NotFound
+from netstacks.errors import InvalidInput, NotFound, RetryLater
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.opener import Opener
@@ -147,9 +147,9 @@ def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection
         return transport
 
     world.opener._dialer.dial = slow_dial  # type: ignore[assignment,method-assign]
-    with pytest.raises(ComeAgain, match="restarting"):
+    with pytest.raises(RetryLater, match="restarting"):
         world.opener.open(world.connect_request(device))
-    with pytest.raises(ComeAgain, match="restarting"):
+    with pytest.raises(RetryLater, match="restarting"):
         world.reopen(device.id)
     assert [transport.read(1) for transport in world.transports] == [b"", b""]
     with world.database.transaction() as tx:

@@ -11,7 +11,7 @@ from websockets.utils import accept_key
 
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
-from netstacks.errors import ComeAgain, ConnectionClosed
+from netstacks.errors import ConnectionClosed, RetryLater
 from netstacks.peer.client import Upstream
 from netstacks.peer.owner_socket import Handshake, OwnerSocket, Ping
 from tests.patched import patched
@@ -110,7 +110,7 @@ def test_a_close_is_told_from_a_loss() -> None:
 
 @patched
 def test_another_handshakes_answer_is_none() -> None:
-    with pytest.raises(ComeAgain):
+    with pytest.raises(RetryLater):
         Owner(accepts="dGhlIHNhbXBsZSBub25jZQ==").accept()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from netstacks import greenlets
-from netstacks.errors import ComeAgain
+from netstacks.errors import RetryLater
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
 from netstacks.store.deferred_writes import DeferredWrites
@@ -156,6 +156,6 @@ def test_a_drain_without_the_time_for_its_pace_is_done_in_time(hub: Hub, gone: l
 def test_a_session_that_comes_after_a_drain_has_begun_is_refused(hub: Hub) -> None:
     """The drain may have looked for the last time: it would be neither handed over nor stored."""
     hub.hand_over_all("the controller is restarting", PATIENCE_SECS, PER_SEC)
-    with pytest.raises(ComeAgain, match="restarting"):
+    with pytest.raises(RetryLater, match="restarting"):
         add(hub, "late", attached=False, silent_secs=0)
     assert len(hub) == 0

@@ -11,7 +11,7 @@ from netstacks.cluster.model import ClusterSummary
 from netstacks.web.health import HealthEndpoint
 
 
-def door(**facts: object) -> Client:
+def serve(**facts: object) -> Client:
     """An instance with these facts; without any, one that has not gathered its first."""
     now = time.monotonic()
     known = Facts(
@@ -45,7 +45,7 @@ def door(**facts: object) -> Client:
     ids=["starting", "healthy", "degraded", "draining"],
 )
 def test_each_question_has_its_own_answer(facts: dict[str, object], live: int, health: int, ready: int) -> None:
-    client = door(**facts)
+    client = serve(**facts)
     for method in ("GET", "HEAD", "OPTIONS"):
         assert client.open("/health", method=method).status_code == live
         assert client.open("/api/v1/health/live", method=method).status_code == live
@@ -54,35 +54,35 @@ def test_each_question_has_its_own_answer(facts: dict[str, object], live: int, h
 
 
 def test_health_is_json_that_no_cache_keeps() -> None:
-    answer = door(database=True).get("/api/v1/health")
+    answer = serve(database=True).get("/api/v1/health")
     assert answer.json is not None
     assert answer.json["instance_id"] == "ctrl-a1b2c3d4"
     assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_health_says_how_busy_the_instance_is() -> None:
-    answer = door(cpu_share=0.25).get("/api/v1/health")
+    answer = serve(cpu_share=0.25).get("/api/v1/health")
     assert answer.json is not None
     assert answer.json["load"] == 25
 
 
 def test_a_head_request_has_no_body_but_its_length() -> None:
-    client = door(database=True)
+    client = serve(database=True)
     answer = client.head("/api/v1/health")
     assert (answer.status_code, answer.data) == (200, b"")
     assert answer.headers["Content-Length"] == str(len(client.get("/api/v1/health").data))
 
 
 def test_options_names_the_methods() -> None:
-    assert door(database=True).options("/api/v1/health").headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert serve(database=True).options("/api/v1/health").headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_another_method_is_told_what_would_be_right() -> None:
-    answer = door(database=True).post("/api/v1/health")
+    answer = serve(database=True).post("/api/v1/health")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     assert answer.json is not None
     assert "GET" in answer.json["error"]
 
 
 def test_all_other_paths_are_the_applications() -> None:
-    assert door(database=True).get("/api/v1/healthy").data == b"the application"
+    assert serve(database=True).get("/api/v1/healthy").data == b"the application"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.errors import ComeAgain
+from netstacks.errors import RetryLater
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from netstacks.web.context import Services
@@ -17,7 +17,7 @@ from tests.web.test_users import Audited
 
 
 def _nobody(*_: object, **__: object) -> None:
-    raise ComeAgain("nobody holds the session")
+    raise RetryLater("nobody holds the session")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from websockets.frames import Close
 
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
-from netstacks.errors import AccessWithdrawn, ComeAgain, ConnectionClosed, Forbidden, SessionGone
+from netstacks.errors import AccessWithdrawn, ConnectionClosed, Forbidden, RetryLater, SessionGone
 from netstacks.instance.finder import Held
 from netstacks.peer import relays
 from netstacks.peer.owner_socket import Ping
@@ -217,7 +217,7 @@ def test_a_viewer_goes_on_at_the_next_owner_from_where_it_was(world: World, loss
     ws.brings(b"\x03")
     ws.brings(b"\x01typed too late")
     until(lambda: frames.PONG in ws.frames)
-    world.leads_to(ComeAgain("not yet"), second)
+    world.leads_to(RetryLater("not yet"), second)
     until(lambda: second.query)
     assert {name: second.query[name] for name in ("epoch", "offset", "returns")} == {
         "epoch": ["1"], "offset": ["106"], "returns": ["yes"],
@@ -254,7 +254,7 @@ def test_an_end_is_passed_on_with_its_words(world: World, code: CloseCode) -> No
 
 def test_a_session_that_has_ended_is_told(world: World) -> None:
     ws = world.serve()
-    world.leads_to(ComeAgain("not yet"), SessionGone("it has ended: nobody came back"))
+    world.leads_to(RetryLater("not yet"), SessionGone("it has ended: nobody came back"))
     until(lambda: ws.closed)
     assert ws.closed[0] == CloseCode.ENDED
     assert frames.error("it has ended: nobody came back") in ws.frames
@@ -333,7 +333,7 @@ def test_a_viewer_types_no_answers_into_the_device(world: World, room: Room) -> 
 def test_a_share_that_is_over_ends_a_waiting_viewer(world: World) -> None:
     ws = world.serve()
     world.over = "this share was revoked by ana"
-    world.leads_to(ComeAgain("not yet"))
+    world.leads_to(RetryLater("not yet"))
     until(lambda: ws.closed)
     assert ws.closed == (CloseCode.REFUSED, "this share was revoked by ana")
     assert frames.error("this share was revoked by ana") in ws.frames

@@ -15,7 +15,7 @@ from netstacks.web.app import create_app
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.context import Services
 from tests.web.conftest import Api
-from tests.web.test_doors import doors
+from tests.web.test_routes_permissions import every_route
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 # What an administrator does, on the instance that hears of it; `{id}` is the user's.
@@ -38,7 +38,7 @@ def instance(services: Services, database: Database) -> Flask:
 def refusals(app: Flask, api: Api) -> dict[str, int]:
     asked = Api(app.test_client(), api.headers)
     answers = {}
-    for method, name, path in doors(app):
+    for method, name, path in every_route(app):
         if method not in _SAFE and " /peer/" not in name and not name.endswith("/auth/refresh"):
             answers[name] = asked.send(method, path, json={}).status_code
     return {name: status for name, status in answers.items() if status in (401, 403)}

@@ -15,7 +15,7 @@ from netstacks import greenlets
 from netstacks.cluster import clocks
 from netstacks.cluster.model import Event
 from netstacks.cluster.overview import InstanceStatus, check_drain, overview
-from netstacks.errors import ComeAgain, NotFound, RegistryUnavailable
+from netstacks.errors import NotFound, RegistryUnavailable, RetryLater
 from netstacks.instance.observer import View
 from netstacks.store import audit
 from netstacks.web.auth import guard
@@ -47,7 +47,7 @@ def status() -> Response:
 def stream() -> Response:
     """The status as server-sent events: one event per change."""
     if len(services().ha_streams) >= _MAX_STREAMS:
-        raise ComeAgain(f"{_MAX_STREAMS} pages receive live updates already. Reload this page instead.")
+        raise RetryLater(f"{_MAX_STREAMS} pages receive live updates already. Reload this page instead.")
     response = Response(_changes(services(), guard.lasting()), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # Else nginx buffers the events.
     return response

@@ -9,7 +9,7 @@ import structlog
 from flask import Blueprint, Response, jsonify, url_for
 from pydantic import BaseModel, Field
 
-from netstacks.errors import ComeAgain, Conflict, NotFound, SessionGone
+from netstacks.errors import Conflict, NotFound, RetryLater, SessionGone
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.peer.claims import EndingViews, FormOfSession, OfSession
 from netstacks.peer.client import Reply
@@ -105,7 +105,7 @@ def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
     reason = f"this share was revoked by {guard.identity().username}"
     try:
         _at_owner(session_id, "viewers/end", share_id=str(share_id) if share_id else None, reason=reason)
-    except ComeAgain as error:
+    except RetryLater as error:
         log.info("share.revoked_without_owner", session_id=str(session_id), error=str(error))
         status = "The share is revoked. Its views end as soon as the instance that owns the session answers again."
         response = jsonify(status=status)
@@ -141,14 +141,14 @@ def end_views_of(share: Share, reason: str) -> None:
     """Ends the views of a share after its revocation is committed. An owner that does not answer checks by itself."""
     try:
         _at_owner(share.session_id, "viewers/end", share_id=str(share.id), reason=reason)
-    except ComeAgain as error:
+    except RetryLater as error:
         log.info("share.revoked_without_owner", session_id=str(share.session_id), error=str(error))
 
 
 def _watching(session_id: UUID) -> list[dict[str, Any]]:
     try:
         return _at_owner(session_id, "viewers")
-    except ComeAgain:
+    except RetryLater:
         return []  # A session without an owner has no viewers.
 
 
@@ -209,7 +209,7 @@ _OPERATIONS: dict[str, Callable[..., list[dict[str, Any]]]] = {"viewers": _list,
 
 
 def _at_owner(session_id: UUID, operation: str, **arguments: str | None) -> list[dict[str, Any]]:
-    """Runs an operation at the session's owner, this instance or a peer. Raises ComeAgain when no owner answers."""
+    """Runs an operation at the session's owner, this instance or a peer. Raises RetryLater when no owner answers."""
     try:
         match services().broker.ask(session_id, operation, **arguments):
             case Session() as session:
@@ -217,7 +217,7 @@ def _at_owner(session_id: UUID, operation: str, **arguments: str | None) -> list
             case Reply(list(found)):
                 return found
             case Reply(body):
-                raise ComeAgain(f"The owner of the session sent an invalid answer ({str(body)[:100]!r}). Try again.")
+                raise RetryLater(f"The owner of the session sent an invalid answer ({str(body)[:100]!r}). Try again.")
     except SessionGone:
         pass
     return []

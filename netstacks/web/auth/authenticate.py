@@ -37,7 +37,7 @@ def authenticate(name: str, password: str) -> Authenticated | None:
 
     Raises TooManyRequests, without a check or an audit row, after too many wrong passwords: from this address for this
     user, from this address for any user, or for this user from any address. The latter two do not apply to a user who
-    has logged in on this device or from this address before. Raises ComeAgain when too many checks are waiting.
+    has logged in on this device or from this address before. Raises RetryLater when too many checks are waiting.
     """
     began_at = time.monotonic()
     address = network(request.remote_addr)
@@ -90,7 +90,7 @@ def _note(attempt: Attempt, name: str, user: User | None, *, is_for_all: bool) -
 def is_own_password(password: str, password_hash: str | None, user_id: str, login_id: str) -> bool:
     """Whether a logged-in user knows the password. Wrong guesses throttle this log-in only.
 
-    Raises TooManyRequests and ComeAgain as `authenticate` does.
+    Raises TooManyRequests and RetryLater as `authenticate` does.
     """
     attempt = Attempt(user_id, f"login {login_id}", is_known=True)
     checks = auth_parts().password_checks

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from netstacks import greenlets
-from netstacks.errors import ComeAgain, StoreUnavailable
+from netstacks.errors import RetryLater, StoreUnavailable
 from netstacks.store import failed_logins
 from netstacks.store.failed_logins import Attempt
 from netstacks.store.pool import Database
@@ -41,7 +41,7 @@ class PasswordChecks:
     def slot(self, source: str, *, is_known: bool) -> Iterator[None]:
         """Holds a slot for one request; `source` is its address, or its browser where `is_known`.
 
-        Raises ComeAgain when no slot is free.
+        Raises RetryLater when no slot is free.
         """
         if is_known:
             waiting, most = self._waiting_marked, MOST_WAITING_MARKED
@@ -49,7 +49,7 @@ class PasswordChecks:
             waiting, most = self._waiting, MOST_WAITING
         # No yield between the check and the increment: two requests could take the last slot.
         if waiting.total() >= most or waiting[source] >= MOST_WAITING_OF_ADDRESS:
-            raise ComeAgain("Too many log-ins at once. Try again in a moment.")
+            raise RetryLater("Too many log-ins at once. Try again in a moment.")
         waiting[source] += 1
         try:
             yield

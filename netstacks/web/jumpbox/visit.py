@@ -6,7 +6,7 @@ from functools import partial
 from werkzeug.exceptions import Forbidden
 
 from netstacks import permissions
-from netstacks.errors import AccessWithdrawn, ComeAgain, SessionGone
+from netstacks.errors import AccessWithdrawn, RetryLater, SessionGone
 from netstacks.store.access import WITHDRAWN
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
@@ -29,12 +29,12 @@ class Visit:
     parts: Services
 
     def check(self) -> None:
-        """Raises AccessWithdrawn when the log-in has ended or may not open terminals any more, ComeAgain in a drain.
+        """Raises AccessWithdrawn when the log-in has ended or may not open terminals any more, RetryLater in a drain.
 
         Raises StoreBusy when the database is too busy to tell.
         """
         if self.parts.agent.is_draining:
-            raise ComeAgain(RESTARTING)
+            raise RetryLater(RESTARTING)
         role = self.logins.role(self.subject)
         if role is None or not permissions.grants(role, "sessions.connect"):
             raise AccessWithdrawn(WITHDRAWN)

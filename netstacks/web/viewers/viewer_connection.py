@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from netstacks import greenlets
-from netstacks.errors import ComeAgain, InvalidInput, NetstacksError, RegistryUnavailable, StoreUnavailable
+from netstacks.errors import InvalidInput, NetstacksError, RegistryUnavailable, RetryLater, StoreUnavailable
 from netstacks.instance.broker import Broker
 from netstacks.instance.finder import Held, SessionLocation
 from netstacks.peer import relays
@@ -170,14 +170,14 @@ class ViewerConnection:
         """Shows the session at its current owner until that loses it, then shows that the session has no owner."""
         try:
             location = find(self._shared.session_id)
-        except (ComeAgain, StoreUnavailable, RegistryUnavailable):
+        except (RetryLater, StoreUnavailable, RegistryUnavailable):
             self._tell_waiting()
             return
         if self._has_left:
             return
         request = replace(self._request, returns=self._request.returns or self._client.has_joined)
         # After a refusal for now, `_follow` looks for the owner again.
-        with contextlib.suppress(ComeAgain):
+        with contextlib.suppress(RetryLater):
             if isinstance(location, Held):
                 self._relay(location, request)
             else:

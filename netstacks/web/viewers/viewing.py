@@ -12,10 +12,10 @@ import structlog
 
 from netstacks.errors import (
     AccessWithdrawn,
-    ComeAgain,
     Forbidden,
     InvalidInput,
     NetstacksError,
+    RetryLater,
     SessionGone,
     StoreBusy,
     StoreUnavailable,
@@ -67,7 +67,7 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
     match error:
         case SessionGone() | AccessWithdrawn():
             code = CloseCode.ENDED
-        case ComeAgain() | StoreUnavailable():
+        case RetryLater() | StoreUnavailable():
             code = CloseCode.RESTARTING
         case _:
             code = CloseCode.REFUSED
@@ -76,13 +76,13 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
 
 
 def session_at(location: Session | PendingClaim) -> Session:
-    """Waits for the session. Raises ComeAgain when it has left this instance or could not be opened here."""
+    """Waits for the session. Raises RetryLater when it has left this instance or could not be opened here."""
     try:
         session = location.wait() if isinstance(location, PendingClaim) else location
     except NetstacksError as error:
-        raise ComeAgain(f"the session could not be opened here: {error}") from error
+        raise RetryLater(f"the session could not be opened here: {error}") from error
     if not session.is_live:
-        raise ComeAgain("the session has just moved or ended")
+        raise RetryLater("the session has just moved or ended")
     return session
 
 
@@ -107,7 +107,7 @@ def viewing(
 ) -> Iterator[Viewer]:
     """Attaches a viewer to a session for the duration of the block. A redraw of the screen stops unless `is_wanted`.
 
-    Raises Forbidden when the viewer limit is reached or the share is over, ComeAgain when the session has left this
+    Raises Forbidden when the viewer limit is reached or the share is over, RetryLater when the session has left this
     instance, and ConnectionClosed when the viewer has.
     """
     # Before the redraw, which is expensive; checked again without a yield in `_join`.
@@ -128,7 +128,7 @@ def viewing(
 def _confirm(request: ViewerRequest, session: Session) -> None:
     """Checks again that the viewer may join: a revocation before `attach` cannot end its view.
 
-    The caller must not yield between this and `attach`. Raises Forbidden, AccessWithdrawn and ComeAgain.
+    The caller must not yield between this and `attach`. Raises Forbidden, AccessWithdrawn and RetryLater.
     """
     seen = -1
     # The checks yield: an expulsion meanwhile may concern this viewer, so they are repeated.
@@ -137,7 +137,7 @@ def _confirm(request: ViewerRequest, session: Session) -> None:
         try:
             reason = request.over()
         except StoreBusy as error:
-            raise ComeAgain("the share cannot be checked now") from error
+            raise RetryLater("the share cannot be checked now") from error
         if reason is not None:
             raise Forbidden(reason)
         request.confirm()
@@ -166,9 +166,9 @@ def _join(
     assert principal.share_id is not None
     # No yield from here to `attach`: the count would be stale, and access could be withdrawn after `_confirm`.
     if not session.is_live:
-        raise ComeAgain("the session has just moved or ended")
+        raise RetryLater("the session has just moved or ended")
     if session.facts.epoch > 1 and not request.returns and time.time() < session.opened_at + _RETURN_SECS:
-        raise ComeAgain("the session has just changed its owner, and former viewers reconnect first")
+        raise RetryLater("the session has just changed its owner, and former viewers reconnect first")
     _check_limit(session, request)
     for former in viewers(session, share_id=principal.share_id, viewer_id=str(request.viewer_id)):
         session.detach(former)

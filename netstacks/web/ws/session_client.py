@@ -8,7 +8,7 @@ from uuid import uuid4
 import structlog
 
 from netstacks import greenlets
-from netstacks.errors import ComeAgain, InvalidInput, NetstacksError
+from netstacks.errors import InvalidInput, NetstacksError, RetryLater
 from netstacks.instance.targets import ConnectRequest
 from netstacks.instance.withdrawals import Withdrawal
 from netstacks.store.access import WITHDRAWN
@@ -146,7 +146,7 @@ class SessionClient:
                 session.end("its client left before it was open")
             return
         if not session.is_live:
-            raise ComeAgain("the session has just moved or ended")
+            raise RetryLater("the session has just moved or ended")
         self._session = session
         attachment = self._attachment
         attachment.queue(*self._introduction(session, begin.cursor))

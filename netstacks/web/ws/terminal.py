@@ -10,7 +10,7 @@ from flask import Blueprint, request
 from werkzeug.exceptions import Forbidden
 
 from netstacks import errors, greenlets, permissions
-from netstacks.errors import AccessWithdrawn, ComeAgain, InvalidInput, NetstacksError, OpeningAbandoned, SessionGone
+from netstacks.errors import AccessWithdrawn, InvalidInput, NetstacksError, OpeningAbandoned, RetryLater, SessionGone
 from netstacks.instance.admission import Grant
 from netstacks.instance.applicants import about
 from netstacks.instance.pending_claims import PendingClaim
@@ -43,7 +43,7 @@ def _authorise() -> ControlRequest | Upstream:
 
 
 def authorise(actor: Actor, token: str | None) -> ControlRequest | Upstream:
-    """Resumes the session of the reconnect `token`, or prepares a new one. Raises Forbidden and ComeAgain."""
+    """Resumes the session of the reconnect `token`, or prepares a new one. Raises Forbidden and RetryLater."""
     if not guard.identity().may("sessions.connect"):
         raise Forbidden("Your role may not open terminals. An administrator can give you the role operator.")
     try:
@@ -51,7 +51,7 @@ def authorise(actor: Actor, token: str | None) -> ControlRequest | Upstream:
     except (AccessWithdrawn, InvalidInput, SessionGone) as error:
         # Browsers hide the body of a refused upgrade. The upgrade is accepted, and an Error frame has the reason.
         return _failed(actor, error, is_new=token is None)
-    except ComeAgain as error:
+    except RetryLater as error:
         # A client with a token retries a refused upgrade by itself, and its user still sees the terminal.
         if token is not None:
             raise
@@ -118,11 +118,11 @@ def _find(actor: Actor, token: str | None) -> ControlRequest | Upstream:
 
 
 def check_open(parts: Services) -> None:
-    """Raises ComeAgain when this instance takes no new sessions."""
+    """Raises RetryLater when this instance takes no new sessions."""
     if parts.agent.me.state != "active":
         secrets = " and ".join(parts.agent.differing_secrets)
         why = f", because its {secrets} differs from the cluster's" if secrets else " now"
-        raise ComeAgain(f"this instance takes no new sessions{why}: connect again")
+        raise RetryLater(f"this instance takes no new sessions{why}: connect again")
 
 
 def resumed(
@@ -144,12 +144,12 @@ def resumed(
 def open_another(parts: Services, login_id: UUID | None, connect_request: ConnectRequest) -> Session:
     """Opens a session on a connection that was authorised earlier, after a wait in the admission queue.
 
-    Raises Forbidden when the user's role does not allow it any more. Raises ComeAgain when this instance takes no new
+    Raises Forbidden when the user's role does not allow it any more. Raises RetryLater when this instance takes no new
     sessions, and when the log-in has ended or is unknown: the client then reconnects with its current access token.
     """
     check_open(parts)
     if login_id is None:
-        raise ComeAgain("this connection cannot open another session: connect again")
+        raise RetryLater("this connection cannot open another session: connect again")
     grant = _wait_for_turn(parts, connect_request)
     try:
         return _open_another(parts, login_id, connect_request)
@@ -178,19 +178,19 @@ def _open_another(parts: Services, login_id: UUID, connect_request: ConnectReque
     with parts.routing_database.transaction() as tx:
         role = logins.role(tx, login_id, max_days=parts.settings.login_max_days)
     if role is None:
-        raise ComeAgain("your log-in has ended: log in again")
+        raise RetryLater("your log-in has ended: log in again")
     if not permissions.grants(role, "sessions.connect"):
         raise errors.Forbidden("you may not open terminals any more: an administrator can change that")
     return parts.opener.open(connect_request)
 
 
 def waiting_for(location: Session | PendingClaim) -> Callable[[], Session]:
-    """Waits for the session at `location`. Raises ComeAgain if it has ended between the decision and the upgrade."""
+    """Waits for the session at `location`. Raises RetryLater if it has ended between the decision and the upgrade."""
 
     def session() -> Session:
         found = location.wait() if isinstance(location, PendingClaim) else location
         if not found.is_live:
-            raise ComeAgain("the session has just moved or ended")
+            raise RetryLater("the session has just moved or ended")
         return found
 
     return session

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from netstacks.errors import (
     AccessWithdrawn,
-    ComeAgain,
     DeviceError,
     DeviceLoginRefused,
     HostKeyRejected,
     NetstacksError,
     OpeningAbandoned,
+    RetryLater,
     SessionGone,
     StoreUnavailable,
 )
@@ -55,7 +55,7 @@ class TerminalClient(SessionClient):
 
     def _is_final(self, error: NetstacksError) -> bool:
         """Whether a retry would fail again. Errors that concern a live session are retried."""
-        if isinstance(error, StoreUnavailable | ComeAgain):
+        if isinstance(error, StoreUnavailable | RetryLater):
             return False
         if self._request.is_new or not isinstance(error, DeviceError):
             return True
@@ -96,7 +96,7 @@ def refuse(ws: WebSocket, error: NetstacksError) -> None:
     """Sends the reason as an Error frame, and closes. The close code tells our own page whether to retry."""
     prefix = "" if isinstance(error, DeviceError) else "Not connected: "
     code = CloseCode.ENDED if isinstance(error, SessionGone | AccessWithdrawn) else CloseCode.REFUSED
-    if isinstance(error, StoreUnavailable | ComeAgain):
+    if isinstance(error, StoreUnavailable | RetryLater):
         code = CloseCode.RESTARTING
     ws.send(frames.error(f"{prefix}{error}"))
     ws.close(code, str(error))

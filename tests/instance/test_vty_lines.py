@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from netstacks.errors import ComeAgain
+from netstacks.errors import RetryLater
 from netstacks.instance.targets import Target
 from netstacks.instance.vty_lines import VtyLines
 from netstacks.store import sessions
@@ -65,7 +65,7 @@ def test_one_that_cannot_be_ended_now_is_no_obstacle(database: Database) -> None
     dialogue = Dialogue()
 
     def end(session_id: UUID, reason: str) -> None:
-        raise ComeAgain("its owner is silent")
+        raise RetryLater("its owner is silent")
 
     VtyLines(database, end).make_room(target(1), dialogue)
 

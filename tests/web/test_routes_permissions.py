@@ -88,7 +88,7 @@ REFUSED = {
 }
 
 
-def doors(app: Flask) -> Iterator[tuple[str, str, str]]:
+def every_route(app: Flask) -> Iterator[tuple[str, str, str]]:
     """Method, name of the route, and a path that leads to it; none that ends the log-in."""
     for rule in app.url_map.iter_rules():
         path = re.sub("<int:[^>]+>", "22", re.sub("<path:[^>]+>", "x", rule.rule))
@@ -99,7 +99,7 @@ def doors(app: Flask) -> Iterator[tuple[str, str, str]]:
 
 
 def answers(app: Flask, api: Api) -> Iterator[tuple[str, int, str]]:
-    for method, name, path in doors(app):
+    for method, name, path in every_route(app):
         answer = api.send(method, path, **({} if method == "GET" else {"json": {}}))
         yield name, answer.status_code, answer.location or ""
 
@@ -114,6 +114,6 @@ def test_few_routes_are_open_without_a_log_in(app: Flask, anonymous: Api) -> Non
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_a_role_comes_in_by_the_doors_that_are_its_own(app: Flask, request: pytest.FixtureRequest, role: str) -> None:
+def test_a_role_may_use_exactly_its_own_routes(app: Flask, request: pytest.FixtureRequest, role: str) -> None:
     found = {name for name, status, _ in answers(app, request.getfixturevalue(role)) if status == 403}
     assert found == REFUSED[role]
