@@ -79,8 +79,8 @@ def test_sessions_are_looked_up_apart_and_each_time_anew() -> None:
 
 
 def test_a_failure_reaches_every_caller_as_an_error_of_its_own() -> None:
-    errors = all_of(Finder(Locator(RetryLater("nobody holds it"))).find, HELD.session_id)
-    assert {str(each) for each in errors} == {"nobody holds it"}
+    errors = all_of(Finder(Locator(RetryLater("no instance holds it"))).find, HELD.session_id)
+    assert {str(each) for each in errors} == {"no instance holds it"}
     assert len({id(each) for each in errors}) == VIEWERS
     with pytest.raises(SessionGone, match="it has ended"):
         Finder(Locator(SessionGone("it has ended"))).find(HELD.session_id)
