@@ -13,8 +13,7 @@ run: .venv/.installed
 cluster: .venv/.installed
 	@exec $(BIN)/python -m netstacks.demo.cluster
 
-# In the order of file names: the slowest files, those of tests/acceptance, come first. pytest exits with 5 when
-# PYTEST_ARGS selects no test of a part.
+# pytest exits with 5 when PYTEST_ARGS selects no test of a part.
 test: .venv/.installed
 	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST_ARGS) || test $$? = 5
 	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || test $$? = 5
@@ -47,7 +46,8 @@ format: .venv/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The browser libraries, from npm, in the versions of static/vendor/VERSIONS, without source maps.
+# The browser libraries, from npm, in the versions of static/vendor/VERSIONS, without source maps; and the accessibility
+# checker of the browser tests, in that of tests/browser/vendor/VERSIONS.
 vendor:
 	@cd static/vendor && unpack() { \
 		version=$$(awk -v name="$$1" '$$1 == name {print $$2}' VERSIONS) && \
@@ -60,6 +60,15 @@ vendor:
 	unpack asciinema-player dist/bundle/asciinema-player.css asciinema-player/asciinema-player.css && \
 	unpack asciinema-player dist/bundle/asciinema-player.min.js asciinema-player/asciinema-player.min.js && \
 	unpack asciinema-player LICENSE asciinema-player/LICENSE && \
+	unpack idiomorph dist/idiomorph.esm.js idiomorph/idiomorph.esm.js && \
+	unpack idiomorph LICENSE idiomorph/LICENSE && \
+	unpack uplot dist/uPlot.esm.js uplot/uPlot.esm.js && \
+	unpack uplot dist/uPlot.min.css uplot/uPlot.min.css && \
+	unpack uplot LICENSE uplot/LICENSE && \
+	rm -f *.tgz && cd ../../tests/browser/vendor && \
+	unpack axe-core axe.min.js axe.min.js && \
+	unpack axe-core LICENSE LICENSE.axe-core && \
+	unpack axe-core LICENSE-3RD-PARTY.txt LICENSE-3RD-PARTY.axe-core && \
 	rm -f *.tgz
 
 # Keeps var/, the data of `make run`.

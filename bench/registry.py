@@ -11,6 +11,10 @@ from redis import Redis
 
 from bench.report import Results, Row, at_most
 from netstacks.cluster.model import Instance, SessionRecord
+from netstacks.instance.agent import Agent
+from netstacks.instance.loop_watch import LoopWatch
+from netstacks.instance.sampler import Sampler
+from netstacks.registry.base import MAX_SAMPLES
 from netstacks.registry.connection import connect
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.valkey import Valkey
@@ -25,6 +29,9 @@ ROWS = (
     Row("snapshots", "1/s"),
     Row("reaping a whole instance", "ms of Valkey", (at_most(200),)),
     Row("reaping, longest command", "ms", (at_most(20),)),
+    Row("a sample of figures stored", "ms of Valkey", (at_most(1),)),
+    Row("a sample of figures taken and stored", "ms of one core", (at_most(5),)),
+    Row("samples of an hour of one instance read", "ms of Valkey", (at_most(10),)),
 )
 
 
@@ -78,7 +85,7 @@ class Populated:
         self.server.config_set("slowlog-log-slower-than", -1)
         stats = self.server.info("commandstats")
         # A script's own time includes the commands that it calls.
-        used = stats.get("cmdstat_evalsha") or stats["cmdstat_hgetall"]
+        used = next(stats[name] for name in ("cmdstat_evalsha", "cmdstat_hgetall", "cmdstat_xrange") if name in stats)
         longest = max(each["duration"] for each in self.server.slowlog_get(_SLOWLOG))
         self.server.slowlog_reset()
         return Cost(used["calls"], used["usec"] / 1e6, longest / 1e6)
@@ -122,9 +129,47 @@ def measure(sessions: int, reaped: int) -> Results:
         victim = full.instances[0]
         full.add_sessions(victim, reaped - sessions // INSTANCES)
         full.server.zadd("netstacks:instances", {victim.id: 0})
-        cost = full.cost_of(lambda: registry.reap(30))
+        cost = full.cost_of(lambda: registry.reap(30, by=full.instances[1].id))
         if registry.sessions_of(victim.id):
             raise RuntimeError("the instance was not reaped")
         results.add("reaping a whole instance", "netstacks", cost.secs * 1000)
         results.add("reaping, longest command", "netstacks", cost.longest_secs * 1000)
+        _measure_samples(full, results)
     return results
+
+
+class _NoSessions:
+    """What the agent asks of an instance's sessions, when it holds none."""
+
+    def records(self) -> list[SessionRecord]:
+        return []
+
+    def fence(self, session_ids: object) -> None:
+        pass
+
+    def recheck(self) -> None:
+        pass
+
+    def expire_detached(self) -> None:
+        pass
+
+
+def _measure_samples(full: Populated, results: Results) -> None:
+    """The cost of the history of an instance: of one sample in ten seconds, and of reading an hour of samples."""
+    me = full.instances[1]
+    agent = Agent(me, full.registry, _NoSessions(), interval_secs=5, ttl_secs=30)
+    agent.heartbeat()
+    sampler = Sampler(agent, full.registry, [], LoopWatch(2.0))
+    sampler.sample()
+
+    def take_an_hour() -> None:
+        for _ in range(MAX_SAMPLES):
+            sampler.sample()
+
+    began_at = time.process_time()
+    cost = full.cost_of(take_an_hour)
+    core_secs = time.process_time() - began_at
+    results.add("a sample of figures stored", "netstacks", cost.secs / cost.calls * 1000)
+    results.add("a sample of figures taken and stored", "netstacks", core_secs / MAX_SAMPLES * 1000)
+    cost = full.cost_of(lambda: full.registry.samples({me.id: 0.0}))
+    results.add("samples of an hour of one instance read", "netstacks", cost.secs * 1000)

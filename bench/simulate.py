@@ -80,7 +80,7 @@ def measure(instances: int, sessions: int) -> Size:
 
 def _reap_one(full: Populated) -> None:
     full.server.zadd("netstacks:instances", {full.instances[-1].id: 0})
-    if full.registry.reap(3600) != [full.instances[-1].id]:
+    if full.registry.reap(3600, by=full.instances[0].id) != [full.instances[-1].id]:
         raise RuntimeError("another instance than the stale one was reaped")
 
 

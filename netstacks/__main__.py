@@ -6,10 +6,13 @@ import sys
 import click
 
 from netstacks import __version__, bundled, logs, settings
+from netstacks.commands.audit import audit_group
+from netstacks.commands.backup import backup_command, rehearse_command, restore_command
 from netstacks.commands.doctor import doctor_command
 from netstacks.commands.ha import ha_group
 from netstacks.commands.license import license_group
 from netstacks.commands.recordings import recordings_group
+from netstacks.commands.second_factors import reset_command
 from netstacks.commands.users import users_group
 from netstacks.commands.vault import vault_group
 from netstacks.errors import NetstacksError
@@ -44,8 +47,22 @@ def check_config() -> None:
         click.echo(f"{name}={value}")
 
 
-for group in (doctor_command, ha_group, license_group, recordings_group, users_group, vault_group):
-    main.add_command(group)
+for command in (
+    audit_group,
+    backup_command,
+    doctor_command,
+    ha_group,
+    license_group,
+    recordings_group,
+    rehearse_command,
+    restore_command,
+    users_group,
+    vault_group,
+):
+    main.add_command(command)
+
+
+users_group.add_command(reset_command)
 
 
 def run() -> None:

@@ -1,11 +1,21 @@
-"""The versions of the C libraries bundled in Python packages, as the libraries report them, for security advisories."""
+"""The versions of the packages that a controller is made of, and of the C libraries bundled in them."""
 
 import ctypes
 import platform
+import re
 import ssl
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+
+from typing_extensions import TypedDict
+
+_NAME = re.compile(r"[\w.-]+")
+
+
+class Dependency(TypedDict):
+    package: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,28 @@ def components() -> list[Component]:
             "TLS to Valkey, between instances and to language models",
         ),
     ]
+
+
+def build() -> str:
+    """What this program runs on."""
+    return f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}"
+
+
+def dependencies() -> list[Dependency]:
+    """The packages that the controller requires, with the installed versions; none when it is not installed."""
+    try:
+        required = metadata.requires("netstacks-controller") or ()
+    except metadata.PackageNotFoundError:
+        return []
+    names = {_NAME.match(each)[0] for each in required if "extra ==" not in each}  # type: ignore[index]
+    return [{"package": name, "version": _version(name)} for name in sorted(names, key=str.lower)]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _named(package: str) -> str:

@@ -4,6 +4,9 @@
 class NetstacksError(Exception):
     """Base of all exceptions of this program; the text is a message for users."""
 
+    api_code = ""
+    """The member `code` of the JSON answer, for programs; "" for none."""
+
 
 class InvalidInput(NetstacksError):
     """A value from the caller is invalid; the text says what is valid."""
@@ -17,12 +20,24 @@ class Conflict(NetstacksError):
     """The object already exists, is still in use, or has changed meanwhile."""
 
 
+class ChangedMeanwhile(Conflict):
+    """The object has changed since the caller has read it; the text names the user who has changed it."""
+
+    api_code = "CHANGED_MEANWHILE"
+
+
 class LimitReached(Conflict):
     """A quota of a user or device is exhausted; the text names the limit and what to do."""
 
 
 class Forbidden(NetstacksError):
     """The authenticated user lacks the permission."""
+
+
+class SecondFactorMissing(Forbidden):
+    """The user must set up a second factor before anything else."""
+
+    api_code = "SECOND_FACTOR_MISSING"
 
 
 class AccessWithdrawn(Forbidden):
@@ -91,6 +106,10 @@ class SessionGone(NetstacksError):
 
 class RetryLater(NetstacksError):
     """The request cannot be served at the moment; a retry may succeed (HTTP 503)."""
+
+
+class OwnerOverdue(RetryLater):
+    """The session's owner does not answer, and its heartbeat is overdue: it returns soon, or loses the session."""
 
 
 class PeerFailed(RetryLater):

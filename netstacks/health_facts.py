@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 
 from netstacks import __version__, greenlets
-from netstacks.cluster import liveness
+from netstacks.cluster import overview
+from netstacks.cluster.consistency import of_health
 from netstacks.cluster.health import Facts
+from netstacks.cluster.model import ClusterSummary
 from netstacks.errors import StoreUnavailable, VaultLocked
 from netstacks.instance.admission import Admission
 from netstacks.instance.agent import Agent
+from netstacks.instance.consistency_watch import ConsistencyWatch
 from netstacks.instance.disk_watch import DiskWatch
 from netstacks.instance.load_meter import LoadMeter
 from netstacks.instance.loop_watch import LoopWatch
@@ -54,6 +57,7 @@ class HealthFacts:
         self,
         *,
         started_at: float,
+        interval_secs: float,
         ttl_secs: float,
         agent: Agent,
         registry: Registry,
@@ -64,10 +68,12 @@ class HealthFacts:
         vault_check: VaultCheck,
         witness: Witness,
         disk_watch: DiskWatch,
+        consistency: ConsistencyWatch,
         loop: LoopWatch,
         load_meter: LoadMeter,
     ) -> None:
         self._started_at = started_at
+        self._interval_secs = interval_secs
         self._ttl_secs = ttl_secs
         self._agent = agent
         self._registry = registry
@@ -78,6 +84,7 @@ class HealthFacts:
         self._vault_check = vault_check
         self._witness = witness
         self._disk_watch = disk_watch
+        self._consistency = consistency
         self._loop = loop
         self._load_meter = load_meter
         self._backgrounds: tuple[greenlets.Background, ...] = ()
@@ -95,6 +102,7 @@ class HealthFacts:
         # Both at once: when both hang, the facts must not become as old as those of a blocked event loop.
         registry = greenlets.spawn("health-registry", self._registry.status)
         database = self._checkup.check()
+        valkey = registry.get()
         return Facts(
             instance_id=self._agent.me.id,
             version=__version__,
@@ -103,8 +111,13 @@ class HealthFacts:
             database=database.answers,
             database_problem=database.problem,
             disk_problem=self._disk_watch.problem,
-            valkey=registry.get().connection,
-            cluster=liveness.summarize(self._agent.snapshot, self._ttl_secs),
+            inconsistencies=of_health(
+                self._consistency.problems(), self._agent.me.id, is_refused=bool(self._agent.differing_secrets)
+            ),
+            valkey=valkey.connection,
+            valkey_problem=valkey.error if valkey.connection == "disconnected" else None,
+            lease_problem=self._agent.contact.problem,
+            cluster=self._cluster(),
             local_sessions=len(self._hub),
             cpu_share=self._load_meter.cpu_share(),
             waiting=len(self._admission),
@@ -115,4 +128,11 @@ class HealthFacts:
             witness_held=self._witness.is_held,
             died=tuple(each.name for each in self._backgrounds if each.has_died),
             hub_blocked=self._loop.is_blocked,
+        )
+
+    def _cluster(self) -> ClusterSummary:
+        agent = self._agent
+        is_blind = agent.is_blind
+        return overview.summarize(
+            overview.overview(agent.snapshot, self._interval_secs, self._ttl_secs, is_blind=is_blind)
         )

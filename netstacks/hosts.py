@@ -65,6 +65,17 @@ def searched_host(text: str) -> str:
         return text.strip().lower()
 
 
+def network(address: str | None) -> str:
+    """The unit that is counted as one address: an IPv4 address or an IPv6 /64, which one client can have to itself."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address or ""
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)
+
+
 def _normal_ipv6(host: str, text: str) -> str:
     address, has_zone, zone = host.partition("%")
     try:

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from netstacks import tracing
+
 # Tokens in URLs and headers, JWTs anywhere, passwords in connection URLs, whole private keys.
 _SECRETS = re.compile(
     r"(?P<name>\b(?:token|reconnect_token|access_token|refresh_token|password|secret)=)[^&\s\"']+"
@@ -41,6 +43,14 @@ def _visible(text: str) -> str:
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def _add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Names the trace of the work that logs, so that the lines of all instances, and of a proxy, can be joined."""
+    trace = tracing.current()
+    if trace is not None:
+        event.setdefault("trace_id", trace.trace_id)
+    return event
+
+
 def quieten() -> None:
     """For commands, which print results and raise errors: only unexpected errors are logged."""
     structlog.configure(
@@ -54,6 +64,7 @@ def configure(log_format: str, **context: Any) -> None:
     """Configures structlog, and routes the standard library's logging through it; `context` is on every line."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _, __, event: {**context, **event},

@@ -7,6 +7,7 @@ import time
 import structlog
 
 from netstacks import __version__
+from netstacks.cluster.consistency import AGREEING_SETTINGS
 from netstacks.cluster.model import Instance
 from netstacks.crypto.license import TIER_NAMES
 from netstacks.instance.identity import secrets_fingerprint
@@ -40,9 +41,16 @@ def choose_registry(settings: Settings, licensing: Licensing) -> Registry:
     return registry
 
 
+def fingerprint_of(settings: Settings) -> str:
+    """The fingerprint of all secrets that instances must have in common."""
+    return secrets_fingerprint(
+        [settings.vault_master_key, settings.vault_master_key_previous],
+        [settings.jwt_secret, settings.jwt_secret_accepted],
+    )
+
+
 def describe_instance(settings: Settings, instance_id: str) -> Instance:
     """This process as the registry shows it; its peer address follows when its private listener has a port."""
-    keys = [key for key in (settings.vault_master_key, settings.vault_master_key_previous) if key is not None]
     return Instance(
         id=instance_id,
         host=socket.gethostname(),
@@ -50,9 +58,24 @@ def describe_instance(settings: Settings, instance_id: str) -> Instance:
         started_at=time.time(),
         version=__version__,
         state="active",
-        secrets_fingerprint=secrets_fingerprint([bytes.fromhex(key) for key in keys], settings.jwt_secret),
+        secrets_fingerprint=fingerprint_of(settings),
         pid=os.getpid(),
     )
+
+
+def agreeing_settings(settings: Settings) -> dict[str, str]:
+    """The settings that must be the same on all instances, by name, as text without secrets."""
+    values = {
+        "HA_HEARTBEAT_INTERVAL_SECS": f"{settings.ha_heartbeat_interval_secs:g}",
+        "HA_STALE_INSTANCE_TTL_SECS": f"{settings.ha_stale_instance_ttl_secs:g}",
+        "SESSION_DETACH_TTL_SECS": f"{settings.session_detach_ttl_secs:g}",
+        "HA_EXPECTED_INSTANCES": f"{settings.ha_expected_instances}",
+        "RECORDING_RETENTION_DAYS": f"{settings.recording_retention_days}",
+        "ALLOWED_ORIGINS": ",".join(sorted(settings.allowed_origins)) or "unset",
+        # Each host has a certificate of its own.
+        "HA_PEER_TLS_CERT": "set" if settings.ha_peer_tls_cert else "unset",
+    }
+    return {name: values[name] for name in AGREEING_SETTINGS}
 
 
 def peer_address(settings: Settings, port: int) -> str:

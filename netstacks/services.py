@@ -1,34 +1,42 @@
 """The composition root: builds the parts of one instance and connects them; `lifecycle` starts them."""
 
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from netstacks import lifecycle, membership
+from netstacks.broker_parts import build_broker
 from netstacks.cluster import versions
-from netstacks.health_facts import HealthFacts, VaultCheck
+from netstacks.cluster.health import for_heartbeat
+from netstacks.cluster.model import Load
 from netstacks.instance.admission import Admission
 from netstacks.instance.agent import Agent
 from netstacks.instance.agent_check import AgentCheck
-from netstacks.instance.broker import Broker
-from netstacks.instance.claims import Claims
-from netstacks.instance.clock_watch import ClockWatch
+from netstacks.instance.audit_push import AuditPush
+from netstacks.instance.audit_upkeep import AuditUpkeep
+from netstacks.instance.change_events import ChangeEvents
+from netstacks.instance.current_settings import CurrentSettings, of_environment
 from netstacks.instance.dialer import Dialer
-from netstacks.instance.disk_watch import DiskWatch
+from netstacks.instance.drain_control import DrainControl
 from netstacks.instance.failed_login_summary import FailedLoginSummary
+from netstacks.instance.forecasts import Forecasts
+from netstacks.instance.history import History
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.host_key_prompts import HostKeyPrompts
-from netstacks.instance.load_meter import LoadMeter
-from netstacks.instance.lookup import Lookup
+from netstacks.instance.log_in_test import LogInTest
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.monitor import HealthMonitor
+from netstacks.instance.moves import Moves
+from netstacks.instance.notices import Notices
 from netstacks.instance.observer import Observer
 from netstacks.instance.opener import Opener
 from netstacks.instance.reconciler import Reconciler
 from netstacks.instance.recording_quota import RecordingQuota
-from netstacks.instance.relay_watch import RelayWatch
+from netstacks.instance.sampler import Sampler
 from netstacks.instance.session_limits import SessionLimits
+from netstacks.instance.session_survey import SessionSurvey
+from netstacks.instance.session_times import SessionTimes
 from netstacks.instance.startup import Startup
 from netstacks.instance.vty_lines import VtyLines
 from netstacks.instance.withdrawals import Withdrawals
@@ -38,18 +46,14 @@ from netstacks.llm.service import Llm
 from netstacks.peer.client import PeerClient
 from netstacks.peer.tls import PeerTls
 from netstacks.peer.token import PeerTokens
-from netstacks.recording.recorder import Recorder
 from netstacks.recording.retention import Retention
-from netstacks.recording.spool import Spool
 from netstacks.settings import Settings
-from netstacks.store.checkup import Checkup
-from netstacks.store.connections import IDLE_IN_TRANSACTION_SECS
-from netstacks.store.deferred_writes import DeferredWrites
-from netstacks.store.pool import Database
-from netstacks.store.vault import Vault
-from netstacks.store.witness import Witness
+from netstacks.store.setting_definitions import RECORDING_DAYS, SESSIONS_PER_USER
+from netstacks.stores import Stores
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.session import Session
+from netstacks.tracing.exporter import Exporter
+from netstacks.watches import Watches
 from netstacks.web.auth.licensing import Licensing
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.auth.share_tokens import ShareTokens
@@ -59,82 +63,61 @@ from netstacks.web.ws import open_clients
 
 # After a stall of this length, each session confirms its ownership with one query before it sends the next key.
 _STOOD_STILL_SECS = 2.0
-# Connections to PostgreSQL: for pages and log-ins; for finding, claiming and opening sessions; and for what must not
-# wait behind either (recordings, audit, health). One more connection holds the witness lock.
-_PAGE_CONNECTIONS, _ROUTING_CONNECTIONS, _VITAL_CONNECTIONS = 10, 8, 4
 
 
 class Node:
-    """One instance: `services` are the parts that views use, `lifecycle` starts and drains it.
+    """One instance: `services` are the parts that views use, `lifecycle` starts and drains it."""
 
-    `on_drain` is called when an administrator requests a drain; it must return at once.
-    """
-
-    def __init__(self, settings: Settings, instance_id: str, *, on_drain: Callable[[], object] = lambda: None) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, instance_id: str) -> None:
         started_at = time.monotonic()
         ttl_secs = settings.ha_stale_instance_ttl_secs
-        self._database = Database(
-            settings.database_url,
-            name=instance_id,
-            max_size=_PAGE_CONNECTIONS,
-            # PostgreSQL frees the locks of a frozen instance before its peers declare it dead.
-            idle_in_transaction_secs=min(IDLE_IN_TRANSACTION_SECS, ttl_secs / 2),
-        )
-        self._routing_database = self._database.reserve(_ROUTING_CONNECTIONS)
-        self._vital_database = self._database.reserve(_VITAL_CONNECTIONS)
-        self._vault = Vault(self._database, settings.vault_master_key, settings.vault_master_key_previous)
-        self._deferred_writes = DeferredWrites(self._vital_database)
-        self._recorder = Recorder(
-            self._vital_database,
-            # The agent is built below, and the recorder calls this only after the start.
+        # The agent is built below, and the recorder asks only after the start.
+        stores = Stores(
+            settings,
+            instance_id,
             may_compress=lambda: versions.all_have(self._agent.snapshot, versions.READS_COMPRESSED),
         )
-        self._spool = Spool(settings.spool_dir)
-        disk_watch = DiskWatch(settings.spool_dir, settings.disk_free_min_bytes)
-        self._witness = Witness(self._database.url, self._routing_database, instance_id, ttl_secs)
-        self._loop = LoopWatch(_STOOD_STILL_SECS)
+        system_settings = CurrentSettings(
+            stores.vital_database,
+            environment=of_environment(settings),
+            interval_secs=settings.ha_heartbeat_interval_secs,
+        )
+        loop = LoopWatch(_STOOD_STILL_SECS)
         # The licence may be stored in the database, and the choice of the registry depends on the licence.
-        for database in (self._database, self._routing_database, self._vital_database):
-            database.open()
-        licensing = Licensing(self._database, settings.license_key)
-        self._registry = membership.choose_registry(settings, licensing)
-        self._hub = Hub(
-            self._deferred_writes,
+        stores.open()
+        licensing = Licensing(stores.database, settings.license_key, interval_secs=settings.ha_heartbeat_interval_secs)
+        registry = membership.choose_registry(settings, licensing)
+        hub = Hub(
+            stores.deferred_writes,
             settings.session_detach_ttl_secs,
             settings.session_close_grace_secs,
             on_gone=self._withdraw,
         )
-        self._holdings = Holdings(self._hub, self._recorder)
+        holdings = Holdings(hub, stores.recorder)
         startup = Startup(
-            self._database,
-            self._vault,
-            prepare=partial(
-                lifecycle.prepare,
-                settings=settings,
-                database=self._database,
-                vital_database=self._vital_database,
-                vault=self._vault,
-                spool=self._spool,
-            ),
+            stores.database,
+            stores.vault,
+            prepare=partial(lifecycle.prepare, settings, stores),
             # The lifecycle is built last; `startup` runs only after the lifecycle has started it.
             on_ready=lambda: self.lifecycle.begin(),
         )
-        self._admission = Admission(self._routing_database)
+        self._admission = Admission(stores.routing_database)
+        drain_control = DrainControl()
         self._agent = Agent(
             membership.describe_instance(settings, instance_id),
-            self._registry,
-            self._hub,
+            registry,
+            hub,
             interval_secs=settings.ha_heartbeat_interval_secs,
             ttl_secs=ttl_secs,
-            load=self._admission.load,
-            on_drain=on_drain,
+            load=self._load,
+            on_drain=drain_control.request,
+            on_cancel=drain_control.request_cancel,
         )
-        self._llm = Llm(
-            database=self._database,
-            vault=self._vault,
-            registry=self._registry,
-            deferred_writes=self._deferred_writes,
+        llm = Llm(
+            database=stores.database,
+            vault=stores.vault,
+            registry=registry,
+            deferred_writes=stores.deferred_writes,
             instance_id=instance_id,
             record_event=self._agent.record_event,
             defaults=Defaults(settings.llm_first_token_secs, settings.llm_timeout_secs),
@@ -145,115 +128,165 @@ class Node:
             user_daily_tokens=settings.llm_user_daily_tokens,
         )
         recording_quota = RecordingQuota(
-            self._vital_database,
-            self._deferred_writes,
+            stores.vital_database,
+            stores.deferred_writes,
             session_bytes=settings.recording_session_max_bytes,
             user_daily_bytes=settings.recording_user_daily_bytes,
             ends_session=settings.recording_limit_action == "end",
         )
-        prompts = HostKeyPrompts(self._database)
+        prompts = HostKeyPrompts(stores.database)
+        dialer = Dialer(stores.routing_database, stores.vault, prompts, stores.deferred_writes.put)
         opener = Opener(
             agent=self._agent,
-            database=self._routing_database,
-            vault=self._vault,
-            dialer=Dialer(self._routing_database, self._vault, prompts),
-            holdings=self._holdings,
-            recorder=self._recorder,
-            loop=self._loop,
+            database=stores.routing_database,
+            vault=stores.vault,
+            dialer=dialer,
+            holdings=holdings,
+            recorder=stores.recorder,
+            loop=loop,
             limits=SessionLimits(
-                self._deferred_writes,
-                of_user=settings.user_sessions_max,
+                stores.deferred_writes,
+                of_user=partial(system_settings.get, SESSIONS_PER_USER),
                 of_device=settings.device_sessions_max,
                 openings_of_user=settings.user_openings_max,
             ),
             recording_quota=recording_quota,
+            settings=system_settings,
             log_bytes=settings.session_log_bytes,
-            make_room=VtyLines(self._routing_database, self._end_detached).make_room,
+            make_room=VtyLines(stores.routing_database, self._end_detached).make_room,
         )
-        peer_tokens = PeerTokens(settings.jwt_secret)
+        peer_tokens = PeerTokens(settings.jwt_secret, settings.jwt_secret_accepted)
         self.peer_tls = PeerTls.of(settings.ha_peer_tls_cert, settings.ha_peer_tls_key, settings.ha_peer_tls_ca)
         peers = PeerClient(peer_tokens, self.peer_tls.for_dialling() if self.peer_tls else None)
-        login_states = LoginStates(self._routing_database, max_days=settings.login_max_days)
+        login_states = LoginStates(stores.routing_database, max_days=settings.login_max_days)
         withdrawals = Withdrawals(
             agent=self._agent,
             peers=peers,
-            holdings=self._holdings,
-            database=self._routing_database,
+            holdings=holdings,
+            database=stores.routing_database,
             forget=login_states.forget,
+            forget_role=login_states.forget_role,
             close=open_clients.close_withdrawn,
         )
         reconciler = Reconciler(
             agent=self._agent,
-            registry=self._registry,
-            database=self._vital_database,
-            witness=self._witness,
+            registry=registry,
+            database=stores.vital_database,
+            witness=stores.witness,
             peers=peers,
-            holdings=self._holdings,
-            spool=self._spool,
+            holdings=holdings,
+            spool=stores.spool,
             ttl_secs=ttl_secs,
             detach_ttl_secs=settings.session_detach_ttl_secs,
         )
-        vault_check = VaultCheck(self._vault, startup)
-        health_facts = HealthFacts(
+        watches = Watches(
+            settings,
+            stores,
             started_at=started_at,
-            ttl_secs=ttl_secs,
             agent=self._agent,
-            registry=self._registry,
-            hub=self._hub,
+            registry=registry,
+            hub=hub,
             admission=self._admission,
-            checkup=Checkup(self._vital_database),
             startup=startup,
-            vault_check=vault_check,
-            witness=self._witness,
-            disk_watch=disk_watch,
-            loop=self._loop,
-            load_meter=LoadMeter(),
+            loop=loop,
+            peers=peers,
+        )
+        observer = Observer(
+            registry,
+            peers.clocks,
+            stores.database,
+            last_snapshot=lambda: self._agent.snapshot,
+            check_clock=self._agent.contact.check_clock,
         )
         self.services = Services(
             settings=settings,
-            database=self._database,
-            routing_database=self._routing_database,
-            vault=self._vault,
-            tokens=Tokens(settings.jwt_secret),
+            system_settings=system_settings,
+            database=stores.database,
+            routing_database=stores.routing_database,
+            vault=stores.vault,
+            tokens=Tokens(settings.jwt_secret, settings.jwt_secret_accepted),
             login_states=login_states,
             withdrawals=withdrawals,
             licensing=licensing,
             prompts=prompts,
-            hub=self._hub,
-            recorder=self._recorder,
+            hub=hub,
+            recorder=stores.recorder,
             opener=opener,
-            broker=self._broker(opener, peers),
+            log_in_test=LogInTest(stores.routing_database, dialer),
+            broker=build_broker(
+                agent=self._agent,
+                registry=registry,
+                database=stores.routing_database,
+                witness=stores.witness,
+                peers=peers,
+                holdings=holdings,
+                opener=opener,
+                deferred_writes=stores.deferred_writes,
+                spool=stores.spool,
+                recorder=stores.recorder,
+                ttl_secs=ttl_secs,
+            ),
             admission=self._admission,
             agent=self._agent,
-            health=HealthMonitor(health_facts.gather, lambda: self._agent.is_draining),
-            observer=Observer(self._registry, peers.clocks),
+            health=HealthMonitor(
+                watches.health_facts.gather, lambda: self._agent.is_draining, on_refreshed=self._agent.report_health
+            ),
+            observer=observer,
+            history=History(registry, observer.instance_ids),
+            session_survey=SessionSurvey(stores.database, peers, hub, instance_id),
+            consistency=watches.consistency,
             peer_tokens=peer_tokens,
             peers=peers,
-            share_tokens=ShareTokens(settings.jwt_secret),
-            deferred_writes=self._deferred_writes,
-            llm=self._llm,
+            share_tokens=ShareTokens(settings.jwt_secret, settings.jwt_secret_accepted),
+            deferred_writes=stores.deferred_writes,
+            llm=llm,
+            drain_control=drain_control,
+            moves=Moves(self._agent, ttl_secs),
+            notices=Notices(
+                stores.database,
+                stores.vault,
+                system_settings,
+                registry,
+                stores.deferred_writes,
+                licensing.current,
+                instance_id=instance_id,
+            ),
+            forecasts=Forecasts(
+                hub,
+                self._agent,
+                stores.routing_database,
+                drain_timeout_secs=settings.drain_timeout_secs,
+                ttl_secs=ttl_secs,
+            ),
+            disk_watch=stores.disk_watch,
         )
         parts = BackgroundParts(
-            vital_database=self._vital_database,
-            registry=self._registry,
-            witness=self._witness,
-            spool=self._spool,
+            stores=stores,
+            watches=watches,
+            registry=registry,
             startup=startup,
-            health_facts=health_facts,
-            vault_check=vault_check,
-            disk_watch=disk_watch,
-            loop=self._loop,
-            relay_watch=RelayWatch(
-                self._agent, peers, interval_secs=settings.ha_heartbeat_interval_secs, ttl_secs=ttl_secs
+            change_events=ChangeEvents(
+                self._agent, stores.database.contact, stores.disk_watch, licensing.current, ttl_secs=ttl_secs
             ),
-            clock_watch=ClockWatch(self._agent, peers, self._registry, ttl_secs=ttl_secs),
             agent_check=AgentCheck(self.services.health.report),
             reconciler=reconciler,
-            retention=Retention(self._database, settings.recording_retention_days),
+            sampler=Sampler(self._agent, registry, hub, loop),
+            audit_upkeep=AuditUpkeep(stores.database),
+            audit_push=AuditPush(stores.database, stores.vault, instance_id),
+            retention=Retention(stores.database, partial(system_settings.get, RECORDING_DAYS)),
             recording_quota=recording_quota,
-            failed_login_summary=FailedLoginSummary(self._database),
+            session_times=SessionTimes(hub, system_settings, stores.deferred_writes),
+            failed_login_summary=FailedLoginSummary(stores.database),
+            trace_exporter=(
+                Exporter(settings.otlp_endpoint, settings.otlp_headers, instance_id) if settings.otlp_endpoint else None
+            ),
         )
         self.lifecycle = Lifecycle(self.services, parts)
+
+    def _load(self) -> Load:
+        """What a heartbeat reports. A callback of the agent, which the health monitor is built around."""
+        health, reason = for_heartbeat(self.services.health.report())
+        return replace(self._admission.load(), health=health, reason=reason)
 
     def _withdraw(self, session: Session) -> None:
         """A callback of the hub, which the agent that it uses is built around."""
@@ -262,32 +295,3 @@ class Node:
     def _end_detached(self, session_id: UUID, reason: str) -> None:
         """A callback of the opener, which the broker that it uses is built around."""
         self.services.broker.end(session_id, reason, only_detached=True)
-
-    def _broker(self, opener: Opener, peers: PeerClient) -> Broker:
-        lookup = Lookup(
-            agent=self._agent,
-            registry=self._registry,
-            database=self._routing_database,
-            witness=self._witness,
-            peers=peers,
-            holdings=self._holdings,
-        )
-        claims = Claims(
-            agent=self._agent,
-            registry=self._registry,
-            database=self._routing_database,
-            opener=opener,
-            pending_claims=self._holdings.pending_claims,
-            deferred_writes=self._deferred_writes,
-            spool=self._spool,
-        )
-        return Broker(
-            agent=self._agent,
-            ttl_secs=self._settings.ha_stale_instance_ttl_secs,
-            lookup=lookup,
-            claims=claims,
-            witness=self._witness,
-            peers=peers,
-            holdings=self._holdings,
-            recorder=self._recorder,
-        )

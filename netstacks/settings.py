@@ -22,6 +22,7 @@ from netstacks.errors import InvalidInput
 from netstacks.llm import provider_file
 from netstacks.registry import addresses
 from netstacks.store import database_url
+from netstacks.tracing import otlp
 
 SECRETS = frozenset(
     {
@@ -29,10 +30,13 @@ SECRETS = frozenset(
         "vault_master_key",
         "vault_master_key_previous",
         "jwt_secret",
+        "jwt_secret_accepted",
         "valkey_url",
         "valkey_sentinel_url",
         "bootstrap_admin_password",
         "license_key",
+        "metrics_token",
+        "otlp_headers",
     }
 )
 
@@ -84,6 +88,13 @@ def _instance_id(value: str) -> str:
     return value
 
 
+def _bearer_token(value: str) -> str:
+    # The characters of a bearer token (RFC 6750, 2.1).
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", value):
+        raise ValueError("must be 16 or more letters, digits or any of . _ ~ + / -, as `openssl rand -hex 32` prints")
+    return value
+
+
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         try:
@@ -123,11 +134,13 @@ class Settings(BaseModel):
     vault_master_key: _MasterKey
     vault_master_key_previous: _MasterKey | None = None
     jwt_secret: Annotated[str, Field(min_length=32)]
+    jwt_secret_accepted: Annotated[str, Field(min_length=32)] | None = None
     valkey_url: Annotated[str, _understood(addresses.parse_valkey)] | None = None
     valkey_sentinel_url: Annotated[str, _understood(addresses.parse)] | None = None
     valkey_sentinel_master_name: str = "mymaster"
     ha_heartbeat_interval_secs: _Seconds = 5
     ha_stale_instance_ttl_secs: _Seconds = 30
+    ha_expected_instances: Annotated[int, Field(ge=0, le=1000)] = 0
     ha_advertise_host: Annotated[str, AfterValidator(_advertised_host)] | None = None
     ha_peer_port: Annotated[int, Field(ge=0, le=65535)] = 0
     ha_peer_tls_cert: FilePath | None = None
@@ -158,6 +171,9 @@ class Settings(BaseModel):
     allowed_origins: Annotated[_List, AfterValidator(_origins)] = ()
     terminal_web_dir: Path | None = None
     log_format: Literal["text", "json"] = "text"
+    metrics_token: Annotated[str, AfterValidator(_bearer_token)] | None = None
+    otlp_endpoint: Annotated[str, _understood(otlp.parse_endpoint)] | None = None
+    otlp_headers: Annotated[str, _understood(otlp.parse_headers)] | None = None
     llm_breaker_failures: Annotated[int, Field(ge=1)] = 5
     llm_breaker_cooldown_secs: _Seconds = 30
     llm_timeout_secs: _Seconds = 30
@@ -262,7 +278,6 @@ _WORDING = {
     "Path does not point to ": "must be the path of ",
 }
 
-
 _WHAT_FOR = {
     "database_url": "it names the PostgreSQL database, such as postgres://user:password@host:5432/database",
     "vault_master_key": "it encrypts the credentials, 64 hexadecimal digits as `openssl rand -hex 32` prints them",
@@ -274,7 +289,8 @@ def shown(name: str, value: Any) -> str:
     """A setting's value for display: secrets masked, URLs without their password."""
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     if name not in SECRETS:
-        return text
+        # A URL that is no secret may have been given with a password nevertheless.
+        return urls.masked(text) if "://" in text and "@" in text else text
     return urls.masked(text) if name.endswith("_url") else "***"
 
 

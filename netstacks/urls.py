@@ -188,7 +188,7 @@ class Origin:
     def parse(cls, text: str) -> "Origin":
         """Raises InvalidInput unless `text` is scheme, host and optional port: for `null`, or with a path."""
         url = parse(text, ("http", "https"), "https://netstacks.example", ())
-        if url.username is not None or url.path or len(url.hosts) != 1 or text[-1] in "/?" or "%" in text:
+        if url.username is not None or url.path or len(url.hosts) != 1 or text[-1] == "/" or set(text) & set("%?"):
             raise InvalidInput(
                 "must be an origin, which is scheme and host without user or path, such as https://netstacks.example"
             )
@@ -200,6 +200,15 @@ class Origin:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}")
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` is a host with or without a port, as the header Host has it (RFC 9110, 7.2)."""
+    try:
+        Origin.parse(f"http://{text}")
+    except InvalidInput:
+        return False
+    return text.isascii()
 
 
 def is_same_origin(origin: str, scheme: str, host: str) -> bool:

@@ -7,10 +7,15 @@
 import { api } from "./api.js";
 import { announce, refreshFragment } from "./fragment.js";
 
+/** The code of a refusal because another user has changed the object meanwhile. */
+const CHANGED = "CHANGED_MEANWHILE";
+
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-dialog]");
   if (opener) open(document.getElementById(opener.dataset.dialog), opener.dataset);
   event.target.closest("[data-close]")?.closest("dialog").close();
+  const newest = event.target.closest("[data-newest]");
+  if (newest) loadNewest(newest.form).catch((error) => showError(newest.form, error.message));
   const action = event.target.closest("button[data-url]:not([data-dialog])");
   if (action) act(action);
 });
@@ -55,7 +60,7 @@ function fill(form, values) {
     const field = form.elements[name];
     if (!field) continue;
     if (field.type === "checkbox") field.checked = value;
-    else field.value = value ?? "";
+    else field.value = Array.isArray(value) ? value.join(field.dataset.list === undefined ? "\n" : ", ") : (value ?? "");
     if (field.type === "select-one" && value && field.value !== value) addOption(field, value);
   }
 }
@@ -83,18 +88,46 @@ async function submit(form) {
   showError(form, "");
   button.disabled = true;
   try {
-    const answer = await api(form.dataset.url, { method: form.dataset.method, body: values(form) });
+    const body = values(form);
+    // A page whose fields are not the members of the call changes them.
+    form.dispatchEvent(new CustomEvent("form-values", { bubbles: true, detail: body }));
+    const answer = await api(form.dataset.url, { method: form.dataset.method, body });
     const done = new CustomEvent("form-done", { bubbles: true, cancelable: true, detail: answer });
     if (!form.dispatchEvent(done)) return;
     form.closest("dialog")?.close();
     form.reset();
+    // The dialog may be opened again while the list is refreshed.
+    button.disabled = false;
     await showDone(form.dataset.done);
   } catch (error) {
-    showError(form, error.message);
+    showRefusal(form, error);
   } finally {
     button.disabled = false;
   }
 }
+
+/** Shows the error; after a change by another administrator, the form also offers the newest values. */
+export function showRefusal(form, error) {
+  showError(form, error.message);
+  const newest = form.querySelector(".newest");
+  if (!newest || error.code !== CHANGED) return;
+  newest.hidden = false;
+  newest.scrollIntoView({ block: "nearest" });
+}
+
+/** Opens the dialog again from the list of now; a form of the page itself comes anew with the page. */
+async function loadNewest(form) {
+  const dialog = form.closest("dialog");
+  if (!dialog) return location.reload();
+  await refreshFragment();
+  dialog.close();
+  const openers = [...document.querySelectorAll(`[data-dialog="${dialog.id}"][data-method="${form.dataset.method}"]`)];
+  const opener = openers.find(({ dataset }) => withoutQuery(dataset.url) === withoutQuery(form.dataset.url));
+  if (opener) opener.click();
+  else announce("It is not in the list any more.");
+}
+
+const withoutQuery = (url) => url.split("?")[0];
 
 async function act({ dataset }) {
   try {
@@ -102,6 +135,7 @@ async function act({ dataset }) {
     await showDone(dataset.done);
   } catch (error) {
     announce(error.message);
+    if (error.code === CHANGED) await refreshFragment().catch(() => {});
   }
 }
 
@@ -116,15 +150,32 @@ function values(form) {
   for (const field of form.elements) {
     if (!field.name || field.matches(":disabled")) continue;
     if (field.type === "checkbox") body[field.name] = field.checked;
+    else if (field.dataset.list !== undefined) body[field.name] = words(field.value);
     else if (field.value === "" && field.dataset.empty === "omit") continue;
     else if (field.value === "" && field.dataset.empty === "null") body[field.name] = null;
+    else if (field.dataset.lines !== undefined) body[field.name] = lines(field.value);
     else body[field.name] = field.type === "number" ? Number(field.value) : field.value;
   }
   return body;
 }
 
+/** The texts on the lines of a field that is marked `data-lines`. */
+export function lines(text) {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+}
+
+/** The parts of a text that commas separate, for a field marked `data-list`. */
+export function words(text) {
+  return text.split(",").map((word) => word.trim()).filter(Boolean);
+}
+
 /** An error that begins with the name of a field is shown under its label, and the field is marked. */
 function showError(form, text) {
+  const newest = form.querySelector(".newest");
+  if (newest) newest.hidden = true;
   for (const field of form.elements) field.removeAttribute("aria-invalid");
   const [, name, rest] = /^(\w+): (.*)/s.exec(text) ?? [];
   const wrong = [...form.elements].find((field) => field.name === name && !field.matches(":disabled"));

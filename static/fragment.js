@@ -26,10 +26,14 @@ export async function refreshFragment(url = location.href, { quietly = false } =
 function sameElementIn(fragment, element) {
   if (!element?.closest("[data-fragment]")) return null;
   const { url, method } = element.dataset;
-  const selector = url
-    ? `[data-url="${CSS.escape(url)}"][data-method="${CSS.escape(method)}"]`
-    : `[href="${CSS.escape(element.getAttribute("href") ?? "")}"]`;
-  return fragment.querySelector(selector);
+  // Each button of a row has a label of its own; some have no URL, or share it with another one.
+  const label = element.getAttribute("aria-label");
+  const selectors = [
+    label && `[aria-label="${CSS.escape(label)}"]`,
+    url && `[data-url="${CSS.escape(url)}"][data-method="${CSS.escape(method)}"]`,
+    `[href="${CSS.escape(element.getAttribute("href") ?? "")}"]`,
+  ];
+  return selectors.filter(Boolean).map((each) => fragment.querySelector(each)).find(Boolean);
 }
 
 /** Shows a notice for a few seconds, and announces it to screen readers. */

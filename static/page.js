@@ -2,13 +2,13 @@
 
 import "./forms.js";
 import { logOut } from "./login.js";
-import { refreshFragment } from "./fragment.js";
+import { announce, refreshFragment } from "./fragment.js";
 import { localiseTimes } from "./times.js";
 
 const SEARCH_DELAY_MS = 200;
 
 localiseTimes();
-document.querySelector(".top [aria-current]")?.scrollIntoView({ block: "nearest" });
+for (const each of document.querySelectorAll(":is(.top, .side) [aria-current]")) each.scrollIntoView({ block: "nearest" });
 
 const search = document.querySelector("form[role=search]");
 if (search?.dataset.live !== undefined) {
@@ -17,8 +17,15 @@ if (search?.dataset.live !== undefined) {
     clearTimeout(timer);
     timer = setTimeout(() => showMatches(search), SEARCH_DELAY_MS);
   });
-  // The user has typed before this script was loaded.
-  if (search.elements.q.value !== search.elements.q.defaultValue) showMatches(search);
+  // The user has typed or chosen before this script was loaded.
+  if ([...search.querySelectorAll("input, select")].some(differs)) showMatches(search);
+}
+
+/** Whether the field has another value than the page was loaded with. */
+function differs(field) {
+  if (field.type !== "select-one") return field.value !== field.defaultValue;
+  const chosen = [...field.options].findIndex((option) => option.defaultSelected);
+  return field.selectedIndex !== Math.max(chosen, 0);
 }
 
 function showMatches(form) {
@@ -40,11 +47,16 @@ document.addEventListener("keydown", (event) => {
 const everySecs = Number(document.querySelector("[data-refresh-secs]")?.dataset.refreshSecs);
 if (everySecs) {
   setInterval(() => {
-    if (!document.hidden) refreshFragment(location.href, { quietly: true }).catch(() => {});
+    // A dialog gives the focus back to the button that has opened it, and a disabled button waits for an answer.
+    const isInUse = document.querySelector("dialog[open], [data-fragment] button:disabled");
+    if (!document.hidden && !isInUse) refreshFragment(location.href, { quietly: true }).catch(() => {});
   }, everySecs * 1000);
 }
 
 document.getElementById("log-out").addEventListener("click", async () => {
-  await logOut();
-  location.assign("/login");
+  try {
+    location.assign(await logOut());
+  } catch (error) {
+    announce(error.message);
+  }
 });

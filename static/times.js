@@ -6,7 +6,8 @@ const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle:
 export function localiseTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const at = new Date(element.dateTime);
-    element.textContent = SHOWN.format(at);
+    // An age stays: the time is what a screen reader adds to it.
+    (element.querySelector("[data-time]") ?? element).textContent = SHOWN.format(at);
     element.title = EXACT.format(at);
   }
 }

@@ -81,6 +81,20 @@ def _opened(url: str) -> Database:
     return database
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more worker than processors: a test of a whole cluster waits most of its time."""
+    return 1 + (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spreads the files of tests/acceptance over the whole run: beside files that compute, they wait for free."""
+    files = list(dict.fromkeys(item.path for item in items))
+    waiting = [path for path in files if "acceptance" in path.parts]
+    others = [path for path in files if "acceptance" not in path.parts]
+    place = {path: number / len(part) for part in (waiting, others) for number, path in enumerate(part)}
+    items.sort(key=lambda item: place[item.path])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With NETSTACKS_NO_SKIP a skipped test has failed: where everything is installed, nothing may be left out."""

@@ -1,5 +1,6 @@
 """A real controller for tests: gunicorn with a gevent worker, used over HTTP and WebSockets as clients do."""
 
+import contextlib
 import json
 import os
 import re
@@ -59,6 +60,8 @@ class Controller:
             "SPOOL_DIR": tempfile.mkdtemp(prefix="netstacks-spool-"),
             **settings,
         }
+        self.command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+        self.folder = ROOT
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait_for: str = "healthy") -> "Controller":
@@ -68,8 +71,8 @@ class Controller:
         """Starts the process and does not wait for it."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
-                cwd=ROOT,
+                self.command,
+                cwd=self.folder,
                 env=self.environ,
                 stdout=log,
                 stderr=log,
@@ -215,7 +218,15 @@ class Terminal:
     Terminal client, whose socket stays open and shows the end as a line.
     """
 
-    def __init__(self, api: Api, query: dict[str, Any], *, path: str = "/ws/ssh", origin: str | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        query: dict[str, Any],
+        *,
+        path: str = "/ws/ssh",
+        origin: str | None = None,
+        open_timeout_secs: float = 10,
+    ) -> None:
         self.api = api
         self.query = query
         self.output = b""
@@ -228,7 +239,13 @@ class Terminal:
         self._lines_seen_to = 0
         url = f"ws://127.0.0.1:{api.controller.port}{path}?{urlencode({**query, 'token': api.token})}"
         self.socket: ClientConnection = connect(
-            url, origin=origin, max_size=None, ping_interval=None, close_timeout=1, legacy=True
+            url,
+            origin=origin,
+            max_size=None,
+            open_timeout=open_timeout_secs,
+            ping_interval=None,
+            close_timeout=1,
+            legacy=True,
         )  # type: ignore[arg-type]
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -301,6 +318,20 @@ class Terminal:
         self._lines_seen_to = found.end()
         return found[1].decode()
 
+    def exit(self) -> None:
+        """Interrupts what runs in the shell and ends the session, from the shell.
+
+        Repeatedly: bash may miss a Ctrl+C between two commands, and throws away what was typed before it.
+        """
+
+        def has_ended() -> bool:
+            with contextlib.suppress(ConnectionClosed):
+                self.type("\x03\rexit\r")
+            time.sleep(0.5)
+            return self.close is not None
+
+        until(has_ended, "the end of the session")
+
     def leave(self) -> None:
         """Closes the socket in an orderly way."""
         self.socket.close()
@@ -308,7 +339,8 @@ class Terminal:
 
     def vanish(self) -> None:
         """Cuts the TCP connection without a close frame."""
-        self.socket.socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # The other side has closed it already.
+            self.socket.socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(30)
 
     def again(self, via: Controller | None = None, **query: Any) -> "Terminal":

@@ -219,3 +219,23 @@ def test_a_wait_that_begins_after_a_stall_is_not_cut_short() -> None:
     greenlets.spawn("writer", os.write, writer, b"x")
     assert watch.wait(read=True, timeout_secs=1.0)
     watch.close()
+
+
+def test_a_connection_is_readable_when_data_or_its_end_has_come() -> None:
+    ours, theirs = gevent.socket.socketpair()
+    assert not greenlets.is_readable(ours.fileno())
+    theirs.send(b"x")
+    assert greenlets.is_readable(ours.fileno())
+    ours.recv(1)
+    theirs.close()
+    assert greenlets.is_readable(ours.fileno())
+    ours.close()
+    assert greenlets.is_readable(ours.fileno())
+
+
+def test_a_timer_that_is_restarted_ends_at_its_new_time() -> None:
+    fired = greenlets.Event()
+    timer = greenlets.Timer(3600, fired.set)
+    with timer:
+        timer.restart(0.01)
+        assert fired.wait(60)

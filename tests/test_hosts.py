@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netstacks.errors import InvalidInput
-from netstacks.hosts import normal_host, shown_address, shown_host
+from netstacks.hosts import network, normal_host, shown_address, shown_host
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,19 @@ def test_the_normal_form_is_ascii_and_its_own_normal_form(text: str) -> None:
 )
 def test_an_address_is_shown_in_its_own_letters(host: str, port: int, shown: str) -> None:
     assert shown_address(host, port) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:0:0:9::1", "2001:db8::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        (None, ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_an_address_is_counted_with_its_network(address: str | None, counted: str) -> None:
+    assert network(address) == counted

@@ -1,5 +1,6 @@
 """A real Valkey server for tests: started, stopped, killed, frozen and thawed at will."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -157,10 +158,16 @@ class SentinelCluster:
         return state["num-other-sentinels"] == 2 and len(linked) == 2
 
     def primary(self) -> Valkey:
-        """Which node the last Sentinel calls the primary."""
-        with redis.Redis(port=self.sentinels[-1].port, password=self._password or None, socket_timeout=1) as client:
-            port = int(client.sentinel_master(self.MASTER_NAME)["port"])
-        return next(each for each in self.nodes if each.port == port)
+        """Which node the Sentinel with the newest configuration calls the primary: the others learn of it later."""
+        states = []
+        for sentinel in self.sentinels:
+            with (
+                contextlib.suppress(redis.RedisError),
+                redis.Redis(port=sentinel.port, password=self._password or None, socket_timeout=1) as client,
+            ):
+                states.append(client.sentinel_master(self.MASTER_NAME))
+        newest = max(states, key=lambda state: int(state["config-epoch"]))
+        return next(each for each in self.nodes if each.port == int(newest["port"]))
 
     def destroy(self) -> None:
         for node in (*self.sentinels, *self.nodes):

@@ -30,7 +30,7 @@ class Room:
         peers = [
             each
             for each in living(snapshot, ttl_secs)
-            if each.id != me and each.state == "active" and each.peer_address and each.opens_per_sec
+            if each.id != me and each.takes_sessions and each.peer_address and each.opens_per_sec
         ]
         counts = {_key(each): self._handed.get(_key(each), 0.0) for each in peers}
         # Clients handed over before the last heartbeat are included in the load that it reports.

@@ -5,11 +5,12 @@ balancer would have no instance left. 503 is for conditions that do not affect t
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NotRequired
 
-from netstacks.cluster.model import ClusterSummary
+from typing_extensions import TypedDict
 
-HealthStatus = Literal["healthy", "degraded", "draining", "unhealthy"]
+from netstacks.cluster.model import MOST_REASON, ClusterSummary, HealthStatus
+
 ValkeyStatus = Literal["connected", "disconnected", "disabled"]
 
 # Facts that are this many refreshes old mean that the greenlet which refreshes them is stuck.
@@ -43,14 +44,53 @@ class Facts:
     """The problem with the schema or the vault, as a text."""
     database_problem: str | None = None
     """What PostgreSQL cannot do, or why it does not answer, as a text."""
+    valkey_problem: str | None = None
+    """Why Valkey does not answer, as a text."""
+    lease_problem: str | None = None
+    """Why Valkey has no heartbeat of this instance, as a text."""
     disk_problem: str | None = None
     """The problem with the disk of the spool, as a text."""
+    inconsistencies: tuple[str, ...] = ()
+    """The differences between this instance and others on the same database, each as a sentence."""
     witness_held: bool = True
     """Whether this instance holds its advisory lock in PostgreSQL, which shows others that it is alive."""
     died: tuple[str, ...] = ()
     """The background greenlets that an error has ended."""
     hub_blocked: bool = False
     """Whether stalls took more than half of the event loop's recent time."""
+
+
+class ClusterHealth(TypedDict):
+    registered_instances: int
+    healthy_instances: int
+    total_sessions: int
+    local_sessions: int
+    """The sessions of this instance."""
+
+
+class HealthJson(TypedDict):
+    """The health of an instance."""
+
+    status: HealthStatus
+    instance_id: str
+    uptime_secs: int
+    valkey: ValkeyStatus
+    database: Literal["connected", "disconnected"]
+    cluster: ClusterHealth
+    version: str
+    degraded: list[str]
+    """What is down or differs, such as `valkey`."""
+    load: int
+    """In percent: 0 is idle, 100 accepts no work at this moment."""
+    reason: NotRequired[str]
+    """A sentence, unless the status is `healthy`."""
+
+
+class StartingJson(TypedDict):
+    """The health of an instance that has no report yet."""
+
+    status: Literal["unhealthy"]
+    reason: Literal["starting"]
 
 
 @dataclass(frozen=True)
@@ -70,17 +110,19 @@ class HealthReport:
     @property
     def is_ready(self) -> bool:
         """The strict answer of `/api/v1/health/ready`."""
-        return self.status == "healthy"
+        # All instances see an inconsistency, also during a rolling change of a setting: with 503 the orchestrator would
+        # stop the change, and a strict load balancer would have no instance left.
+        return self.status == "healthy" or (self.status == "degraded" and self.degraded == ("consistency",))
 
     @property
     def load(self) -> int:
         """The load in percent: 0 is idle, 100 accepts no work at this moment."""
         return 100 if self.facts.waiting else min(100, round(100 * self.facts.cpu_share))
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> HealthJson:
         """The members that the specification shows, plus `version`, `degraded`, `load`, and `reason` unless healthy."""
         facts = self.facts
-        body: dict[str, Any] = {
+        body: HealthJson = {
             "status": self.status,
             "instance_id": facts.instance_id,
             "uptime_secs": self.uptime_secs,
@@ -118,13 +160,29 @@ def judge(facts: Facts, now: float, refresh_secs: float) -> HealthReport:
     return HealthReport(status, reason, tuple(down), int(now - facts.started_at), facts)
 
 
+def for_heartbeat(report: HealthReport | None) -> tuple[HealthStatus, str]:
+    """The status and the reason for a heartbeat; None is the report of an instance that has just started.
+
+    A heartbeat that arrives disproves what the last facts say about Valkey, so that is left out.
+    """
+    if report is None:
+        return "unhealthy", "starting"
+    status, reason = report.status, report.reason or ""
+    if status == "degraded":
+        remaining = [text for name, text in _down(report.facts).items() if name not in ("valkey", "lease")]
+        status, reason = ("degraded", "; ".join(remaining)) if remaining else ("healthy", "")
+    reason = " ".join(reason.split())
+    return status, reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…"
+
+
 def _down(facts: Facts) -> dict[str, str]:
     """The failed dependencies by name, each with its reason as a text."""
     down = {}
     if facts.valkey == "disconnected":
-        down["valkey"] = "Valkey is not reachable"
+        down["valkey"] = facts.valkey_problem or "Valkey is not reachable"
     elif not facts.leased:
-        down["lease"] = "the registry does not have this instance's heartbeat"
+        why = f": {facts.lease_problem}" if facts.lease_problem else ""
+        down["lease"] = f"the registry does not have this instance's heartbeat{why}"
     if facts.database_problem or not facts.database:
         down["database"] = facts.database_problem or "PostgreSQL is not reachable"
     elif not facts.witness_held:
@@ -133,6 +191,8 @@ def _down(facts: Facts) -> dict[str, str]:
         )
     if facts.disk_problem:
         down["disk"] = facts.disk_problem
+    if facts.inconsistencies:
+        down["consistency"] = "; ".join(facts.inconsistencies)
     return down
 
 

@@ -1,6 +1,6 @@
 """Liveness of instances, judged by their heartbeats. `now` is by the registry's clock unless stated otherwise."""
 
-from netstacks.cluster.model import ClusterSummary, Instance, Snapshot
+from netstacks.cluster.model import Instance, Snapshot
 
 
 def is_stale(instance: Instance, now: float, ttl_secs: float) -> bool:
@@ -9,6 +9,11 @@ def is_stale(instance: Instance, now: float, ttl_secs: float) -> bool:
     A heartbeat further in the future than the TTL predates a registry clock that was set back, and counts as stale.
     """
     return abs(now - instance.last_heartbeat_at) > ttl_secs
+
+
+def is_overdue(instance: Instance, now: float, ttl_secs: float) -> bool:
+    """Whether the heartbeat is older than a third of the TTL, which is two intervals by default."""
+    return now - instance.last_heartbeat_at > ttl_secs / 3
 
 
 def living(snapshot: Snapshot, ttl_secs: float) -> list[Instance]:
@@ -38,12 +43,3 @@ def clock_was_set(registry_secs: float, elapsed_secs: float, ttl_secs: float) ->
     This happens when the clock is set, and when a failover brings a server with another clock.
     """
     return abs(registry_secs - elapsed_secs) > ttl_secs / 3
-
-
-def summarize(snapshot: Snapshot, ttl_secs: float) -> ClusterSummary:
-    """Counts the instances and sessions of the snapshot."""
-    return ClusterSummary(
-        registered_instances=len(snapshot.instances),
-        healthy_instances=sum(each.state == "active" for each in living(snapshot, ttl_secs)),
-        total_sessions=sum(each.sessions for each in snapshot.instances.values()),
-    )

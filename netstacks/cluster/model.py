@@ -8,7 +8,35 @@ from uuid import UUID
 # refused: it runs with other secrets than the cluster, and accepts no sessions.
 InstanceState = Literal["active", "draining", "refused"]
 SessionState = Literal["active", "detached", "ended"]
-EventKind = Literal["joined", "draining", "left", "reaped", "claimed", "fenced", "failover", "breaker", "clock"]
+HealthStatus = Literal["healthy", "degraded", "draining", "unhealthy"]
+# "" comes from a version that does not report its health.
+ReportedHealth = Literal["", HealthStatus]
+# The longest reason that a heartbeat reports, in characters.
+MOST_REASON = 200
+EventKind = Literal[
+    "joined",
+    "draining",
+    "drain_cancelled",
+    "left",
+    "reaped",
+    "replaced",
+    "dismissed",
+    "claimed",
+    "moved",
+    "fenced",
+    "failover",
+    "valkey_lost",
+    "valkey_back",
+    "database_lost",
+    "database_back",
+    "disk_low",
+    "breaker",
+    "clock",
+    "licence",
+    "inconsistent",
+]
+# silence: it sent no heartbeat for the TTL. refused: its process is proven to be gone.
+LossProof = Literal["silence", "refused"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +51,9 @@ class Peer:
 class Instance:
     """One gunicorn worker. The registry sets `sessions`, and `last_heartbeat_at` by its clock.
 
-    `opens_per_sec` is how many terminals the instance can open per second, `waiting` the length of its admission queue;
-    each heartbeat renews both.
+    `started_at` is by the registry's clock, too, as soon as the instance is registered; by the host's until then.
+    `opens_per_sec` is how many terminals the instance can open per second, `waiting` the length of its admission queue,
+    and `health` what its /api/v1/health says, with the `reason`: each heartbeat renews them.
     """
 
     id: str
@@ -37,16 +66,27 @@ class Instance:
     pid: int
     opens_per_sec: float = 0.0
     waiting: int = 0
+    health: ReportedHealth = ""
+    reason: str = ""
     sessions: int = 0
     last_heartbeat_at: float = 0.0
+    replaces: str = ""
+    """The lost instance that it has replaced; set by the registry, at most once."""
+
+    @property
+    def takes_sessions(self) -> bool:
+        """Whether it says that it can take sessions; its heartbeat is judged elsewhere."""
+        return self.state == "active" and self.health != "unhealthy"
 
 
 @dataclass(frozen=True)
 class Load:
-    """The load that a heartbeat reports: see `Instance`."""
+    """The load and the health that a heartbeat reports: see `Instance`."""
 
     opens_per_sec: float = 0.0
     waiting: int = 0
+    health: ReportedHealth = ""
+    reason: str = ""
 
 
 NO_LOAD = Load()
@@ -68,6 +108,41 @@ class SessionRecord:
 
 
 @dataclass(frozen=True)
+class LostInstance:
+    """An instance that was reaped and not replaced yet. Times are by the registry's clock, in seconds since 1970.
+
+    `sessions` is how many the registry had of it at its loss, `reaped_by` the instance that declared it dead.
+    """
+
+    id: str
+    host: str
+    peer_address: str
+    version: str
+    started_at: float
+    last_heartbeat_at: float
+    lost_at: float
+    sessions: int
+    reaped_by: str
+    proof: LossProof
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Figures of one instance at one moment, `at`, by the registry's clock.
+
+    `loop_lag_secs` is the largest lag of the event loop since the last sample, `valkey_latency_secs` the duration of
+    the last successful heartbeat, and `memory_bytes` the resident set of the process.
+    """
+
+    at: float
+    sessions: int
+    heartbeat_age_secs: float
+    loop_lag_secs: float
+    valkey_latency_secs: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The registered instances by id at `taken_at`, by the registry's clock.
 
@@ -81,11 +156,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class ClusterSummary:
-    """Counts over all instances; healthy ones are active and not stale."""
+    """Counts over all instances; which ones count as healthy is up to `overview`."""
 
     registered_instances: int
     healthy_instances: int
     total_sessions: int
+    draining_instances: int = 0
 
 
 @dataclass(frozen=True)

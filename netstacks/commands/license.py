@@ -5,6 +5,7 @@ from typing import TextIO
 
 import click
 
+from netstacks.commands.printing import print_line
 from netstacks.crypto import license
 from netstacks.crypto.license import TIER_NAMES
 
@@ -23,12 +24,12 @@ def inspect_command(key: str, public_key: TextIO | None) -> None:
     """Prints the grant of the licence KEY, by default that of LICENSE_KEY."""
     found = license.read(key, public_key.read() if public_key else license.PUBLIC_KEY)
     grant = license.judge(found, datetime.now(UTC))
-    click.echo(f"customer: {found.customer}")
-    click.echo(f"tier:     {TIER_NAMES[found.tier]}")
-    click.echo(f"seats:    {found.seats}")
-    click.echo(f"issued:   {found.issued_at:%Y-%m-%d}")
-    click.echo(f"expires:  {found.expires_at:%Y-%m-%d}")
-    click.echo(f"status:   {grant.status}")
+    print_line(f"customer: {found.customer}")
+    print_line(f"tier:     {TIER_NAMES[found.tier]}")
+    print_line(f"seats:    {found.seats}")
+    print_line(f"issued:   {found.issued_at:%Y-%m-%d}")
+    print_line(f"expires:  {found.expires_at:%Y-%m-%d}")
+    print_line(f"status:   {grant.status}")
 
 
 @license_group.command("issue")
@@ -42,6 +43,6 @@ def inspect_command(key: str, public_key: TextIO | None) -> None:
 def issue_command(private_key: TextIO, customer: str, tier: str, seats: int, expires: datetime) -> None:
     """Prints a new licence key. `openssl genpkey -algorithm ed25519` makes a private key."""
     expires_at = expires.replace(tzinfo=UTC)
-    click.echo(
+    print_line(
         license.issue(private_key.read(), customer=customer, tier=_TIERS[tier], seats=seats, expires_at=expires_at)
     )

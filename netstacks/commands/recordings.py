@@ -6,6 +6,7 @@ from uuid import UUID
 import click
 
 from netstacks.commands import database
+from netstacks.commands.printing import print_line
 from netstacks.recording import storage
 from netstacks.recording.chunks import verify
 from netstacks.store.pool import Database
@@ -27,20 +28,27 @@ def verify_command(recording_id: UUID | None) -> None:
         else:
             wanted = [recording_id]
         broken = sum(not _prove(opened, each) for each in wanted)
-    click.echo(f"{len(wanted)} recordings, {broken} broken")
+    print_line(f"{len(wanted)} recordings, {broken} broken")
     if broken:
         raise SystemExit(1)
+
+
+def verify_all(opened: Database) -> tuple[int, list[UUID]]:
+    """The number of recordings, and those whose chain is broken."""
+    with opened.transaction() as tx:
+        ids = storage.ids(tx)
+    return len(ids), [each for each in ids if verify(storage.chunks(opened, each)) is not None]
 
 
 def _prove(opened: Database, recording_id: UUID) -> bool:
     chunks = storage.chunks(opened, recording_id)
     first = next(chunks, None)
     if first is None:
-        click.echo(f"{recording_id}: there is no such recording")
+        print_line(f"{recording_id}: there is no such recording")
         return False
     gap = verify(itertools.chain([first], chunks))
     if gap is not None:
-        click.echo(f"{recording_id}: broken at chunk {gap.seq} of epoch {gap.epoch}: {gap.problem}")
+        print_line(f"{recording_id}: broken at chunk {gap.seq} of epoch {gap.epoch}: {gap.problem}")
         return False
-    click.echo(f"{recording_id}: proven")
+    print_line(f"{recording_id}: proven")
     return True

@@ -3,10 +3,13 @@
 import click
 
 from netstacks.commands import database
+from netstacks.commands.printing import print_line
 from netstacks.crypto import password_rules
 from netstacks.crypto.passwords import hash_password
-from netstacks.errors import NotFound
-from netstacks.store import access, audit, logins, sessions, users
+from netstacks.errors import InvalidInput, NotFound
+from netstacks.permissions import Role
+from netstacks.store import access, audit, logins, roles, sessions, system_settings, users
+from netstacks.store.pool import Transaction
 
 _password = click.option(
     "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NETSTACKS_USER_PASSWORD"
@@ -20,19 +23,23 @@ def users_group() -> None:
 
 @users_group.command("create")
 @click.argument("username")
-@click.option("--role", type=click.Choice(["admin", "operator", "viewer"]), required=True)
+@click.option("--role", required=True, help="The name of a role: see the command roles.")
 @click.option("--email")
 @_password
-def create_command(username: str, role: users.Role, email: str | None, password: str) -> None:
+def create_command(username: str, role: str, email: str | None, password: str) -> None:
     """Adds a user; prompts for the password."""
-    password_rules.check(password, role=role, names=(username, email))
-    password_hash, is_long = hash_password(password), password_rules.is_long(password)
-    with database.opened() as opened, opened.transaction() as tx:
-        user = users.create(
-            tx, username=username, password_hash=password_hash, role=role, email=email, is_password_long=is_long
-        )
-        audit.append(tx, audit.SYSTEM, "user.created", f"user:{user.id}", username=username, role=role)
-    click.echo(f"created {username} ({role})")
+    with database.opened() as opened:
+        with opened.transaction() as tx:
+            rules, lengths = users.password_role(_role(tx, role)), system_settings.password_lengths(tx)
+        password_rules.check(password, role=rules, names=(username, email), lengths=lengths)
+        password_hash, is_long = hash_password(password), password_rules.is_long(password, lengths)
+        with opened.transaction() as tx:
+            access.lock_administration(tx)
+            user = users.create(
+                tx, username=username, password_hash=password_hash, role=role, email=email, is_password_long=is_long
+            )
+            audit.append(tx, audit.SYSTEM, "user.created", f"user:{user.id}", username=username, role=role)
+    print_line(f"created {username} ({role})")
 
 
 @users_group.command("passwd")
@@ -43,11 +50,14 @@ def passwd_command(username: str, password: str) -> None:
     with database.opened() as opened:
         with opened.transaction() as tx:
             found = users.by_login_name(tx, username)
-        if found is None:
-            raise NotFound(f"there is no user {username}")
-        user, _ = found
-        password_rules.check(password, role=user.role, names=(user.username, user.email, user.display_name))
-        password_hash, is_long = hash_password(password), password_rules.is_long(password)
+            if found is None:
+                raise NotFound(f"there is no user {username}")
+            user, _ = found
+            rules = users.password_role(roles.role_named(tx, user.role))
+            lengths = system_settings.password_lengths(tx)
+        names = (user.username, user.email, user.display_name)
+        password_rules.check(password, role=rules, names=names, lengths=lengths)
+        password_hash, is_long = hash_password(password), password_rules.is_long(password, lengths)
         with opened.transaction() as tx:
             access.lock_administration(tx)
             access.lock(tx, user.id)
@@ -58,7 +68,7 @@ def passwd_command(username: str, password: str) -> None:
             audit.append(
                 tx, audit.SYSTEM, "user.updated", f"user:{user.id}", username=user.username, changed="password"
             )
-    click.echo(f"changed the password of {user.username}")
+    print_line(f"changed the password of {user.username}")
 
 
 @users_group.command("list")
@@ -67,4 +77,22 @@ def list_command() -> None:
     with database.opened() as opened, opened.transaction() as tx:
         for user in users.list_all(tx):
             state = "active" if user.is_active else "inactive"
-            click.echo(f"{user.username}  {user.role}  {state}  {user.email or '-'}")
+            print_line(f"{user.username}  {user.role}  {state}  {user.email or '-'}")
+
+
+@users_group.command("roles")
+def roles_command() -> None:
+    """Prints all roles with their permissions, and the devices that they are limited to."""
+    with database.opened() as opened, opened.transaction() as tx:
+        for stored in roles.list_all(tx):
+            devices = [f"tag {tag}" for tag in stored.device_tags] + [f"site {site}" for site in stored.device_sites]
+            limit = f"  devices with {', '.join(devices)}" if devices else ""
+            print_line(f"{stored.name}  {' '.join(stored.permissions) or '-'}{limit}")
+
+
+def _role(tx: Transaction, name: str) -> Role:
+    """Raises InvalidInput for an unknown role, with the names of those there are."""
+    known = {stored.name: stored.role for stored in roles.list_all(tx)}
+    if name not in known:
+        raise InvalidInput(f"there is no role {name}: the roles are {', '.join(known)}")
+    return known[name]

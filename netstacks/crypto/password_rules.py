@@ -5,6 +5,7 @@ They do not apply to existing passwords.
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from netstacks.errors import InvalidInput
 
@@ -29,35 +30,51 @@ def normalised(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def min_length(role: str) -> int:
-    """The minimum length of the password of a user with this role, in characters."""
-    return MIN_ADMIN_LENGTH if role == "admin" else MIN_LENGTH
+@dataclass(frozen=True)
+class Lengths:
+    """The minimum lengths of passwords, in characters. An administrator can raise them."""
+
+    user: int = MIN_LENGTH
+    admin: int = MIN_ADMIN_LENGTH
+
+    def of_role(self, role: str) -> int:
+        """The minimum length of the password of a user with this role."""
+        return max(self.user, self.admin) if role == "admin" else self.user
 
 
-def is_long(password: str) -> bool:
+BUILT_IN = Lengths()
+
+
+def is_long(password: str, lengths: Lengths = BUILT_IN) -> bool:
     """Whether it has the minimum length of an administrator's password."""
-    return len(normalised(password)) >= MIN_ADMIN_LENGTH
+    return len(normalised(password)) >= lengths.of_role("admin")
 
 
-def check(password: str, *, role: str, names: Iterable[str | None] = ()) -> None:
+def check(password: str, *, role: str, names: Iterable[str | None] = (), lengths: Lengths = BUILT_IN) -> None:
     """Raises InvalidInput with the rule that a new password breaks. `names` are the user's own names."""
-    problem = problem_of(password, role=role, names=names)
+    problem = problem_of(password, role=role, names=names, lengths=lengths)
     if problem:
         raise InvalidInput(f"password: {problem}")
 
 
-def problem_of(password: str, *, role: str, names: Iterable[str | None] = ()) -> str | None:
+def problem_of(
+    password: str, *, role: str, names: Iterable[str | None] = (), lengths: Lengths = BUILT_IN
+) -> str | None:
     """The rule that a new password breaks, worded to follow a colon; None for a valid password."""
     names = list(names)
-    return form_problem(password, role=role, names=names) or _guessable(normalised(password), _words(names))
+    return form_problem(password, role=role, names=names, lengths=lengths) or _guessable(
+        normalised(password), _words(names)
+    )
 
 
-def form_problem(password: str, *, role: str, names: Iterable[str | None] = ()) -> str | None:
+def form_problem(
+    password: str, *, role: str, names: Iterable[str | None] = (), lengths: Lengths = BUILT_IN
+) -> str | None:
     """The same without the check for common passwords, which is slow."""
     password = normalised(password)
-    least = min_length(role)
+    least = lengths.of_role(role)
     if not least <= len(password) <= MAX_LENGTH:
-        of_role = " for an administrator" if least > MIN_LENGTH else ""
+        of_role = " for an administrator" if least > lengths.user else ""
         return f"must have {least} to {MAX_LENGTH} characters{of_role}"
     if len(set(password)) < _MIN_DIFFERENT:
         return f"must have at least {_MIN_DIFFERENT} different characters"

@@ -11,9 +11,10 @@ from gevent.queue import Empty, Queue
 
 from netstacks.greenlets.background import Background, Periodic, SingleFlight
 from netstacks.greenlets.fairness import give_way, limit_accepts
-from netstacks.greenlets.spawning import current, spawn
+from netstacks.greenlets.spawning import current, running, spawn
 from netstacks.greenlets.threads import (
     Threads,
+    import_in_thread,
     in_thread,
     sleep_in_thread,
     start_thread,
@@ -21,7 +22,7 @@ from netstacks.greenlets.threads import (
     use_lookup_threads,
 )
 from netstacks.greenlets.timeouts import Timer, deadline
-from netstacks.greenlets.watch import Watch, shut_down
+from netstacks.greenlets.watch import Watch, is_readable, shut_down
 
 __all__ = [
     "AsyncResult",
@@ -39,9 +40,12 @@ __all__ = [
     "current",
     "deadline",
     "give_way",
+    "import_in_thread",
     "in_thread",
+    "is_readable",
     "joinall",
     "limit_accepts",
+    "running",
     "shut_down",
     "sleep",
     "sleep_in_thread",

@@ -1,11 +1,14 @@
 """Native threads beside the event loop, for work that computes long or may hang."""
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gevent
 from gevent import monkey
 from gevent.event import AsyncResult
+from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 # A name server that does not answer blocks a thread for up to 30 s.
@@ -13,11 +16,22 @@ _LOOKUP_THREADS = 20
 
 Result = TypeVar("Result")
 
+# One at a time: a module that is still being imported is already in `sys.modules`.
+_importing = BoundedSemaphore(1)
+
 
 def in_thread(function: Callable[..., Result], *args: Any) -> Result:
     """Runs `function` in a native thread while other greenlets continue: for computations too long for the loop."""
     result: Result = gevent.get_hub().threadpool.apply(function, args)
     return result
+
+
+def import_in_thread(*names: str) -> None:
+    """Imports modules in a native thread, so that the first use of a large library does not block the event loop."""
+    with _importing:
+        for name in names:
+            if name not in sys.modules:
+                in_thread(importlib.import_module, name)
 
 
 def start_thread(function: Callable[[], Any]) -> None:

@@ -41,6 +41,12 @@ class Timer:
         # `update`: counted from now, not from the loop's last turn. After a stall the timer would fire at once.
         self._timer.start(self._function, update=True)
 
+    def restart(self, seconds: float) -> None:
+        """Sets a new limit, counted from now."""
+        self.__exit__()
+        self._timer = gevent.get_hub().loop.timer(seconds)
+        self.__enter__()
+
     def __exit__(self, *_: object) -> None:
         self._timer.stop()
         self._timer.close()

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from cachetools import TTLCache
 
-from netstacks import greenlets
+from netstacks import greenlets, tracing
 from netstacks.cluster.admission import Place, Queue
 from netstacks.cluster.model import Load
 from netstacks.cluster.pacing import Pace, Strain
@@ -147,14 +147,15 @@ class Admission:
         if grant is not None:
             return grant
         waiting = WaitingCaller(is_gone)
-        self.enter(waiting, user_id, since=time.time(), token=None)
-        while waiting.grant is None and not waiting.has_left:
-            waiting.news.wait()
-            waiting.news.clear()
-            place, waiting.place = waiting.place, None
-            if place is not None and waiting.grant is None:
-                # In this greenlet: a client that reads slowly must not block the greenlet of the queue.
-                on_place(*place)
+        with tracing.begin("admission.wait"):
+            self.enter(waiting, user_id, since=time.time(), token=None)
+            while waiting.grant is None and not waiting.has_left:
+                waiting.news.wait()
+                waiting.news.clear()
+                place, waiting.place = waiting.place, None
+                if place is not None and waiting.grant is None:
+                    # In this greenlet: a client that reads slowly must not block the greenlet of the queue.
+                    on_place(*place)
         return waiting.grant
 
     def ended(self, grant: Grant) -> None:

@@ -3,32 +3,24 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 from uuid import UUID
 
 import structlog
 
 from netstacks import greenlets
 from netstacks.cluster.liveness import living
-from netstacks.cluster.model import EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
+from netstacks.cluster.model import EventKind, Instance, InstanceState, Load, LossProof, SessionRecord, Snapshot
 from netstacks.errors import RegistryUnavailable
+from netstacks.instance import metrics
 from netstacks.instance.contact import Contact
 from netstacks.instance.failures import FailureLog
 from netstacks.instance.identity import differing_secrets
-from netstacks.instance.publisher import HeldSessions, Publisher
+from netstacks.instance.outages import Outages
+from netstacks.instance.publisher import LiveSessions, Publisher
+from netstacks.instance.replacements import Replacements
 from netstacks.registry.base import Pulse, Registry
 
 log = structlog.get_logger()
-
-
-class LiveSessions(HeldSessions, Protocol):
-    """What the agent needs of the sessions that this instance holds. No method waits."""
-
-    def recheck(self) -> None:
-        """Compares each session with its row as soon as PostgreSQL answers, and closes the copies that were fenced."""
-
-    def expire_detached(self) -> None:
-        """Ends the sessions whose client has been away for longer than SESSION_DETACH_TTL_SECS."""
 
 
 class Agent:
@@ -37,8 +29,9 @@ class Agent:
     Only a failed heartbeat loses contact with the registry. A later heartbeat repairs every other failed call.
 
     Each heartbeat reports `load`. `on_drain` is called when an administrator requests a drain, through the registry or
-    the API; it must return at once, and it may be called again before the drain begins. `clock` only measures
-    durations.
+    the API; it must return at once, and it may be called again before the drain begins. `on_cancel` is called when an
+    administrator cancels the drain through the registry; it must return at once, whether it can be cancelled. `clock`
+    only measures durations.
     """
 
     def __init__(
@@ -51,6 +44,7 @@ class Agent:
         ttl_secs: float,
         load: Callable[[], Load] = Load,
         on_drain: Callable[[], object] = lambda: None,
+        on_cancel: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.me = me
@@ -59,23 +53,33 @@ class Agent:
         """The last snapshot. It stays during an outage of the registry: blind mode uses it to find peers."""
         self.differing_secrets: tuple[str, ...] = ()
         self.on_drain = on_drain
+        self._on_cancel = on_cancel
         # Connections of its own: pages that use up the others must not delay a heartbeat.
         self._registry = registry.reserved()
         self._sessions = sessions
         self._load = load
         self._ttl_secs = ttl_secs
         self._clock = clock
+        self._began_at = clock()
         self._failures = FailureLog()
         self._publisher = Publisher(me.id, self._registry, sessions)
         self._accepted = False
         """Whether the secrets of this instance have matched the cluster's once. It never becomes False again."""
         self._contact = Contact(ttl_secs, clock)
+        self._outages = Outages(self._publisher, me.id, ttl_secs, clock)
+        self._reported_health = ""
+        """The health in the last heartbeat, whether it has arrived or not."""
+        self._replacements = Replacements(self._registry, self._publisher, self._failures, interval_secs)
         self._joined = False
         """Whether this instance is registered with the server that it has contact with. Lost with the contact."""
-        self._failed_over = False
-        """Whether a failover is still to be recorded as an event."""
         self._left = False
         """Whether `leave` was called: no heartbeat registers this instance afterwards."""
+        self._told_at = 0.0
+        """When the registry last confirmed a state of this instance. An answer to an earlier heartbeat is outdated."""
+        self._saw_drain = False
+        """Whether the registry has shown the current drain: only then does `active` in it mean a cancel."""
+        self._is_resuming = False
+        """Whether the registry may still show a drain that was cancelled here."""
         self._beating = greenlets.SingleFlight("beat", self._beat)
         self._heart = greenlets.Periodic("heartbeat", self.beat_anew, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
@@ -83,6 +87,14 @@ class Agent:
     @property
     def is_draining(self) -> bool:
         return self.me.state == "draining"
+
+    @property
+    def contact(self) -> Contact:
+        return self._contact
+
+    @property
+    def heartbeat_age_secs(self) -> float:
+        return self._contact.heartbeat_age_secs
 
     @property
     def is_leased(self) -> bool:
@@ -121,6 +133,11 @@ class Agent:
         """
         self._beating()
 
+    def report_health(self) -> None:
+        """Has a heartbeat sent now if the health has changed since the last one. Returns at once."""
+        if self._load().health != self._reported_health:
+            self._heart.wake()
+
     def heartbeat(self) -> None:
         """Sends a heartbeat; returns when what the registry lacked has been registered, or has failed to be."""
         self.beat_anew()
@@ -129,31 +146,43 @@ class Agent:
     def _beat(self) -> None:
         if self._left:
             return
-        asked_at = self._clock()
+        asked_at, load = self._clock(), self._load()
+        self._reported_health = load.health
         try:
-            pulse = self._registry.heartbeat(self.me.id, self._load())
+            pulse = self._registry.heartbeat(self.me.id, load)
         except RegistryUnavailable as error:
             self._contact.lose(error)
             return
-        former = self._contact.server
+        self._outages.note(self._contact, pulse)
         if self._contact.keep(pulse, asked_at):
-            self._joined = False
-        if former not in (None, pulse.server) and pulse.is_first:
-            self._failed_over = True
-        # The registry has the state that an administrator requested; this instance becomes `draining` when it begins.
-        if pulse.state == "draining" and not self.is_draining:
-            self.on_drain()
-        elif pulse.state not in (None, self.me.state):
-            self._tell_state()
+            # The server may have lost what it confirmed: its `active` cancels no drain.
+            self._joined = self._saw_drain = False
+        if asked_at >= self._told_at:
+            self._follow(pulse.state)
         with self._failures.tolerate("register"):
             if not self._accepted:
                 # Before `_join`: an instance with other secrets must register as refused, never as active.
                 self._compare_secrets()
             if not self._joined:
                 self._join(pulse)
+            elif replaced := self._replacements.replace_by(self.me):
+                self._publisher.record_event("replaced", replaced, by=self.me.id)
+        self._contact.problem = self._failures.error_of("register")
         with self._failures.tolerate("snapshot"):
             self._look()
         self._publisher.catch_up()
+
+    def _follow(self, state: InstanceState | None) -> None:
+        """Follows an administrator's request for a drain, or its cancel; corrects any other state in the registry."""
+        if state == "draining" and not self._is_resuming:
+            self._saw_drain = True
+            # This instance becomes `draining` when it begins.
+            if not self.is_draining:
+                self.on_drain()
+        elif state == "active" and self.is_draining and self._saw_drain and self._on_cancel():
+            self._saw_drain = False
+        elif state not in (None, self.me.state):
+            self._tell_state()
 
     def _look(self) -> None:
         now = self._clock()
@@ -161,15 +190,22 @@ class Agent:
         self._contact.check_clock(now, self.snapshot.taken_at)
         if self.me.id in self.snapshot.unreadable:
             # A heartbeat renews only a part of the record, so peers would not find this instance until it registers.
-            self._registry.register(self.me)
+            self._register()
+
+    def _register(self) -> None:
+        # With its health: it must not seem fit until the next heartbeat.
+        self._registry.register(replace(self.me, **vars(self._load())))
 
     def _compare_secrets(self) -> None:
         """Refuses sessions while the secrets differ from those of the cluster. Once accepted, it stays accepted."""
         others = [each for each in living(self._registry.snapshot(), self._ttl_secs) if each.id != self.me.id]
         accepted = [each.secrets_fingerprint for each in others if each.state != "refused"]
-        self.differing_secrets = differing_secrets(self.me.secrets_fingerprint, accepted)
+        former, self.differing_secrets = (
+            self.differing_secrets,
+            differing_secrets(self.me.secrets_fingerprint, accepted),
+        )
         self._accepted = not self.differing_secrets
-        if not self._accepted:
+        if self.differing_secrets and self.differing_secrets != former:
             log.error("secrets.differ", settings=self.differing_secrets)
         if not self.is_draining:
             self._become("active" if self._accepted else "refused")
@@ -183,18 +219,23 @@ class Agent:
         """Best effort: after a failure, the next heartbeat finds the difference and comes here again."""
         with self._failures.tolerate("set_state"):
             self._registry.set_state(self.me.id, self.me.state)
+            self._told_at = self._clock()
+            self._is_resuming = False
 
     def _join(self, pulse: Pulse) -> None:
         """Registers this instance, and has the publisher bring the registry in line with the sessions it holds."""
-        self._registry.register(self.me)
+        # By the registry's clock, as heartbeats are: the clocks of hosts may differ.
+        self.me = replace(self.me, started_at=pulse.at - (self._clock() - self._began_at))
+        self._register()
         self._joined = True
         self._publisher.doubt()
         held = len(self._sessions.records())
-        if self._failed_over:
-            self._failed_over = False
-            self._publisher.record_event("failover", self.me.id, sessions=str(held))
+        replaced = self._replacements.replace_by(self.me)
+        failover = self._outages.take_failover()
+        if failover is not None:
+            self._publisher.record_event("failover", self.me.id, sessions=str(held), **failover)
         elif pulse.state is None:
-            self._publisher.record_event("joined", self.me.id)
+            self._publisher.record_event("joined", self.me.id, **({"replaces": replaced} if replaced else {}))
         log.info("instance.joined", instance_id=self.me.id, sessions=held, server=pulse.server)
         # During the outage, peers may have claimed, and even ended, sessions that this instance still holds.
         self._sessions.recheck()
@@ -210,9 +251,14 @@ class Agent:
         """Removes a session that this instance no longer holds from the registry. Returns at once; never raises."""
         self._publisher.withdraw(session_id, epoch)
 
-    def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
-        """Records an event of the cluster. Returns at once; never raises."""
-        self._publisher.record_event(kind, instance_id, **details)
+    def record_event(self, kind: EventKind, instance_id: str, once_secs: float = 0.0, /, **details: str) -> None:
+        """Records an event of the cluster, as `Registry.record_event` does. Returns at once; never raises."""
+        self._publisher.record_once(kind, instance_id, once_secs, **details)
+
+    def report_loss(self, instance_id: str, proof: LossProof) -> None:
+        """Records that this instance has declared another one dead. Never raises."""
+        metrics.REAPED.inc()
+        self._replacements.report(instance_id, proof, self.me.id)
 
     def reap(self) -> None:
         """Ends detached sessions that have expired, and unregisters stale instances unless this instance is blind."""
@@ -220,14 +266,19 @@ class Agent:
         with self._failures.tolerate("reap"):
             # The registry's clock may have been set since the last heartbeat; heartbeats of peers use the new time.
             self._contact.check_clock(self._clock(), self._registry.now())
-            for instance_id in [] if self.is_blind else self._registry.reap(self._ttl_secs):
-                log.warning("instance.reaped", instance_id=instance_id)
-                self._publisher.record_event("reaped", instance_id, by=self.me.id)
+            for instance_id in [] if self.is_blind else self._registry.reap(self._ttl_secs, by=self.me.id):
+                self.report_loss(instance_id, "silence")
 
     def drain(self) -> None:
         """Makes this instance `draining`: it accepts no new sessions from now on."""
         if not self.is_draining:
             self._become("draining")
+
+    def resume(self) -> None:
+        """Ends a drain that was cancelled: this instance accepts new sessions again."""
+        self._saw_drain = False
+        self._is_resuming = True
+        self._become("active" if self._accepted else "refused")
 
     def leave(self) -> None:
         """Unregisters this instance and its remaining sessions, after the last heartbeat and batch have ended."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Claim, Dial, Gone, Local, Outcome, Proxy, Wait, Witness, choose_route
-from netstacks.errors import RetryLater, SessionGone
+from netstacks.errors import OwnerOverdue, RetryLater, SessionGone
 from netstacks.instance.agent import Agent
 from netstacks.instance.claims import Claims
 from netstacks.instance.finder import Finder, Held
@@ -194,8 +194,8 @@ class Broker:
                     if claimed is not None:
                         return claimed
                     dial = None
-                case Wait(reason):
-                    raise RetryLater(reason)
+                case Wait(reason, is_owner_overdue):
+                    raise OwnerOverdue(reason) if is_owner_overdue else RetryLater(reason)
                 case Gone(reason):
                     raise SessionGone(f"the session has ended: {reason}")
         raise RetryLater("the session has changed its owner too often")

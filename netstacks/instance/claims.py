@@ -6,13 +6,15 @@ from uuid import UUID
 import structlog
 from cachetools import TTLCache
 
-from netstacks import greenlets
+from netstacks import greenlets, tracing
 from netstacks.cluster.routing import Dial
 from netstacks.errors import NetstacksError, OpeningAbandoned, RegistryUnavailable, RetryLater, StoreUnavailable
+from netstacks.instance import metrics, targets
 from netstacks.instance.agent import Agent
 from netstacks.instance.lookup import Found
 from netstacks.instance.opener import PERMISSION, Opener
 from netstacks.instance.pending_claims import PendingClaim, PendingClaims, Prepared
+from netstacks.permissions import Reach
 from netstacks.recording import storage
 from netstacks.recording.spool import Spool
 from netstacks.registry.base import Registry
@@ -34,6 +36,8 @@ _REAPED_SECS = 60.0
 @dataclass(frozen=True)
 class _Claimed:
     row: SessionRow
+    former: str | None
+    """The owner before the claim; None for a session that had been released."""
     prepared: Prepared | NetstacksError
     """The input of the log-in, or the error that prevents it."""
 
@@ -77,7 +81,10 @@ class Claims:
         claimed = None
         try:
             if not self._spool.restore(self._database, row.id):
-                claimed = self._take(found, row, actor)
+                with tracing.begin("session.claim") as span:
+                    span.set("netstacks.session_id", row.id)
+                    claimed = self._take(found, row, actor)
+                    span.set("netstacks.claimed", claimed is not None)
         finally:
             if claimed is None:
                 del self._pending_claims[row.id]
@@ -85,25 +92,28 @@ class Claims:
                 opening.fail(RetryLater("the session could not be taken over here, or another instance was faster"))
         if claimed is None:
             return None
-        greenlets.spawn(f"claim-{row.id}", self._continue, claimed, found.placement.dial, token, actor, opening)
+        reopen = tracing.carried(self._continue)
+        greenlets.spawn(f"claim-{row.id}", reopen, claimed, found.placement.dial, token, actor, opening)
         return opening
 
     def _take(self, found: Found, row: SessionRow, actor: Actor) -> _Claimed | None:
         me = self._agent.me
         self._end_connections(found)
         with self._database.transaction() as tx:
-            access.confirm(tx, actor, PERMISSION)
+            reach = access.confirm(tx, actor, PERMISSION).reach
+            targets.check_reach(tx, reach, row.device_id)
             claimed = sessions.claim(tx, row, owner=me.id, owner_address=me.peer_address or None)
             if claimed is None:
+                metrics.LOST.inc()
                 return None
             audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
-            prepared = self._prepare(tx, claimed, actor)
-        return _Claimed(claimed, prepared)
+            prepared = self._prepare(tx, claimed, actor, reach)
+        return _Claimed(claimed, row.owner, prepared)
 
-    def _prepare(self, tx: Transaction, row: SessionRow, actor: Actor) -> Prepared | NetstacksError:
+    def _prepare(self, tx: Transaction, row: SessionRow, actor: Actor, reach: Reach) -> Prepared | NetstacksError:
         """Reads in the transaction of the claim: after the loss of an instance, a second one would double the load."""
         try:
-            return self._opener.prepare(tx, row, actor)
+            return self._opener.prepare(tx, row, actor, reach)
         except StoreUnavailable:
             raise
         except NetstacksError as error:
@@ -124,11 +134,13 @@ class Claims:
         """Runs in a greenlet of its own: the log-in goes on when the client that caused it leaves."""
         row = claimed.row
         try:
-            self._announce(row, dial)
+            self._announce(row, claimed.former, dial)
             if isinstance(claimed.prepared, NetstacksError):
                 raise claimed.prepared
             opening.succeed(self._reopen(claimed.prepared, row, token, actor, opening.dialogue))
+            metrics.CLAIMED.inc()
         except Exception as error:
+            metrics.FAILED.inc()
             log.warning("session.not_reopened", session_id=str(row.id), device=row.device_name, error=str(error))
             # Deferred while PostgreSQL is unreachable: the row must not keep naming an owner without the session.
             self._deferred_writes.put(_give_back, row, actor, str(error) or type(error).__name__)
@@ -138,29 +150,27 @@ class Claims:
 
     def _reopen(self, prepared: Prepared, row: SessionRow, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
         try:
-            return self._opener.reopen(row, prepared, token, actor, dialogue)
+            with tracing.begin("terminal.reopen") as span:
+                span.set("netstacks.session_id", row.id)
+                return self._opener.reopen(row, prepared, token, actor, dialogue)
         except OpeningAbandoned:
             # An interrupted wait reports only that the opening was abandoned; `check_stopped` raises the reason.
             dialogue.check_stopped()
             raise
 
-    def _announce(self, row: SessionRow, dial: Dial | None) -> None:
-        self._agent.record_event("claimed", self._agent.me.id, session=str(row.id), device=row.device_name)
+    def _announce(self, row: SessionRow, former: str | None, dial: Dial | None) -> None:
+        details = {"session": str(row.id), "device": row.device_name} | ({"former": former} if former else {})
+        self._agent.record_event("claimed", self._agent.me.id, **details)
         if dial is not None and dial.proves_death and dial.owner not in self._reaped:
             # No yield between the check and the insert: every claim of a session of this owner would reap it.
             self._reaped[dial.owner] = True
-            self._reap(dial.owner)
+            # Not awaited: a registry that hangs must not delay the log-in to the device.
+            greenlets.spawn("reap-proven", self._reap, dial.owner)
 
     def _reap(self, instance_id: str) -> None:
         try:
-            if self._registry.instance(instance_id) is not None:
-                self._registry.deregister(instance_id)
-                self._agent.record_event("reaped", instance_id, by=self._agent.me.id)
-                log.warning(
-                    "instance.reaped",
-                    instance_id=instance_id,
-                    proof="its listener refuses connections, its lock is free",
-                )
+            if self._registry.reap_proven(instance_id, by=self._agent.me.id):
+                self._agent.report_loss(instance_id, "refused")
         except RegistryUnavailable as error:
             del self._reaped[instance_id]
             log.info("instance.not_reaped", instance_id=instance_id, error=str(error))
@@ -173,7 +183,7 @@ class Claims:
             return None
         self._end_connections(found)
         with self._database.transaction() as tx:
-            ended = sessions.end(tx, row.id, row.epoch, reason)
+            ended = sessions.end_orphan(tx, row.id, row.epoch, reason)
             if ended is not None:
                 storage.note_end(tx, row, ended.epoch, reason)
             return ended

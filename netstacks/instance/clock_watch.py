@@ -1,37 +1,61 @@
-"""The clock watch: measures the clock skew of the peers, and reports a skew that is too large."""
+"""The clock watch: dials all living peers, which measures their clock skew and finds the unreachable ones."""
 
 import contextlib
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from netstacks import greenlets
 from netstacks.cluster import clocks
+from netstacks.cluster.dials import FailedDials
+from netstacks.cluster.instance_rows import look_secs
 from netstacks.cluster.liveness import living
 from netstacks.cluster.model import Peer
-from netstacks.errors import PeerFailed, RegistryUnavailable
+from netstacks.cluster.routing import Outcome
+from netstacks.errors import RegistryUnavailable
 from netstacks.instance.agent import Agent
-from netstacks.instance.relay_watch import ALIVE_PATH
+from netstacks.instance.death_watch import dial_all
 from netstacks.peer.client import PeerClient
 from netstacks.registry.base import Registry
 
 log = structlog.get_logger()
 
-INTERVAL_SECS = 10.0
 # An alarm is repeated when the difference has changed by this much.
 _CHANGE_SECS = 5.0
 
 
 class ClockWatch:
-    """Asks every living peer periodically. A change is one line in the log and one event of the cluster."""
+    """Asks every living peer periodically. A change is one line in the log and one event of the cluster.
 
-    def __init__(self, agent: Agent, peers: PeerClient, registry: Registry, *, ttl_secs: float) -> None:
+    `on_suspects` gets the ids of the peers that may be dead after each look; it must return at once.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        peers: PeerClient,
+        registry: Registry,
+        *,
+        heartbeat_secs: float,
+        ttl_secs: float,
+        on_suspects: Callable[[Sequence[str]], object] = lambda _: None,
+    ) -> None:
         self._agent = agent
         self._peers = peers
         self._registry = registry
         self._ttl_secs = ttl_secs
+        self._on_suspects = on_suspects
         self._reported: dict[str, float] = {}
         """The peers with an alarm, and the skew in seconds that was last reported for each."""
-        self.periodic = greenlets.Periodic("clock-watch", self.look, INTERVAL_SECS)
+        self._failed_dials = FailedDials()
+        self.reached = 0
+        """How many peers answered the last dials."""
+        self.periodic = greenlets.Periodic("clock-watch", self.look, look_secs(heartbeat_secs))
+
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        """The living peers that this instance cannot reach at their addresses: how the dials failed, by instance id."""
+        return self._failed_dials.unreachable(self._agent.snapshot)
 
     def start(self) -> None:
         self.periodic.start()
@@ -40,14 +64,16 @@ class ClockWatch:
         """Measures all clocks now and reports changes."""
         others = [each for each in living(self._agent.snapshot, self._ttl_secs) if each.id != self._agent.me.id]
         peers = [Peer(each.id, each.peer_address) for each in others if each.peer_address]
-        greenlets.joinall([greenlets.spawn("clock-check", self._ask, each) for each in peers])
+        # Every answer has the time in a header and shows that the address is right, an error as well.
+        self._note(dial_all(self._peers, peers))
         self._peers.clocks.keep_only([each.id for each in others])
         self._report()
 
-    def _ask(self, peer: Peer) -> None:
-        # Every answer has the time in a header, an error as well.
-        with contextlib.suppress(PeerFailed):
-            self._peers.call(peer, ALIVE_PATH)
+    def _note(self, outcomes: Mapping[str, Outcome]) -> None:
+        # Without the registry's time, the dials cannot be compared with heartbeats.
+        with contextlib.suppress(RegistryUnavailable):
+            self.reached = self._failed_dials.note(outcomes, self._agent.snapshot, self._registry.now())
+            self._on_suspects(self._failed_dials.suspects(self._agent.snapshot))
 
     def _report(self) -> None:
         skews = self._peers.clocks.skews

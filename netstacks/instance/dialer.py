@@ -2,18 +2,30 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from netstacks import permissions
-from netstacks.errors import AccessWithdrawn, NotFound, OpeningAbandoned, StoreUnavailable, VaultLocked
+from netstacks.errors import (
+    AccessWithdrawn,
+    DeviceError,
+    DeviceUnreachable,
+    HostKeyRejected,
+    NotFound,
+    OpeningAbandoned,
+    StoreUnavailable,
+    VaultLocked,
+)
 from netstacks.instance.host_key_prompts import HostKeyPrompts, check_host_key, needs_administrator
 from netstacks.instance.login_slots import LoginSlot, LoginSlots
 from netstacks.instance.login_trials import Trial
 from netstacks.instance.targets import Target
-from netstacks.store import access, audit, credentials, hostkeys
+from netstacks.permissions import EVERYWHERE
+from netstacks.store import access, audit, credentials, device_contacts, hostkeys
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Credential, LoginSecret, Secrets
+from netstacks.store.device_contacts import Opening
+from netstacks.store.devices import Contact
 from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.login_trials import CredentialAddress
 from netstacks.store.pool import Database, Transaction
@@ -29,13 +41,23 @@ _REPLACES_KEYS = "hostkeys.manage"
 
 
 class Dialer:
-    """Opens shells on devices, within the limits of log-ins per device and of attempts with one secret."""
+    """Opens shells on devices, within the limits of log-ins per device and of attempts with one secret.
 
-    def __init__(self, database: Database, vault: Vault, prompts: HostKeyPrompts) -> None:
+    `defer` queues a function of a transaction with its arguments: the outcome of each log-in is stored that way.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        prompts: HostKeyPrompts,
+        defer: Callable[..., None] = lambda write, *arguments: None,
+    ) -> None:
         self._database = database
         self._vault = vault
         self._prompts = prompts
         self._slots = LoginSlots(database)
+        self._defer = defer
 
     def dial(
         self,
@@ -57,19 +79,7 @@ class Dialer:
         Raises DeviceError and StoreUnavailable; DeviceLoginRefused at once while an earlier refusal of the secret
         holds; OpeningAbandoned soon after the user has given up.
         """
-        ssh_target = SshTarget(
-            host=target.host,
-            port=target.port,
-            username=secret.username,
-            password=secret.password,
-            private_key=secret.private_key,
-            algorithms=target.algorithms,
-            encoding=target.encoding,
-            patience_secs=target.patience_secs or PATIENCE_SECS,
-            term=term,
-            cols=cols,
-            rows=rows,
-        )
+        ssh_target = _ssh_target(target, secret, term, cols, rows)
         # A change of the credential or of the device's entry makes a new version, which has no refusals.
         version = f"{secret.changed_at.isoformat()} {target.changed_at.isoformat()}"
         trial = Trial(self._database, CredentialAddress(credential_id, target.host, target.port, version), dialogue)
@@ -107,7 +117,49 @@ class Dialer:
 
             make_room()
             hooks = Hooks(check, lambda: trial.begin(slot.renew), trial.refused, thinking, keep, store)
-            return open_shell(ssh_target, hooks, dialogue)
+            with self._noting(actor, target, credential_id):
+                return open_shell(ssh_target, hooks, dialogue)
+
+    def try_out(
+        self, actor: Actor, target: Target, secret: LoginSecret, dialogue: Dialogue, *, term: str, cols: int, rows: int
+    ) -> None:
+        """Logs in and out with a secret that is not stored, so its outcome is not stored either.
+
+        Raises DeviceError and StoreUnavailable.
+        """
+        with self._slots.slot(target.host, target.port, dialogue) as slot:
+            hooks = Hooks(
+                lambda found: self._check_host_key(slot, actor, target, secret, found, dialogue),
+                thinking=slot.paused,
+                on_wait=slot.renew,
+            )
+            open_shell(_ssh_target(target, secret, term, cols, rows), hooks, dialogue).close()
+
+    @contextlib.contextmanager
+    def _noting(self, actor: Actor, target: Target, credential_id: UUID) -> Iterator[None]:
+        """Around a log-in to a device: stores its outcome, but for one that the user has abandoned."""
+        try:
+            yield
+        except OpeningAbandoned:
+            raise
+        except DeviceError as error:
+            self._note(actor, target, credential_id, error)
+            raise
+        self._note(actor, target, credential_id, None)
+
+    def _note(self, actor: Actor, target: Target, credential_id: UUID, error: DeviceError | None) -> None:
+        if target.device_id is None:
+            return
+        opening = Opening(
+            device_id=target.device_id,
+            device_name=target.name,
+            credential_id=credential_id,
+            username=actor.name,
+            at=datetime.now(UTC),
+            contact=_contact(error),
+            reason=str(error) if error else None,
+        )
+        self._defer(device_contacts.note_opening, opening)
 
     def _check_host_key(
         self, slot: LoginSlot, actor: Actor, target: Target, secret: LoginSecret, found: HostKey, dialogue: Dialogue
@@ -120,7 +172,7 @@ class Dialer:
                 role = access.role_of(tx, actor)
             if found.is_stored_as(stored):
                 return
-            if stored is not None and not (role and permissions.grants(role, _REPLACES_KEYS)):
+            if stored is not None and not (role and role.may(_REPLACES_KEYS)):
                 raise needs_administrator(found, stored)
             problem = "is new" if stored is None else "has changed"
             dialogue.need_person(f"the host key of {target.name} {problem}")
@@ -162,17 +214,46 @@ class Dialer:
         with self._database.transaction() as tx:
             if not _may_store(tx, actor, credential):
                 raise AccessWithdrawn(access.WITHDRAWN)
-            held = credentials.lock(tx, credential_id, credential.owner_id)
-            credentials.update(tx, self._vault, held, {}, Secrets(secret=password))
+            held = credentials.lock(tx, credential_id, credential.owner_id, within=EVERYWHERE)
+            credentials.update(tx, self._vault, held, {}, Secrets(secret=password), by=actor.name)
             audit.append(tx, actor, "credential.updated", f"credential:{credential_id}", secrets=["secret"])
         dialogue.say(f"the new password is stored in the credential {credential.name}")
+
+
+def _ssh_target(target: Target, secret: LoginSecret, term: str, cols: int, rows: int) -> SshTarget:
+    return SshTarget(
+        host=target.host,
+        port=target.port,
+        username=secret.username,
+        password=secret.password,
+        private_key=secret.private_key,
+        algorithms=target.algorithms,
+        encoding=target.encoding,
+        patience_secs=target.patience_secs or PATIENCE_SECS,
+        term=term,
+        cols=cols,
+        rows=rows,
+    )
+
+
+def _contact(error: DeviceError | None) -> Contact:
+    match error:
+        case None:
+            return "reached"
+        case DeviceUnreachable():
+            return "unreachable"
+        case HostKeyRejected():
+            return "host_key"
+    return "refused"
 
 
 def _may_store(tx: Transaction, actor: Actor, credential: Credential | None) -> bool:
     """Whether the actor may change the credential until the transaction ends."""
     role = access.role_of(tx, actor)
-    is_own = credential is not None and credential.owner_id == actor.id
-    return role is not None and (is_own or permissions.grants(role, "credentials.manage"))
+    if role is None or credential is None:
+        return False
+    may_manage = role.may("credentials.manage") and not (role.reach.is_limited and credential.is_for_all_devices)
+    return credential.owner_id == actor.id or may_manage
 
 
 def _approve(

@@ -16,6 +16,8 @@ class FailureLog:
     def __init__(self) -> None:
         self._failures: dict[str, int] = {}
         """Consecutive failures by call; a call that has succeeded since has no entry."""
+        self._errors: dict[str, str] = {}
+        """The last error of each such call, as a text."""
 
     def failed(self, call: str, error: Exception) -> None:
         if call not in self._failures:
@@ -23,8 +25,14 @@ class FailureLog:
             trace = None if isinstance(error, RegistryUnavailable) else error
             log.warning("registry.call_failed", call=call, error=str(error), exc_info=trace)
         self._failures[call] = self._failures.get(call, 0) + 1
+        self._errors[call] = str(error)
+
+    def error_of(self, call: str) -> str | None:
+        """Why the call failed last, as a text; None when it has succeeded since."""
+        return self._errors.get(call)
 
     def succeeded(self, call: str) -> None:
+        self._errors.pop(call, None)
         if failures := self._failures.pop(call, 0):
             log.info("registry.call_succeeded", call=call, failures=failures)
 

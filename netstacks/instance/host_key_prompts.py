@@ -10,6 +10,7 @@ from uuid import UUID
 from netstacks import greenlets
 from netstacks.errors import HostKeyRejected, OpeningAbandoned, StoreUnavailable
 from netstacks.hosts import shown_address
+from netstacks.permissions import Reach
 from netstacks.store import prompts
 from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.pool import Database, Transaction
@@ -42,10 +43,20 @@ class HostKeyPrompts:
         return [prompt for prompt in self._open if prompt.user_id == user_id]
 
     def answer(
-        self, tx: Transaction, prompt_id: UUID, user_id: UUID, approve: bool, *, answered_by: str, may_manage: bool
+        self,
+        tx: Transaction,
+        prompt_id: UUID,
+        user_id: UUID,
+        approve: bool,
+        *,
+        answered_by: str,
+        may_manage: bool,
+        within: Reach,
     ) -> Prompt:
         """See `prompts.answer`. Raises NotFound, Forbidden."""
-        answered = prompts.answer(tx, prompt_id, user_id, approve, answered_by=answered_by, may_manage=may_manage)
+        answered = prompts.answer(
+            tx, prompt_id, user_id, approve, answered_by=answered_by, may_manage=may_manage, within=within
+        )
         self._open = [prompt for prompt in self._open if prompt.id != prompt_id]
         return answered
 

@@ -3,7 +3,7 @@
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _PAIR = re.compile(r"vault:\S+ jwt:\S+")
 
@@ -13,12 +13,15 @@ def new_instance_id(prefix: str = "ctrl") -> str:
     return f"{prefix}-{secrets.token_hex(4)}"
 
 
-def secrets_fingerprint(vault_master_keys: Iterable[bytes], jwt_secret: str) -> str:
-    """A fingerprint that differs for different secrets and reveals none: a pair `vault:1a jwt:2b` for each master key.
+def secrets_fingerprint(vault_master_keys: Sequence[str | None], jwt_secrets: Sequence[str | None]) -> str:
+    """A fingerprint that differs for different secrets and reveals none.
 
-    The random master key keys both parts (HMAC-SHA-256), so that a weak JWT secret cannot be guessed from its part.
+    It has a pair `vault:1a jwt:2b` for each master key (64 hex digits) and each secret; None stands for one that is not
+    set. The random master key keys both parts (HMAC-SHA-256), so that a weak JWT secret cannot be guessed from its
+    part.
     """
-    return ", ".join(_pair(key, jwt_secret) for key in vault_master_keys)
+    keys = [bytes.fromhex(each) for each in vault_master_keys if each]
+    return ", ".join(_pair(key, secret) for secret in jwt_secrets if secret for key in keys)
 
 
 def _pair(vault_master_key: bytes, jwt_secret: str) -> str:
@@ -32,7 +35,7 @@ def _pair(vault_master_key: bytes, jwt_secret: str) -> str:
 def differing_secrets(mine: str, accepted: Iterable[str]) -> tuple[str, ...]:
     """The settings in which `mine` differs from every accepted fingerprint; empty when no fingerprint is accepted yet.
 
-    During a change of the master key, instances have two keys; one key in common is enough. When VAULT_MASTER_KEY
+    During a change of a secret, instances have two of them; one pair in common is enough. When VAULT_MASTER_KEY
     differs, JWT_SECRET cannot be compared.
     """
     own = set(mine.split(", "))

@@ -32,6 +32,7 @@ class LoopWatch:
         self._due_at = math.inf
         """When the next tick is due, by the monotonic clock; the thread of the stall reporter reads it."""
         self._stood_still_at = -math.inf
+        self._largest_lag_secs = 0.0
         self._delays: deque[tuple[float, float]] = deque()
         """Stalls within WINDOW_SECS: when each ended, by `_now`, and its length in seconds."""
         self._reporter = StallReporter(lambda: self._due_at)
@@ -47,7 +48,9 @@ class LoopWatch:
         while True:
             self._due_at = time.monotonic() + _TICK_SECS
             greenlets.sleep(_TICK_SECS)
-            LAG.observe(max(0.0, time.monotonic() - self._due_at))
+            lag_secs = max(0.0, time.monotonic() - self._due_at)
+            LAG.observe(lag_secs)
+            self._largest_lag_secs = max(self._largest_lag_secs, lag_secs)
             self._tick()
 
     def _tick(self) -> None:
@@ -59,6 +62,11 @@ class LoopWatch:
             self._delays.append((now, delay))
         while self._delays and self._delays[0][0] < now - WINDOW_SECS:
             self._delays.popleft()
+
+    def take_largest_lag(self) -> float:
+        """The largest lag of the loop since the last call, in seconds."""
+        largest, self._largest_lag_secs = self._largest_lag_secs, 0.0
+        return largest
 
     def stood_still_at(self) -> float:
         """When the last stall ended, by the monotonic clock; minus infinity when there was none.

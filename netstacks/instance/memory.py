@@ -1,7 +1,9 @@
-"""Memory settings of a worker: thresholds of the garbage collector and of malloc."""
+"""Memory of a worker: thresholds of the garbage collector and of malloc, and the resident size."""
 
 import ctypes
 import gc
+import os
+from pathlib import Path
 
 # Reference counts free almost everything: neither sessions nor requests leave cycles of ours behind
 # (tests/acceptance/test_memory.py). So rare collections suffice: 20,000 young objects take 1 ms, 120,000 of the middle
@@ -11,6 +13,7 @@ _THRESHOLDS = 20_000, 5, 1_000
 # Fixed, because glibc adapts them: after the first password hash (argon2, 19 MB) it would keep that much memory.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MALLOC_BYTES = 4 * 1024 * 1024
+_STATM = Path("/proc/self/statm")
 
 
 def settle() -> None:
@@ -26,3 +29,8 @@ def settle() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MALLOC_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _MALLOC_BYTES)
+
+
+def resident_bytes() -> int:
+    """The resident set of this process; 0 on a system without Linux's /proc."""
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _STATM.exists() else 0

@@ -14,12 +14,19 @@ REFRESH_SECS = 2.0
 class HealthMonitor:
     """Holds the latest facts; `gather` collects them and may wait for PostgreSQL and the registry.
 
-    `is_draining` must not wait; each report reads it, because a load balancer must see a drain at once.
+    `is_draining` must not wait; each report reads it, because a load balancer must see a drain at once. `on_refreshed`
+    is called after each refresh and must return at once.
     """
 
-    def __init__(self, gather: Callable[[float], Facts], is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        gather: Callable[[float], Facts],
+        is_draining: Callable[[], bool],
+        on_refreshed: Callable[[], object] = lambda: None,
+    ) -> None:
         self._gather = gather
         self._is_draining = is_draining
+        self._on_refreshed = on_refreshed
         self._periodic = greenlets.Periodic("health", self.refresh, REFRESH_SECS)
         self._latest: Facts | None = None
 
@@ -33,6 +40,7 @@ class HealthMonitor:
     def refresh(self) -> None:
         """Gathers the facts; returns when they are complete."""
         self._latest = self._gather(time.monotonic())
+        self._on_refreshed()
 
     def report(self) -> HealthReport | None:
         """The health by the latest facts; None before the first refresh."""

@@ -7,16 +7,20 @@ from uuid import UUID
 
 import structlog
 
+from netstacks import tracing
 from netstacks.errors import AccessWithdrawn, DeviceError, OpeningAbandoned, RetryLater, StoreUnavailable
-from netstacks.instance import targets
+from netstacks.instance import metrics, targets
 from netstacks.instance.agent import Agent
+from netstacks.instance.current_settings import CurrentSettings
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.pending_claims import Prepared
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
+from netstacks.instance.session_rows import facts_of
 from netstacks.instance.targets import ConnectRequest, Target
+from netstacks.permissions import Reach
 from netstacks.recording import storage
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
@@ -24,12 +28,12 @@ from netstacks.store import access, audit, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.sessions import SessionRow
+from netstacks.store.setting_definitions import AD_HOC_HOSTS, INPUT_RECORDING
 from netstacks.store.vault import Vault
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.session import Session
-from netstacks.terminal.session_facts import SessionFacts
 from netstacks.terminal.transport import Transport
 
 log = structlog.get_logger()
@@ -56,6 +60,7 @@ class Opener:
         loop: LoopWatch,
         limits: SessionLimits,
         recording_quota: RecordingQuota,
+        settings: CurrentSettings,
         log_bytes: int,
         make_room: Callable[[Target, Dialogue], None] = lambda target, dialogue: None,
     ) -> None:
@@ -69,6 +74,7 @@ class Opener:
         self._loop = loop
         self._limits = limits
         self._recording_quota = recording_quota
+        self._settings = settings
         self._log_bytes = log_bytes
         self._make_room = make_room
 
@@ -78,7 +84,12 @@ class Opener:
         Raises InvalidInput and NotFound for a request without a valid target, DeviceError, VaultLocked,
         StoreUnavailable, LimitReached and AccessWithdrawn.
         """
-        with self._holdings.dialling(request.actor, request.dialogue):
+        with (
+            tracing.begin("terminal.open") as span,
+            metrics.counting_open(),
+            self._holdings.dialling(request.actor, request.dialogue),
+        ):
+            span.set("netstacks.session_id", request.session_id)
             try:
                 return self._open(request)
             except OpeningAbandoned:
@@ -88,9 +99,10 @@ class Opener:
 
     def _open(self, request: ConnectRequest) -> Session:
         with self._database.transaction() as tx:
-            access.confirm(tx, request.actor, PERMISSION)
-            target = targets.resolve(tx, request)
-            credential_id, secret = targets.secret_for(tx, self._vault, request, target)
+            role = access.confirm(tx, request.actor, PERMISSION)
+            may_ad_hoc = self._settings.get(AD_HOC_HOSTS).may_use(role.name)
+            target = targets.resolve(tx, request, within=role.reach, may_ad_hoc=may_ad_hoc)
+            credential_id, secret = targets.secret_for(tx, self._vault, request, target, within=role.reach)
             self._limits.check(tx, request.actor, target)
             self._recording_quota.check(tx, request.actor)
         try:
@@ -112,19 +124,21 @@ class Opener:
             self._audit_refusal(request.actor, target, error)
             raise
         try:
-            return self._begin(request, target, credential_id, transport)
+            return self._begin(request, target, credential_id, transport, role.name)
         except BaseException:
             transport.close()
             raise
 
-    def _begin(self, request: ConnectRequest, target: Target, credential_id: UUID, transport: Transport) -> Session:
+    def _begin(
+        self, request: ConnectRequest, target: Target, credential_id: UUID, transport: Transport, role: str
+    ) -> Session:
         token = uuid.uuid4()
         output = OutputLog(self._log_bytes)
         with self._holdings.creating(request.session_id):
             with self._limits.creating(request.actor, target):
                 row = self._create(request, target, credential_id, token)
             try:
-                session = self._adopt(row, token, target, transport, output, request.dialogue, previous_sha256=b"")
+                session = self._adopt(row, token, target, transport, output, request.dialogue, role)
             except (AccessWithdrawn, RetryLater) as error:
                 # The row is committed and names this instance, but no session exists: end it at once.
                 with self._database.transaction() as tx:
@@ -138,7 +152,8 @@ class Opener:
         assert request.actor.id is not None
         with self._database.transaction() as tx:
             # Access may have been withdrawn during the log-in to the device.
-            access.confirm(tx, request.actor, PERMISSION)
+            role = access.confirm(tx, request.actor, PERMISSION)
+            targets.check_reach(tx, role.reach, target.device_id)
             self._limits.take(tx, request.actor, target)
             row = sessions.create(
                 tx,
@@ -169,8 +184,8 @@ class Opener:
             )
         return row
 
-    def prepare(self, tx: Transaction, row: SessionRow, actor: Actor) -> Prepared:
-        """Reads the input of `reopen`. Raises NotFound, InvalidInput, VaultLocked.
+    def prepare(self, tx: Transaction, row: SessionRow, actor: Actor, reach: Reach) -> Prepared:
+        """Reads the input of `reopen`; `reach` is that of the user's role. Raises NotFound, InvalidInput, VaultLocked.
 
         Finds the device by its id where the session has one: its address may have changed, or belong to another entry.
         """
@@ -184,9 +199,11 @@ class Opener:
             cols=row.cols,
             rows=row.rows,
         )
-        target = targets.resolve(tx, request)
-        credential_id, secret = targets.secret_for(tx, self._vault, request, target)
-        return Prepared(target, credential_id, secret, *storage.tail(tx, row.id, self._log_bytes))
+        role = access.role_name(tx, row.user_id)
+        may_ad_hoc = self._settings.get(AD_HOC_HOSTS).may_use(role)
+        target = targets.resolve(tx, request, within=reach, may_ad_hoc=may_ad_hoc)
+        credential_id, secret = targets.secret_for(tx, self._vault, request, target, within=reach)
+        return Prepared(target, credential_id, secret, *storage.tail(tx, row.id, self._log_bytes), role)
 
     def reopen(self, row: SessionRow, prepared: Prepared, token: UUID, actor: Actor, dialogue: Dialogue) -> Session:
         """Continues a claimed session: logs in to the device again and restores the output log from the recording."""
@@ -204,7 +221,7 @@ class Opener:
         output = OutputLog(self._log_bytes, start=end - len(kept))
         output.append(kept, keep_from=end)
         try:
-            session = self._adopt(row, token, target, transport, output, dialogue, previous_sha256=prepared.sha256)
+            session = self._adopt(row, token, target, transport, output, dialogue, prepared.role, prepared.sha256)
         except BaseException:
             transport.close()
             raise
@@ -220,10 +237,10 @@ class Opener:
         transport: Transport,
         output: OutputLog,
         dialogue: Dialogue,
-        *,
-        previous_sha256: bytes,
+        role: str,
+        previous_sha256: bytes = b"",
     ) -> Session:
-        """Creates the live session of a row that names this instance as its owner.
+        """Creates the live session of a row that names this instance as its owner; `role` is that of its user.
 
         Raises RetryLater during a drain, and the error that the opening was stopped with.
         """
@@ -242,24 +259,10 @@ class Opener:
             on_owned=lambda: session.ownership_confirmed(),
             on_limit=lambda reason: self._recording_quota.reached(session, reason),
             allowance=self._recording_quota.allowance(row),
-        )
-        facts = SessionFacts(
-            id=row.id,
-            epoch=row.epoch,
-            owner=self._agent.me.id,
-            user_id=row.user_id,
-            username=row.username,
-            device_id=row.device_id,
-            device_name=row.device_name,
-            host=row.host,
-            port=row.port,
-            credential_id=row.credential_id,
-            token=token,
-            term=row.term,
-            started_at=row.started_at.timestamp(),
+            records_input=lambda: self._settings.get(INPUT_RECORDING).may_use(role),
         )
         session = Session(
-            facts,
+            facts_of(row, owner=self._agent.me.id, token=token),
             transport,
             recording,
             output,
@@ -287,6 +290,4 @@ class Opener:
         log.info("session.refused", device=target.name, username=actor.name, error=str(error))
         # Best effort: the user must see the device's answer even when PostgreSQL is unreachable.
         with contextlib.suppress(StoreUnavailable), self._database.transaction() as tx:
-            audit.append(
-                tx, actor, "session.refused", f"device:{target.device_id}", device=target.name, reason=str(error)
-            )
+            audit.append(tx, actor, "session.refused", target.resource, device=target.name, reason=str(error))

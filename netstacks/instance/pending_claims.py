@@ -16,6 +16,7 @@ class Prepared:
     """The input of the log-in of a claimed session, and the end of its recording.
 
     `end` is the offset after the last recorded byte, `output` the bytes before it, `sha256` that of the last chunk.
+    `role` is the role of the session's user.
     """
 
     target: Target
@@ -24,6 +25,7 @@ class Prepared:
     end: int
     sha256: bytes
     output: bytes
+    role: str
 
 
 class PendingClaim:

@@ -24,6 +24,16 @@ class HeldSessions(Protocol):
         """Closes the copies of sessions that another instance owns."""
 
 
+class LiveSessions(HeldSessions, Protocol):
+    """What the agent needs of the sessions that this instance holds. No method waits."""
+
+    def recheck(self) -> None:
+        """Compares each session with its row as soon as PostgreSQL answers, and closes the copies that were fenced."""
+
+    def expire_detached(self) -> None:
+        """Ends the sessions whose client has been away for longer than SESSION_DETACH_TTL_SECS."""
+
+
 class Publisher:
     """Group commit: one greenlet at a time takes all waiting changes and writes them with a few calls.
 
@@ -40,7 +50,8 @@ class Publisher:
         self._withdrawn: dict[UUID, int] = {}
         """The waiting changes by session, each at its latest epoch. Publications are written first: a session withdrawn
         at an epoch is never published at that epoch again, and a removal does not touch a later epoch."""
-        self._events: deque[tuple[EventKind, str, dict[str, str]]] = deque(maxlen=_MAX_EVENTS)
+        self._events: deque[tuple[EventKind, str, float, dict[str, str]]] = deque(maxlen=_MAX_EVENTS)
+        """Kind, instance id, `once_secs` and details of each event that waits."""
         self._in_doubt = False
         """Whether the registry may differ from the held sessions by more than the waiting changes."""
         self._comparing = False
@@ -61,7 +72,11 @@ class Publisher:
 
     def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
         """Returns at once. A failed event waits for another attempt; beyond _MAX_EVENTS the oldest are dropped."""
-        self._events.append((kind, instance_id, details))
+        self.record_once(kind, instance_id, 0.0, **details)
+
+    def record_once(self, kind: EventKind, instance_id: str, once_secs: float, **details: str) -> None:
+        """The same for an event that several instances see: it is dropped when one was stored within `once_secs`."""
+        self._events.append((kind, instance_id, once_secs, details))
         self._run.begin()
 
     def doubt(self) -> None:
@@ -129,9 +144,9 @@ class Publisher:
 
     def _send_events(self) -> None:
         while self._events:
-            kind, instance_id, details = event = self._events.popleft()
+            kind, instance_id, once_secs, details = event = self._events.popleft()
             try:
-                self._registry.record_event(kind, instance_id, **details)
+                self._registry.record_event(kind, instance_id, once_secs=once_secs, **details)
             except Exception as error:
                 self._events.appendleft(event)
                 self._failures.failed("record_event", error)

@@ -188,7 +188,7 @@ class Reconciler:
     def _end(self, tx: Transaction, row: SessionRow) -> bool:
         late = f"its user did not come back within {self._detach_ttl_secs:g} s"
         reason = row.end_requested or (late if row.owner is None else f"its instance was lost and {late}")
-        ended = sessions.end(tx, row.id, row.epoch, reason)
+        ended = sessions.end_orphan(tx, row.id, row.epoch, reason)
         if ended is None:
             return False
         storage.note_end(tx, row, ended.epoch, reason)

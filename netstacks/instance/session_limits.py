@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -29,9 +29,19 @@ _CHECK_SECS = 0.5
 
 
 class SessionLimits:
-    """A limit of 0 means no limit. Claimed sessions count towards the limits and are never refused."""
+    """A limit of 0 means no limit. Claimed sessions count towards the limits and are never refused.
 
-    def __init__(self, deferred_writes: DeferredWrites, *, of_user: int, of_device: int, openings_of_user: int) -> None:
+    `of_user` returns the limit of the moment: administrators can change it.
+    """
+
+    def __init__(
+        self,
+        deferred_writes: DeferredWrites,
+        *,
+        of_user: Callable[[], int],
+        of_device: int,
+        openings_of_user: int,
+    ) -> None:
         self._deferred_writes = deferred_writes
         self._of_user = of_user
         self._of_device = of_device
@@ -55,7 +65,7 @@ class SessionLimits:
         Locks the user and the address in PostgreSQL, so that concurrent creations on all instances wait for each other.
         """
         assert actor.id is not None
-        if self._of_user:
+        if self._of_user():
             quotas.lock_user(tx, actor.id)
             self._check_user(tx, actor, 0)
         if self._limits_device(target):
@@ -66,7 +76,7 @@ class SessionLimits:
     def creating(self, actor: Actor, target: Target) -> Iterator[None]:
         """Around the transaction of `take`: of creations that wait for the same lock, only one uses a connection."""
         with contextlib.ExitStack() as gates:
-            if self._of_user:
+            if self._of_user():
                 gates.enter_context(self._gate_of(str(actor.id)))
             if self._limits_device(target):
                 gates.enter_context(self._gate_of(f"{target.host} {target.port}"))
@@ -106,13 +116,14 @@ class SessionLimits:
 
     def _check_user(self, tx: Transaction, actor: Actor, opening: int) -> None:
         assert actor.id is not None
-        if not self._of_user or quotas.sessions_of_user(tx, actor.id) + opening < self._of_user:
+        limit = self._of_user()
+        if not limit or quotas.sessions_of_user(tx, actor.id) + opening < limit:
             return
         self._refuse(
             actor,
             f"user:{actor.id}",
-            f"you have {self._of_user} sessions, the limit for one user: end one of them on the page Sessions,"
-            " or ask an administrator to raise USER_SESSIONS_MAX",
+            f"you have {limit} sessions, the limit for one user: end one of them on the page Sessions,"
+            " or ask an administrator to raise the limit (system settings, USER_SESSIONS_MAX)",
         )
 
     def _check_device(self, tx: Transaction, actor: Actor, target: Target) -> None:
@@ -120,7 +131,7 @@ class SessionLimits:
             return
         self._refuse(
             actor,
-            f"device:{target.device_id}" if target.device_id else f"address:{target.host}:{target.port}",
+            target.resource,
             f"{target.name} has {self._of_device} sessions, the limit for one device: wait until one of them"
             " ends, or ask an administrator to raise DEVICE_SESSIONS_MAX",
         )

@@ -1,23 +1,26 @@
 """Withdrawals of access: they end the sessions and connections of a user, or of some log-ins, on every instance."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import structlog
 
-from netstacks import greenlets, permissions
+from netstacks import greenlets
 from netstacks.cluster.model import Instance, Peer
 from netstacks.errors import AccessWithdrawn, PeerFailed, RetryLater, StoreBusy, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.holdings import Holdings
+from netstacks.instance.targets import OUT_OF_REACH, check_reach
 from netstacks.peer.client import NoAnswer, PeerClient
-from netstacks.store import access
+from netstacks.permissions import Role
+from netstacks.store import access, devices
 from netstacks.store.access import WITHDRAWN
 from netstacks.store.audit import Actor
-from netstacks.store.pool import Database
+from netstacks.store.pool import Database, Transaction
 from netstacks.terminal.attachment import Kind
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.session import Session
@@ -25,6 +28,7 @@ from netstacks.terminal.session import Session
 log = structlog.get_logger()
 
 PATH = "/peer/withdrawals"
+ROLES_PATH = "/peer/roles"
 INTERVAL_SECS = 5.0
 _IDS_AT_ONCE = 100
 
@@ -71,7 +75,8 @@ class Withdrawal:
 class Withdrawals:
     """Applies withdrawals to this instance and sends them to the others.
 
-    `forget` drops what this instance has cached about a user's log-ins; `close` closes connections without a session.
+    `forget` drops what this instance has cached about a user's log-ins, `forget_role` what it has about a role. `close`
+    closes connections without a session.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Withdrawals:
         holdings: Holdings,
         database: Database,
         forget: Callable[[Withdrawal], None],
+        forget_role: Callable[[str], None] = lambda name: None,
         close: Callable[[Withdrawal], None] = lambda withdrawal: None,
     ) -> None:
         self._agent = agent
@@ -89,6 +95,7 @@ class Withdrawals:
         self._holdings = holdings
         self._database = database
         self._forget = forget
+        self._forget_role = forget_role
         self._close = close
         self.count = 0
         """The number of withdrawals applied here; a check is valid as long as it has not changed."""
@@ -97,11 +104,11 @@ class Withdrawals:
     def start(self) -> None:
         self.periodic.start()
 
-    def confirm(self, actor: Actor, permission: str | None) -> None:
+    def confirm(self, actor: Actor, permission: str | None, session_id: UUID | None = None) -> None:
         """Confirms access before a connection is attached; no yield between its return and the attachment.
 
-        Raises AccessWithdrawn, and RetryLater when PostgreSQL is overloaded. Without PostgreSQL, the authorisation of
-        the connection stands.
+        With `session_id`, a session of this instance, the role must also reach its device. Raises AccessWithdrawn, and
+        RetryLater when PostgreSQL is overloaded. Without PostgreSQL, the authorisation of the connection stands.
         """
         # Repeated when a withdrawal was applied during the query: the query may have read the state before it.
         count = -1
@@ -109,7 +116,10 @@ class Withdrawals:
             count = self.count
             try:
                 with self._database.transaction() as tx:
-                    access.confirm(tx, actor, permission)
+                    role = access.confirm(tx, actor, permission)
+                    session = self._holdings.hub.find(session_id) if session_id else None
+                    if session is not None:
+                        check_reach(tx, role.reach, session.facts.device_id)
             except StoreBusy as error:
                 raise RetryLater("your access cannot be confirmed now: connect again") from error
             except StoreUnavailable:
@@ -122,9 +132,23 @@ class Withdrawals:
         within INTERVAL_SECS, by comparing with PostgreSQL.
         """
         self.here([withdrawal])
+        self._tell(lambda other: self._send(other, withdrawal))
+
+    def role_changed(self, name: str) -> None:
+        """Applies a change of a role on every instance, as `everywhere` does; call it after the commit."""
+        self.role_changed_here(name)
+        self._tell(lambda other: self._call(other, ROLES_PATH, name=name))
+
+    def role_changed_here(self, name: str) -> None:
+        """Applies a change of a role on this instance: ends what its users may not have any more."""
+        self._forget_role(name)
+        # As in `here`: a `confirm` that is under way may have read the former role.
+        self.count += 1
+        self.compare()
+
+    def _tell(self, send: Callable[[Instance], object]) -> None:
         others = [each for each in self._agent.snapshot.instances.values() if each.id != self._agent.me.id]
-        calls = [greenlets.spawn("withdraw", self._send, each, withdrawal) for each in others if each.peer_address]
-        greenlets.joinall(calls)
+        greenlets.joinall([greenlets.spawn("withdraw", send, each) for each in others if each.peer_address])
 
     def _send(self, instance: Instance, withdrawal: Withdrawal) -> None:
         for part in _in_parts(withdrawal):
@@ -133,13 +157,20 @@ class Withdrawals:
                 "what": part.scope.value,
                 "login_ids": [str(each) for each in part.login_ids],
             }
-            try:
-                answer = self._peers.call(Peer(instance.id, instance.peer_address), PATH, **claims)
-            except PeerFailed:
-                answer = NoAnswer("declined")
-            if isinstance(answer, NoAnswer):
-                log.warning("access.not_withdrawn_yet", instance_id=instance.id, user_id=str(part.user_id))
+            if not self._call(instance, PATH, **claims):
                 return
+
+    def _call(self, instance: Instance, path: str, **claims: Any) -> bool:
+        """Whether the instance has taken the message."""
+        try:
+            answer = self._peers.call(Peer(instance.id, instance.peer_address), path, **claims)
+        except PeerFailed:
+            answer = NoAnswer("declined")
+        if isinstance(answer, NoAnswer):
+            what = {name: value for name, value in claims.items() if name in ("user_id", "name")}
+            log.warning("access.not_withdrawn_yet", instance_id=instance.id, **what)
+            return False
+        return True
 
     def here(self, withdrawals: Iterable[Withdrawal]) -> None:
         """Applies withdrawals on this instance. Returns at once."""
@@ -194,6 +225,7 @@ class Withdrawals:
             with self._database.transaction() as tx:
                 roles = access.roles(tx, list(users))
                 revoked = access.revoked(tx, list(logins))
+                unreachable = self._out_of_reach(tx, roles)
         except StoreUnavailable as error:
             log.info("withdrawals.not_compared", error=str(error))
             return
@@ -202,9 +234,26 @@ class Withdrawals:
             role = roles.get(user_id)
             if role is None:
                 found.append(Withdrawal(user_id, Scope.ACCESS))
-            elif user_id in connects and not permissions.grants(role, "sessions.connect"):
+            elif user_id in connects and not role.may("sessions.connect"):
                 found.append(Withdrawal(user_id, Scope.TERMINALS))
         self.here(found)
+        for session in unreachable:
+            session.end(OUT_OF_REACH)
+
+    def _out_of_reach(self, tx: Transaction, roles: Mapping[UUID, Role]) -> list[Session]:
+        """The sessions here whose device the role of their user does not reach any more."""
+        limited = [
+            (session, role.reach)
+            for session in self._holdings.hub
+            if (role := roles.get(session.facts.user_id)) and role.reach.is_limited
+        ]
+        device_ids = {session.facts.device_id for session, _ in limited if session.facts.device_id}
+        places = devices.places(tx, list(device_ids)) if device_ids else {}
+        return [
+            session
+            for session, reach in limited
+            if session.facts.device_id not in places or not reach.includes(*places[session.facts.device_id])
+        ]
 
 
 def _in_parts(withdrawal: Withdrawal) -> Iterator[Withdrawal]:

@@ -1,23 +1,21 @@
-"""One HTTP request to a provider, in a greenlet of its own: the caller takes the pieces, and may abandon it anytime.
+"""One HTTP request to a provider, in a greenlet of its own: the caller takes the bytes, and may abandon it anytime.
 
 No exception is raised into a call from outside, because it would land inside the HTTP client. The socket is shut down
 instead, and the call ends by itself.
 """
 
-import itertools
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import httpx2
 
 from netstacks import greenlets
 from netstacks.llm import error_answers, members
 from netstacks.llm.connection import ProviderConnection
-from netstacks.llm.conversation import Finished, Piece, TextDelta, ToolInputDelta
 from netstacks.llm.failures import (
     CallCancelled,
     NotSent,
@@ -28,39 +26,16 @@ from netstacks.llm.failures import (
     StreamCut,
 )
 from netstacks.llm.provider import Provider
-from netstacks.llm.sse import Decoder, Event
 
 # The limit of a whole stream: events are much larger than the text in them.
 _STREAM_BYTES = 32 * 1024 * 1024
 _ERROR_BYTES = 64 * 1024
 # How long to wait for the rest of a response whose relevant part has been read.
 _REST_SECS = 1.0
-# Backpressure: reading pauses when the caller has not taken this many pieces.
-_QUEUED_PIECES = 256
-
-
-class Stage(Enum):
-    """The progress of a call, on which the time limits depend."""
-
-    SENT = "the request is sent"
-    BEGUN = "the model has begun to answer"
-
-
-class Reader(Protocol):
-    """The parser of a dialect's answer."""
-
-    progress: int
-    """How many times the model has sent content, including reasoning."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the dialect's end of the answer has been read."""
-
-    def feed(self, event: Event) -> list[Piece]:
-        """The pieces of an event. Raises ProviderFailure."""
-
-    def end(self) -> list[Piece]:
-        """The last pieces, at the end of the stream. Raises ProviderFailure when the answer is not complete."""
+# Backpressure: reading pauses when the caller has not taken this many bytes, which it parses without a yield.
+_UNREAD_BYTES = 8 * 1024
+# A call is abandoned after this multiple of its total, including the time that the caller spends on pieces.
+_ABSOLUTE_FACTOR = 2
 
 
 @dataclass(frozen=True)
@@ -75,66 +50,93 @@ class PreparedRequest:
 
 
 class Call:
-    """`run` executes in a greenlet of its own; the caller takes the pieces, or abandons the call."""
+    """`run` executes in a greenlet of its own; the caller takes the bytes of the answer, or abandons the call."""
 
-    def __init__(self, connection: ProviderConnection, prepared: PreparedRequest, reader: Reader) -> None:
+    def __init__(self, connection: ProviderConnection, prepared: PreparedRequest) -> None:
         self._connection = connection
+        self._connection.rest_until = 0.0
         self._prepared = prepared
-        self._reader = reader
-        self._progress = 0
-        self.heard_at = time.monotonic()
-        """When the model last sent something, by the monotonic clock; before that, when the call began."""
-        self._came = greenlets.Queue(_QUEUED_PIECES)
-        self._characters = 0
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
+        self._arrival, self._room = greenlets.Event(), greenlets.Event()
+        self._timer = greenlets.Timer(prepared.total_secs * _ABSOLUTE_FACTOR, self.abandon)
+        self._failure: Exception | None = None
         self._has_ended = False
         """Set in the same step in which the connection is given back: it may belong to another call afterwards."""
+        self._drops_rest = False
+        self.was_sent = False
+        """Whether the request has been sent, and not only to a proxy."""
         self.is_abandoned = False
 
-    def take(self, timeout_secs: float) -> Piece | Stage:
-        """The next piece or stage. Raises Empty when there is none in time, and the failure that ended the call."""
-        came: Piece | Stage | Exception = self._came.get(timeout=max(0.0, timeout_secs))
-        if isinstance(came, Exception):
-            raise came
+    @property
+    def is_read(self) -> bool:
+        """Whether the response has ended regularly, and the caller has taken all of it."""
+        return self._has_ended and self._failure is None and not self._unread
+
+    def take(self, timeout_secs: float) -> bytes:
+        """The bytes that have come; empty when nothing has come in time, or when only `was_sent` has changed.
+
+        Raises the failure that ended the call when all bytes have been taken.
+        """
+        if not self._arrival.wait(max(0.0, timeout_secs)):
+            return b""
+        if self._unread:
+            came = b"".join(self._unread)
+            self._unread, self._unread_bytes = [], 0
+            self._room.set()
+        elif self._failure is not None:
+            raise self._failure
+        else:
+            came = b""
+        if not self._has_ended:
+            self._arrival.clear()
         return came
+
+    def rest(self, secs: float) -> None:
+        """Lets the bytes of the next `secs` come together, because each read has a cost."""
+        if not self._has_ended:
+            self._connection.rest_until = time.monotonic() + secs
+
+    def drop_rest(self) -> None:
+        """Drops what still comes. It is read for a while, because only then the connection can be reused."""
+        self._drops_rest = True
+        self._room.set()
+        if not self._has_ended:
+            self._timer.restart(_REST_SECS)
 
     def abandon(self) -> None:
         """Ends the call without waiting for its end: at once, or as soon as its connection is established."""
         self.is_abandoned = True
         if not self._has_ended:
             self._connection.hang_up()
-        # Makes room in the queue: a call that waits in `put` continues, and ends at its next check.
-        with suppress(greenlets.Empty):
-            while True:
-                self._came.get_nowait()
+        # A call that waits for room continues, and ends at its next check.
+        self._room.set()
+        self._arrival.set()
 
     def run(self, give_back: Callable[[ProviderConnection], None]) -> None:
-        """Sends the request and reads the answer, which ends with Finished or a failure; then frees the connection."""
-        try:
-            self._ask()
-        except Exception as error:
-            with suppress(CallCancelled):
-                self._put(error)
-        finally:
-            # No yield between the two: an abandoned call must not hang up on the next one.
-            self._has_ended = True
-            give_back(self._connection)
-
-    def _put(self, came: Piece | Stage | Exception) -> None:
-        if self.is_abandoned:
-            raise CallCancelled("was no longer wanted")
-        self._came.put(came)
+        """Sends the request and reads the answer to its end or a failure; then frees the connection."""
+        with self._timer:
+            try:
+                self._ask()
+            except Exception as error:
+                self._failure = error
+            finally:
+                # No yield in between: an abandoned call must not hang up on the next one.
+                self._has_ended = True
+                self._arrival.set()
+                give_back(self._connection)
 
     def _ask(self) -> None:
         prepared = self._prepared
         connect_secs = min(prepared.provider.connect_secs, prepared.total_secs)
-        # The caller's time limits are shorter. These end a call that was abandoned before it had a connection.
-        timeout = httpx2.Timeout(prepared.total_secs, connect=connect_secs)
+        # Connecting has a limit of its own, because only the HTTP client can end it. Reads end when the call hangs up.
+        timeout = httpx2.Timeout(prepared.total_secs, connect=connect_secs, read=None)
         # JSON from a browser may contain lone surrogates, which UTF-8 cannot encode.
         content = members.written(prepared.body).encode("utf-8", "replace")
         try:
             with self._connection.http.stream(
                 "POST",
-                prepared.url,
+                _parsed(prepared.url),
                 content=content,
                 headers=prepared.headers,
                 timeout=timeout,
@@ -152,7 +154,8 @@ class Call:
             if self.is_abandoned:
                 self._connection.hang_up()
         elif event == "http11.receive_response_headers.started" and info["request"].method != b"CONNECT":
-            self._put(Stage.SENT)
+            self.was_sent = True
+            self._arrival.set()
 
     def _check(self, response: httpx2.Response) -> None:
         """Raises ProviderFailure for an unusable status, media type or encoding."""
@@ -177,71 +180,28 @@ class Call:
         return body[:_ERROR_BYTES]
 
     def _read(self, response: httpx2.Response) -> None:
-        decoder = Decoder()
-        chunks = _bounded_chunks(response.iter_raw())
         try:
-            for chunk in chunks:
-                if self._take_in(decoder.feed(chunk)):
-                    self._drop_rest(chunks)
-                    return
+            for chunk in _bounded_chunks(response.iter_raw()):
+                self._keep(chunk)
         except httpx2.TransportError as error:
-            # After the end of the answer only the token count is missing.
-            if not self._reader.is_complete:
-                raise _failure(self._prepared, error, cut=True) from error
-        self._hand_over(self._reader.end())
+            raise _failure(self._prepared, error, cut=True) from error
 
-    def _take_in(self, events: Iterable[Event]) -> bool:
-        """True when the events end the answer. Raises ProviderFailure after handing over the pieces before it."""
-        pieces: list[Piece] = []
-        is_over = False
-        try:
-            for event in events:
-                pieces += self._reader.feed(event)
-                if pieces and isinstance(pieces[-1], Finished):
-                    break
-        finally:
-            is_over = self._hand_over(_joined(pieces))
-        return is_over
-
-    def _hand_over(self, pieces: Iterable[Piece]) -> bool:
-        """True when the pieces end the answer."""
-        if self._reader.progress > self._progress:
-            self.heard_at = time.monotonic()
-            if not self._progress:
-                self._put(Stage.BEGUN)
-            self._progress = self._reader.progress
-        for piece in pieces:
-            match piece:
-                case TextDelta(text):
-                    piece = TextDelta(text.encode("utf-8", "replace").decode())
-                    self._count(text)
-                case ToolInputDelta(text):
-                    self._count(text)
-            self._put(piece)
-            if isinstance(piece, Finished):
-                return True
-        return False
-
-    def _count(self, text: str) -> None:
-        self._characters += len(text)
-        members.check_size(0, self._characters)
-
-    def _drop_rest(self, chunks: Iterator[bytes]) -> None:
-        """Reads the response to its end, because only then its connection can be reused."""
-        with greenlets.Timer(_REST_SECS, self._connection.hang_up), suppress(httpx2.TransportError, ProviderFailure):
-            for _ in chunks:
-                pass
+    def _keep(self, chunk: bytes) -> None:
+        """Keeps bytes for the caller, and waits when it has not taken enough of them."""
+        if not self._drops_rest:
+            self._unread.append(chunk)
+            self._unread_bytes += len(chunk)
+            self._arrival.set()
+        while self._unread_bytes >= _UNREAD_BYTES and not (self._drops_rest or self.is_abandoned):
+            self._room.clear()
+            self._room.wait()
+        if self.is_abandoned:
+            raise CallCancelled("was no longer wanted")
 
 
-def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Joins adjacent deltas, because each piece has a cost on its way to the client."""
-    for kind, alike in itertools.groupby(pieces, type):
-        if kind is TextDelta:
-            yield TextDelta("".join(each.text for each in alike if isinstance(each, TextDelta)))
-        elif kind is ToolInputDelta:
-            yield ToolInputDelta("".join(each.json for each in alike if isinstance(each, ToolInputDelta)))
-        else:
-            yield from alike
+@functools.lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx2.URL:
+    return httpx2.URL(url)
 
 
 def _bounded_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:

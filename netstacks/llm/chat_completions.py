@@ -39,7 +39,7 @@ _THINKING = ("reasoning_content", "reasoning")
 
 
 def headers(provider: Provider) -> dict[str, str]:
-    """The headers of the dialect besides the content type."""
+    """The headers of the dialect, besides those of each request."""
     return {"authorization": f"Bearer {provider.key}"} if provider.key else {}
 
 

@@ -83,6 +83,9 @@ def judged(circuit: Circuit, failure: str | None, now: float, *, failures: int, 
     excluded exception as a success and an abandoned generator as a failure. Its object is used for one outcome, because
     a reused one resets the shared counter when it notices a state change by another instance (docs/design-notes.md, 6).
     """
+    if failure is None and circuit.state == pybreaker.STATE_CLOSED and not circuit.failures:
+        # Most calls: pybreaker would change nothing.
+        return circuit
     storage = SharedStorage(circuit, now, cooldown_secs, failure or "")
     machine = pybreaker.CircuitBreaker(fail_max=failures, state_storage=storage, throw_new_error_on_trip=False)
     with contextlib.suppress(_Failed):

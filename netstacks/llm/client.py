@@ -2,24 +2,23 @@
 
 import time
 from collections.abc import Generator
+from contextlib import closing
 from typing import Any, Protocol
 
-from netstacks import greenlets
+from netstacks import greenlets, tracing
 from netstacks.llm import chat_completions, messages_api
-from netstacks.llm.call import Call, PreparedRequest, Reader, Stage
+from netstacks.llm.call import Call, PreparedRequest
+from netstacks.llm.clocks import Clocks, Stage
 from netstacks.llm.connection import IDLE_SECS, ProviderConnection
 from netstacks.llm.conversation import ChatRequest, Finished, Message, Piece, Text, Usage, Waiting
-from netstacks.llm.failures import CallCancelled, ProviderRefused, ProviderTimeout
+from netstacks.llm.failures import CallCancelled, ProviderRefused, StreamCut
 from netstacks.llm.provider import Dialect, Provider
+from netstacks.llm.stream_parser import Reader, StreamParser
 
 # Idle connections that are kept for the next calls, unless the entry limits concurrent calls.
 _KEPT_CONNECTIONS = 20
-# How long to wait for the token count after the end of the answer.
-_COUNT_SECS = 1.0
-# The longest time without an item for the caller.
-_WAITING_SECS = 1.0
-# A call is abandoned after this multiple of its total, including the time that the caller spends on pieces.
-_ABSOLUTE_FACTOR = 2
+# Pieces that come within this time after others wait for each other, because each has a cost on its way to the client.
+_TOGETHER_SECS = 0.02
 _CANARY = ChatRequest((Message("user", (Text("ping"),)),), max_tokens=1)
 
 
@@ -72,51 +71,64 @@ class ProviderClient:
             self._kept.pop().http.close()
 
     def _ask(self, request: ChatRequest, model: str, total_secs: float, reader: Reader) -> Generator[Piece]:
-        call = self._begin(request, model, total_secs, reader)
-        clocks = _Clocks(self._provider, total_secs)
-        is_over = False
-        with greenlets.Timer(total_secs * _ABSOLUTE_FACTOR, call.abandon):
-            try:
-                while not is_over:
-                    if call.is_abandoned:
-                        raise CallCancelled("was cancelled, because its answer was not read")
-                    was_complete = reader.is_complete
-                    try:
-                        came = call.take(min(_WAITING_SECS, clocks.left_secs(is_complete=was_complete)))
-                    except greenlets.Empty:
-                        if was_complete:
-                            yield from reader.end()
-                            return
-                        if not reader.is_complete and clocks.left_secs(is_complete=False) <= 0:
-                            raise clocks.timeout(call.heard_at) from None
-                        came = Waiting()
-                    if isinstance(came, Stage):
-                        clocks.reached(came)
-                        continue
-                    is_over = isinstance(came, Finished)
-                    clocks.heard(call.heard_at)
-                    given_at = time.monotonic()
-                    yield came
-                    clocks.pause(time.monotonic() - given_at)
-            finally:
-                if not is_over:
-                    call.abandon()
+        # Not as a context manager: the current span of the greenlet is that of the caller, also between two pieces.
+        span = tracing.begin("", tracing.Kind.CLIENT)
+        if span.is_recorded:
+            self._describe(span, model)
+        try:
+            with closing(self._exchange(request, model, total_secs, reader, span.traceparent)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Finished):
+                        span.set("gen_ai.usage.input_tokens", piece.usage.input_tokens)
+                        span.set("gen_ai.usage.output_tokens", piece.usage.output_tokens)
+                    yield piece
+        except Exception as error:
+            span.fail(type(error).__name__)
+            raise
+        finally:
+            span.end()
 
-    def _begin(self, request: ChatRequest, model: str, total_secs: float, reader: Reader) -> Call:
+    def _describe(self, span: tracing.Span, model: str) -> None:
+        span.rename(f"chat {model}")
+        span.set("gen_ai.operation.name", "chat")
+        span.set("gen_ai.provider.name", self._provider.type)
+        span.set("gen_ai.request.model", model)
+        span.set("netstacks.llm_provider", self._provider.name)
+
+    def _exchange(
+        self, request: ChatRequest, model: str, total_secs: float, reader: Reader, traceparent: str | None
+    ) -> Generator[Piece]:
+        call = self._begin(request, model, total_secs, traceparent)
+        clocks = Clocks(self._provider, total_secs)
+        parser = StreamParser(reader)
+        try:
+            while not parser.is_over:
+                for piece in _next_pieces(call, parser, clocks):
+                    given_at = time.monotonic()
+                    call.rest(_TOGETHER_SECS)
+                    yield piece
+                    clocks.pause(time.monotonic() - given_at)
+                if parser.failure is not None:
+                    raise parser.failure
+                greenlets.give_way()
+        finally:
+            if parser.is_over:
+                call.drop_rest()
+            else:
+                call.abandon()
+
+    def _begin(self, request: ChatRequest, model: str, total_secs: float, traceparent: str | None) -> Call:
         provider = self._provider
         if provider.key and not (provider.key.isascii() and provider.key.isprintable()):
             raise ProviderRefused("was not called: its key has characters that a request cannot carry", 401)
-        headers = {
-            "content-type": "application/json",
-            "accept": "text/event-stream",
-            # A small compressed body may decompress to a huge one.
-            "accept-encoding": "identity",
-            **self._dialect.headers(provider),
-        }
+        headers = self._dialect.headers(provider)
+        if traceparent is not None:
+            # Without `tracestate`, which may tell a provider about other systems.
+            headers["traceparent"] = traceparent
         url = provider.base_url.rstrip("/") + self._dialect.PATH
         prepared = PreparedRequest(provider, url, headers, self._dialect.body(provider, request, model), total_secs)
         # The most recently used one is the most likely to be still open.
-        call = Call(self._kept.pop() if self._kept else ProviderConnection(), prepared, reader)
+        call = Call(self._kept.pop() if self._kept else ProviderConnection(), prepared)
         greenlets.spawn(f"llm-call-{provider.name}", call.run, self._keep)
         return call
 
@@ -143,45 +155,31 @@ class ProviderClient:
             self._is_tidied = False
 
 
-class _Clocks:
-    """The three time limits of a call: connect, first token, total."""
+def _next_pieces(call: Call, parser: StreamParser, clocks: Clocks) -> list[Piece]:
+    """The pieces that come next, maybe none; Waiting after a second without. Raises ProviderFailure."""
+    if call.is_abandoned:
+        raise CallCancelled("was cancelled, because its answer was not read")
+    try:
+        data = call.take(clocks.left_secs())
+    except StreamCut:
+        # After the end of the answer only the token count is missing.
+        if not parser.is_complete:
+            raise
+        return parser.feed(b"", is_last=True)
+    pieces = parser.feed(data, is_last=call.is_read)
+    clocks.reached(_stage(call, parser), parser.progress)
+    if pieces or parser.failure is not None:
+        return pieces
+    if clocks.is_expired:
+        if parser.is_complete:
+            return parser.feed(b"", is_last=True)
+        raise clocks.timeout()
+    return [Waiting()] if clocks.is_waiting else []
 
-    def __init__(self, provider: Provider, total_secs: float) -> None:
-        self._provider = provider
-        self._total_secs = total_secs
-        self._total_at = time.monotonic() + total_secs
-        self._stage: Stage | None = None
-        self._stage_at = time.monotonic() + provider.connect_secs
-        self._heard_at = time.monotonic()
 
-    def reached(self, stage: Stage) -> None:
-        self._stage = stage
-        self._stage_at = time.monotonic() + self._provider.first_token_secs
-
-    def heard(self, at: float) -> None:
-        """Records that the model sent something at that time."""
-        self._heard_at = max(self._heard_at, at)
-
-    def pause(self, secs: float) -> None:
-        """Extends the total by the time that the caller has taken for a piece."""
-        self._total_at += secs
-        self._heard_at += secs
-
-    def left_secs(self, *, is_complete: bool) -> float:
-        """How long to wait for the next piece."""
-        total = self._total_at - time.monotonic()
-        if is_complete:
-            return min(total, _COUNT_SECS)
-        return total if self._stage is Stage.BEGUN else min(total, self._stage_at - time.monotonic())
-
-    def timeout(self, heard_at: float) -> ProviderTimeout:
-        """The failure for the limit that has expired, when the model has sent nothing since `heard_at`."""
-        self.heard(heard_at)
-        silent_secs = time.monotonic() - self._heard_at
-        if self._total_at <= time.monotonic() or self._stage is Stage.BEGUN:
-            kind = f"did not finish its answer within {round(self._total_secs, 1):g} s"
-        elif self._stage is Stage.SENT:
-            kind = f"did not begin to answer within {self._provider.first_token_secs:g} s"
-        else:
-            kind = f"could not be reached within {self._provider.connect_secs:g} s"
-        return ProviderTimeout(kind, was_sent=self._stage is not None, silent_secs=silent_secs)
+def _stage(call: Call, parser: StreamParser) -> Stage:
+    if parser.is_complete:
+        return Stage.COMPLETE
+    if parser.progress:
+        return Stage.BEGUN
+    return Stage.SENT if call.was_sent else Stage.CONNECTING

@@ -13,10 +13,11 @@ from netstacks.errors import InvalidInput, NotFound, StoreUnavailable
 from netstacks.llm.conversation import ChatRequest, Piece, Usage
 from netstacks.llm.provider import Provider, ProviderType
 from netstacks.llm.provider_entry import check_base_url
-from netstacks.store import ai_switch, llm_providers
-from netstacks.store.ai_switch import AiSwitch
+from netstacks.store import llm_providers, system_settings
 from netstacks.store.llm_providers import KeyedProvider
 from netstacks.store.pool import Database
+from netstacks.store.setting_definitions import AI
+from netstacks.store.setting_types import Feature
 from netstacks.store.vault import Vault
 
 log = structlog.get_logger()
@@ -63,7 +64,7 @@ class Directory:
         self._vault = vault
         self._defaults = defaults
         self._make_client = make_client
-        self._switch = AiSwitch()
+        self._switch = Feature()
         self._revision: int | None = None
         self._providers: dict[UUID, Provider] = {}
         """All usable providers, including disabled ones, in their order."""
@@ -127,7 +128,7 @@ class Directory:
 
     def _read(self) -> None:
         with self._database.transaction() as tx:
-            self._switch = ai_switch.get(tx)
+            self._switch = system_settings.get(tx, AI)
             revision = llm_providers.newest_revision(tx)
             # A key may become readable without a change of its entry, for example after a key rotation.
             if revision == self._revision and not self._problems:

@@ -42,7 +42,7 @@ _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def headers(provider: Provider) -> dict[str, str]:
-    """The headers of the dialect besides the content type."""
+    """The headers of the dialect, besides those of each request."""
     # Anthropic also accepts the key as a bearer token, but not all gateways with its dialect do.
     key = {"x-api-key": provider.key} if provider.key else {}
     return {"anthropic-version": _VERSION, **key}

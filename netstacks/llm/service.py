@@ -1,10 +1,13 @@
 """Wires the language model components of one instance."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 from uuid import UUID
 
+from typing_extensions import TypedDict
+
+from netstacks.cluster.circuits import CircuitState
 from netstacks.greenlets import Background
+from netstacks.llm import metrics
 from netstacks.llm.assistant import Assistant, CallRecord
 from netstacks.llm.circuits import Circuits
 from netstacks.llm.conversation import Usage
@@ -20,6 +23,28 @@ from netstacks.store.audit import Actor
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
+
+
+class ModelCircuit(TypedDict):
+    """The shared circuit of a model. Times are in seconds since 1970."""
+
+    model: str
+    state: CircuitState
+    failures: int
+    reason: str
+    opened_at: float | None
+    next_probe_at: float | None
+    retry_after_secs: float
+
+
+class ProviderState(TypedDict):
+    """The shared circuits of a provider's models, and the statistics of this instance's calls."""
+
+    circuits: list[ModelCircuit]
+    requests: int
+    failures: int
+    p50_secs: float | None
+    p95_secs: float | None
 
 
 class Llm:
@@ -99,6 +124,7 @@ class Llm:
     def _account(self, called: CallRecord) -> None:
         """Writes usage and an audit row for a call, without its content."""
         attempt, requester, session_id = called.attempt, called.question.requester, called.question.session_id
+        metrics.count(attempt)
         self._count(attempt.provider, attempt.user_id, attempt.usage, failed=attempt.failure is not None)
         self._deferred_writes.put(
             audit.append,
@@ -114,7 +140,7 @@ class Llm:
             redactions=called.redactions,
         )
 
-    def state_of(self, provider_id: UUID) -> dict[str, Any]:
+    def state_of(self, provider_id: UUID) -> ProviderState:
         """The state of a provider: the shared circuits of its models, and the statistics of this instance's calls.
 
         Reading it consumes no probe.
@@ -133,7 +159,7 @@ class Llm:
             "p95_secs": figures.percentile(0.95),
         }
 
-    def _circuit(self, provider: Provider, model: str) -> dict[str, Any]:
+    def _circuit(self, provider: Provider, model: str) -> ModelCircuit:
         breaker = self.circuits.circuit_for(provider, model)
         circuit = breaker.state()
         return {

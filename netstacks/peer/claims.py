@@ -48,6 +48,18 @@ class EndingViews(OfSession):
     viewer_id: Text | None = None
 
 
+class Moving(OfSession):
+    """The move of a session to another instance, requested by the administrator `by`."""
+
+    by: Text
+
+
+class Telling(OfSession):
+    """A notice of the controller for the user of a session."""
+
+    text: Text
+
+
 class _Principal(BaseModel):
     kind: Literal["control", "viewer"]
     permission: Literal["read-write", "read-only"]
@@ -101,12 +113,24 @@ class Wanted(BaseModel):
         return self
 
 
+class Surveyed(BaseModel):
+    """A question for figures of sessions that the receiver may hold."""
+
+    session_ids: Annotated[tuple[UUID, ...], Field(max_length=1000)]
+
+
 class Withdrawn(BaseModel):
     """A withdrawal of access: of some log-ins, of terminals, or of all access."""
 
     user_id: UUID
     what: Literal["access", "all log-ins", "terminals", "logins", "nothing"]
     login_ids: Annotated[tuple[UUID, ...], Field(max_length=10_000)] = ()
+
+
+class RoleChanged(BaseModel):
+    """What a role permits was changed."""
+
+    name: str
 
 
 Form = TypeVar("Form", bound=BaseModel)

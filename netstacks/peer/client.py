@@ -1,6 +1,7 @@
 """The client of private listeners: forwards upgrades to the owner of a session, and sends requests to peers."""
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from netstacks import greenlets
+from netstacks import greenlets, tracing
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome
 from netstacks.errors import PeerFailed
@@ -30,6 +31,7 @@ INSTANCE_HEADER = "X-Netstacks-Instance"
 CLOCK_HEADER = "X-Netstacks-Clock"
 _HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 1024 * 1024
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,16 @@ class PeerClient:
         return Reply(body)
 
     def _send(self, peer: Peer, head: str, path: str, claims: Claims) -> "_Answer | NoAnswer":
+        with tracing.begin("", tracing.Kind.CLIENT) as span:
+            found = self._exchange(peer, head, path, claims)
+            if span.is_recorded:
+                _describe(span, peer, head, path, found)
+        return found
+
+    def _exchange(self, peer: Peer, head: str, path: str, claims: Claims) -> "_Answer | NoAnswer":
         request = (
-            f"{head}Host: {peer.address}\r\nAuthorization: Bearer {self._tokens.issue(peer.id, path, claims)}\r\n\r\n"
+            f"{head}Host: {peer.address}\r\nAuthorization: Bearer {self._tokens.issue(peer.id, path, claims)}\r\n"
+            f"{_trace_headers()}\r\n"
         )
         try:
             sock = self._connect(peer.address)
@@ -166,6 +176,33 @@ class _Answer:
     headers: Message
     raw: bytes
     rest: bytes
+
+
+def _trace_headers() -> str:
+    """The header lines that continue the current trace at the peer; empty without one."""
+    trace = tracing.current()
+    if trace is None:
+        return ""
+    state = f"tracestate: {trace.state}\r\n" if trace.state else ""
+    return f"traceparent: {trace.traceparent}\r\n{state}"
+
+
+def _describe(span: tracing.Span, peer: Peer, head: str, path: str, found: "_Answer | NoAnswer") -> None:
+    method, template = head.partition(" ")[0], _ID.sub("{id}", path)
+    span.rename(f"{method} {template}")
+    span.set("http.request.method", method)
+    span.set("url.template", template)
+    host, _, port = peer.address.rpartition(":")
+    span.set("server.address", host.strip("[]"))
+    if port.isdigit():
+        span.set("server.port", int(port))
+    span.set("netstacks.peer_id", peer.id)
+    if isinstance(found, NoAnswer):
+        span.fail(found.outcome)
+        return
+    span.set("http.response.status_code", found.status)
+    if found.status >= 400:
+        span.fail(str(found.status))
 
 
 def _read_answer(sock: socket.socket) -> _Answer:

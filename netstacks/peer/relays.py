@@ -8,6 +8,7 @@ from functools import partial
 
 from netstacks import greenlets
 from netstacks.cluster.model import Peer
+from netstacks.peer import metrics
 from netstacks.peer.client import Upstream
 from netstacks.peer.splice import hang_up as hang_up_sockets
 from netstacks.peer.splice import splice
@@ -28,10 +29,15 @@ _active: set[_Relay] = set()
 
 def begin(client: socket.socket, upstream: Upstream, unread: bytes) -> None:
     """Relays between a client and the owner that has accepted it; `unread` are bytes already read from the client."""
-    greenlet = greenlets.spawn("relay", splice, client, upstream.socket, to_client=upstream.answer, to_upstream=unread)
+    greenlet = greenlets.spawn("relay", _splice, client, upstream, unread)
     relay = _Relay(upstream.owner, partial(hang_up_sockets, client, upstream.socket), greenlet)
     _active.add(relay)
     greenlet.link(lambda _: _active.discard(relay))
+
+
+def _splice(client: socket.socket, upstream: Upstream, unread: bytes) -> None:
+    with metrics.hop("out"):
+        splice(client, upstream.socket, to_client=upstream.answer, to_upstream=unread)
 
 
 @contextlib.contextmanager
@@ -43,7 +49,8 @@ def registered(owner: Peer | None, hang_up: Callable[[], object]) -> Iterator[No
     relay = _Relay(owner, hang_up)
     _active.add(relay)
     try:
-        yield
+        with metrics.hop("out") if owner is not None else contextlib.nullcontext():
+            yield
     finally:
         _active.discard(relay)
 

@@ -1,5 +1,6 @@
 """Peer tokens: signed, short-lived claims about a connection or a request, from one instance to another."""
 
+import contextlib
 import hmac
 import secrets
 import time
@@ -50,8 +51,13 @@ class PeerTokens:
     may differ. Its audience is one instance, which is one process, so a cache in memory is enough.
     """
 
-    def __init__(self, jwt_secret: str) -> None:
-        self._key = hmac.digest(jwt_secret.encode(), b"netstacks peer token", "sha256")
+    def __init__(self, jwt_secret: str, accepted: str | None = None) -> None:
+        """Tokens that are signed with `accepted` are valid, too: see `web.auth.tokens`."""
+        self._keys = [
+            hmac.digest(each.encode(), b"netstacks peer token", "sha256")
+            for each in (jwt_secret, accepted)
+            if each is not None
+        ]
         # Kept for as long as a token can be valid here: a shorter time would allow a replay.
         self._used: TTLCache[str, bool] = TTLCache(_MAX_USED, _LONGEST_VALIDITY_SECS)
 
@@ -59,7 +65,7 @@ class PeerTokens:
         """A token for one request to `path` of the instance `audience`."""
         now = int(time.time())
         body = {"aud": audience, "sub": path, "iat": now, "exp": now + TTL_SECS, "jti": secrets.token_urlsafe(12)}
-        return jwt.encode({**body, "claims": dict(claims)}, self._key, algorithm="HS256")
+        return jwt.encode({**body, "claims": dict(claims)}, self._keys[0], algorithm="HS256")
 
     def read(self, audience: str, path: str, token: str) -> Claims:
         """The claims of a valid token for this instance and path that was not used before.
@@ -67,15 +73,7 @@ class PeerTokens:
         Raises Forbidden with the reason, and MalformedClaims for a valid token without claims.
         """
         try:
-            body = jwt.decode(
-                token,
-                self._key,
-                algorithms=["HS256"],
-                audience=audience,
-                subject=path,
-                leeway=TOLERATED_SECS,
-                options={"require": ["exp", "aud", "sub"]},
-            )
+            body = self._decode(audience, path, token)
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
             raise Forbidden(f"the peer token is {_age(token)}: {ADVICE}") from error
         except jwt.InvalidSignatureError as error:
@@ -91,6 +89,25 @@ class PeerTokens:
         if not isinstance(claims, dict):
             raise MalformedClaims("the claims of the peer are malformed: claims: must be a JSON object")
         return claims
+
+    def _decode(self, audience: str, path: str, token: str) -> dict[str, Any]:
+        *others, last = self._keys
+        for key in others:
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return _body(audience, path, token, key)
+        return _body(audience, path, token, last)
+
+
+def _body(audience: str, path: str, token: str, key: bytes) -> dict[str, Any]:
+    return jwt.decode(
+        token,
+        key,
+        algorithms=["HS256"],
+        audience=audience,
+        subject=path,
+        leeway=TOLERATED_SECS,
+        options={"require": ["exp", "aud", "sub"]},
+    )
 
 
 def _age(token: str) -> str:

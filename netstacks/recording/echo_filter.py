@@ -88,18 +88,18 @@ class EchoFilter:
                 self._decided += keys.group()
                 position = keys.end()
                 continue
-            if not self._held and not _is_prompt(self._line):
-                self._mask(data[position:])
-                self._is_hidden = not data.endswith(_ENTERS)
-                break
             line = _LINE.match(data, position)
             assert line is not None
-            position = line.end()
             if self._is_hidden:
                 self._mask(line.group())
                 self._is_hidden = not line.group().endswith(_ENTERS)
+            elif not self._held and not _is_prompt(self._line):
+                self._mask(data[position:])
+                self._is_hidden = not data.endswith(_ENTERS)
+                break
             else:
                 self._hold(line.group(), now)
+            position = line.end()
         if len(self._held) + len(self._ahead) > _MOST_HELD_BYTES:
             # The rest of the paste is masked too: the output that follows may be the echo of any of its lines.
             self._mask_undecided()

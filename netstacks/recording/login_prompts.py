@@ -39,6 +39,7 @@ _USER_NAME = (
     r"|пользовател|логин|kullanıcı|用户|用戶|使用者|帐号|账号|ユーザ|사용자"
 )
 
+_QUESTION_ENDS = (":", "：", "?", "？")
 _SECRET = re.compile(rf"(?:{_PASSWORDS}|{_ONE_TIME}|secret|community)[^#$%>]*[:：?？]\s*$")
 
 
@@ -66,4 +67,5 @@ def asks_for_secret(line: str) -> bool:
 
     It must end with a colon or a question mark, unlike a command at its prompt (`code-sw1#enable`).
     """
-    return _SECRET.search(line.casefold()) is not None
+    # The words are searched only where the end fits: most lines end differently, and each key may ask.
+    return line.rstrip().endswith(_QUESTION_ENDS) and _SECRET.search(line.casefold()) is not None

@@ -9,9 +9,10 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
-from netstacks.recording import storage
+from netstacks.recording import metrics, storage
 from netstacks.recording.chunks import compressed, decompressed, is_worth_compressing
 from netstacks.recording.closing import close
+from netstacks.recording.recent_batches import RecentBatches
 from netstacks.recording.session_recording import Recording, Unstored
 from netstacks.recording.spool import Leftover
 from netstacks.recording.storage import Batch
@@ -28,6 +29,8 @@ _RETRY_SECS = (0.2, 0.5, 1.0, 2.0)
 # The most sessions in one transaction: each session that ends, or is refused, costs statements of its own, and the
 # transaction must finish within its time limit over a slow network too.
 _STEP = 100
+# How often it is checked that the server is still the same one.
+_CHECK_SERVER_SECS = 1.0
 # How long a stopping instance waits for a running transaction.
 _STOP_SECS = 1.0
 
@@ -67,6 +70,8 @@ class Recorder:
         # and then, apart from the other sessions.
         self._stuck: dict[tuple[UUID, int], list[Unstored]] = {}
         self._retry_stuck_at = 0.0
+        self._recent = RecentBatches()
+        self._check_server_at = 0.0
         self._stopping = greenlets.Event()
         self.background = greenlets.Background("recorder", self._run)
 
@@ -119,6 +124,8 @@ class Recorder:
                 self._window_ends_at = time.monotonic() + BATCH_SECS
             self._at_once.wait(max(0.0, self._window_ends_at - time.monotonic()))
             self._at_once.clear()
+            # It waits for PostgreSQL, so nothing is taken yet.
+            self._check_server()
             if self._stopping.is_set():
                 return
             # No yield from here to `_store`: `stop` and `has_unstored` would miss a part that is in neither list.
@@ -145,6 +152,22 @@ class Recorder:
             self._window_ends_at = None
             self._wake.clear()
         return due
+
+    def _check_server(self) -> None:
+        """After a failover, stores again what the new primary had not received."""
+        if self._stopping.is_set() or time.monotonic() < self._check_server_at:
+            return
+        try:
+            count = self._recent.store_again(self._database)
+        except StoreUnavailable:
+            return  # `_store` waits for it, and the next batch checks again.
+        except Exception:
+            # What is recorded now must be stored nevertheless.
+            log.exception("recorder.check_failed")
+            count = 0
+        self._check_server_at = time.monotonic() + _CHECK_SERVER_SECS
+        if count:
+            log.warning("recorder.stored_again", chunks=count, advice="PostgreSQL failed over to a server without them")
 
     def _store(self, batch: list[Unstored]) -> None:
         """Stores a batch in steps of one transaction each; parts that fail move to `_stuck`."""
@@ -173,6 +196,7 @@ class Recorder:
                 self._compress(batch)
                 refused = self._write(batch, again=tries > 0 or any(each.key in self._stuck for each in batch))
             except StoreUnavailable as error:
+                metrics.FAILURES.inc()
                 if not self.failing:
                     log.warning("recorder.store_unavailable", waiting_bytes=self.waiting_bytes, error=str(error))
                 self.failing = True
@@ -180,6 +204,7 @@ class Recorder:
                 tries += 1
             except Exception:
                 # Unexpected: the recorded events are kept and retried, and the devices are held back meanwhile.
+                metrics.FAILURES.inc()
                 log.exception("recorder.failed", sessions=sorted({str(each.batch.session_id) for each in batch}))
                 return False
             else:
@@ -217,6 +242,8 @@ class Recorder:
                     unstored.recording.fence()
                 else:
                     unstored.recording.owned(unstored.taken_at)
+                    self._recent.add(unstored.batch)
+                    metrics.STORED_BYTES.inc(sum(len(chunk.events) for chunk in unstored.batch.chunks))
             except Exception:
                 # An error in one session's callbacks must not affect the others.
                 log.exception("recorder.session_failed", session_id=str(unstored.batch.session_id))

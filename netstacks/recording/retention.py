@@ -1,4 +1,6 @@
-"""Retention: removes recordings older than `RECORDING_RETENTION_DAYS`, and deleted ones, in the background."""
+"""Retention: removes recordings older than the retention time, and deleted ones, in the background."""
+
+from collections.abc import Callable
 
 import structlog
 
@@ -12,13 +14,15 @@ INTERVAL_SECS = 60.0
 
 
 class Retention:
-    """Runs every minute, on any number of instances at once. With 0 `days` only deleted recordings are removed.
+    """Runs every minute, on any number of instances at once.
+
+    `days` returns the retention time of the moment; with 0 only deleted recordings are removed.
 
     Every transaction is a bounded step, however long a recording is: when an instance dies, the next run of any other
     one continues.
     """
 
-    def __init__(self, database: Database, days: int) -> None:
+    def __init__(self, database: Database, days: Callable[[], int]) -> None:
         self._database = database
         self._days = days
         self.periodic = greenlets.Periodic("retention", self.look, INTERVAL_SECS)
@@ -28,17 +32,17 @@ class Retention:
 
     def look(self) -> None:
         """Removes what is due now."""
-        if self._days:
-            self._prune()
+        if days := self._days():
+            self._prune(days)
         self._sweep()
 
-    def _prune(self) -> None:
+    def _prune(self, days: int) -> None:
         while True:
             with self._database.transaction() as tx:
-                count = storage.prune(tx, self._days)
+                count = storage.prune(tx, days)
             if not count:
                 return
-            log.info("recordings.pruned", count=count, retention_days=self._days)
+            log.info("recordings.pruned", count=count, retention_days=days)
 
     def _sweep(self) -> None:
         found = True

@@ -22,6 +22,8 @@ SESSION_RESERVE_BYTES = 16 * 1024
 # The memory of an event besides its payload, so that many small events count too.
 _EVENT_COST_BYTES = 128
 
+INPUT_OFF = "input is not recorded from here: an administrator has switched that off"
+INPUT_ON = "input is recorded again from here"
 MASKED_FROM_HERE = "input is masked from here: the device did not echo it, or asked for a secret"
 
 
@@ -54,7 +56,8 @@ class Recording:
 
     `on_room` is called after every stored part, `on_fenced` once when another instance owns the session, `on_owned`
     when PostgreSQL has confirmed the ownership as of `owned_at`, by the monotonic clock. `on_limit` is called once,
-    with the reason, when the `allowance` is used up and the recording has stopped.
+    with the reason, when the `allowance` is used up and the recording has stopped. Input is left out while
+    `records_input` is false.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Recording:
         on_owned: Callable[[], None] = lambda: None,
         on_limit: Callable[[str], None] = lambda reason: None,
         allowance: Allowance | None = None,
+        records_input: Callable[[], bool] = lambda: True,
     ) -> None:
         self.session_id = session_id
         self.epoch = epoch
@@ -96,6 +100,8 @@ class Recording:
         self._recorder = recorder
         self._allowance = allowance or Allowance()
         self._echo = EchoFilter()
+        self._records_input = records_input
+        self._leaves_out_input = False
         # Events for the next chunk, and their cost.
         self._events: list[Event] = []
         self._events_bytes = 0
@@ -116,6 +122,11 @@ class Recording:
         """Whether it has no room because PostgreSQL does not answer."""
         return not self.has_room and self._recorder.failing
 
+    @property
+    def is_delayed(self) -> bool:
+        """Whether PostgreSQL takes no recordings at the moment."""
+        return self._recorder.failing
+
     def output(self, data: bytes) -> None:
         """Records output; never waits."""
         self.printed_at = time.monotonic()
@@ -126,11 +137,19 @@ class Recording:
 
     def input(self, data: bytes) -> None:
         """Records input line by line, as soon as the echo filter has decided; never waits."""
-        if not self.may_record():
+        if not self.may_record() or self._is_input_left_out():
             return
         self._add_input(self._echo.typed(data, time.monotonic()))
         if self._echo.deadline is not None:
             self._recorder.schedule(self)
+
+    def _is_input_left_out(self) -> bool:
+        """Whether input is not recorded now. A note says where that begins and ends."""
+        is_left_out = not self._records_input()
+        if is_left_out != self._leaves_out_input:
+            self._leaves_out_input = is_left_out
+            self.note(INPUT_OFF if is_left_out else INPUT_ON)
+        return is_left_out
 
     def acknowledged(self, offset: int) -> None:
         """Notes that the client has everything before `offset`; a new owner serves the client from there."""

@@ -20,6 +20,7 @@ from netstacks.store import audit, session_summaries, sessions
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
 from netstacks.store.sessions import SessionRow
+from netstacks.store.sight import Sight
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ _SQL = load("recordings")
 # The numeric columns of chunks.
 _NUMBERS = ("epoch", "seq", "first_offset", "end_offset", "began_at", "ended_at")
 _PAGE_CHUNKS = 16
-# The most that one transaction removes: far less than PostgreSQL can within the statement timeout.
+# The most that one transaction removes: far less than PostgreSQL can remove within the statement timeout.
 SWEEP_CHUNKS = 1000
 SWEEP_BYTES = 64 * 1024 * 1024
 
@@ -56,11 +57,7 @@ def save(tx: Transaction, batches: Sequence[Batch], *, again: bool = False) -> l
     `again`: an earlier try may have been committed without a confirmation, so chunks that are stored already are
     skipped. Raises Conflict when another chunk of the same number is stored; without `again`, when any is.
     """
-    # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. A COPY would wait for a
-    # frozen process with the rows locked, and so would a pipeline: between its statements the transaction does not
-    # count as idle, and PostgreSQL would not end it.
-    usual = _extend_idle_timeout(tx)
-    rows = tx.execute(_SQL["save"], {"idle": usual} | _extents(batches) | _columns(batches)).fetchall()
+    rows = insert(tx, batches)
     owned = {(row["id"], row["epoch"]) for row in rows if row["id"] is not None}
     sent = sum(len(batch.chunks) for batch in batches if batch.key in owned)
     if any(row["chunks"] < sent for row in rows) and not (again and _are_stored(tx, batches, owned)):
@@ -83,18 +80,22 @@ def _are_stored(tx: Transaction, batches: Sequence[Batch], owned: set[tuple[UUID
     return row is not None and row["same"] == len(chunks)
 
 
-def _extend_idle_timeout(tx: Transaction) -> str:
-    """Extends the idle timeout until the next statement has arrived, which takes long over a slow network.
+def insert(tx: Transaction, batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """Stores the chunks that are not stored yet, of sessions at the epoch of their batch.
 
-    The transaction holds no locks yet. Returns the usual timeout, which the next statement restores.
+    Returns a row for each of these sessions, or one without `id`; each has the number of new `chunks` in all.
     """
-    row = tx.execute(_SQL["wait_for_message"]).fetchone()
-    assert row is not None
-    return str(row["usual"])
+    # The statement may take long to arrive over a slow network, and the transaction holds no locks yet.
+    usual = tx.execute(_SQL["wait_for_message"]).fetchone()
+    assert usual is not None
+    # One statement, whose data is one message: PostgreSQL has all of it before it locks a row. A COPY would wait for a
+    # frozen process with the rows locked, and so would a pipeline: between its statements the transaction does not
+    # count as idle, and PostgreSQL would not end it.
+    return tx.execute(_SQL["save"], {"idle": usual["usual"]} | _extents(batches) | _columns(batches)).fetchall()
 
 
 def _extents(batches: Iterable[Batch]) -> dict[str, Any]:
-    """One row per session and epoch: the new values of the session's row."""
+    """The parameters of a statement about sessions: one row per session and epoch, the new values of its row."""
     gathered: dict[tuple[UUID, int], list[Batch]] = {}
     for batch in batches:
         gathered.setdefault(batch.key, []).append(batch)
@@ -113,9 +114,10 @@ def _extents(batches: Iterable[Batch]) -> dict[str, Any]:
 
 
 def _columns(batches: Iterable[Batch]) -> dict[str, Any]:
+    """The parameters of a statement about chunks: the columns of all of them."""
     chunks = [chunk for batch in batches for chunk in batch.chunks]
-    columns = {field.name: [getattr(chunk, field.name) for chunk in chunks] for field in fields(Chunk)}
-    return columns | {name: _numbers(columns[name]) for name in _NUMBERS}
+    found = {field.name: [getattr(chunk, field.name) for chunk in chunks] for field in fields(Chunk)}
+    return found | {name: _numbers(found[name]) for name in _NUMBERS}
 
 
 def _numbers(values: Iterable[float | None]) -> str:
@@ -244,17 +246,18 @@ def list_page(
     tx: Transaction,
     *,
     session_id: UUID | None = None,
-    user_id: UUID | None = None,
+    seen_by: Sight | None = None,
     before: datetime | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Recordings newest first; `user_id` limits them to one user's sessions."""
-    filters = {"of_session": session_id, "of_user": user_id}
-    conditions = [sql.SQL(_SQL[name]) for name, value in filters.items() if value is not None]
-    statement = sql.SQL(_SQL["summaries"]).format(conditions=all_of(conditions), user_mark=mark(user_id is not None))
+    """Recordings newest first; with `seen_by` only those of sessions in sight."""
+    conditions = [sql.SQL(_SQL["of_session"])] if session_id is not None else []
+    conditions += seen_by.conditions() if seen_by else []
+    is_of_one_user = seen_by is not None and not seen_by.of_others
+    statement = sql.SQL(_SQL["summaries"]).format(conditions=all_of(conditions), user_mark=mark(is_of_one_user))
     if session_id is None:
         read_in_order(tx)
-    values = {"session_id": session_id, "user_id": user_id, "before": before, "limit": limit}
+    values = {"session_id": session_id, "before": before, "limit": limit, **(seen_by.values if seen_by else {})}
     return tx.execute(statement, values).fetchall()
 
 

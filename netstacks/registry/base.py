@@ -1,18 +1,36 @@
 """The protocol of registries, which store the living instances and the locations of sessions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
 from netstacks.cluster.circuits import Circuit
 from netstacks.cluster.health import ValkeyStatus
-from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
+from netstacks.cluster.model import (
+    NO_LOAD,
+    Event,
+    EventKind,
+    Instance,
+    InstanceState,
+    Load,
+    LostInstance,
+    Sample,
+    SessionRecord,
+    Snapshot,
+)
 from netstacks.greenlets import Background
+from netstacks.registry.figures import SentinelFigures, ValkeyFigures
 
 # fenced: another instance owns the session at this epoch or a later one; this copy must close.
 # unknown_owner: the owner is not registered, so nothing was stored.
 Publication = Literal["published", "fenced", "unknown_owner"]
+# none: without Valkey. plain: VALKEY_URL names the server. sentinel: Sentinels name it.
+Mode = Literal["none", "plain", "sentinel"]
+# A lost instance is forgotten after this time.
+LOST_SECS = 86_400.0
+# The samples that are kept of an instance: at one every ten seconds an hour, until two hours after the last one.
+MAX_SAMPLES, SAMPLES_SECS = 360, 7200.0
 
 
 @dataclass(frozen=True)
@@ -27,14 +45,21 @@ class Pulse:
     """The time of the heartbeat by the registry's clock."""
     is_first: bool = False
     """Whether this is the first heartbeat of any instance to this run of the server."""
+    address: str = ""
+    """The `host:port` of the server; empty for a registry in memory."""
 
 
 @dataclass(frozen=True)
 class RegistryStatus:
-    """The status of the registry: `details` are figures of the server by name, `error` says why it is unreachable."""
+    """The status of the registry. `error` says why it is unreachable, or why a configured Valkey is not used.
+
+    `figures` is None while it is unreachable; `sentinels` has the last views of the Sentinels, None in other modes.
+    """
 
     connection: ValkeyStatus
-    details: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "none"
+    figures: ValkeyFigures | None = None
+    sentinels: SentinelFigures | None = None
     error: str | None = None
 
 
@@ -54,7 +79,7 @@ class Registry(Protocol):
         """The greenlets that run until the process ends."""
 
     def register(self, instance: Instance) -> None:
-        """Registers the instance with a heartbeat; idempotent."""
+        """Registers the instance with a heartbeat; idempotent. An instance that had been lost is lost no more."""
 
     def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         """Renews the heartbeat and the load of a registered instance; an unknown one must register again."""
@@ -63,7 +88,7 @@ class Registry(Protocol):
         """Sets the state, which the instance's next heartbeat returns; False when the instance is unknown."""
 
     def deregister(self, instance_id: str) -> None:
-        """Removes the instance and its sessions."""
+        """Removes the instance and its sessions: it leaves cleanly, and is not lost."""
 
     def publish(self, *records: SessionRecord) -> list[Publication]:
         """Stores session locations, and only moves epochs forward; the results are in the order of the records.
@@ -86,14 +111,50 @@ class Registry(Protocol):
     def snapshot(self) -> Snapshot:
         """All registered instances at one moment; its cost does not depend on the number of sessions."""
 
-    def reap(self, ttl_secs: float) -> list[str]:
+    def reap(self, ttl_secs: float, *, by: str) -> list[str]:
         """Removes stale instances with their sessions and returns their ids; none while no instance is fresh.
 
-        Several instances may call it at the same time: each stale instance is returned to exactly one of them.
+        Keeps each as lost. Several instances may call it at the same time: each stale instance is returned to exactly
+        one of them. `by` is the calling instance.
         """
 
-    def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
-        """Stores an event of the cluster; the oldest events are dropped."""
+    def reap_proven(self, instance_id: str, *, by: str) -> bool:
+        """Removes an instance that is proven dead, with its sessions, and keeps it as lost.
+
+        False when it was not registered. Of several callers at the same time, exactly one gets True.
+        """
+
+    def lost(self) -> list[LostInstance]:
+        """The instances that were reaped within LOST_SECS and neither replaced nor dismissed, oldest loss first."""
+
+    def keep_lost(self, lost: LostInstance) -> bool:
+        """Keeps an instance as lost that this registry has forgotten, until LOST_SECS after its loss.
+
+        False when it is registered or lost already, or when its loss is that long ago; of several callers at the same
+        time, exactly one gets True.
+        """
+
+    def dismiss_lost(self, instance_id: str) -> bool:
+        """Forgets a lost instance; True to exactly one of several callers."""
+
+    def replace_lost(self, instance_id: str, *, by: str) -> bool:
+        """Forgets a lost instance because `by`, a registered one, has taken its place.
+
+        False when it is not lost (any more), or when `by` is not registered or has replaced another one already.
+        """
+
+    def add_samples(self, instance_id: str, samples: Sequence[Sample]) -> None:
+        """Stores samples of an instance, oldest first; about MAX_SAMPLES of each instance are kept."""
+
+    def samples(self, after: Mapping[str, float]) -> dict[str, list[Sample]]:
+        """The samples later than the given time (0 for all), oldest first, by instance id; all the ids given."""
+
+    def record_event(self, kind: EventKind, instance_id: str, *, once_secs: float = 0.0, **details: str) -> None:
+        """Stores an event of the cluster; the oldest events are dropped.
+
+        With `once_secs`, drops the event when one of its kind was recorded like this within that time: all instances
+        see an outage of Valkey at once.
+        """
 
     def events(self, limit: int = 50) -> list[Event]:
         """The latest events, newest first."""
@@ -109,6 +170,13 @@ class Registry(Protocol):
 
     def forget_circuit(self, name: str) -> None:
         """Removes the circuit of a deleted provider."""
+
+    def cluster_id(self, known: str = "") -> str:
+        """The random id of this registry, by which instances find out whether they use the same one.
+
+        A registry that has lost its id, or never had one, gets `known`, the id that the caller saw before, else a new
+        one.
+        """
 
     def now(self) -> float:
         """The time by the registry's clock, in seconds since 1970; the clocks of instances may differ."""

@@ -1,7 +1,7 @@
 """The circuit breaker for Valkey: while it hangs, one call waits for it and the others fail at once."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import MaxConnectionsError, RedisError
@@ -14,9 +14,13 @@ OPEN_SECS = 1.0
 
 
 class CircuitBreaker:
-    """Opens for OPEN_SECS after a call that hung; calls meanwhile fail at once with the same error."""
+    """Opens for OPEN_SECS after a call that hung; calls meanwhile fail at once with the same error.
 
-    def __init__(self) -> None:
+    `explain` puts an error of the client library into words for operators.
+    """
+
+    def __init__(self, explain: Callable[[Exception], str] = str) -> None:
+        self._explain = explain
         self._open_until = 0.0
         self._error = ""
 
@@ -38,7 +42,7 @@ class CircuitBreaker:
         except MaxConnectionsError as error:
             raise RegistryBusy(f"Valkey: {error}") from error
         except (RedisError, RegistryUnavailable) as error:
-            self._error = f"Valkey: {error}"
+            self._error = f"Valkey: {self._explain(error)}"
             if time.monotonic() - began_at > HUNG_SECS:
                 self._open_until = time.monotonic() + OPEN_SECS
             raise RegistryUnavailable(self._error) from error

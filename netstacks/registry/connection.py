@@ -1,15 +1,27 @@
 """Connections to Valkey that fail early: every wait is bounded, and no command is retried."""
 
+from contextlib import closing
 from queue import Empty, LifoQueue
 from typing import Any
+from weakref import WeakSet
 
+from cachetools import TTLCache
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import BlockingConnectionPool, Connection, SSLConnection
-from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    MaxConnectionsError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.retry import Retry
 
-from netstacks.registry import addresses
+from netstacks.errors import RegistryUnavailable
+from netstacks.registry import addresses, metrics
+from netstacks.registry.problems import SENTINEL_ADVICE
 from netstacks.registry.sentinel import Sentinels
 
 # A call waits at most for their sum and a discovery, which is below 2 s.
@@ -24,7 +36,7 @@ RESERVED_CONNECTIONS = 4
 
 def connect(url: str) -> Redis:
     """A client for `redis://` or `rediss://`, also written `valkey://` and `valkeys://`; it connects on first use."""
-    return _client(**_options(url))
+    return _client(**_options(url), redis_connect_func=_refuse_sentinel)
 
 
 def connect_through(sentinels: Sentinels, url: str | None) -> Redis:
@@ -82,7 +94,8 @@ class _Idle(LifoQueue[Any]):
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         try:
-            return super().get(block, timeout)
+            with metrics.WAIT_SECS.time():
+                return super().get(block, timeout)
         except Empty:
             raise MaxConnectionsError("every connection to Valkey is in use") from None
 
@@ -90,6 +103,22 @@ class _Idle(LifoQueue[Any]):
 class _Pool(BlockingConnectionPool):
     def __init__(self, **options: Any) -> None:
         super().__init__(queue_class=_Idle, **options)
+        _pools.add(self)
+
+    def counts(self) -> tuple[int, int]:
+        """How many connections are in use, and how many are open and idle."""
+        kept = [each for each in self.pool.queue if each is not None]
+        return len(self._connections) - len(kept), sum(each._sock is not None for each in kept)
+
+
+# One set per process, like the connections in the pools: metrics count those of all clients.
+_pools: WeakSet[_Pool] = WeakSet()
+
+
+def connection_counts() -> tuple[int, int]:
+    """How many connections to Valkey this process uses at the moment, and how many are idle."""
+    counts = [pool.counts() for pool in list(_pools)]
+    return sum(in_use for in_use, _ in counts), sum(idle for _, idle in counts)
 
 
 class _ToPrimary(Connection):
@@ -127,9 +156,55 @@ class _TlsToPrimary(_ToPrimary, SSLConnection):
     pass
 
 
+# The servers that were asked lately why they refuse connections: while one restarts, no caller waits for a second time.
+_refusals: TTLCache[tuple[str, int], str] = TTLCache(100, 5.0)
+
+
+def _greet(connection: Connection) -> None:
+    try:
+        connection.on_connect()
+    except AuthenticationError:
+        raise
+    except ConnectionError as error:
+        address = (connection.host, connection.port)
+        if address not in _refusals:
+            _refusals[address] = _refusal(connection)
+        refusal = _refusals[address]
+        if refusal:
+            raise ResponseError(refusal) from error
+        raise
+
+
+def _refusal(connection: Connection) -> str:
+    """What the server says on a new connection before it closes that, as in protected mode; else empty.
+
+    The library sends its greeting first, and then only sees that the connection is closed.
+    """
+    try:
+        with closing(connection._connect()) as sock:
+            sock.settimeout(CONNECT_SECS)
+            first = sock.recv(512).decode(errors="replace")
+    except (OSError, RedisError, RegistryUnavailable):
+        return ""
+    return first.partition("\r\n")[0][1:] if first.startswith("-") else ""
+
+
+def _refuse_sentinel(connection: Connection) -> None:
+    """A Sentinel answers INFO and no script, and the errors of the scripts do not tell what is wrong."""
+    _greet(connection)
+    connection.send_command("ROLE")
+    try:
+        role = connection.read_response()[0]
+    except ResponseError:
+        return  # The command may be renamed, or forbidden to this user.
+    if role == "sentinel":
+        connection.disconnect()
+        raise RedisError(f"{connection.host}:{connection.port} {SENTINEL_ADVICE}")
+
+
 def _verify_primary(connection: Connection) -> None:
     """Checks the role by ROLE: a Sentinel that was cut off may name a former primary."""
-    connection.on_connect()
+    _greet(connection)
     connection.send_command("ROLE")
     role = connection.read_response()[0]
     if role != "master":

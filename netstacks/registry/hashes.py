@@ -1,4 +1,4 @@
-"""Conversion of instances, sessions, circuits and events to Valkey's hashes and stream entries, and back.
+"""Conversion of instances, sessions, circuits, samples and events to Valkey's hashes and stream entries, and back.
 
 Readers raise ValueError with the problem of a malformed record: other programs, and other versions of this one, may
 have written it.
@@ -7,29 +7,49 @@ have written it.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any, cast, get_args
 from uuid import UUID
 
 from netstacks.cluster.circuits import Circuit, CircuitState
-from netstacks.cluster.model import Event, EventKind, Instance, InstanceState, Load, SessionRecord, SessionState
+from netstacks.cluster.model import (
+    MOST_REASON,
+    Event,
+    EventKind,
+    Instance,
+    InstanceState,
+    Load,
+    LossProof,
+    LostInstance,
+    ReportedHealth,
+    Sample,
+    SessionRecord,
+    SessionState,
+)
 
 Stored = Mapping[str, str]
 
 # Part of the key, or maintained by the scripts.
-_NOT_STORED = ("id", "sessions", "last_heartbeat_at")
+_NOT_STORED = ("id", "sessions", "last_heartbeat_at", "replaces")
 # The last second of the year 9999, the latest that `datetime` can represent.
 LATEST = 253_402_300_799.0
 # The bound of counts, process ids and window sizes: the range of an integer in PostgreSQL.
 _MOST = 2**31 - 1
-# The bound of circuit versions: Lua's numbers are exact up to here.
+# The bound of circuit versions and of sizes: Lua's numbers are exact up to here.
 _MOST_EXACT = 2**53 - 1
+# INSTANCE_ID, of 40 characters at most, with a random suffix.
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,59}")
 _ADDRESS = re.compile(r"(\[[^\s\[\]]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
 
 
 def to_hash(record: Instance | Load | SessionRecord | Circuit) -> list[Any]:
     """Alternating fields and values, as HSET expects them."""
     return [part for name, value in asdict(record).items() if name not in _NOT_STORED for part in (name, value)]
+
+
+def of_lost(lost: LostInstance) -> list[Any]:
+    """The same for a lost instance, whose times and sessions no script maintains."""
+    return [part for name, value in asdict(lost).items() if name != "id" for part in (name, value)]
 
 
 def from_hash(reply: Iterable[str]) -> dict[str, str]:
@@ -40,7 +60,14 @@ def from_hash(reply: Iterable[str]) -> dict[str, str]:
     return dict(zip(turns, turns, strict=True))
 
 
+def _check_id(instance_id: str) -> None:
+    """An id becomes a part of URLs and keys, so that of another program must not reach them."""
+    if not _INSTANCE_ID.fullmatch(instance_id):
+        raise ValueError(f"its id is {instance_id[:40]!r}, not letters, digits and any of . _ -")
+
+
 def instance(instance_id: str, last_heartbeat_at: float, stored: Stored) -> Instance:
+    _check_id(instance_id)
     if not 0 <= last_heartbeat_at <= LATEST:
         raise ValueError("the time of its last heartbeat is out of range")
     return Instance(
@@ -52,12 +79,50 @@ def instance(instance_id: str, last_heartbeat_at: float, stored: Stored) -> Inst
         state=cast(InstanceState, _one_of(stored, "state", get_args(InstanceState))),
         secrets_fingerprint=_text(stored, "secrets_fingerprint"),
         pid=_integer(stored, "pid"),
-        # The previous version reports neither.
+        # Earlier versions do not report these.
         opens_per_sec=_number(stored, "opens_per_sec", _MOST) if "opens_per_sec" in stored else 0.0,
         waiting=_integer(stored, "waiting") if "waiting" in stored else 0,
+        health=cast(ReportedHealth, _one_of({"health": "", **stored}, "health", get_args(ReportedHealth))),
+        reason=stored.get("reason", "")[:MOST_REASON],
         sessions=_integer(stored, "sessions"),
         last_heartbeat_at=last_heartbeat_at,
+        replaces=stored.get("replaces", ""),
     )
+
+
+def lost_instance(instance_id: str, stored: Stored) -> LostInstance:
+    _check_id(instance_id)
+    return LostInstance(
+        id=instance_id,
+        host=_text(stored, "host"),
+        peer_address=_address(stored, "peer_address"),
+        version=_text(stored, "version"),
+        started_at=_time(stored, "started_at"),
+        last_heartbeat_at=_time(stored, "last_heartbeat_at"),
+        lost_at=_time(stored, "lost_at"),
+        sessions=_integer(stored, "sessions"),
+        reaped_by=_text(stored, "reaped_by"),
+        proof=cast(LossProof, _one_of(stored, "proof", get_args(LossProof))),
+    )
+
+
+def sample_figures(sample: Sample) -> str:
+    """The figures in the order of the members, separated by commas: a page reads hundreds of samples at once."""
+    return ",".join(map(str, astuple(sample)))
+
+
+def sample(figures: object) -> Sample:
+    try:
+        at, sessions, heartbeat_age, loop_lag, valkey_latency, memory = str(figures).split(",")
+        secs = (float(heartbeat_age), float(loop_lag), float(valkey_latency))
+        found = Sample(float(at), int(sessions), *secs, int(memory))
+    except ValueError:
+        raise _wrong("figures", str(figures), "six numbers") from None
+    if not (all(0 <= each <= LATEST for each in (found.at, *secs)) and 0 <= found.sessions <= _MOST):
+        raise _wrong("figures", str(figures), "six numbers within their limits")
+    if not 0 <= found.memory_bytes <= _MOST_EXACT:
+        raise _wrong("figures", str(figures), f"a memory up to {_MOST_EXACT}")
+    return found
 
 
 def session(session_id: UUID, stored: Stored) -> SessionRecord:

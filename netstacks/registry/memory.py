@@ -1,16 +1,30 @@
 """The registry of a single instance, in the memory of its process."""
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from netstacks.cluster.circuits import Circuit
+from netstacks.cluster.instance_rows import NO_REGISTRY
 from netstacks.cluster.liveness import stale
-from netstacks.cluster.model import NO_LOAD, Event, EventKind, Instance, InstanceState, Load, SessionRecord, Snapshot
+from netstacks.cluster.model import (
+    NO_LOAD,
+    Event,
+    EventKind,
+    Instance,
+    InstanceState,
+    Load,
+    LossProof,
+    LostInstance,
+    Sample,
+    SessionRecord,
+    Snapshot,
+)
 from netstacks.greenlets import Background
-from netstacks.registry.base import Publication, Pulse, RegistryStatus
+from netstacks.registry.base import LOST_SECS, MAX_SAMPLES, SAMPLES_SECS, Publication, Pulse, RegistryStatus
 
 MAX_EVENTS = 1000
 
@@ -30,7 +44,12 @@ class MemoryRegistry:
         self._sessions: dict[UUID, SessionRecord] = {}
         self._owned: dict[str, set[UUID]] = {}
         """Invariant: has an entry for every registered instance, and every session is in the entry of its owner."""
+        self._lost: dict[str, LostInstance] = {}
+        """Ordered by the time of the loss."""
+        self._samples: dict[str, deque[Sample]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._reported_at: dict[EventKind, float] = {}
+        """When the last event was recorded that all instances see at once."""
         self._circuits: dict[str, Circuit] = {}
 
     def reserved(self) -> "MemoryRegistry":
@@ -40,8 +59,11 @@ class MemoryRegistry:
         return ()
 
     def register(self, instance: Instance) -> None:
-        self._instances[instance.id] = replace(instance, last_heartbeat_at=self._clock())
+        present = self._instances.get(instance.id)
+        replaces = present.replaces if present else ""
+        self._instances[instance.id] = replace(instance, last_heartbeat_at=self._clock(), replaces=replaces)
         self._owned.setdefault(instance.id, set())
+        self._lost.pop(instance.id, None)
 
     def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         instance = self._instances.get(instance_id)
@@ -105,14 +127,71 @@ class MemoryRegistry:
         counted = {id: replace(each, sessions=len(self._owned[id])) for id, each in self._instances.items()}
         return Snapshot(self._clock(), counted)
 
-    def reap(self, ttl_secs: float) -> list[str]:
-        reaped = [instance.id for instance in stale(self.snapshot(), ttl_secs)]
-        for instance_id in reaped:
-            self.deregister(instance_id)
-        return reaped
+    def reap(self, ttl_secs: float, *, by: str) -> list[str]:
+        reaped = stale(self.snapshot(), ttl_secs)
+        self._lose(reaped, by, "silence")
+        return [each.id for each in reaped]
 
-    def record_event(self, kind: EventKind, instance_id: str, **details: str) -> None:
-        self._events.append(Event(self._clock(), kind, instance_id, details))
+    def reap_proven(self, instance_id: str, *, by: str) -> bool:
+        instance = self.instance(instance_id)
+        if instance is None:
+            return False
+        self._lose([instance], by, "refused")
+        return True
+
+    def _lose(self, instances: Iterable[Instance], by: str, proof: LossProof) -> None:
+        for each in instances:
+            self.deregister(each.id)
+            self._lost[each.id] = LostInstance(
+                id=each.id,
+                host=each.host,
+                peer_address=each.peer_address,
+                version=each.version,
+                started_at=each.started_at,
+                last_heartbeat_at=each.last_heartbeat_at,
+                lost_at=self._clock(),
+                sessions=each.sessions,
+                reaped_by=by,
+                proof=proof,
+            )
+
+    def lost(self) -> list[LostInstance]:
+        since = self._clock() - LOST_SECS
+        self._lost = {id: each for id, each in self._lost.items() if each.lost_at > since}
+        return list(self._lost.values())
+
+    def keep_lost(self, lost: LostInstance) -> bool:
+        if lost.id in self._instances or lost.id in self._lost or lost.lost_at + LOST_SECS <= self._clock():
+            return False
+        kept = [*self._lost.values(), lost]
+        self._lost = {each.id: each for each in sorted(kept, key=lambda each: each.lost_at)}
+        return True
+
+    def dismiss_lost(self, instance_id: str) -> bool:
+        return self._lost.pop(instance_id, None) is not None
+
+    def replace_lost(self, instance_id: str, *, by: str) -> bool:
+        instance = self._instances.get(by)
+        if instance is None or instance.replaces or not self.dismiss_lost(instance_id):
+            return False
+        self._instances[by] = replace(instance, replaces=instance_id)
+        return True
+
+    def add_samples(self, instance_id: str, samples: Sequence[Sample]) -> None:
+        self._samples.setdefault(instance_id, deque(maxlen=MAX_SAMPLES)).extend(samples)
+        since = self._clock() - SAMPLES_SECS
+        self._samples = {id: kept for id, kept in self._samples.items() if kept and kept[-1].at > since}
+
+    def samples(self, after: Mapping[str, float]) -> dict[str, list[Sample]]:
+        return {id: [each for each in self._samples.get(id, ()) if each.at > since] for id, since in after.items()}
+
+    def record_event(self, kind: EventKind, instance_id: str, *, once_secs: float = 0.0, **details: str) -> None:
+        now = self._clock()
+        if once_secs:
+            if now - self._reported_at.get(kind, -math.inf) < once_secs:
+                return
+            self._reported_at[kind] = now
+        self._events.append(Event(now, kind, instance_id, details))
 
     def events(self, limit: int = 50) -> list[Event]:
         return list(self._events)[: -limit - 1 : -1]
@@ -129,6 +208,9 @@ class MemoryRegistry:
 
     def forget_circuit(self, name: str) -> None:
         self._circuits.pop(name, None)
+
+    def cluster_id(self, known: str = "") -> str:
+        return NO_REGISTRY
 
     def now(self) -> float:
         return self._clock()

@@ -15,12 +15,15 @@ from redis.retry import Retry
 from netstacks import greenlets
 from netstacks.errors import RegistryUnavailable
 from netstacks.registry.addresses import Endpoint
+from netstacks.registry.figures import SentinelFigures, SentinelView, joined
 
 log = structlog.get_logger()
 
 # The time limit for each Sentinel. All are asked at the same time, so a frozen one does not delay the discovery.
 ANSWER_SECS = 0.4
 DISCOVERY_SECS = 0.5
+# How long the figures for operators are reused: each round connects to every Sentinel.
+FIGURES_SECS = 5.0
 # A subscription that is silent for this long gets a ping, and as much time again for the pong
 # (docs/design-notes.md, 3).
 SILENCE_SECS = 2.0
@@ -61,6 +64,12 @@ class Sentinels:
         self._asked_at = 0.0
         """When the last round ended, by the monotonic clock; a caller from before that may use its answers."""
         self._answers: list[_Answer] = []
+        self._figures: SentinelFigures | None = None
+        self._figured_at = 0.0
+        """When the last round for figures began, by the monotonic clock."""
+        self._was_silent = False
+        """Whether no Sentinel answered in the last round for figures."""
+        self._figuring = greenlets.SingleFlight("sentinel-figures", self._figure)
 
     def follow(self) -> None:
         """Starts to follow announcements of a new primary."""
@@ -83,18 +92,50 @@ class Sentinels:
         """The view of the first Sentinel, for operators. Raises RegistryUnavailable as `discover` does."""
         endpoint = self.endpoints[0]
         try:
-            with closing(_client(endpoint)) as client:
+            with closing(connect_to(endpoint)) as client:
                 state = cast(dict[str, Any], client.sentinel_master(self.master_name))
                 replicas = client.sentinel_slaves(self.master_name)
-                try:
-                    client.sentinel_ckquorum(self.master_name)
-                    quorum_problem = ""
-                except ResponseError as error:
-                    quorum_problem = str(error)
+                quorum_problem = _check_quorum(client, self.master_name)
             primary, others = (state["ip"], int(state["port"])), int(state["num-other-sentinels"])
         except (RedisError, KeyError, ValueError) as error:
             raise RegistryUnavailable(self._problem(endpoint, error)) from error
         return Report(primary, others + 1, quorum_problem, tuple(replicas))
+
+    def figures(self) -> SentinelFigures | None:
+        """The views of all Sentinels, at most a round older than FIGURES_SECS; waits only for the first round."""
+        if time.monotonic() - self._figured_at > FIGURES_SECS:
+            self._figured_at = time.monotonic()
+            run = self._figuring.begin()
+            if self._figures is None:
+                run.wait(DISCOVERY_SECS)
+        return self._figures
+
+    def _figure(self) -> None:
+        asked = [greenlets.spawn("sentinel-view", self._view, each) for each in self.endpoints]
+        greenlets.joinall(asked)
+        seen = [each.get() for each in asked]
+        views = tuple(view for view, *_ in seen)
+        answers = [(quorum, problem) for _, quorum, problem in seen if quorum is not None]
+        if answers:
+            # The quorum is one setting of the cluster. One Sentinel that reaches enough others can start a failover.
+            quorum, problems = answers[0][0], [problem for _, problem in answers]
+            quorum_problem = None if None in problems else problems[0]
+        else:
+            # One silent round may be a busy host: only the second one in a row is a problem.
+            quorum = None
+            quorum_problem = f"no Sentinel names a primary ({views[0].problem})" if self._was_silent else None
+        self._was_silent = not answers
+        self._figures = SentinelFigures(self.master_name, quorum, quorum_problem, views)
+
+    def _view(self, endpoint: Endpoint) -> tuple[SentinelView, int | None, str | None]:
+        """The view of one Sentinel, the quorum, and the reason why it could not replace the primary."""
+        try:
+            with closing(connect_to(endpoint)) as client:
+                state = cast(dict[str, Any], client.sentinel_master(self.master_name))
+                problem = _check_quorum(client, self.master_name) or None
+            return SentinelView(str(endpoint), joined(state["ip"], state["port"]), None), int(state["quorum"]), problem
+        except (RedisError, KeyError, ValueError) as error:
+            return SentinelView(str(endpoint), None, self._problem(endpoint, error)), None, None
 
     def _newest_answers(self) -> list[_Answer]:
         """The answers of one round; concurrent callers share it."""
@@ -125,7 +166,7 @@ class Sentinels:
 
     def _ask(self, endpoint: Endpoint) -> _Answer:
         try:
-            with closing(_client(endpoint)) as client:
+            with closing(connect_to(endpoint)) as client:
                 state = cast(dict[str, Any], client.sentinel_master(self.master_name))
             return _Answer((state["ip"], int(state["port"])), int(state["config-epoch"]))
         except (RedisError, KeyError, ValueError) as error:
@@ -170,7 +211,7 @@ class Sentinels:
 
     def _listen(self, endpoint: Endpoint) -> None:
         """Returns after a missing pong; raises RedisError when the subscription is lost."""
-        with closing(_client(endpoint)) as client, closing(client.pubsub()) as subscription:
+        with closing(connect_to(endpoint)) as client, closing(client.pubsub()) as subscription:
             subscription.subscribe(SWITCH_CHANNEL)
             # A change before the subscription was not announced here.
             self.discover()
@@ -191,7 +232,17 @@ class Sentinels:
             self._become((host, int(port)))
 
 
-def _client(endpoint: Endpoint) -> Redis:
+def _check_quorum(client: Redis, master_name: str) -> str:
+    """Why these Sentinels could not replace a failed primary; empty if they could."""
+    try:
+        client.sentinel_ckquorum(master_name)
+    except ResponseError as error:
+        return str(error)
+    return ""
+
+
+def connect_to(endpoint: Endpoint) -> Redis:
+    """A client for one Sentinel; it connects when first used, and each call is bounded by ANSWER_SECS."""
     return Redis(
         endpoint.host,
         endpoint.port,

@@ -9,37 +9,40 @@ undefined.
 from collections.abc import Sequence
 from uuid import UUID
 
-from netstacks import permissions
 from netstacks.errors import AccessWithdrawn
+from netstacks.permissions import Role
 from netstacks.store.audit import Actor
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
+from netstacks.store.roles import role_named, role_of_row
 
 _SQL = load("access")
 
 WITHDRAWN = "access was withdrawn"
 
 
-def role_of(tx: Transaction, actor: Actor) -> str | None:
+def role_of(tx: Transaction, actor: Actor) -> Role | None:
     """The role of the actor's log-in, or of the actor's user when no log-in is named; None when it has ended.
 
-    The rows stay locked against a withdrawal until the transaction ends.
+    The rows stay locked against a withdrawal until the transaction ends, and so does the role against a change.
     """
     if actor.login_id is None:
         row = tx.execute(_SQL["confirm_user"], {"user_id": actor.id}).fetchone()
     else:
         row = tx.execute(_SQL["confirm_login"], {"user_id": actor.id, "login_id": actor.login_id}).fetchone()
-    return row["role"] if row else None
+    # A second statement: the first one sees roles as they were before it waited for its turn.
+    return role_named(tx, row["role"]) if row else None
 
 
-def confirm(tx: Transaction, actor: Actor, permission: str | None) -> None:
+def confirm(tx: Transaction, actor: Actor, permission: str | None) -> Role:
     """Raises AccessWithdrawn unless the actor has `permission`, and keeps it so until the transaction ends.
 
-    None requires a valid log-in only.
+    None requires a valid log-in only. Returns the actor's role.
     """
     role = role_of(tx, actor)
-    if role is None or (permission is not None and not permissions.grants(role, permission)):
+    if role is None or (permission is not None and not role.may(permission)):
         raise AccessWithdrawn(WITHDRAWN)
+    return role
 
 
 def lock(tx: Transaction, user_id: UUID) -> None:
@@ -58,10 +61,24 @@ def lock_administration(tx: Transaction) -> None:
     tx.execute(_SQL["lock_administration"])
 
 
-def roles(tx: Transaction, user_ids: Sequence[UUID]) -> dict[UUID, str]:
+def lock_roles(tx: Transaction) -> None:
+    """To be called in a transaction that changes roles, after `lock_administration` and the check of its own access.
+
+    Waits for the transactions that have confirmed an access; later ones wait for this transaction.
+    """
+    tx.execute(_SQL["lock_roles"])
+
+
+def roles(tx: Transaction, user_ids: Sequence[UUID]) -> dict[UUID, Role]:
     """The roles of the active users among `user_ids`."""
     rows = tx.execute(_SQL["roles"], {"user_ids": list(user_ids)}).fetchall()
-    return {row["id"]: row["role"] for row in rows}
+    return {row["id"]: role_of_row(row) for row in rows}
+
+
+def role_name(tx: Transaction, user_id: UUID) -> str:
+    """The name of the user's role; empty when the user is inactive or deleted."""
+    role = roles(tx, [user_id]).get(user_id)
+    return role.name if role else ""
 
 
 def revoked(tx: Transaction, login_ids: Sequence[UUID]) -> set[UUID]:

@@ -1,7 +1,8 @@
 """The audit log: append-only, written in the transaction of the action that it records."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,10 @@ from netstacks.store.pool import Transaction
 from netstacks.store.queries import all_of, load, mark, read_in_order
 
 _SQL = load("audit")
+# The precision of times in PostgreSQL.
+_INSTANT = timedelta(microseconds=1)
+# How many partitions are read at once: one look-up in each for every kind of event.
+_FIRST_PARTITIONS, _MORE_PARTITIONS = 2, 6
 
 
 @dataclass(frozen=True)
@@ -57,25 +62,59 @@ def list_page(
     """Rows newest first, older than row `before`; `event` may end in `*` to match by prefix.
 
     PostgreSQL reads about `limit` rows, whatever the size of the log: an index orders the rows of each event by time,
-    for one actor, one resource or both, and the statement merges one index scan per event.
+    for one actor, one resource or both, and the statement merges one index scan per event and partition. It begins with
+    the newest partitions, and looks into older ones only for the rest.
     """
     filters = {"by_actor": actor, "on_resource": resource}
     conditions = [sql.SQL(_SQL[name]) for name, value in filters.items() if value is not None]
     read_in_order(tx)
     end_at, end_id = _end(tx, until, before)
-    values: dict[str, Any] = {"actor": actor, "resource": resource, "since": since, "limit": limit}
+    values: dict[str, Any] = {"actor": actor, "resource": resource, "since": since}
     values |= {"end_at": end_at, "end_id": end_id}
-    events = _events(tx, conditions, event or "*", values)
+    found: list[dict[str, Any]] = []
+    for span_since, span_until, span_last in _spans(tx, since, end_at):
+        values |= {"span_since": span_since, "span_until": span_until, "span_last": span_last}
+        values["limit"] = limit - len(found)
+        found += _rows(tx, conditions, event or "*", values)
+        if len(found) >= limit:
+            break
+    return [_readable(row) for row in found]
+
+
+def _rows(tx: Transaction, conditions: list[sql.SQL], event: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    events = _events(tx, conditions, event, values)
     if not events:
         return []
-    values |= {f"event_{number}": each for number, each in enumerate(events)}
-    marks = {"actor_mark": mark(actor is not None), "resource_mark": mark(resource is not None)}
+    values = values | {f"event_{number}": each for number, each in enumerate(events)}
+    marks = {"actor_mark": mark(values["actor"] is not None), "resource_mark": mark(values["resource"] is not None)}
     rows = [
         sql.SQL(_SQL["rows"]).format(conditions=all_of([*conditions, _is_event(number)]), **marks)
         for number in range(len(events))
     ]
     merged = sql.SQL(_SQL["merged"]).format(rows=sql.SQL("\nUNION ALL\n").join(rows), **marks)
-    return [_readable(row) for row in tx.execute(merged, values)]
+    return tx.execute(merged, values).fetchall()
+
+
+def _spans(tx: Transaction, since: datetime | None, end_at: datetime | str | None) -> Iterator[tuple[Any, Any, Any]]:
+    """The partitions that may have wanted rows, as spans of time, newest first: two of them, then more at once.
+
+    Each with the end of the wanted rows in it, and the end of its newest partition.
+    """
+    until: datetime | str = end_at or "infinity"
+    found = tx.execute(_SQL["edges"], {"since": since, "until": until}).fetchall()
+    edges = [row["since"] for row in found if row["since"] is not None]
+    last = found[0]["last_at"] if found else until
+    is_covered = since is not None and bool(edges) and edges[-1] <= since
+    count = _FIRST_PARTITIONS
+    while edges:
+        used, edges = edges[:count], edges[count:]
+        yield used[-1], until, last
+        # The row at the edge itself belongs to the newer span.
+        until = last = used[-1] - _INSTANT
+        count = _MORE_PARTITIONS
+    if not is_covered:
+        # The first partition; and rows of the default one, which may be older than any other partition or newer.
+        yield since if since and not found else "-infinity", until, last
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

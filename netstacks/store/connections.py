@@ -18,6 +18,8 @@ IDLE_IN_TRANSACTION_SECS = 4.0
 def connect_options(name: str, idle_in_transaction_secs: float = IDLE_IN_TRANSACTION_SECS) -> dict[str, Any]:
     """The options of every connection; `name` identifies its owner in pg_stat_activity."""
     options = {
+        # Months of the audit log are those of UTC, and times are returned in this zone.
+        "TimeZone": "UTC",
         # A statement must not outlive the request that waits for it, and must not keep its locks.
         "statement_timeout": round(TRANSACTION_SECS * 1000),
         "lock_timeout": 5000,

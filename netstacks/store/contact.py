@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -27,6 +28,8 @@ class Contact:
         """How often all connections were replaced. Holders of other connections reconnect when this changes."""
         self._answered_at = -math.inf
         self._failed_at = -math.inf
+        self._failing_since: float | None = None
+        """When the first attempt failed that no answer has followed; None while PostgreSQL answers."""
         self._renewed_at = -math.inf
         self._pools: list[ConnectionPool[Any]] = []
 
@@ -34,11 +37,25 @@ class Contact:
         """Makes this pool reconnect too when the server accepts writes again."""
         self._pools.append(pool)
 
+    def connection_counts(self) -> Iterator[tuple[str, int, int]]:
+        """The name of each pool, how many of its connections are in use, and how many are idle."""
+        for pool in self._pools:
+            counts = pool.get_stats()
+            yield pool.name, counts["pool_size"] - counts["pool_available"], counts["pool_available"]
+
     def answered(self) -> None:
         self._answered_at = time.monotonic()
+        self._failing_since = None
 
     def failed(self) -> None:
         self._failed_at = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = self._failed_at
+
+    @property
+    def away_secs(self) -> float:
+        """How long every attempt to reach PostgreSQL has failed; 0 while it answers."""
+        return time.monotonic() - self._failing_since if self._failing_since is not None else 0.0
 
     @property
     def has_answered_recently(self) -> bool:

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 from netstacks.errors import NotFound
 from netstacks.hosts import normal_host
+from netstacks.permissions import EVERYWHERE, Reach
+from netstacks.store.devices import within_of
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 
@@ -70,23 +72,24 @@ def create(
         "created_by": created_by,
     }
     tx.execute(_SQL["create"], values)
-    return lock(tx, definition_id)
+    return lock(tx, definition_id, within=EVERYWHERE)
 
 
-def find(tx: Transaction, definition_id: UUID) -> Definition | None:
-    return next(iter(_all(tx, "find", id=definition_id)), None)
+def find(tx: Transaction, definition_id: UUID, *, within: Reach) -> Definition | None:
+    """The definition; as everywhere here, one for an address without a device `within` the reach does not exist."""
+    return next(iter(_all(tx, "find", id=definition_id, **within_of(within))), None)
 
 
-def lock(tx: Transaction, definition_id: UUID) -> Definition:
+def lock(tx: Transaction, definition_id: UUID, *, within: Reach) -> Definition:
     """The definition, with its row locked until the transaction ends; raises NotFound."""
-    for definition in _all(tx, "lock", id=definition_id):
+    for definition in _all(tx, "lock", id=definition_id, **within_of(within)):
         return definition
     raise NotFound("there is no such session definition")
 
 
-def list_all(tx: Transaction) -> list[Definition]:
-    """All definitions by name."""
-    return _all(tx, "all")
+def list_all(tx: Transaction, *, within: Reach) -> list[Definition]:
+    """The definitions by name."""
+    return _all(tx, "all", **within_of(within))
 
 
 def live_connections(tx: Transaction) -> dict[tuple[str, int], int]:
@@ -99,7 +102,7 @@ def update(tx: Transaction, old: Definition, changes: Mapping[str, Any]) -> Defi
     """Changes the members named in `changes`; raises InvalidInput as `create` does."""
     new = replace(old, **changes)
     tx.execute(_SQL["update"], {**asdict(new), "host": normal_host(new.host)})
-    return lock(tx, old.id)
+    return lock(tx, old.id, within=EVERYWHERE)
 
 
 def delete(tx: Transaction, definition: Definition) -> None:

@@ -7,7 +7,6 @@ cannot lock a user out. Unknown user names count like existing ones, which does 
 """
 
 import hashlib
-import ipaddress
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -72,6 +71,17 @@ class Throttle:
     is_for_all: bool
 
 
+@dataclass(frozen=True)
+class Lockout:
+    """The limit of one user from one place: the attempts without a wait, and the longest wait after them.
+
+    An administrator can make it stricter, never milder.
+    """
+
+    free_attempts: int = FREE_ATTEMPTS
+    longest_wait_secs: int = LONGEST_WAIT_SECS
+
+
 class _Limit(NamedTuple):
     """The limit of one counter. Limits of one `group` are reserved together: all of them, or none."""
 
@@ -86,23 +96,13 @@ class _Limit(NamedTuple):
 _OWN, _SHARED = 0, 1
 
 
-def network(address: str | None) -> str:
-    """The unit that is counted as one address: an IPv4 address or an IPv6 /64, which one client can have to itself."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if isinstance(ip, ipaddress.IPv6Address):
-        return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)
-
-
-def reserve(tx: Transaction, attempt: Attempt) -> Throttle:
+def reserve(tx: Transaction, attempt: Attempt, lockout: Lockout | None = None) -> Throttle:
     """Decides whether the password of an attempt may be checked. Only failures count, see `note`.
 
-    After each wait exactly one attempt is allowed, however many arrive at the same time and at any instance.
+    After each wait exactly one attempt is allowed, however many arrive at the same time and at any instance. Without
+    `lockout` the built-in limits apply.
     """
-    limits = _limits(attempt)
+    limits = _limits(attempt, lockout or Lockout())
     reached = {row["key"]: float(row["secs"]) for row in tx.execute(_SQL["reached"], _values(limits)).fetchall()}
     waits = _longest((each.group, reached[each.key]) for each in limits if each.key in reached)
     shared = [reached[each.key] for each in limits[1:] if each.key in reached]
@@ -114,10 +114,10 @@ def reserve(tx: Transaction, attempt: Attempt) -> Throttle:
     )
 
 
-def _limits(attempt: Attempt) -> list[_Limit]:
+def _limits(attempt: Attempt, lockout: Lockout) -> list[_Limit]:
     shared = _SHARED if attempt.is_known else _OWN
     return [
-        _Limit(attempt.pair_key, FREE_ATTEMPTS, LONGEST_WAIT_SECS, True, _OWN),
+        _Limit(attempt.pair_key, lockout.free_attempts, lockout.longest_wait_secs, True, _OWN),
         _Limit(attempt.account_key, MOST_OF_ACCOUNT, LONGEST_SHARED_WAIT_SECS, True, shared),
         # Not sliding: a shared address has occasional typing errors all day.
         _Limit(attempt.address_key, MOST_OF_ADDRESS, LONGEST_SHARED_WAIT_SECS, False, shared),

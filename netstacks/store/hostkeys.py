@@ -9,6 +9,8 @@ from typing import Any
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.hosts import normal_host, shown_address
+from netstacks.permissions import Reach
+from netstacks.store.devices import within_of
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 
@@ -58,10 +60,10 @@ def find(tx: Transaction, host: str, port: int) -> StoredHostKey | None:
     return _one(tx, "find", host=normal_host(host), port=port)
 
 
-def list_all(tx: Transaction) -> list[StoredHostKey]:
-    """All approved keys, by address."""
+def list_all(tx: Transaction, *, within: Reach) -> list[StoredHostKey]:
+    """The approved keys by address, of a limited reach only those of its devices."""
     with tx.cursor(row_factory=row_of(StoredHostKey)) as cursor:
-        return cursor.execute(_SQL["all"]).fetchall()
+        return cursor.execute(_SQL["all"], within_of(within)).fetchall()
 
 
 def remember(tx: Transaction, host: str, port: int, key_type: str, public_key: str, approved_by: str) -> StoredHostKey:
@@ -99,9 +101,9 @@ def approve(
     return _one(tx, "approve_changed", **address, **key, former_type=former.key_type, former_key=former.public_key)
 
 
-def delete(tx: Transaction, host: str, port: int) -> StoredHostKey:
-    """Removes the key, so that the next connection asks for approval. Raises NotFound."""
-    key = _one(tx, "delete", host=normal_host(host), port=port)
+def delete(tx: Transaction, host: str, port: int, *, within: Reach) -> StoredHostKey:
+    """Removes the key, so that the next connection asks for approval. Raises NotFound, also outside the reach."""
+    key = _one(tx, "delete", host=normal_host(host), port=port, **within_of(within))
     if key is None:
         raise NotFound(f"no host key is stored for {shown_address(host, port)}")
     return key

@@ -13,7 +13,7 @@ KEPT = timedelta(days=90)
 
 
 def is_known(tx: Transaction, user_id: UUID, network: str) -> bool:
-    """Whether the user has logged in from `network` (as of `failed_logins.network`) within KEPT."""
+    """Whether the user has logged in from `network` (as of `hosts.network`) within KEPT."""
     row = tx.execute(_SQL["is_known"], {"user_id": user_id, "network": network, "kept": KEPT}).fetchone()
     return bool(row and row["is_known"])
 

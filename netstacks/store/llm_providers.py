@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from netstacks.errors import Conflict, NetstacksError, NotFound
-from netstacks.store import audit, settings
+from netstacks.store import audit, settings, versions
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
 from netstacks.store.vault import Vault
@@ -70,12 +70,21 @@ def create(tx: Transaction, vault: Vault, facts: Mapping[str, Any], *, key: str 
 
 
 def update(
-    tx: Transaction, vault: Vault, old: StoredProvider, changes: Mapping[str, Any], *, key: str | None, by: str
+    tx: Transaction,
+    vault: Vault,
+    old: StoredProvider,
+    changes: Mapping[str, Any],
+    *,
+    key: str | None,
+    by: str,
+    seen: int | None = None,
 ) -> StoredProvider:
     """Changes the members named in `changes` of a locked entry; a key of None is kept, an empty key is removed.
 
-    Raises Conflict when the name is taken, VaultLocked.
+    `seen` is the revision that the change is based on. Raises ChangedMeanwhile as `versions.check` does, Conflict when
+    the name is taken, VaultLocked.
     """
+    versions.check(f"the provider {old.name}", old.revision, old.updated_by, seen=seen)
     revision = _next_revision(tx)
     new = replace(old, **changes)
     _check_name(tx, old.id, new.name)

@@ -11,6 +11,8 @@ _SQL = load("login_trials")
 
 # How long a secret is not tried after its first, second, ... refusal. Devices lock accounts after a few failures.
 HOLD_OFFS_SECS = (60.0, 300.0, 900.0, 3600.0)
+# The most tests of new secrets with one credential at one address in TESTS_SECS, whatever their outcome.
+MOST_TESTS, TESTS_SECS = 3, 300
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ def accepted(tx: Transaction, place: CredentialAddress) -> None:
 def refused(tx: Transaction, place: CredentialAddress, reason: str) -> None:
     """Records a refusal. Each consecutive one suspends the secret for longer (HOLD_OFFS_SECS)."""
     tx.execute(_SQL["refused"], _parameters(place, reason=reason, hold_offs=list(HOLD_OFFS_SECS)))
+
+
+def begin_test(tx: Transaction, credential_id: UUID, host: str, port: int) -> bool:
+    """Records that a secret that is not stored is tried now; False after MOST_TESTS of them in TESTS_SECS."""
+    values = {"credential_id": credential_id, "host": host, "port": port, "most": MOST_TESTS, "secs": TESTS_SECS}
+    return tx.execute(_SQL["begin_test"], values).fetchone() is not None
 
 
 def _parameters(place: CredentialAddress, **others: Any) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from netstacks.errors import NotFound
+from netstacks.permissions import Role
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
+from netstacks.store.roles import role_of_row
 
 _SQL = load("logins")
 
@@ -87,7 +89,7 @@ def begin(
     return login_id
 
 
-def role(tx: Transaction, login_id: UUID, *, max_days: int) -> str | None:
+def role(tx: Transaction, login_id: UUID, *, max_days: int) -> Role | None:
     """The current role of a log-in's user, None when the log-in has ended; records the activity.
 
     Activity extends a page's log-in, until it is `max_days` old.
@@ -97,7 +99,7 @@ def role(tx: Transaction, login_id: UUID, *, max_days: int) -> str | None:
         return None
     if row["seen_long_ago"]:
         tx.execute(_SQL["touch"], {"id": login_id, "page_ttl": PAGE_TTL, "max_days": max_days})
-    return str(row["role"])
+    return role_of_row(row)
 
 
 def refresh(tx: Transaction, login_id: UUID, *, token_id: str, next_id: str, max_days: int) -> Refreshed | None:
@@ -151,7 +153,7 @@ def lock_seats(tx: Transaction) -> None:
 
 
 def holding_seats(tx: Transaction) -> list[SeatLogin]:
-    """The terminal log-ins active within SEAT_IDLE; each user among them occupies one seat."""
+    """The users with a terminal log-in that was active within SEAT_IDLE: each of them occupies one seat."""
     rows = tx.execute(_SQL["seat_logins"], {"idle": SEAT_IDLE}).fetchall()
     return [SeatLogin(row["user_id"], row["user_email"], row["created_at"], row["last_seen_at"]) for row in rows]
 

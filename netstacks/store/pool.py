@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from netstacks import greenlets
 from netstacks.errors import Conflict, StoreBusy, StoreDenied, StoreUnavailable
-from netstacks.store import faults
+from netstacks.store import faults, metrics
 from netstacks.store.connections import (
     IDLE_IN_TRANSACTION_SECS,
     TRANSACTION_SECS,
@@ -59,6 +59,7 @@ class Database:
     """A pool of connections to PostgreSQL. Open it after the fork, in a process patched by gevent.
 
     `name` is the application name of its connections: the instance id, by which other instances can terminate them.
+    `label` names the pool in metrics.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Database:
         url: str,
         *,
         name: str = "netstacks",
+        label: str = "pages",
         max_size: int = 16,
         idle_in_transaction_secs: float = IDLE_IN_TRANSACTION_SECS,
         contact: Contact | None = None,
     ) -> None:
         self.url = for_writing(url)
         self.name = name
+        self._wait_secs = metrics.WAIT_SECS.labels(label)
         self.contact = contact or Contact()
         self._idle_in_transaction_secs = idle_in_transaction_secs
         self._replaced = 0
@@ -87,15 +90,16 @@ class Database:
             reconnect_timeout=0,
             reconnect_failed=lambda _: self.contact.failed(),
             open=False,
-            name="postgresql",
+            name=label,
         )
         self.contact.add(self._pool)
 
-    def reserve(self, max_size: int) -> "Database":
+    def reserve(self, max_size: int, label: str = "reserved") -> "Database":
         """The same database with a separate pool, for work that must not wait behind pages and log-ins."""
         return Database(
             self.url,
             name=self.name,
+            label=label,
             max_size=max_size,
             idle_in_transaction_secs=self._idle_in_transaction_secs,
             contact=self.contact,
@@ -146,7 +150,8 @@ class Database:
 
     @contextmanager
     def _lease(self, timeout_secs: float | None) -> Iterator[_Connection]:
-        connection = self._get(min(GET_CONNECTION_SECS, timeout_secs or GET_CONNECTION_SECS))
+        with self._wait_secs.time():
+            connection = self._get(min(GET_CONNECTION_SECS, timeout_secs or GET_CONNECTION_SECS))
         try:
             limit = contextlib.nullcontext() if timeout_secs is None else self._bounded(connection, timeout_secs)
             with limit, connection:

@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from netstacks.errors import Forbidden, NotFound
+from netstacks.permissions import Reach
+from netstacks.store.devices import within_of
 from netstacks.store.hostkeys import StoredHostKey
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load, row_of
@@ -102,18 +104,33 @@ def pending(tx: Transaction) -> list[Prompt]:
 
 
 def answer(
-    tx: Transaction, prompt_id: UUID, user_id: UUID, approved: bool, *, answered_by: str, may_manage: bool
+    tx: Transaction,
+    prompt_id: UUID,
+    user_id: UUID,
+    approved: bool,
+    *,
+    answered_by: str,
+    may_manage: bool,
+    within: Reach,
 ) -> Prompt:
     """Answers the user's own prompt, or with `may_manage` any prompt. Approving a changed key requires `may_manage`.
 
-    Raises NotFound, and Forbidden for an approval that requires `may_manage`.
+    Raises NotFound, also for a prompt of a device outside the reach of the user's role, and Forbidden for an approval
+    that requires `may_manage`.
     """
-    values = {"user_id": user_id, "approved": approved, "answered_by": answered_by, "may_manage": may_manage}
+    values: dict[str, Any] = {
+        "user_id": user_id,
+        "approved": approved,
+        "answered_by": answered_by,
+        "may_manage": may_manage,
+    }
+    values |= within_of(within)
     answered = _all(tx, "answer", id=prompt_id, **values)
     if answered:
         return answered[0]
     prompt = find(tx, prompt_id)
-    if prompt is not None and prompt.approved is None and prompt.user_id == user_id:
+    is_own = prompt is not None and prompt.approved is None and prompt.user_id == user_id
+    if is_own and not may_manage:
         raise Forbidden(
             "the host key has changed, and only an administrator (permission hostkeys.manage) may approve the new one"
         )

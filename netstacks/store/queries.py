@@ -51,6 +51,11 @@ def read_in_order(tx: Transaction) -> None:
     tx.execute("SET LOCAL enable_sort = off")
 
 
+def read_one_state(tx: Transaction) -> None:
+    """Makes all statements of the transaction, which only reads, see the same state. Must be its first statement."""
+    tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
 def mark(column_leads: bool) -> sql.SQL:
     """The NULLS clause of an order: LAST for the indexes that begin with a filter column, FIRST for the others.
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from netstacks.errors import InvalidInput, NetstacksError
-from netstacks.store import settings
+from netstacks.store import setting_changes, settings
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
 from netstacks.store.vault import Vault
@@ -113,8 +113,17 @@ def _word(value: Any) -> str:
 _READERS: dict[str, Callable[[Any], Any]] = {"custom_patterns": _patterns, "allowlist": _words}
 
 
-def put(tx: Transaction, config: SanitizationConfig) -> None:
-    """Stores `config`, which takes effect with the next request."""
+def version(tx: Transaction) -> int:
+    """How often the configuration was changed."""
+    return setting_changes.version(tx, SETTING)
+
+
+def put(tx: Transaction, config: SanitizationConfig, by: str, *, seen: int | None = None) -> None:
+    """Stores `config`, which takes effect with the next request; `by` is the name of the user who changes it.
+
+    `seen` is the version that the change is based on; None skips the check. Raises ChangedMeanwhile.
+    """
+    setting_changes.note(tx, SETTING, "the redaction", by, seen=seen)
     settings.put(tx, SETTING, asdict(config))
 
 

@@ -1,18 +1,17 @@
 """The session rows: ownership is decided in PostgreSQL by a compare-and-set on the epoch (docs/architecture.md)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import sql
-
 from netstacks.cluster.admission import Standing
 from netstacks.cluster.model import Peer, SessionRecord, SessionState
 from netstacks.store.pool import Transaction
-from netstacks.store.queries import all_of, load, mark, read_in_order, row_of
+from netstacks.store.queries import load, row_of
+from netstacks.store.sight import Sight, seen_sessions
 
 _SQL = load("sessions")
 # A session with output or input this short a time before the loss of its owner counts as in use.
@@ -75,6 +74,15 @@ class WaitingSession:
     username: str
 
 
+@dataclass(frozen=True)
+class LostCounts:
+    """What has become of the sessions of a lost instance: live at another owner, waiting for a client, or ended."""
+
+    taken_over: int = 0
+    waiting: int = 0
+    ended: int = 0
+
+
 def hash_token(token: UUID) -> bytes:
     """The stored form of a reconnect token. A random UUID has enough entropy for an unsalted SHA-256."""
     return hashlib.sha256(token.bytes).digest()
@@ -130,6 +138,12 @@ def find(tx: Transaction, session_id: UUID) -> SessionRow | None:
     return _one(tx, "find", id=session_id)
 
 
+def find_seen(tx: Transaction, session_id: UUID, *, by: Sight) -> SessionRow | None:
+    """The session, if it is in sight."""
+    row = find(tx, session_id)
+    return row if row is not None and seen_sessions(tx, [session_id], by) else None
+
+
 def find_by_token(tx: Transaction, token: UUID) -> SessionRow | None:
     """The session of a reconnect token, including ended ones."""
     return _one(tx, "find_by_token", reconnect_hash=hash_token(token))
@@ -148,6 +162,11 @@ def release(tx: Transaction, session_id: UUID, epoch: int) -> SessionRow | None:
 def end(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRow | None:
     """Ends the session; None when it is no longer at `epoch`."""
     return _one(tx, "end", id=session_id, epoch=epoch, reason=reason)
+
+
+def end_orphan(tx: Transaction, session_id: UUID, epoch: int, reason: str) -> SessionRow | None:
+    """Ends a session whose owner is gone, as `end` does, and notes which instance has lost it."""
+    return _one(tx, "end_orphan", id=session_id, epoch=epoch, reason=reason)
 
 
 def end_all_of(tx: Transaction, user_id: UUID, reason: str) -> tuple[list[UUID], list[UUID]]:
@@ -176,26 +195,24 @@ def mark_attached(tx: Transaction, session_id: UUID, epoch: int, cols: int, rows
     tx.execute(_SQL["attach"], {"id": session_id, "epoch": epoch, "cols": cols, "rows": rows})
 
 
-def list_page(
-    tx: Transaction,
-    *,
-    user_id: UUID | None = None,
-    live: bool | None = None,
-    before: datetime | None = None,
-    limit: int = 100,
-) -> list[dict[str, Any]]:
-    """Sessions newest first, of one user with `user_id`, only live or only ended ones with `live`."""
-    filters = {"of_user": user_id is not None, "is_live": live is True, "has_ended": live is False}
-    conditions = [sql.SQL(_SQL[name]) for name, is_wanted in filters.items() if is_wanted]
-    statement = sql.SQL(_SQL["page"]).format(conditions=all_of(conditions), user_mark=mark(user_id is not None))
-    read_in_order(tx)
-    return tx.execute(statement, {"user_id": user_id, "before": before, "limit": limit}).fetchall()
-
-
 def other_owners(tx: Transaction, instance_id: str) -> list[Peer]:
     """The other instances that own live sessions."""
     with tx.cursor(row_factory=row_of(Peer)) as cursor:
         return cursor.execute(_SQL["other_owners"], {"instance": instance_id}).fetchall()
+
+
+def counts_of_lost(tx: Transaction, ids: Collection[str]) -> dict[str, LostCounts]:
+    """What has become of the sessions of these instances; an instance without sessions has zeros."""
+    rows = tx.execute(_SQL["counts_of_lost"], {"ids": list(ids)}).fetchall()
+    found = {row["id"]: LostCounts(row["taken_over"], row["waiting"], row["ended"]) for row in rows}
+    return {id: found.get(id, LostCounts()) for id in ids}
+
+
+def unowned(tx: Transaction, registered_ids: Collection[str]) -> int:
+    """How many live sessions have no owner, or one that is not registered."""
+    row = tx.execute(_SQL["unowned"], {"registered": list(registered_ids)}).fetchone()
+    assert row is not None
+    return int(row["unowned"])
 
 
 def detach_orphans(tx: Transaction, gone: Sequence[str]) -> bool:

@@ -4,19 +4,18 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID, uuid4
 
+from netstacks import permissions
 from netstacks.crypto import password_rules
 from netstacks.crypto.passwords import hash_password
 from netstacks.errors import Conflict, InvalidInput, NotFound
-from netstacks.store import audit
+from netstacks.store import audit, roles, system_settings, versions
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.queries import load
 
 _SQL = load("users")
-
-Role = Literal["admin", "operator", "viewer"]
 
 # Without `>`, `?` and `~`, which would make a token's claims unreadable to the web client (docs/protocol.md, 3.1).
 _USERNAME = re.compile(r"[\w.@+-]{1,64}")
@@ -24,7 +23,10 @@ _USERNAME = re.compile(r"[\w.@+-]{1,64}")
 
 @dataclass(frozen=True)
 class User:
-    """A local user; never carries the password hash."""
+    """A local user; never carries the password hash. `permissions` are those of the role.
+
+    `version` counts the changes of the profile, `updated_by` names the user of the last change.
+    """
 
     id: UUID
     username: str
@@ -34,6 +36,11 @@ class User:
     is_active: bool
     created_at: datetime
     last_login_at: datetime | None
+    version: int
+    updated_by: str | None
+    permissions: tuple[str, ...] = ()
+    auth_provider: str = "local"
+    """`oidc` for a user whom single sign-on has created: without a password."""
 
 
 def create(
@@ -41,19 +48,25 @@ def create(
     *,
     username: str,
     password_hash: str,
-    role: Role,
+    role: str,
     email: str | None = None,
     display_name: str | None = None,
     is_password_long: bool = True,
 ) -> User:
-    """Adds a user; raises InvalidInput for an invalid name, Conflict when the name or e-mail address is taken.
+    """Adds a user; raises Conflict when the name or e-mail address is taken, also as the other of the two.
 
-    `is_password_long`: whether the password has the minimum length of an administrator's.
+    Raises InvalidInput for an invalid name, and for an unknown role. `is_password_long`: whether the password has the
+    minimum length of an administrator's.
     """
+    roles.check_known(tx, [role])
+    if not is_password_long and roles.role_named(tx, role).is_administrator:
+        raise InvalidInput(f"password: an administrator's has {_administrators_length(tx)} characters or more")
     if not _USERNAME.fullmatch(username):
         raise InvalidInput("username: must be 1 to 64 letters, digits or any of . _ - + @")
+    user_id = uuid4()
+    _check_log_in_names(tx, user_id, username, email)
     values = {
-        "id": uuid4(),
+        "id": user_id,
         "username": username,
         "email": email,
         "display_name": display_name,
@@ -66,7 +79,7 @@ def create(
 
 def list_all(tx: Transaction) -> list[User]:
     """All users by name."""
-    return [User(**row) for row in tx.execute(_SQL["all"]).fetchall()]
+    return [_user(row) for row in tx.execute(_SQL["all"]).fetchall()]
 
 
 def get(tx: Transaction, user_id: UUID) -> User:
@@ -80,7 +93,7 @@ def by_login_name(tx: Transaction, name: str) -> tuple[User, str] | None:
     if row is None:
         return None
     password_hash = row.pop("password_hash")
-    return User(**row), password_hash
+    return _user(row), password_hash
 
 
 def password_hash_of(tx: Transaction, user_id: UUID) -> str | None:
@@ -89,25 +102,53 @@ def password_hash_of(tx: Transaction, user_id: UUID) -> str | None:
 
 
 def update(
-    tx: Transaction, user_id: UUID, *, email: str | None, display_name: str | None, role: Role, is_active: bool
+    tx: Transaction,
+    user_id: UUID,
+    *,
+    email: str | None,
+    display_name: str | None,
+    role: str,
+    is_active: bool,
+    by: str,
+    seen: int | None = None,
 ) -> User:
-    """Replaces the mutable columns of a user. Raises NotFound.
+    """Replaces the mutable columns of a user. Raises NotFound, and ChangedMeanwhile as `versions.check` does.
 
-    Raises Conflict when no active administrator would remain, or a new administrator's password is too short.
+    Raises InvalidInput for an unknown role, Conflict when no active administrator would remain, a new administrator's
+    password is too short, or a new e-mail address is the user name of another user.
     """
-    if role != "admin" or not is_active:
+    old = get(tx, user_id)
+    versions.check(f"the user {old.username}", old.version, old.updated_by, seen=seen)
+    roles.check_known(tx, [role])
+    is_administrator = roles.role_named(tx, role).is_administrator
+    if not is_administrator or not is_active:
         _keep_an_administrator(tx, user_id)
-    if role == "admin" and tx.execute(_SQL["lock_short_password"], {"id": user_id}).fetchone():
+    if is_administrator and tx.execute(_SQL["lock_short_password"], {"id": user_id}).fetchone():
         raise Conflict(
             "this user's password is too short for an administrator: set one of"
-            f" {password_rules.MIN_ADMIN_LENGTH} characters or more first"
+            f" {_administrators_length(tx)} characters or more first"
         )
-    values = {"id": user_id, "email": email, "display_name": display_name, "role": role, "is_active": is_active}
+    # An address from before this check can stay: each change of its user would be refused, a deactivation too.
+    if email is not None and email != old.email:
+        _check_log_in_names(tx, user_id, None, email)
+    values = {
+        "id": user_id,
+        "email": email,
+        "display_name": display_name,
+        "role": role,
+        "is_active": is_active,
+        "by": by,
+    }
     return _one(tx, "update", values)
 
 
 def set_password(tx: Transaction, user_id: UUID, password_hash: str, *, is_long: bool = True) -> None:
-    """Raises Conflict when the user has become an administrator, for whom the password is too short."""
+    """Raises Conflict when the user has become an administrator, for whom the password is too short.
+
+    Raises Conflict for a user of single sign-on, too.
+    """
+    if tx.execute(_SQL["lock_external"], {"id": user_id}).fetchone() is not None:
+        raise Conflict("this user logs in by single sign-on and has no password")
     values = {"id": user_id, "password_hash": password_hash, "is_long": is_long}
     if not tx.execute(_SQL["set_password"], values).rowcount:
         raise Conflict("the user was deleted or made an administrator meanwhile: reload and try again")
@@ -126,6 +167,11 @@ def delete(tx: Transaction, user_id: UUID) -> None:
     """Removes a user with all log-ins and personal credentials; raises Conflict for the last administrator."""
     _keep_an_administrator(tx, user_id)
     tx.execute(_SQL["delete"], {"id": user_id})
+
+
+def password_role(role: permissions.Role) -> str:
+    """The built-in role whose rules for passwords apply to users of `role`: crypto/password_rules.py."""
+    return "admin" if role.is_administrator else "operator"
 
 
 def ensure_administrator(database: Database, username: str, password: str | None) -> str | None:
@@ -156,14 +202,66 @@ def _any_user(tx: Transaction) -> bool:
 
 
 def _keep_an_administrator(tx: Transaction, user_id: UUID) -> None:
-    # The rows stay locked, so that two administrators cannot remove each other at the same time.
-    admins = {row["id"] for row in tx.execute(_SQL["lock_active_admins"]).fetchall()}
-    if admins == {user_id}:
-        raise Conflict("this is the last active administrator: make another user one first")
+    if _active_administrators(tx) == {user_id}:
+        raise Conflict("this is the last active administrator who can log in: make another user one first")
+
+
+def require_an_administrator(tx: Transaction) -> None:
+    """To be called after a change by which administrators may have become unable to log in.
+
+    The transaction calls `access.lock_administration` before it locks anything else. Raises Conflict when no active
+    user who can log in has all permissions: one with a password, or one of an enabled identity provider.
+    """
+    if not _active_administrators(tx):
+        raise Conflict(
+            "no active user would have all permissions and a way to log in: give the role admin first to another user,"
+            " one with a password or of another identity provider that is enabled"
+        )
+
+
+def check_administrators(tx: Transaction) -> None:
+    """To be called after a change of a role.
+
+    Raises Conflict as `require_an_administrator` does, and also if the password of a user with all permissions is too
+    short for an administrator.
+    """
+    require_an_administrator(tx)
+    row = tx.execute(_SQL["short_administrator"]).fetchone()
+    if row is not None:
+        raise Conflict(
+            f"the password of {row['username']} is too short for an administrator: set one of"
+            f" {_administrators_length(tx)} characters or more first"
+        )
+
+
+def _active_administrators(tx: Transaction) -> set[UUID]:
+    """Those who can log in. The rows stay locked, so that two administrators cannot remove each other at a time."""
+    return {row["id"] for row in tx.execute(_SQL["lock_active_admins"]).fetchall()}
+
+
+def _administrators_length(tx: Transaction) -> int:
+    """The minimum length of an administrator's password."""
+    return system_settings.password_lengths(tx).of_role("admin")
+
+
+def _check_log_in_names(tx: Transaction, user_id: UUID, username: str | None, email: str | None) -> None:
+    """Raises Conflict when another user logs in with one of these texts.
+
+    A log-in takes either, the name first: a user named like the address of another one would keep that one out.
+    """
+    values = {"id": user_id, "username": username, "email": email}
+    row = tx.execute(_SQL["other_with_log_in_name"], values).fetchone()
+    if row is not None:
+        member, what = ("username", "e-mail address") if row["is_email"] else ("email", "user name")
+        raise Conflict(f"{member}: is the {what} of another user, with which that user logs in")
 
 
 def _one(tx: Transaction, query: str, values: dict[str, Any]) -> User:
     row = tx.execute(_SQL[query], values).fetchone()
     if row is None:
         raise NotFound("no such user")
-    return User(**row)
+    return _user(row)
+
+
+def _user(row: dict[str, Any]) -> User:
+    return User(**row | {"permissions": tuple(each for each in row["permissions"] if isinstance(each, str))})

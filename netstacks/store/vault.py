@@ -72,6 +72,15 @@ class Vault:
         """The decrypted value of a row of `vault_secrets`. Raises VaultLocked as `open` does."""
         return self._key(key_id).open(sealed, _place(holder_id, field))
 
+    def open_all(self) -> int:
+        """Decrypts every stored value, and returns their number. Raises an error that names the first that does not."""
+        with self._database.transaction(timeout_secs=None) as tx:
+            self._current(tx)
+            rows = tx.execute(_SQL["all"]).fetchall()
+        for row in rows:
+            self.open_row(row["key_id"], row["sealed"], row["credential_id"], row["field"])
+        return len(rows)
+
     def remove(self, tx: Transaction, holder_id: UUID, field: str) -> None:
         """Deletes the field, if it is set."""
         tx.execute(_SQL["remove"], {"credential_id": holder_id, "field": field})

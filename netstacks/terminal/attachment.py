@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -12,8 +11,9 @@ import structlog
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
 from netstacks.terminal import frames
+from netstacks.terminal.echo_latency import EchoLatency
 from netstacks.terminal.frames import CloseCode
-from netstacks.terminal.output_log import OutputLog
+from netstacks.terminal.protocols import AttachedSession, Sink
 
 log = structlog.get_logger()
 
@@ -27,33 +27,6 @@ KEEPALIVE_SECS = 30.0
 _PING_BYTES = 10
 # How long an incomplete UTF-8 character waits for its last bytes before it is sent incomplete.
 SPLIT_CHARACTER_SECS = 0.2
-
-
-class Sink(Protocol):
-    """What an attachment needs of its WebSocket."""
-
-    def send(self, *messages: bytes) -> None: ...
-    def can_take_now(self, size: int) -> bool: ...
-    def ping(self, payload: bytes) -> None: ...
-    def close(self, code: int = 1000, reason: str = "") -> None: ...
-    def abort(self) -> None: ...
-    def delivered_bytes(self) -> int: ...
-    def undelivered_bytes(self) -> int: ...
-
-
-class AttachedSession(Protocol):
-    """What an attachment needs of its session."""
-
-    output: OutputLog
-    cols: int
-    rows: int
-
-    @property
-    def id(self) -> UUID: ...
-    def read(self, attachment: "Attachment", limit: int) -> bytes: ...
-    def input(self, attachment: "Attachment", data: bytes) -> None: ...
-    def cursor_moved(self) -> None: ...
-    def acknowledged(self, attachment: "Attachment", offset: int) -> None: ...
 
 
 class Kind(Enum):
@@ -114,6 +87,7 @@ class Attachment:
         self._heard_at = self._pinged_at
         # What the sink had delivered at the last `is_dead`.
         self._delivered_bytes = 0
+        self._echo_latency = EchoLatency()
 
     def begin(self, session: AttachedSession, cursor: int) -> None:
         """Attaches to a session's log at `cursor`; `wake` then starts to send."""
@@ -247,6 +221,7 @@ class Attachment:
     def _send_output(self, session: AttachedSession, data: bytes) -> None:
         self.sink.send(*frames.data_frames(data))
         self.cursor += len(data)
+        self._echo_latency.sent(self.cursor)
         session.cursor_moved()
 
     def _next_ping_secs(self) -> float:
@@ -295,6 +270,11 @@ class Attachment:
     def heard(self) -> None:
         """The client has given a sign of life."""
         self._heard_at = time.monotonic()
+
+    def typed(self) -> None:
+        """The message that was `heard` last is written to the device, as input."""
+        if self._session is not None:
+            self._echo_latency.typed(self._heard_at, self._session.output.end)
 
     def is_dead(self, *, is_read: bool = True) -> bool:
         """Whether the client has given no sign of life for two keepalives; to be called every few seconds.

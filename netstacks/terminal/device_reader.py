@@ -7,6 +7,7 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
+from netstacks.terminal import metrics
 from netstacks.terminal.backpressure import Backpressure, HeldSession
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.transport import Transport
@@ -57,6 +58,7 @@ class DeviceReader:
                 if not data:
                     break
                 session.take(self._charset.to_user(data))
+                metrics.DEVICE_BYTES.value += len(data)
                 if _BURST_BYTES <= len(data) < READ_BYTES:
                     greenlets.sleep(_BURST_PAUSE_SECS)
             session.end(self._transport.close_reason)

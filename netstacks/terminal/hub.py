@@ -15,8 +15,9 @@ from netstacks.recording.closing import Closing
 from netstacks.store import sessions
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.terminal.attachment import Attachment, Kind
-from netstacks.terminal.session import Hooks, Session
+from netstacks.terminal.session import Session
 from netstacks.terminal.session_facts import State
+from netstacks.terminal.session_hooks import Hooks
 
 log = structlog.get_logger()
 
@@ -119,8 +120,12 @@ class Hub:
         """How many sessions have a control attachment."""
         return sum(session.state is State.ACTIVE for session in self)
 
-    def hand_over_all(self, reason: str, within_secs: float, per_sec: float) -> None:
+    def hand_over_all(
+        self, reason: str, within_secs: float, per_sec: float, *, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         """Stops every session so that another instance can claim it, within about `within_secs`.
+
+        Returns early when `is_cancelled`: the remaining sessions go on, and `reopen` ends the drain.
 
         Detached sessions are handed over at once. The others follow at `per_sec` a second, or faster if time is short,
         in the order in which the other instances admit their clients. A session with output under way gets half of the
@@ -130,16 +135,22 @@ class Hub:
         began_at = time.monotonic()
         busy_until, ends_at = began_at + within_secs / 2, began_at + within_secs
         for session in self:
-            if session.state is State.DETACHED:
+            if session.state is State.DETACHED and not is_cancelled():
                 session.hand_over(reason)
         while self._sessions:
             for session in _in_order(self):
+                if is_cancelled():
+                    return
                 if session.is_live and (_is_idle(session) or time.monotonic() > busy_until):
                     session.hand_over(reason)
                     share_secs = max(0.0, ends_at - time.monotonic()) / max(1, len(self))
                     greenlets.sleep(min(1 / per_sec, share_secs) if self._sessions else 0)
             if self._sessions:
                 greenlets.sleep(_IDLE_POLL_SECS)
+
+    def reopen(self) -> None:
+        """Takes sessions again after a drain that was cancelled."""
+        self._drain_reason = None
 
     def write_state(self, session: Session) -> None:
         """Writes to PostgreSQL again whether the session's client is attached."""

@@ -3,33 +3,20 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 from netstacks.cluster.model import SessionRecord
 from netstacks.recording.session_recording import Recording
-from netstacks.terminal import frames
+from netstacks.terminal import frames, metrics
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.charset import Charset
 from netstacks.terminal.device_reader import DeviceReader
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.session_facts import TRANSITIONS, SessionFacts, State
+from netstacks.terminal.session_hooks import Hooks, ReadStored
 from netstacks.terminal.session_input import SessionInput
 from netstacks.terminal.transport import Transport
-
-
-@dataclass
-class Hooks:
-    """Callbacks to the rest of the instance, called from the session's greenlets. They must not yield."""
-
-    on_attach: Callable[["Session", Attachment], None]
-    on_detach: Callable[["Session", Attachment], None]
-    on_close: Callable[["Session", str], None]
-
-
-# Reads output that the log no longer holds: (session id, offset, limit) -> bytes, b"" when it is not available now.
-ReadStored = Callable[[UUID, int, int], bytes]
 
 
 class Session:
@@ -190,6 +177,9 @@ class Session:
         self._input.wait_for_room(lambda: attachment in self.attachments)
         # Checked again: a viewer that was expelled during the wait must not type.
         if attachment in self.attachments and self._takes_input():
+            if attachment.kind is Kind.CONTROL:
+                attachment.typed()
+            metrics.CLIENT_BYTES.value += len(data)
             self._input.write(data)
 
     @property
@@ -229,8 +219,12 @@ class Session:
         if ends:
             self.end(reason)
         else:
-            self._pending_notice = f"{reason}: from here on this session is not recorded"
-            self._show_pending_notice()
+            self.tell_user(f"{reason}: from here on this session is not recorded")
+
+    def tell_user(self, text: str) -> None:
+        """Shows the user a notice, now or when the client comes back."""
+        self._pending_notice = "; ".join(filter(None, (self._pending_notice, text)))
+        self._show_pending_notice()
 
     def _show_pending_notice(self) -> None:
         if self._pending_notice and self.control is not None:
@@ -259,6 +253,7 @@ class Session:
     def fence(self) -> None:
         """Stops this copy of the session, now owned by another instance; it writes nothing more."""
         if self._stop(State.FENCED, "moved to another instance"):
+            metrics.FENCED.inc()
             self._finish(CloseCode.FENCED, "moved to another instance")
             self._hooks.on_close(self, self.end_reason)
 

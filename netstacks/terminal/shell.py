@@ -7,6 +7,7 @@ from typing import Any
 from ssh.channel import Channel
 from ssh.error_codes import SSH_AGAIN
 from ssh.exceptions import EOF, BaseSSHError
+from ssh.session import SSH_WRITE_PENDING
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
@@ -147,9 +148,12 @@ class Shell:
         room = min(self._channel.window_size(), _WRITE_BYTES)
         if not room:
             return 0  # libssh would block the whole process until the device's window opens.
+        counter = self._connection.counter
+        received_bytes = counter.in_bytes
         _, written = self._channel.write(data[:room])
-        # A write call also takes in received packets, so the reader's descriptor does not become readable for them.
-        self._connection.watch.wake()
+        if counter.in_bytes != received_bytes:
+            # The call has taken in received packets, so the reader's descriptor does not become readable for them.
+            self._connection.watch.wake()
         return max(0, int(written))
 
     def _process_received(self) -> None:
@@ -174,8 +178,12 @@ class Shell:
 
         Nothing else does: libssh sends a second message in a row only with the next call that waits.
         """
+        session = self._connection.session
+        # Asked first, because a flush polls the socket, and most keys leave nothing queued.
+        if not session.get_status() & SSH_WRITE_PENDING:
+            return
         # One greenlet suffices: the holder of `_writing` flushes too.
-        if self._connection.session.blocking_flush(0) == SSH_AGAIN and not self._writing.locked():
+        if session.blocking_flush(0) == SSH_AGAIN and not self._writing.locked():
             greenlets.spawn("ssh-flusher", self._flush_later)
 
     def _flush_later(self) -> None:
@@ -191,8 +199,10 @@ class Shell:
     def resize(self, cols: int, rows: int) -> None:
         # The reader sees the error too, and reports it.
         with contextlib.suppress(BaseSSHError, OSError):
-            if not self._connection.is_broken and self._can_request():
-                self._channel.change_pty_size(cols, rows)
+            if not self._connection.is_broken:
+                # Both calls may take in received packets.
+                if self._can_request():
+                    self._channel.change_pty_size(cols, rows)
                 self._connection.watch.wake()
                 self._send_queued()
 

@@ -79,11 +79,16 @@ def _start_shell(connection: Connection, target: SshTarget, channel: Channel) ->
 
 def _is_confirmed(connection: Connection, channel: Channel) -> bool:
     """True with the device's confirmation, false when it prints before that."""
-    while connection.advance(channel.request_shell) == SSH_AGAIN:
+    counter = connection.counter
+    while True:
+        received_bytes = counter.in_bytes
+        if connection.advance(channel.request_shell) != SSH_AGAIN:
+            return True
         if connection.advance(channel.poll) > 0:
             return False
-        connection.wait_for_progress()
-    return True
+        # Each call may take in what the other one waits for: the descriptor does not become readable for it again.
+        if counter.in_bytes == received_bytes:
+            connection.wait_for_progress()
 
 
 def _raise_if_broken(connection: Connection, target: SshTarget, error: BaseSSHError) -> None:

@@ -1,5 +1,6 @@
 """The SSH client: opens a shell on a device, from the TCP connection to the confirmed channel."""
 
+from netstacks import tracing
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.shell import Shell
 from netstacks.terminal.ssh_channel import open_channel
@@ -14,11 +15,13 @@ def open_shell(target: SshTarget, hooks: Hooks, dialogue: Dialogue | None = None
     The user answers questions through `dialogue`, and cancels there. Raises DeviceUnreachable, DeviceLoginRefused,
     OpeningAbandoned or DeviceError, all with a text for the user.
     """
-    connection = Connection(target, hooks, dialogue or Dialogue())
+    with tracing.begin("device.connect"):
+        connection = Connection(target, hooks, dialogue or Dialogue())
     try:
-        connection.connect()
-        hooks.check_host_key(connection.host_key())
-        new_password = Login(connection, target).run()
+        with tracing.begin("ssh.login"):
+            connection.connect()
+            hooks.check_host_key(connection.host_key())
+            new_password = Login(connection, target).run()
         if new_password is not None:
             hooks.on_new_password(new_password)
         channel, is_confirmed = open_channel(connection, target)

@@ -2,16 +2,33 @@
 
 import contextlib
 import time
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
+
+from typing_extensions import TypedDict
 
 from netstacks import greenlets
 from netstacks.errors import ConnectionClosed
+from netstacks.formats import Timestamp, Uuid
 from netstacks.terminal import frames
-from netstacks.terminal.attachment import Attachment, Kind, Sink
+from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.protocols import Sink
 from netstacks.terminal.query_answers import without_answers
 from netstacks.terminal.session import Session
+
+
+class ViewerJson(TypedDict):
+    """A viewer as the session's user sees it."""
+
+    viewer_id: Uuid
+    share_id: Uuid
+    username: str | None
+    """Null for a viewer without a log-in."""
+    address: str | None
+    """The IP address of the viewer."""
+    permission: Literal["read-only", "read-write"]
+    joined_at: Timestamp
 
 
 class Viewer(Attachment):
@@ -45,7 +62,7 @@ class Viewer(Attachment):
         # The window size last sent to the viewer's page; None before the first output.
         self._window: tuple[int, int] | None = None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> ViewerJson:
         """The viewer as the session's user sees it."""
         return {
             "viewer_id": str(self.viewer_id),

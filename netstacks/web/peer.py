@@ -1,26 +1,37 @@
 """The private listener, for requests between instances (docs/protocol.md, 14). Only it serves these routes."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from netstacks.errors import Conflict, Forbidden, RetryLater, SessionGone
-from netstacks.instance import withdrawals
+from netstacks.instance import session_survey, withdrawals
 from netstacks.instance.lookup import FIND_PATH, Key
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.instance.relay_watch import ALIVE_PATH
 from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.peer import claims
-from netstacks.peer.claims import Ending, Form, FormOfSession, ForPrincipal, HandedOn, Nothing, Wanted, Withdrawn
+from netstacks.peer.claims import (
+    Ending,
+    Form,
+    FormOfSession,
+    ForPrincipal,
+    HandedOn,
+    Nothing,
+    RoleChanged,
+    Surveyed,
+    Wanted,
+    Withdrawn,
+)
 from netstacks.peer.client import CLOCK_HEADER, INSTANCE_HEADER, Upstream
 from netstacks.peer.token import PeerPrincipal
 from netstacks.store.audit import Actor
 from netstacks.terminal.session import Session
-from netstacks.web.admission.waiting_room import HANDED_ON_PATH
-from netstacks.web.auth import guard
+from netstacks.web.admission.handing_on import HANDED_ON_PATH
+from netstacks.web.auth import enforcement, guard
 from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import services
 from netstacks.web.ws.control_request import ControlRequest
@@ -41,14 +52,17 @@ def init_app(app: Flask) -> None:
 
 def _check_listener() -> None:
     rule = request.url_rule.rule if request.url_rule else ""
-    if _is_private():
+    if is_private():
         g.answered_by = services().agent.me.id
-    if _is_private() != rule.startswith("/peer/"):
+    if is_private() != rule.startswith("/peer/"):
         raise NotFound
 
 
-def _is_private() -> bool:
-    """Decided by the socket: a client can forge headers and SERVER_PORT through a trusted proxy."""
+def is_private() -> bool:
+    """Whether this request came to the private listener.
+
+    Decided by the socket: a client can forge headers and SERVER_PORT through a trusted proxy.
+    """
     sock = request.environ.get("gunicorn.socket")
     return sock is not None and sock.getsockname()[1] == services().peer_port
 
@@ -116,6 +130,9 @@ def _authorise_handed_on() -> ControlRequest:
     """Takes over a client that would wait long at a peer. The peer has verified its token, but not its log-in."""
     client = read_claims(HandedOn)
     guard.act_for(Subject(client.user_id, client.username, client.role, client.login_id))
+    enforcement.check_set_up(guard.identity())
+    if _is_away(client.reconnect_token):
+        raise RetryLater("An administrator has moved this session away from this instance.")
     grant = services().admission.try_now()
     if grant is None:
         raise RetryLater("This instance has no capacity for another terminal now.")
@@ -126,6 +143,13 @@ def _authorise_handed_on() -> ControlRequest:
         target.socket.close()
         raise Conflict("Another instance owns the session by now.")
     return target
+
+
+def _is_away(token: str | None) -> bool:
+    try:
+        return token is not None and services().moves.is_away(UUID(token))
+    except ValueError:
+        return False  # `authorise` refuses it.
 
 
 @sock.route(HANDED_ON_PATH, bp=blueprint, authorise=_authorise_handed_on)
@@ -158,6 +182,12 @@ def withdraw() -> Response:
     return Response(status=204)
 
 
+@blueprint.post(withdrawals.ROLES_PATH)
+def role_changed() -> Response:
+    services().withdrawals.role_changed_here(read_claims(RoleChanged).name)
+    return Response(status=204)
+
+
 @blueprint.post(ALIVE_PATH)
 def alive() -> Response:
     read_claims(Nothing)
@@ -168,3 +198,10 @@ def alive() -> Response:
 def find() -> Response:
     wanted = read_claims(Wanted)
     return jsonify(services().broker.describe(Key(wanted.session_id, wanted.token)))
+
+
+@blueprint.post(session_survey.PATH)
+def survey() -> Response:
+    wanted = read_claims(Surveyed)
+    found = services().session_survey.here(wanted.session_ids)
+    return jsonify({str(session_id): asdict(figures) for session_id, figures in found.items()})

@@ -1,5 +1,6 @@
 /** The share page: shows the terminal to anyone with the link, and lets them type if the share allows it. No log-in. */
 
+import { findObstacle } from "../obstacle.js";
 import { StatusBar } from "../terminal/status.js";
 import { NOT_KEPT, NOT_SENT, describeLostKeys } from "../terminal/words.js";
 import { Mirror } from "./mirror.js";
@@ -28,6 +29,7 @@ const viewing = new Viewing(token, {
   onSilence: (since) => status.show({ ...viewing.state, name: "silent", since }),
   onAnswer: () => status.show(viewing.state),
   onLostKeys: (count) => tell(describeLostKeys(count)),
+  findObstacle,
 });
 
 function joined(info) {

@@ -15,13 +15,16 @@ const TAKEN_OVER = 4003;
 export class Viewing {
   /**
    * The callbacks: `onState(state)`, `onJoined(info)` before any output, `onOutput(bytes)`, `onWindow({cols, rows})`, and
-   * `onSilence(since)`, `onAnswer()` and `onLostKeys(count)` as a Connection has them.
+   * `onSilence(since)`, `onAnswer()`, `onLostKeys(count)` and `findObstacle()` as a Connection has them.
    */
   constructor(token, hooks) {
     this.token = token;
     this.hooks = hooks;
     this.info = null;
     this.attempts = 0;
+    // Upgrades in a row that were refused, and what stands in their way, as far as it is known.
+    this.refusals = 0;
+    this.obstacle = null;
     this.socket = null;
     this.state = { name: "idle" };
     // The state to restore when the session has an owner again; null before the first screen of this connection.
@@ -45,6 +48,12 @@ export class Viewing {
     this.heardAt = Date.now();
     const socket = new WebSocket(this.#url());
     socket.binaryType = "arraybuffer";
+    this.accepted = false;
+    socket.onopen = () => {
+      this.accepted = true;
+      this.refusals = 0;
+      this.obstacle = null;
+    };
     socket.onmessage = (message) => this.#received(frames.parse(message.data));
     socket.onclose = (event) => this.#closed(event);
     this.socket = socket;
@@ -121,7 +130,16 @@ export class Viewing {
       case TAKEN_OVER:
         return this.#show({ name: wasWatching ? "stopped" : "refused", why: this.error || reason });
     }
-    this.#wait(this.error || (wasWatching ? "Connection lost" : "No connection"));
+    this.#wait(this.error || (wasWatching ? "Connection lost" : this.obstacle ?? "No connection"));
+    if (!this.accepted) this.#explain();
+  }
+
+  /** Browsers do not report why an upgrade was refused: a load balancer may be in the way. */
+  async #explain() {
+    const refusal = this.state;
+    if (++this.refusals < 2) return;
+    this.obstacle = await this.hooks.findObstacle();
+    if (this.obstacle && this.state === refusal) this.#show({ ...refusal, why: this.obstacle });
   }
 
   #wait(why) {
@@ -145,7 +163,7 @@ export class Viewing {
 
   #abandon() {
     if (!this.socket) return;
-    this.socket.onmessage = this.socket.onclose = null;
+    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();
     this.socket = null;
     this.lostKeys += this.liveness.stop();

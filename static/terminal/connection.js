@@ -13,8 +13,9 @@ export const NEW_RESUME_POINT = Object.freeze({ sessionId: null, token: null, ep
 // Without input; with input, LivenessWatch pings.
 const PING_EVERY_MS = 15_000;
 const ANSWER_WITHIN_MS = 25_000;
-// Longer than an instance takes to find the owner of a session. A browser would wait for minutes.
-const ACCEPT_WITHIN_MS = 15_000;
+// Longer than nginx takes to leave a frozen instance and an instance to find the owner of a session. A browser would wait
+// for minutes.
+const ACCEPT_WITHIN_MS = 20_000;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 
@@ -28,13 +29,17 @@ export class Connection {
    * `query()` returns the parameters for device, credential and size. The callbacks: `onState(state)`,
    * `onResumePoint(resumePoint)`, `onData(bytes)`, `onNotice(bytes)`, `onError(text)`, `onNewEpoch()`, `onSilence(since)`
    * while a connected server does not answer and `onAnswer()` when it does again, `onLostKeys(count)` when keys before
-   * the loss of a connection may be lost. After a refusal `isLoggedIn()` is called, and `logIn()` if it returns false.
+   * the loss of a connection may be lost. After a refusal `isLoggedIn()` is called, and `logIn()` if it returns false;
+   * after repeated ones `findObstacle()`, which resolves to a sentence for the user, or null.
    */
   constructor(hooks, resumePoint = NEW_RESUME_POINT) {
     this.hooks = hooks;
     this.resumePoint = { ...resumePoint };
     this.state = { name: "idle" };
     this.attempts = 0;
+    // Upgrades in a row that were refused, and what stands in their way, as far as it is known.
+    this.refusals = 0;
+    this.obstacle = null;
     this.socket = null;
     this.lostKeys = 0;
     // Keeps the place in the admission queue, at any instance.
@@ -58,7 +63,11 @@ export class Connection {
     this.answerBy = Infinity;
     const socket = new WebSocket(this.#url());
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => (this.accepted = true);
+    socket.onopen = () => {
+      this.accepted = true;
+      this.refusals = 0;
+      this.obstacle = null;
+    };
     socket.onmessage = (message) => this.#received(frames.parse(message.data));
     socket.onclose = (event) => this.#closed(event);
     this.accepted = false;
@@ -178,15 +187,29 @@ export class Connection {
       case MOVED:
         if (this.attempts++ === 0) return this.open();
     }
-    this.#wait(this.accepted ? "Connection lost" : "No connection");
-    if (!this.accepted) this.#checkLogin();
+    this.#wait(this.accepted ? "Connection lost" : this.obstacle ?? "No connection");
+    if (!this.accepted) this.#explain();
   }
 
-  /** Browsers do not report why an upgrade was refused: the log-in may have expired. */
+  /** Browsers do not report why an upgrade was refused: the log-in may have expired, or a load balancer be in the way. */
+  async #explain() {
+    const refusal = this.state;
+    if (!(await this.#checkLogin()) || ++this.refusals < 2 || this.state !== refusal) return;
+    this.obstacle = await this.hooks.findObstacle();
+    if (this.obstacle && this.state === refusal) this.#show({ ...refusal, why: this.obstacle });
+  }
+
+  /** False when the log-in has expired; then asks the user to renew it. */
   async #checkLogin() {
     const refusal = this.state;
-    if ((await this.hooks.isLoggedIn()) || this.state !== refusal) return;
+    if (await this.hooks.isLoggedIn()) return true;
+    if (this.state !== refusal) return false;
     this.#show({ name: "logged-out" });
+    this.#renewLogin();
+    return false;
+  }
+
+  async #renewLogin() {
     try {
       await this.hooks.logIn();
       this.open();

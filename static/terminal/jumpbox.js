@@ -2,6 +2,7 @@
 
 import { isLoggedIn } from "../api.js";
 import { renewLogin } from "../login.js";
+import { findObstacle } from "../obstacle.js";
 import * as frames from "./frames.js";
 import { watchHostKeys } from "./hostkeys.js";
 import { Screen } from "./screen.js";
@@ -87,13 +88,18 @@ function closed(code, reason) {
   if (code === LEFT) show({ name: "left" });
   else show({ name: "lost", why: reason || "The connection was lost", hadSession });
   screen.say(code === LEFT ? "You have left the jump box" : reason || "The connection was lost", DIM);
-  if (code !== LEFT) checkLogin();
+  if (code !== LEFT) explain();
 }
 
-/** Browsers do not report why an upgrade was refused: the log-in may have expired. */
-async function checkLogin() {
+/** Browsers do not report why an upgrade was refused: the log-in may have expired, or a load balancer be in the way. */
+async function explain() {
   const loss = status.state;
-  if ((await isLoggedIn().catch(() => true)) || status.state !== loss) return;
+  if (await isLoggedIn().catch(() => true)) {
+    const obstacle = await findObstacle();
+    if (obstacle && status.state === loss) show({ ...loss, why: obstacle });
+    return;
+  }
+  if (status.state !== loss) return;
   try {
     await renewLogin();
     connect();

@@ -3,6 +3,7 @@
 import { api, isLoggedIn } from "../api.js";
 import { ask } from "../dialogs.js";
 import { renewLogin } from "../login.js";
+import { findObstacle } from "../obstacle.js";
 import { Sharing } from "../share/sharing.js";
 import { Assistant } from "./assistant.js";
 import { PUT, TAKES_KEYS } from "./assistant-words.js";
@@ -76,6 +77,7 @@ const connection = new Connection(
     onLostKeys: (count) => tell(describeLostKeys(count)),
     isLoggedIn: () => isLoggedIn().catch(() => true),
     logIn: renewLogin,
+    findObstacle,
   },
   session ? { ...startPoint, offset: "tail" } : startPoint,
 );

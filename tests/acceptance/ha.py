@@ -12,6 +12,15 @@ def shown(api: Api) -> dict[str, dict[str, Any]]:
     return {each["id"]: each for each in api.get("/api/v1/ha/status")["instances"]}
 
 
+def status(api: Api) -> dict[str, Any]:
+    return dict(api.get("/api/v1/ha/status"))
+
+
+def lost(api: Api) -> dict[str, dict[str, Any]]:
+    """The lost instances by id."""
+    return {each["id"]: each for each in status(api)["lost"]}
+
+
 def events(api: Api) -> list[tuple[str, str]]:
     return [(each["kind"], each["instance_id"]) for each in api.get("/api/v1/ha/status")["events"]]
 

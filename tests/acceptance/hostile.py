@@ -1,11 +1,14 @@
 """What no library would send: paths, queries, bodies and headers, and the routes that they are sent to."""
 
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 from unittest.mock import MagicMock
 
 from netstacks.settings import Settings
+from netstacks.web.api.view_facts import facts_of
 from netstacks.web.app import create_app
 from tests.controller import JWT_SECRET, MASTER_KEY
 
@@ -21,10 +24,13 @@ NASTY_PATHS = (
     "%0d%0aX:1",
     "%5c",
 )
-QUERIES = (
-    *("before", "since", "until", "limit", "offset", "q", "search", "state", "actor", "event", "format", "next"),
+# What pages and WebSockets read by other means than a model.
+_QUERIES = (
+    *("before", "since", "until", "limit", "q", "search", "state", "actor", "event", "resource", "range", "next"),
+    *("site", "device_type", "tag", "reachability", "credential", "sort", "order", "cursor"),
     *("device", "session_id", "share", "token"),
 )
+_READING = ("/admin/audit", "/admin/devices", "/share", "/terminal/", "/ws/")
 NASTY_QUERIES = (
     *("%00", "%ff", "%5c", "%25", "%5b", "//%5b", "-1", "9" * 30, "1e400", "NaN", "infinity"),
     *("0001-01-01T00:00:00%2b23:59", "9999-12-31T23:59:59-23:59", "9999-12-31", "-5000-01-01"),
@@ -52,33 +58,87 @@ HEADERS = (
     *("Origin", "Host", "Cookie", "Authorization", "Content-Type", "Accept", "Range", "If-Range", "If-Modified-Since"),
     *("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Upgrade", "Connection", "X-CSRF-Token", "X-Forwarded-For"),
 )
-_PASSWORD = "a fine password"
-# A body that most routes accept, so that only the one wrong member is at fault.
-FINE = {
+PASSWORD = "a fine password"
+# What an authenticator signs.
+_SIGNED = ("clientDataJSON", "authenticatorData", "attestationObject", "signature", "userHandle")
+# Values that most routes accept, so that only the one wrong member is at fault. In angle brackets: the id of an
+# existing object, or another text that is made for the route (tests/acceptance/victims.py).
+FINE: dict[str, Any] = {
     **{"username": "x", "name": "x", "host": "h", "port": 22, "email": "a@b", "role": "viewer", "is_active": True},
-    **{"credential_type": "ssh_password", "secret": "s", "password": _PASSWORD},
-    **{"current_password": _PASSWORD, "new_password": "another fine password"},
-    **{"public_key": "x", "reason": "r", "folder_id": None, "refresh_token": "x"},
+    **{"credential_type": "ssh_password", "secret": "s", "password": PASSWORD},
+    **{"current_password": PASSWORD, "new_password": "another fine password"},
+    **{"public_key": "<public_key>", "reason": "r", "folder_id": None, "refresh_token": "x", "license_key": "x"},
+    **{"ticket": "<ticket>", "code": "000000", "confirmation": "<confirmation>", "setup": "x"},
+    **{"credential": {"id": "AA", "rawId": "AA", "type": "public-key", "response": dict.fromkeys(_SIGNED, "AA")}},
+    "tags": ["x"],
+    **{"messages": [{"role": "user", "content": "x"}], "output": "x", "prompt": "x", "text": "x", "question": "x"},
+    **{"session_definition_id": "<definition_id>", "command": "x", "ids": ["<device_id>"], "changes": {"site": "x"}},
+    **{"value": "x", "version": 1, "permissions": ["devices.access"], "enabled": True, "model": "scripted-1"},
+    **{"issuer": "https://127.0.0.1:9/", "client_id": "x", "origins": ["http://127.0.0.1:8080"]},
+    **{"group": "x", "subject": "x"},
 }
-MEMBERS = (
-    *FINE,
-    *("device_type", "site", "description", "default_credential_id", "passphrase", "parent_id", "sort_order", "tags"),
-    *("credential_override_id", "display_name", "license_key", "permission", "ttl_minutes", "force", "session_id"),
-)
+# The members that have another meaning below these paths.
+_FINE_BELOW: dict[str, dict[str, Any]] = {
+    "/api/v1/audit/targets": {"type": "webhook", "address": "https://127.0.0.1:9/", "is_enabled": False},
+    "/api/v1/llm/providers": {"type": "custom", "base_url": "<chat_url>", "models": ["scripted-1"], "key": "k"},
+    "/api/v1/llm/providers/order": {"ids": ["<provider_id>"]},
+    "/api/v1/identity-providers/order": {"ids": ["<provider_id>"]},
+    "/api/v1/identity-providers/<uuid:provider_id>/mappings/order": {"ids": ["<mapping_id>"]},
+    "/api/v1/identity-providers/<uuid:provider_id>/links": {"username": "attacker"},
+    "/api/devices": {"model": "x"},
+}
 # Ends the log-in that the tests are made with, or never ends.
-_LEFT_OUT = ("/api/auth/logout", "/api/v1/ha/stream")
+_LEFT_OUT = ("/api/auth/logout", "/api/v1/ha/stream", "/api/v1/audit/stream", "/admin/ha/stream")
 # An instance that is drained refuses much.
 _LAST = "/api/v1/ha/instances/<instance_id>/drain"
 
 
-def routes() -> Iterator[tuple[str, str]]:
-    """Each method of every path; the parameters of the path are still in angle brackets."""
+@dataclass(frozen=True)
+class Route:
+    """A method of a path, whose parameters are still in angle brackets.
+
+    `members` are those of the JSON object that its view validates, `queries` the names of its query.
+    """
+
+    method: str
+    path: str
+    members: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+
+    def fine(self) -> dict[str, Any]:
+        """A body that the view accepts, but for the texts in angle brackets."""
+        own = [given for below, given in _FINE_BELOW.items() if self.path.startswith(below)]
+        known = FINE | {name: value for given in own for name, value in given.items()}
+        return {name: known[name] for name in self.members if name in known}
+
+
+def within(fine: Any, nasty: str) -> Iterator[str]:
+    """The nasty JSON in the place of a fine value, as an entry of a list, and in the place of each value within."""
+    yield nasty
+    yield f"[{nasty}]"
+    if isinstance(fine, dict):
+        for name in fine:
+            rest = "".join(f"{json.dumps(each)}: {json.dumps(given)}, " for each, given in fine.items() if each != name)
+            for value in within(fine[name], nasty):
+                yield f'{{{rest}"{name}": {value}}}'
+
+
+def routes(*, with_head: bool = False) -> Iterator[Route]:
+    """Each method of every path; of a parameter with a choice the first one.
+
+    `with_head`: also HEAD, for which the view of GET is called, and OPTIONS, which is answered without a view.
+    """
     settings = Settings(
         database_url="postgresql://localhost/unused", vault_master_key=MASTER_KEY, jwt_secret=JWT_SECRET
     )
-    parts = MagicMock(settings=settings)
-    rules = create_app(cast(Any, parts)).url_map.iter_rules()
-    for rule in sorted(rules, key=lambda each: each.rule == _LAST):
-        for method in sorted(rule.methods or ()):
+    app = create_app(cast(Any, MagicMock(settings=settings)))
+    for rule in sorted(app.url_map.iter_rules(), key=lambda each: each.rule == _LAST):
+        facts = facts_of(app.view_functions[rule.endpoint])
+        members = {each.alias or name for model in facts.bodies for name, each in model.model_fields.items()}
+        queries = {each.alias or name for model in facts.queries for name, each in model.model_fields.items()}
+        for method in sorted((rule.methods or set()) - (set() if with_head else {"HEAD", "OPTIONS"})):
             if rule.rule not in _LEFT_OUT:
-                yield method, re.sub(r"<any[^>]*>", "viewers", rule.rule)
+                path = re.sub(r"<any\('([^']*)'[^>]*>", r"\1", rule.rule)
+                if path.startswith(_READING):
+                    queries |= {*_QUERIES}
+                yield Route(method, path, tuple(sorted(members)), tuple(sorted(queries | facts.arguments)))

@@ -8,8 +8,6 @@ import uuid
 from dataclasses import dataclass
 from itertools import pairwise
 
-from websockets.exceptions import ConnectionClosed
-
 from netstacks.recording import storage
 from netstacks.recording.chunks import Chunk, verify
 from netstacks.store.pool import Database
@@ -80,15 +78,8 @@ class Counter:
         self._thread.join(120)
         if self.failure is not None:
             raise self.failure
-        until(self._left, "the end of the session")
+        self._terminal.exit()
         self._note()
-
-    def _left(self) -> bool:
-        """An interrupted shell may throw away what was typed with the interrupt."""
-        with contextlib.suppress(ConnectionClosed):
-            self._terminal.type("\x03\rexit\r")
-        time.sleep(0.5)
-        return self._terminal.close is not None
 
 
 def check(counter: Counter, database_url: str) -> None:

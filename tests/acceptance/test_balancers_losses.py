@@ -88,3 +88,57 @@ def test_a_drain_fails_no_request(cluster: Cluster, front: Controller) -> None:
     for each in asking:
         each.join()
     assert set(answers) == {200}
+
+
+@pytest.fixture
+def haproxy(cluster: Cluster) -> Iterator[Balancer]:
+    if not is_installed("haproxy"):
+        pytest.skip("needs Debian's haproxy")
+    with Balancer("haproxy", [each.port for each in cluster.controllers]) as balancer:
+        yield balancer
+
+
+def test_a_client_of_a_relay_that_hangs_is_at_its_session_again(
+    cluster: Cluster, haproxy: Balancer, sshd: Sshd
+) -> None:
+    """Its connection stays open, so that the client itself would notice nothing for minutes."""
+    owner, relay = cluster.controllers
+    lab = cluster.lab(sshd)
+    terminal = Lab(lab.api.at(owner), lab.device, lab.credential).open(epoch=0, offset=0)
+    terminal.type("echo first-$((6*7))\r")
+    terminal.expect("first-42")
+    front, connections = Front(haproxy), haproxy.connections()
+    while True:
+        terminal.leave()
+        terminal = come_back(terminal, front, epoch=terminal.info["epoch"], offset=0)
+        if haproxy.connections()[1] > connections[1]:
+            break
+    relay.freeze()
+    terminal.closed(60)
+    again = come_back(terminal, front, epoch=terminal.info["epoch"], offset=0)
+    assert again.info["epoch"] == terminal.info["epoch"]
+    again.type("echo second-$((6*7))\r")
+    again.expect("second-42")
+    relay.thaw()
+
+
+def test_a_drain_behind_haproxy_closes_terminals_in_its_own_order(
+    cluster: Cluster, haproxy: Balancer, sshd: Sshd
+) -> None:
+    """HAProxy cuts the connections of a server that is down, and a draining one is not."""
+    lab = cluster.lab(sshd)
+    lab = Lab(lab.api.at(Front(haproxy)), lab.device, lab.credential)
+    terminals = [lab.open(epoch=0, offset=0) for _ in range(4)]
+    drained = cluster.controllers[0]
+    owned = [each for each in terminals if owner_of(cluster, row(cluster, each)[0]) is drained]
+    assert owned
+    # Work that the drain waits for, for as long as it may: HAProxy checks it meanwhile.
+    for each in owned:
+        each.type("while :; do echo working; sleep 0.1; done\r")
+        each.expect("working\r\n")
+    drained.terminate()
+    stopping = "3"
+    until(lambda: haproxy.servers()[0]["srv_op_state"] == stopping, "HAProxy sees the drain")
+    assert [each.closed()[0] for each in owned] == [1012] * len(owned)
+    assert drained.process is not None
+    assert drained.process.wait(60) == 0

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+import redis
 from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.cluster import TTL_SECS, Cluster, come_back
@@ -19,6 +20,15 @@ from tests.sshd import Sshd
 @pytest.fixture
 def lab(cluster: Cluster, sshd: Sshd) -> Lab:
     return cluster.lab(sshd)
+
+
+def heartbeat_age_secs(cluster: Cluster, instance_id: str) -> float:
+    """By Valkey's clock."""
+    with redis.Redis(port=cluster.valkey.port) as client:
+        seconds, microseconds = client.time()
+        last = client.zscore("netstacks:instances", instance_id)
+    assert isinstance(last, float)
+    return seconds + microseconds / 1e6 - last
 
 
 def counting(lab: Lab, via: Controller) -> Terminal:
@@ -115,6 +125,19 @@ def test_a_frozen_owner_is_waited_for_then_replaced_and_closes_its_copy(cluster:
     again.type("echo still-$((1+1))\r")
     again.expect("still-2")
     assert row(cluster, again)[1:] == (2, "active")
+    again.leave()
+
+
+def test_a_client_whose_owner_is_overdue_waits_for_the_claim_on_its_first_attempt(cluster: Cluster, lab: Lab) -> None:
+    a, b, _ = cluster.controllers
+    first = lab.open(epoch=0, offset=0)
+    shell_pid(first)
+    instance_id = a.health()["instance_id"]
+    a.freeze()
+    until(lambda: heartbeat_age_secs(cluster, instance_id) > TTL_SECS / 3, "an overdue heartbeat")
+    again = first.again(b, epoch=1, offset=0).connected()
+    assert again.info["epoch"] == 2
+    a.thaw()
     again.leave()
 
 

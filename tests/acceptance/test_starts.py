@@ -49,19 +49,6 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(own_postgres: Postgr
         controller.stop()
 
 
-def test_a_schema_newer_than_the_program_is_refused(own_postgres: Postgres) -> None:
-    url = own_postgres.create_database()
-    Controller(url).start().stop()
-    with psycopg.connect(url) as connection:
-        connection.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'from the future')")
-    controller = Controller(url)
-    try:
-        controller.start(wait_for="unhealthy")
-        until(lambda: "9999" in controller.health().get("reason", ""), "the reason")
-    finally:
-        controller.stop()
-
-
 def test_the_schema_is_applied_once_though_starting_instances_are_killed(own_postgres: Postgres) -> None:
     url = own_postgres.create_database()
     doomed, *others = [Controller(url) for _ in range(3)]

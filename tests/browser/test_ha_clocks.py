@@ -7,6 +7,7 @@ import pytest
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.test_clocks import needs_faketime, off_by
 from tests.browser.browser import PHONE, Browser
+from tests.browser.ha import watch
 from tests.controller import Controller
 from tests.postgres import Postgres
 
@@ -30,14 +31,13 @@ def controller(cluster: Cluster) -> Controller:
 
 def test_the_page_names_the_instance_and_what_to_do(browser: Browser, cluster: Cluster) -> None:
     off = cluster.controllers[2].health()["instance_id"]
-    browser.open("/ha")
-    browser.wait_for("Live")
+    watch(browser)
     browser.wait_for("Clocks differ")
     warning = browser.find("p.warning").text
     assert f"{off} on " in warning
     assert "is 40 s ahead" in warning
     assert "Run a time service" in warning
-    browser.wait_for(f"the clock of {off} is 40 s ahead")
+    browser.wait_for(f"The clock of {off} is 40 s ahead")
     browser.wait_for("agrees")
     browser.screenshot("ha-clocks")
     browser.resize(PHONE)

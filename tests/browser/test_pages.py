@@ -10,9 +10,10 @@ PAGES = {
     "devices": "/",
     "sessions": "/sessions",
     "credentials": "/credentials",
-    "host-keys": "/host-keys",
-    "audit": "/audit",
-    "users": "/users",
+    "host-keys": "/admin/host-keys",
+    "audit": "/admin/audit",
+    "users": "/admin/users",
+    "roles": "/admin/roles",
     "account": "/account",
 }
 LONG_NAME = "core-router-1.a-point-of-presence-with-a-rather-long-name.frankfurt"
@@ -216,7 +217,7 @@ def test_a_secret_is_revealed_for_a_reason(browser: Browser, admin: Api) -> None
     browser.wait_for("the secret itself")
     browser.type(Keys.ESCAPE)
     browser.wait_for("the secret itself", gone=True)
-    browser.open("/audit?event=credential.revealed")
+    browser.open("/admin/audit?event=credential.revealed")
     browser.wait_for("ticket 4711")
 
 

@@ -32,6 +32,11 @@ def test_clients_that_wait_at_a_peer_take_its_room() -> None:
     assert handed(Room(), snapshot(peer("b", waiting=100))) == []
 
 
+def test_an_unhealthy_peer_is_given_nothing() -> None:
+    unfit = replace(peer("b"), health="unhealthy")
+    assert handed(Room(), snapshot(unfit, replace(peer("c"), health="degraded"))) == ["c"] * 30
+
+
 def test_the_peer_with_the_most_room_comes_first_and_all_are_filled() -> None:
     names = handed(Room(), snapshot(peer("b", waiting=28), peer("c", waiting=29), peer("d", waiting=30)))
     assert names == ["b", "b", "c"] or names == ["b", "c", "b"]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from netstacks.cluster.health import Facts, HealthReport, judge
+from netstacks.cluster.health import Facts, HealthReport, for_heartbeat, judge
 from netstacks.cluster.model import ClusterSummary
 
 NOW = 1000.0
@@ -59,6 +59,13 @@ TABLE = {
     ),
     "the disk is nearly full": ({"disk_problem": "10 MB free"}, "degraded", 200, ["disk"]),
     "the disk beside postgresql": ({"disk_problem": "10 MB", "database": False}, "degraded", 200, ["database", "disk"]),
+    "an inconsistency": ({"inconsistencies": ("they differ",)}, "degraded", 200, ["consistency"]),
+    "an inconsistency, and the disk": (
+        {"inconsistencies": ("they differ",), "disk_problem": "10 MB free"},
+        "degraded",
+        200,
+        ["disk", "consistency"],
+    ),
     "draining": ({"draining": True}, "draining", 503, []),
     "draining outweighs the rest": ({"draining": True, "database": False}, "draining", 503, ["database"]),
     "starting": ({"starting": True}, "unhealthy", 503, []),
@@ -80,7 +87,8 @@ def test_table(facts, status, http_status, degraded) -> None:
     body = report.body()
     assert (report.status, report.http_status, body["degraded"]) == (status, http_status, degraded)
     assert ("reason" in body) == (status != "healthy")
-    assert report.is_ready == (status == "healthy")
+    # A rolling change of a setting is an inconsistency for as long as it lasts, and needs instances that are ready.
+    assert report.is_ready == (status == "healthy" or degraded == ["consistency"])
 
 
 def test_dependencies_are_told_in_the_words_of_the_specification() -> None:
@@ -99,6 +107,17 @@ def test_a_fault_of_postgresql_is_the_reason() -> None:
     assert health(starting=True).body()["reason"] == "starting"
     starting = health(starting=True, database_problem="PostgreSQL is read-only").body()
     assert starting["reason"] == "starting: PostgreSQL is read-only"
+
+
+def test_a_fault_of_valkey_is_the_reason() -> None:
+    assert health(valkey="disconnected").body()["reason"] == "Valkey is not reachable"
+    body = health(valkey="disconnected", valkey_problem="Valkey refuses the password").body()
+    assert body["reason"] == "Valkey refuses the password"
+
+
+def test_every_inconsistency_is_in_the_reason() -> None:
+    body = health(inconsistencies=("a has 1, b has 2", "c uses no Valkey")).body()
+    assert body["reason"] == "a has 1, b has 2; c uses no Valkey"
 
 
 @pytest.mark.parametrize(
@@ -133,3 +152,32 @@ def test_several_problems_are_one_sentence() -> None:
     assert "recorder and witness" in health(died=("recorder", "witness")).body()["reason"]
     secrets = ("VAULT_MASTER_KEY", "JWT_SECRET")
     assert ", ".join(secrets) in health(differing_secrets=secrets).body()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({}, ("healthy", "")),
+        ({"starting": True}, ("unhealthy", "starting")),
+        ({"draining": True}, ("draining", "this instance hands over its sessions and leaves")),
+        ({"disk_problem": "10 MB\nfree"}, ("degraded", "10 MB free")),
+        # The heartbeat that says this has arrived.
+        ({"valkey": "disconnected"}, ("healthy", "")),
+        ({"leased": False, "disk_problem": "10 MB free"}, ("degraded", "10 MB free")),
+        ({"schema_problem": "x" * 201}, ("unhealthy", "x" * 199 + "…")),
+        ({"schema_problem": "x" * 200}, ("unhealthy", "x" * 200)),
+    ],
+)
+def test_a_heartbeat_tells_the_health_but_not_that_valkey_is_away(
+    facts: dict[str, object], told: tuple[str, str]
+) -> None:
+    assert for_heartbeat(health(**facts)) == told
+
+
+def test_an_instance_without_facts_starts() -> None:
+    assert for_heartbeat(None) == ("unhealthy", "starting")
+
+
+def test_a_lost_lease_has_its_cause() -> None:
+    report = health(leased=False, lease_problem="Valkey: its memory is full")
+    assert report.reason == "the registry does not have this instance's heartbeat: Valkey: its memory is full"

@@ -1,5 +1,5 @@
-from netstacks.cluster.liveness import clock_was_set, is_stale, living, may_judge, stale, summarize
-from netstacks.cluster.model import ClusterSummary, Instance, Snapshot
+from netstacks.cluster.liveness import clock_was_set, is_overdue, is_stale, living, may_judge, stale
+from netstacks.cluster.model import Instance, Snapshot
 from tests.cluster.facts import instance
 
 TTL_SECS = 30.0
@@ -25,6 +25,11 @@ def test_a_clock_was_set_when_it_went_otherwise_than_ours_by_a_third_of_the_ttl(
     assert clock_was_set(-5.1, 5.0, TTL_SECS)
 
 
+def test_a_heartbeat_is_overdue_after_a_third_of_the_ttl() -> None:
+    assert not is_overdue(instance("a", last_heartbeat_at=90.0), 100.0, TTL_SECS)
+    assert is_overdue(instance("a", last_heartbeat_at=89.9), 100.0, TTL_SECS)
+
+
 def test_the_stale_are_told_from_the_living() -> None:
     alive, dead = instance("a", last_heartbeat_at=90.0), instance("b", last_heartbeat_at=10.0)
     seen = snapshot(alive, dead)
@@ -44,13 +49,3 @@ def test_no_instance_is_judged_while_the_registry_is_out_of_contact() -> None:
 def test_no_instance_is_judged_until_one_whole_ttl_after_contact_was_regained() -> None:
     assert not may_judge(70.0, 100.0, TTL_SECS)
     assert may_judge(69.9, 100.0, TTL_SECS)
-
-
-def test_only_active_and_fresh_instances_count_as_healthy() -> None:
-    seen = snapshot(
-        instance("a", last_heartbeat_at=90.0),
-        instance("b", last_heartbeat_at=90.0, state="draining"),
-        instance("c", last_heartbeat_at=90.0, state="refused"),
-        instance("d", last_heartbeat_at=10.0),
-    )
-    assert summarize(seen, TTL_SECS) == ClusterSummary(4, 1, 0)

@@ -130,6 +130,19 @@ def test_no_reason_reads_as_a_failed_device_login_to_the_real_client() -> None:
     assert not [reason for reason in reasons if "auth" in reason.lower()]
 
 
+@pytest.mark.parametrize("facts", [SILENT, dial("timed_out", witness="held")])
+def test_a_wait_tells_whether_the_owners_heartbeat_is_overdue(facts: Dial) -> None:
+    def is_told(heartbeat_age_secs: float, **more) -> bool:
+        owner = instance("a", last_heartbeat_at=NOW - heartbeat_age_secs)
+        route = choose_route(replace(PLACED, owner=owner, dial=facts, **more), ME, NOW, TTL_SECS)
+        assert isinstance(route, Wait)
+        return route.is_owner_overdue
+
+    assert not is_told(10)
+    assert is_told(11)
+    assert not is_told(11, blind=True)
+
+
 def test_a_client_is_told_how_long_a_silent_owner_is_waited_for() -> None:
     route = choose_route(replace(PLACED, dial=SILENT), ME, NOW, TTL_SECS)
     assert isinstance(route, Wait)

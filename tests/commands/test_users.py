@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from netstacks.commands.users import users_group
 from netstacks.crypto.passwords import is_password
 from netstacks.errors import Conflict, InvalidInput, NotFound
-from netstacks.store import audit, logins, users
+from netstacks.permissions import Reach, Role
+from netstacks.store import audit, logins, roles, users
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres
@@ -117,6 +118,17 @@ def test_all_users_are_listed(run: Run) -> None:
     assert run("list").output.splitlines() == ["kim  admin  active  kim@example.net", "lee  operator  active  -"]
 
 
+def test_a_role_is_one_of_those_that_are_stored(run: Run, database: Database) -> None:
+    with database.transaction() as tx:
+        core = Role("core", frozenset({"devices.*"}), Reach(frozenset({"core"}), frozenset({"Bonn"})))
+        roles.create(tx, core, description="", by="a test")
+    assert run("roles").output.splitlines()[-1] == "core  devices.*  devices with tag core, site Bonn"
+    assert run("create", "lee", "--role", "core").exit_code == 0
+    refused = run("create", "kim", "--role", "king").exception
+    assert isinstance(refused, InvalidInput)
+    assert str(refused) == "there is no role king: the roles are admin, operator, viewer, core"
+
+
 @pytest.mark.parametrize("command", [["users", "list"], ["vault", "status"], ["recordings", "verify"]])
 def test_a_database_without_a_schema_is_one_line(url: str, command: list[str]) -> None:
     environment = {**os.environ, "DATABASE_URL": url, "VAULT_MASTER_KEY": "5e" * 32, "JWT_SECRET": "s" * 32}
@@ -131,6 +143,7 @@ def test_a_database_without_a_schema_is_one_line(url: str, command: list[str]) -
 def test_an_older_or_newer_schema_is_told(run: Run, database: Database) -> None:
     with database.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'from the future')")
+        tx.execute("UPDATE settings SET value = '9999' WHERE key = 'schema.oldest_program'")
     assert "version 9999" in str(run("list").exception)
     with database.transaction() as tx:
         tx.execute("UPDATE schema_migrations SET version = -version")

@@ -1,19 +1,18 @@
 """The files of deploy/ and compose.yaml: understood by their programs, and in step with the program's settings."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from netstacks.settings import Settings, load
-from tests.controller import JWT_SECRET, MASTER_KEY, ROOT
+from netstacks.settings import SECRETS, Settings, load
+from tests.controller import ROOT
+from tests.deploy import compose
 from tests.deploy.balancers import Balancer, is_installed
-
-COMPOSE_FILES = ("compose.yaml", "deploy/compose.ha.yaml")
-SECRETS = {"POSTGRES_PASSWORD": "0123abcd", "VAULT_MASTER_KEY": MASTER_KEY, "JWT_SECRET": JWT_SECRET}
+from tests.deploy.compose import Compose, controllers
 
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])
@@ -25,71 +24,156 @@ def test_the_load_balancers_configuration_is_valid(name: str) -> None:
     assert "warn" not in checked.stderr.lower(), checked.stderr
 
 
-@pytest.fixture(params=COMPOSE_FILES)
-def compose(request: pytest.FixtureRequest) -> dict[str, Any]:
-    text = (ROOT / request.param).read_text()
-    missing = sorted(set(re.findall(r"\$\{(\w+):\?", text)) - set(SECRETS))
-    assert missing == []
-    # As compose does it; a secret that is missing is an error with a text.
-    text = re.sub(r"\$\{(\w+):\?[^}]+\}", lambda found: SECRETS[found[1]], text)
-    found: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-(\w*)\}", r"\1", text))
-    return found
+@pytest.fixture(params=compose.FILES)
+def graph(request: pytest.FixtureRequest) -> Compose:
+    return compose.read(request.param)
 
 
-def controllers(compose: dict[str, Any]) -> dict[str, Any]:
-    return {name: service for name, service in compose["services"].items() if name.startswith("controller-api")}
+@pytest.mark.parametrize("name", compose.FILES)
+def test_a_compose_file_follows_the_schema_of_compose(name: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / name)]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
 
 
-def test_the_controllers_settings_are_accepted(compose: dict[str, Any]) -> None:
-    known = {name.upper() for name in Settings.model_fields}
-    for service in controllers(compose).values():
-        environ = {name: value or "" for name, value in service["environment"].items()}
-        assert set(environ) <= known
-        settings = load(environ)
-        assert settings.valkey_url == "redis://valkey:6379"
+def test_the_controllers_settings_are_accepted(graph: Compose, tmp_path: Path) -> None:
+    secrets = compose.make_secrets(tmp_path)
+    known = {name.upper() for name in Settings.model_fields} | {f"{name.upper()}_FILE" for name in SECRETS}
+    for service in controllers(graph).values():
+        assert set(service["environment"]) <= known
+        settings = load(compose.environ(service, secrets))
+        if settings.valkey_sentinel_url:
+            assert settings.valkey_url is None
+            assert [each in settings.valkey_sentinel_url for each in graph["services"] if "sentinel" in each] == [
+                True
+            ] * 3
+        else:
+            assert "@valkey:6379" in str(settings.valkey_url)
         assert settings.license_key is None
         seconds = int(service["stop_grace_period"].removesuffix("s"))
         assert seconds >= settings.drain_timeout_secs + 5
+        used = {Path(each).name for name, each in service["environment"].items() if name.endswith("_FILE")}
+        assert used == set(service["secrets"])
 
 
-def test_the_stores_are_reached_by_the_controllers_alone(compose: dict[str, Any]) -> None:
-    assert compose["networks"]["stores"]["internal"] is True
-    for name in ("postgres", "valkey"):
-        service = compose["services"][name]
-        assert "ports" not in service
-        assert service["networks"] == ["stores"]
+def test_every_secret_is_made(graph: Compose, tmp_path: Path) -> None:
+    secrets = compose.make_secrets(tmp_path)
+    made = {each.name: each.read_text() for each in secrets.iterdir()}
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    for name, secret in graph["secrets"].items():
+        assert secret == {"file": f"./secrets/{name}"}
+        assert made[name].strip()
+    used = {each for service in graph["services"].values() for each in service.get("secrets", [])}
+    assert used == set(graph["secrets"])
+    # A second run keeps what exists: other secrets would lock the stores.
+    compose.make_secrets(tmp_path)
+    assert {each.name: each.read_text() for each in secrets.iterdir()} == made
+
+
+def test_the_stores_are_reached_by_the_controllers_alone(graph: Compose) -> None:
+    assert graph["networks"]["stores"]["internal"] is True
+    for name, service in graph["services"].items():
+        if name.startswith(("postgres", "valkey", "sentinel")):
+            assert "ports" not in service
+            assert service["networks"] == ["stores"]
+        elif not name.startswith("controller-api"):
+            assert "stores" not in service["networks"]
 
 
 def test_haproxy_asks_for_load_at_a_port_that_is_not_published() -> None:
-    compose = yaml.safe_load((ROOT / "deploy/compose.ha.yaml").read_text())
     asked = re.findall(r"agent-port (\d+)", (ROOT / "deploy/haproxy.cfg").read_text())
-    for name, service in controllers(compose).items():
+    for name, service in controllers(compose.read("deploy/compose.ha.yaml")).items():
         assert asked == [service["environment"]["AGENT_CHECK_PORT"]], name
         assert "ports" not in service, name
 
 
-def test_every_volume_and_network_is_declared(compose: dict[str, Any]) -> None:
-    for name, service in compose["services"].items():
+def test_every_volume_and_network_is_declared(graph: Compose) -> None:
+    mounted = set()
+    for name, service in graph["services"].items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert source in compose["volumes"] or (ROOT / source).is_file(), f"{name}: {volume}"
-        assert set(service["networks"]) <= {*compose["networks"], "default"}, name
+            mounted.add(source)
+            assert source in graph["volumes"] or (ROOT / source).exists(), f"{name}: {volume}"
+        assert set(service["networks"]) <= set(graph["networks"]), name
+        assert set(service.get("depends_on", [])) <= set(graph["services"]), name
+    assert set(graph["volumes"]) <= mounted
 
 
-def test_nginx_knows_every_controller() -> None:
-    compose = yaml.safe_load((ROOT / "deploy/compose.ha.yaml").read_text())
+def test_the_addresses_that_are_trusted_are_those_of_the_proxies(graph: Compose) -> None:
+    addresses = {
+        network["ipv4_address"]: name
+        for name, service in graph["services"].items()
+        if isinstance(service["networks"], dict)
+        for network in service["networks"].values()
+    }
+    for service in controllers(graph).values():
+        assert addresses[service["environment"]["TRUSTED_PROXIES"]] in ("nginx", "controller-admin")
+    if "nginx" in graph["services"]:
+        (trusted,) = re.findall(r"^\s*set_real_ip_from (\S+);", (ROOT / "deploy/nginx.conf").read_text(), re.MULTILINE)
+        assert addresses[trusted] == "controller-admin"
+
+
+@pytest.mark.parametrize("name", ["deploy/compose.ha.yaml", "deploy/compose.sentinel.yaml"])
+def test_the_load_balancers_know_every_controller(name: str) -> None:
     for file in ("nginx.conf", "haproxy.cfg"):
         named = re.findall(r"^ +server .*?(controller-api-\d):8080", (ROOT / "deploy" / file).read_text(), re.MULTILINE)
-        assert sorted(named) == sorted(controllers(compose)), file
+        assert sorted(named) == sorted(controllers(compose.read(name))), file
 
 
-def test_the_image_has_all_that_it_copies() -> None:
+IMAGES = sorted(each.name for each in (ROOT / "deploy").glob("*.Dockerfile"))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_has_all_that_it_copies(name: str) -> None:
     """Paths of the build context, which .dockerignore allows."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    for line in (ROOT / "deploy/Dockerfile").read_text().splitlines():
+    for line in (ROOT / "deploy" / name).read_text().splitlines():
         if line.startswith("COPY ") and "--from" not in line:
             for source in line.split()[1:-1]:
                 assert (ROOT / source).exists(), line
                 assert f"!{source}" in ignored, line
     assert (ROOT / "deploy/entrypoint").stat().st_mode & 0o111
     assert Path(ROOT / "deploy/entrypoint").read_text().startswith("#!/bin/sh\n")
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_hadolint_has_nothing_against_an_image(name: str) -> None:
+    checked = subprocess.run(
+        [Path(sys.executable).parent / "hadolint", ROOT / "deploy" / name], capture_output=True, text=True
+    )
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
+
+
+def test_the_compose_files_name_the_images_that_exist(graph: Compose) -> None:
+    built = {
+        service["image"]: service["build"]["dockerfile"] for service in graph["services"].values() if "build" in service
+    }
+    assert built == {
+        "netstacks/controller-api": "deploy/api.Dockerfile",
+        "netstacks/controller-admin": "deploy/admin.Dockerfile",
+    }
+    for dockerfile in built.values():
+        assert (ROOT / dockerfile).is_file()
+
+
+def test_a_first_start_that_fails_leaves_no_half_configuration(tmp_path: Path) -> None:
+    server = tmp_path / "valkey-server"
+    server.write_text('#!/bin/sh\ncat "$1"\n')
+    server.chmod(0o755)
+    secret = tmp_path / "sentinel_auth"
+    script = (ROOT / "deploy" / "valkey" / "start").read_text().replace("/run/secrets/sentinel_auth", str(secret))
+    environ = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "CONF_DIR": str(ROOT / "deploy" / "valkey"),
+        "DATA_DIR": str(tmp_path),
+    }
+
+    def start() -> subprocess.CompletedProcess[str]:
+        command = ["sh", "-c", script, "start", "sentinel"]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    # The secret is missing, or cannot be read.
+    assert start().returncode != 0
+    secret.write_text("requirepass of-the-sentinels\n")
+    printed = start()
+    assert (printed.returncode, "requirepass of-the-sentinels" in printed.stdout) == (0, True), printed

@@ -31,7 +31,8 @@ CALLS = (
     "reap",
     "record_event",
 )
-METHODS = frozenset((*CALLS, "heartbeat", "deregister"))
+LOSSES = ("lost", "keep_lost", "replace_lost", "reap_proven")
+METHODS = frozenset((*CALLS, *LOSSES, "heartbeat", "deregister", "add_samples"))
 
 
 class Registry(MemoryRegistry):
@@ -168,7 +169,9 @@ def test_a_session_that_another_instance_claimed_is_fenced(
     assert registry.session(SESSION) == record("b", 2)
 
 
-@pytest.mark.parametrize(("event", "told"), [("outage", ["joined"]), ("restart", ["failover", "joined"])])
+@pytest.mark.parametrize(
+    ("event", "told"), [("outage", ["valkey_back", "valkey_lost", "joined"]), ("restart", ["failover", "joined"])]
+)
 def test_after_an_outage_or_a_failover_everything_is_registered_anew(
     agent: Agent, registry: Registry, sessions: Sessions, event: str, told: list[str]
 ) -> None:
@@ -272,7 +275,11 @@ def test_a_dead_instance_is_reaped_by_any_agent_in_contact(agent: Agent, registr
     agent.heartbeat()
     assert registry.instance("b") is None
     newest = registry.events()[0]
-    assert (newest.kind, newest.instance_id, newest.details) == ("reaped", "b", {"by": "a"})
+    assert (newest.kind, newest.instance_id, newest.details) == (
+        "reaped",
+        "b",
+        {"by": "a", "proof": "silence", "sessions": "0"},
+    )
 
 
 def test_no_instance_is_reaped_by_an_agent_out_of_contact(agent: Agent, registry: Registry, clock: Clock) -> None:

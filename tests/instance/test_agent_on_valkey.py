@@ -12,11 +12,12 @@ from netstacks import greenlets
 from netstacks.cluster.model import SessionRecord
 from netstacks.instance.agent import Agent
 from netstacks.registry.connection import MAX_CONNECTIONS, connect
-from netstacks.registry.valkey import ValkeyRegistry
+from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import SESSION, instance, record
 from tests.instance.test_agent import Sessions
 from tests.patched import patched
-from tests.valkey import Valkey
+from tests.valkey import SentinelCluster, Valkey
+from tests.waits import until
 
 TTL_SECS = 30.0
 MANY = 2000
@@ -29,12 +30,16 @@ def valkey() -> Iterator[Valkey]:
     server.destroy()
 
 
+def registry_of(valkey: Valkey) -> ValkeyRegistry:
+    return ValkeyRegistry(connect(valkey.url))
+
+
 def kinds(valkey: Valkey) -> list[str]:
-    return [event.kind for event in ValkeyRegistry(connect(valkey.url)).events()]
+    return [event.kind for event in registry_of(valkey).events()]
 
 
 def make_agent(name: str, valkey: Valkey, sessions: Sessions) -> Agent:
-    return Agent(instance(name), ValkeyRegistry(connect(valkey.url)), sessions, interval_secs=5.0, ttl_secs=TTL_SECS)
+    return Agent(instance(name), registry_of(valkey), sessions, interval_secs=5.0, ttl_secs=TTL_SECS)
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -57,7 +62,41 @@ def test_a_cluster_is_whole_again_after_one_heartbeat_each(valkey: Valkey, empty
     seen = b.snapshot.instances
     assert {each.id: each.sessions for each in seen.values()} == {"a": 1, "b": 0}
     assert ValkeyRegistry(connect(valkey.url)).session(SESSION) == record("a")
-    assert kinds(valkey).count("failover") == 1
+    recorded = kinds(valkey)
+    assert [recorded.count(kind) for kind in ("failover", "valkey_lost", "valkey_back")] == [1, 1, 1]
+
+
+def test_a_failover_by_sentinels_is_recorded_once_with_both_nodes() -> None:
+    sentinels = SentinelCluster().start()
+    try:
+        agents = [
+            Agent(
+                instance(name),
+                open_registry(None, sentinels.url, SentinelCluster.MASTER_NAME),
+                Sessions(),
+                interval_secs=5.0,
+                ttl_secs=TTL_SECS,
+            )
+            for name in "ab"
+        ]
+        for agent in agents:
+            agent.heartbeat()
+        former = sentinels.primary()
+        former.kill()
+
+        def is_back() -> bool:
+            for agent in agents:
+                agent.heartbeat()
+            return all(agent.is_leased for agent in agents)
+
+        until(is_back, "the new primary", 60)
+        new = sentinels.primary()
+        [failover] = [event for event in registry_of(new).events() if event.kind == "failover"]
+        addresses = (failover.details["former"], failover.details["address"])
+        assert addresses == (f"127.0.0.1:{former.port}", f"127.0.0.1:{new.port}")
+        assert kinds(new).count("valkey_back") == 1
+    finally:
+        sentinels.destroy()
 
 
 def test_a_drained_cluster_leaves_only_its_history(valkey: Valkey) -> None:

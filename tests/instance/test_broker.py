@@ -85,7 +85,8 @@ class World:
         holdings = self.holdings = Holdings(self.hub, recorder)
         common: dict[str, Any] = {"agent": self.agent}
         opener: Any = SimpleNamespace(
-            prepare=lambda tx, row, actor: None, reopen=lambda row, prepared, token, actor, dialogue: self.device()
+            prepare=lambda tx, row, actor, reach: None,
+            reopen=lambda row, prepared, token, actor, dialogue: self.device(),
         )
         stores: dict[str, Any] = {"registry": self.registry, "database": self.database}
         spool: Any = SimpleNamespace(restore=lambda database, session_id: self.restore())

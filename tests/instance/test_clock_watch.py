@@ -1,6 +1,7 @@
 """The clock watch asks all living peers and tells of changes once."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -51,7 +52,7 @@ def agent() -> SimpleNamespace:
 
 @pytest.fixture
 def watch(agent: SimpleNamespace, peers: Peers, registry: MemoryRegistry) -> ClockWatch:
-    return ClockWatch(cast(Any, agent), cast(Any, peers), registry, ttl_secs=30)
+    return ClockWatch(cast(Any, agent), cast(Any, peers), registry, heartbeat_secs=5, ttl_secs=30)
 
 
 def look(watch: ClockWatch) -> list[tuple[str, str]]:
@@ -78,6 +79,36 @@ def test_a_change_is_told_once(watch: ClockWatch, peers: Peers, registry: Memory
         ("clock", "ctrl-b", {"clock": "60 s ahead", "seen_by": "ctrl-a"}),
         ("clock", "ctrl-b", {"clock": "40 s ahead", "seen_by": "ctrl-a"}),
     ]
+
+
+def beat(agent: SimpleNamespace, at: float) -> None:
+    """Every instance sends a heartbeat."""
+    agent.snapshot = Snapshot(
+        at, {id: replace(each, last_heartbeat_at=at) for id, each in agent.snapshot.instances.items()}
+    )
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_living_peer_that_does_not_answer_twice_is_unreachable(
+    agent: SimpleNamespace, peers: Peers, refuses: bool
+) -> None:
+    now = [0.0]
+    registry = MemoryRegistry(clock=lambda: now[0])
+    watch = ClockWatch(cast(Any, agent), cast(Any, peers), registry, heartbeat_secs=5, ttl_secs=30)
+    peers.ahead_secs = {"ctrl-c": 0.0}
+    # An answer with an error status is an answer.
+    peers.refuses = refuses
+    for at in (10.0, 20.0):
+        now[0] = at
+        look(watch)
+        assert watch.unreachable == {}
+        beat(agent, at + 1)
+    assert watch.unreachable == {"ctrl-b": "no answer"}
+    assert watch.reached == 1
+    peers.ahead_secs["ctrl-b"] = 0.0
+    look(watch)
+    assert watch.unreachable == {}
+    assert watch.reached == 2
 
 
 def test_one_that_does_not_answer_keeps_what_was_measured_until_it_has_left(

@@ -45,7 +45,7 @@ def test_a_damaged_instance_is_whole_after_two_heartbeats(valkey: Valkey, field:
         agent.heartbeat()
         assert agent.is_leased
     assert b.snapshot.instances.keys() == {"a", "b"}
-    assert replace(b.snapshot.instances["a"], last_heartbeat_at=0.0) == replace(instance("a"), sessions=1)
+    assert replace(b.snapshot.instances["a"], last_heartbeat_at=0.0) == replace(a.me, sessions=1)
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -15,6 +15,7 @@ from netstacks.instance import host_key_prompts as module
 from netstacks.instance.dialer import Dialer
 from netstacks.instance.host_key_prompts import HostKeyPrompts
 from netstacks.instance.targets import Target
+from netstacks.permissions import EVERYWHERE
 from netstacks.store import audit, hostkeys, prompts, users
 from netstacks.store.audit import Actor
 from netstacks.store.hostkeys import StoredHostKey
@@ -77,7 +78,9 @@ class World:
 
     def approve(self, prompt_id: UUID, name: str) -> None:
         with self.database.transaction() as tx:
-            prompts.answer(tx, prompt_id, self.ids[name], True, answered_by=name, may_manage=name == "ann")
+            prompts.answer(
+                tx, prompt_id, self.ids[name], True, answered_by=name, may_manage=name == "ann", within=EVERYWHERE
+            )
 
     def stored(self) -> StoredHostKey | None:
         with self.database.transaction() as tx:

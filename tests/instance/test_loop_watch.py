@@ -70,3 +70,14 @@ def test_how_late_the_loop_was_is_counted() -> None:
     # The stall: a tick that is later than 0.1 s.
     time.sleep(0.3)
     until(lambda: slow() > before, "the late tick")
+
+
+def test_the_largest_lag_is_told_once() -> None:
+    watch = LoopWatch(10.0)
+    watch.start()
+    greenlets.sleep(0)
+    # The stall: the tick that was due meanwhile is late by the rest of it.
+    time.sleep(0.4)
+    greenlets.sleep(0.01)
+    assert watch.take_largest_lag() >= 0.25
+    assert watch.take_largest_lag() == 0.0

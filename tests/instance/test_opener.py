@@ -8,17 +8,19 @@ from uuid import UUID
 import pytest
 
 from netstacks.errors import InvalidInput, NotFound, RetryLater
+from netstacks.instance.current_settings import CurrentSettings
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.opener import Opener
 from netstacks.instance.recording_quota import RecordingQuota
 from netstacks.instance.session_limits import SessionLimits
 from netstacks.instance.targets import ConnectRequest, Target
+from netstacks.permissions import EVERYWHERE
 from netstacks.recording import storage
 from netstacks.recording.chunks import Event, EventKind, make_chunk
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.storage import Batch
-from netstacks.store import credentials, devices, sessions
+from netstacks.store import credentials, devices, session_lists, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Secrets
 from netstacks.store.deferred_writes import DeferredWrites
@@ -62,10 +64,11 @@ class World:
             holdings=self.holdings,
             recorder=recorder,
             loop=LoopWatch(60),
-            limits=SessionLimits(deferred_writes, of_user=0, of_device=0, openings_of_user=24),
+            limits=SessionLimits(deferred_writes, of_user=lambda: 0, of_device=0, openings_of_user=24),
             recording_quota=RecordingQuota(
                 database, deferred_writes, session_bytes=0, user_daily_bytes=0, ends_session=True
             ),
+            settings=CurrentSettings(database),
             log_bytes=1000,
         )
 
@@ -92,7 +95,7 @@ class World:
         """Continues such a session."""
         row = self.claimed(device_id)
         with self.database.transaction() as tx:
-            prepared = self.opener.prepare(tx, row, ANA)
+            prepared = self.opener.prepare(tx, row, ANA, EVERYWHERE)
         return self.opener.reopen(row, prepared, uuid.uuid4(), ANA, Dialogue())
 
     def connect_request(self, device: devices.Device) -> ConnectRequest:
@@ -153,7 +156,7 @@ def test_a_log_in_that_ends_in_a_drain_leaves_neither_a_session_nor_a_connection
         world.reopen(device.id)
     assert [transport.read(1) for transport in world.transports] == [b"", b""]
     with world.database.transaction() as tx:
-        live = sessions.list_page(tx, live=True)
+        live = session_lists.page(tx, live=True).rows
     assert [row["owner"] for row in live] == ["me"]  # The claimed one, for its claimer to give back.
 
 
@@ -164,7 +167,7 @@ def test_a_claimed_session_starts_at_the_offset_that_its_client_acknowledged_to_
         assert storage.save(tx, [Batch(row.id, 1, 40, [chunk])]) == []
         claimed = sessions.claim(tx, row, owner="me", owner_address="")
         assert claimed is not None
-        prepared = world.opener.prepare(tx, claimed, ANA)
+        prepared = world.opener.prepare(tx, claimed, ANA, EVERYWHERE)
     session = world.opener.reopen(claimed, prepared, uuid.uuid4(), ANA, Dialogue())
     assert session.first_offset == 100
     begin = start(session, Resume(None, None, tail=False), (80, 24))

@@ -44,7 +44,7 @@ def test_only_what_ended_longer_ago_is_removed_and_audited(database: Database) -
     old = [recorded(database, started_days_ago=40, ended_days_ago=DAYS + 1) for _ in range(60)]
     young = recorded(database, started_days_ago=40, ended_days_ago=DAYS - 1)
     live = recorded(database, started_days_ago=400, ended_days_ago=None)
-    Retention(database, DAYS).look()
+    Retention(database, lambda: DAYS).look()
     assert kept(database) == {young, live}
     with database.transaction() as tx:
         rows = audit.list_page(tx, event="recording.pruned")
@@ -57,8 +57,8 @@ def test_only_what_ended_longer_ago_is_removed_and_audited(database: Database) -
 def test_it_runs_by_itself_and_without_a_limit_not_at_all(database: Database) -> None:
     recorded(database, started_days_ago=40, ended_days_ago=DAYS + 1)
     young = recorded(database, started_days_ago=40, ended_days_ago=DAYS - 1)
-    Retention(database, 0).start()
-    Retention(database, DAYS).start()
+    Retention(database, lambda: 0).start()
+    Retention(database, lambda: DAYS).start()
     until(lambda: len(kept(database)) < 2, "the removal of the old one")
     assert kept(database) == {young}
 
@@ -67,5 +67,5 @@ def test_deleted_recordings_are_removed_even_if_recordings_are_kept_for_ever(dat
     deleted, other = (recorded(database, started_days_ago=40, ended_days_ago=DAYS + 1) for _ in range(2))
     with database.transaction() as tx:
         storage.discard(tx, [deleted])
-    Retention(database, 0).look()
+    Retention(database, lambda: 0).look()
     assert stored(database) == {other}

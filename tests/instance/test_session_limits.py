@@ -40,7 +40,9 @@ def target(name: str = "r1", host: str = "192.0.2.1", **facts: Any) -> Target:
 
 
 def limits(database: Database, *, of_user: int = 0, of_device: int = 0, openings: int = 24) -> SessionLimits:
-    return SessionLimits(DeferredWrites(database), of_user=of_user, of_device=of_device, openings_of_user=openings)
+    return SessionLimits(
+        DeferredWrites(database), of_user=lambda: of_user, of_device=of_device, openings_of_user=openings
+    )
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_a_refusal_is_audited_once_however_often_it_is_tried(database: Database)
     make_session(database, user_id=ANA.id)
     deferred_writes = DeferredWrites(database)
     deferred_writes.start()
-    by = SessionLimits(deferred_writes, of_user=1, of_device=0, openings_of_user=24)
+    by = SessionLimits(deferred_writes, of_user=lambda: 1, of_device=0, openings_of_user=24)
     for _ in range(5):
         with pytest.raises(LimitReached), database.transaction() as tx:
             by.check(tx, ANA, target())

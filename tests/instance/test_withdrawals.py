@@ -14,11 +14,13 @@ from netstacks.errors import AccessWithdrawn
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.withdrawals import Scope, Withdrawal, Withdrawals
 from netstacks.peer.client import Reply
-from netstacks.store import logins, users
+from netstacks.permissions import Reach
+from netstacks.permissions import Role as Permits
+from netstacks.store import devices, logins, roles, users
 from netstacks.store.audit import Actor
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
-from netstacks.store.users import Role, User
+from netstacks.store.users import User
 from netstacks.terminal.attachment import Attachment, Kind
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.frames import CloseCode
@@ -35,6 +37,7 @@ class World:
         self.hub = Hub(DeferredWrites(database), detach_ttl_secs=60, close_grace_secs=10)
         self.holdings = Holdings(self.hub, cast(Any, None))
         self.forgotten: list[Withdrawal] = []
+        self.forgotten_roles: list[str] = []
         alone = SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {}))
         self.withdrawals = Withdrawals(
             agent=cast(Any, alone),
@@ -42,6 +45,7 @@ class World:
             holdings=self.holdings,
             database=database,
             forget=self.forgotten.append,
+            forget_role=self.forgotten_roles.append,
         )
 
     def view(self, session: Session, user_id: UUID, login_id: UUID | None = None) -> Client:
@@ -49,7 +53,7 @@ class World:
         session.attach(Attachment(client, Kind.VIEWER, user_id=user_id, username="ana", login_id=login_id), 0)
         return client
 
-    def user(self, role: Role = "operator") -> User:
+    def user(self, role: str = "operator") -> User:
         with self.database.transaction() as tx:
             return users.create(tx, username=f"u-{uuid4().hex[:8]}", password_hash="-", role=role)
 
@@ -125,10 +129,65 @@ def test_a_session_whose_user_may_not_have_it_any_more_is_found_and_ended(world:
         if way == "deleted":
             users.delete(tx, user.id)
         else:
-            role: Role = "viewer" if way == "viewer" else "operator"
-            users.update(tx, user.id, email=None, display_name=None, role=role, is_active=way == "viewer")
+            role: str = "viewer" if way == "viewer" else "operator"
+            users.update(tx, user.id, email=None, display_name=None, role=role, is_active=way == "viewer", by="ann")
     world.withdrawals.compare()
     assert session.end_reason == "access was withdrawn"
+
+
+def give(world: World, *permissions: str, tags: tuple[str, ...] = (), version: int = 0) -> None:
+    """Makes the role noc one with these permissions, for the devices with these tags."""
+    role = Permits("noc", frozenset(permissions), Reach(frozenset(tags)))
+    with world.database.transaction() as tx:
+        if version:
+            roles.update(tx, role, description="", by="a test", version=version)
+        else:
+            roles.create(tx, role, description="", by="a test")
+
+
+def test_a_changed_role_ends_the_terminals_and_openings_of_its_users(world: World) -> None:
+    give(world, "sessions.*")
+    user, other = world.user("noc"), world.user()
+    session = add(world.hub, "r1", attached=True, silent_secs=0, user_id=user.id)
+    foreign = add(world.hub, "r2", attached=True, silent_secs=0, user_id=other.id)
+    view, opening = world.view(foreign, user.id), Dialogue()
+    with world.holdings.dialling(Actor("ana", user.id), opening):
+        world.withdrawals.role_changed("noc")
+        assert session.is_live
+        opening.check()
+        give(world, "devices.access", version=1)
+        world.withdrawals.role_changed("noc")
+    assert session.end_reason == "access was withdrawn"
+    with pytest.raises(AccessWithdrawn):
+        opening.check()
+    assert foreign.is_live
+    assert view.closed is None
+    assert world.forgotten_roles == ["noc", "noc"]
+
+
+def test_a_session_whose_device_leaves_the_scope_ends(world: World) -> None:
+    give(world, "sessions.connect", tags=("core",))
+    user, free = world.user("noc"), world.user()
+    with world.database.transaction() as tx:
+        kept, moved, deleted = (devices.create(tx, name=f"r{i}", host="192.0.2.1", tags=["core"]) for i in range(3))
+    here = [
+        add(world.hub, each.name, attached=True, silent_secs=0, user_id=user.id, device_id=each.id)
+        for each in (kept, moved, deleted)
+    ]
+    unlimited = add(world.hub, "r1", attached=True, silent_secs=0, user_id=free.id, device_id=moved.id)
+    world.withdrawals.compare()
+    assert [each.is_live for each in here] == [True] * 3
+    with world.database.transaction() as tx:
+        devices.update(tx, moved, {"tags": ("edge",)}, by="ann")
+        devices.delete(tx, deleted)
+    # A client that comes back before the comparison is refused.
+    actor = Actor(user.username, user.id)
+    world.withdrawals.confirm(actor, "sessions.connect", here[0].id)
+    with pytest.raises(AccessWithdrawn):
+        world.withdrawals.confirm(actor, "sessions.connect", here[1].id)
+    world.withdrawals.compare()
+    assert [each.end_reason for each in here] == ["", *["your role may not use this device any more"] * 2]
+    assert unlimited.is_live
 
 
 def test_a_viewer_needs_no_permission_to_connect(world: World) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from netstacks.llm.call import Reader
 from netstacks.llm.conversation import Finished, Piece
 from netstacks.llm.sse import Decoder
+from netstacks.llm.stream_parser import Reader
 
 
 def read(reader: Reader, stream: Iterable[bytes]) -> list[Piece]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import os
 import re
 import socket
@@ -96,12 +97,14 @@ def open_sockets() -> int:
 
 @BOTH
 @patched
-def test_an_answer_comes_piece_by_piece_and_the_connection_is_kept_for_the_next(type: str) -> None:
+def test_the_parts_of_an_answer_come_in_order_and_the_connection_is_kept_for_the_next(type: str) -> None:
     with asking(type) as (server, client):
         server.always(scripted.answer("hello", [ToolCall("t1", "ping", {"host": "r1"})]))
         for _ in range(3):
             *pieces, last = stream(client)
-            assert pieces[:3] == [TextDelta("he"), TextDelta("llo"), ToolUseStart("t1", "ping")]
+            texts = list(itertools.takewhile(lambda piece: isinstance(piece, TextDelta), pieces))
+            assert "".join(piece.text for piece in texts if isinstance(piece, TextDelta)) == "hello"
+            assert pieces[len(texts)] == ToolUseStart("t1", "ping")
             assert last == Finished("tool_use", Usage(11, 7))
             until(lambda: not running_calls())
         assert server.connections_accepted == 1
@@ -262,9 +265,17 @@ def test_an_answer_that_is_complete_waits_neither_for_the_count_of_tokens_nor_fo
         exchange.send(b"".join(scripted.chat_events("hello")[:-2]))
         exchange.wait()
 
+    def kept_alive(exchange: scripted.Exchange) -> None:
+        exchange.head()
+        exchange.send(b"".join(scripted.chat_events("hello")[:-2]))
+        while True:
+            exchange.send(b": still here\n\n")
+            exchange.wait(0.05)
+
     with asking("custom") as (server, client):
-        server.next(scripted.lingering("hello"), uncounted)
+        server.next(scripted.lingering("hello"), uncounted, kept_alive)
         assert list(stream(client, 1000))[-1] == Finished("end_turn", Usage(11, 7))
+        assert list(stream(client, 1000))[-1] == Finished("end_turn", Usage())
         assert list(stream(client, 1000))[-1] == Finished("end_turn", Usage())
         until(lambda: not running_calls() and server.open_connections == 0)
 
@@ -608,6 +619,23 @@ def test_small_pieces_that_come_together_are_told_as_one_up_to_a_failure() -> No
         assert next(pieces) == TextDelta("x" * 33)
         with pytest.raises(ProviderBroken, match="enough"):
             next(pieces)
+
+
+@patched
+def test_pieces_that_follow_each_other_fast_come_together() -> None:
+    def fast(exchange: scripted.Exchange) -> None:
+        exchange.head()
+        for _ in range(200):
+            exchange.send(_LETTER)
+            greenlets.sleep(0.001)
+        exchange.send(b"".join(scripted.chat_events("")))
+        exchange.end()
+
+    with asking("custom") as (server, client):
+        server.next(fast)
+        *pieces, _ = stream(client)
+        assert "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)) == "x" * 200
+        assert len(pieces) < 100
 
 
 @patched

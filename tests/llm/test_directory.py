@@ -15,10 +15,11 @@ from netstacks.llm.client import ProviderClient
 from netstacks.llm.conversation import ChatRequest, Message, Piece, Text, TextDelta
 from netstacks.llm.directory import Defaults, Directory
 from netstacks.llm.provider import Provider
-from netstacks.store import ai_switch, audit, llm_providers
-from netstacks.store.ai_switch import AiSwitch
+from netstacks.store import audit, llm_providers, system_settings
 from netstacks.store.llm_providers import StoredProvider
 from netstacks.store.pool import Database
+from netstacks.store.setting_definitions import AI
+from netstacks.store.setting_types import Feature
 from netstacks.store.vault import Vault
 from tests.llm import scripted_provider as scripted
 from tests.llm.scripted_provider import ScriptedProvider
@@ -249,11 +250,11 @@ def test_the_switch_is_seen_without_a_change_of_the_list(world: World) -> None:
     world.directory.refresh()
     assert (world.directory.is_on, world.directory.may_use("viewer")) == (True, True)
     with world.database.transaction() as tx:
-        ai_switch.put(tx, AiSwitch(enabled=True, disabled_roles=["viewer"]))
+        system_settings.put(tx, AI, Feature(enabled=True, disabled_roles=["viewer"]), "system")
     world.directory.refresh()
     assert [world.directory.may_use(role) for role in ("admin", "viewer")] == [True, False]
     with world.database.transaction() as tx:
-        ai_switch.put(tx, AiSwitch(enabled=False))
+        system_settings.put(tx, AI, Feature(enabled=False), "system")
     world.directory.refresh()
     assert (world.directory.is_on, world.directory.may_use("admin")) == (False, False)
 

@@ -68,6 +68,14 @@ def test_a_token_is_no_good_elsewhere_and_the_reason_is_told() -> None:
     assert TOKENS.read("ctrl-a", PATH, issued) == {}
 
 
+def test_while_the_secret_changes_both_are_accepted() -> None:
+    other = PeerTokens("another secret of these tests, that is long enough")
+    both = PeerTokens("another secret of these tests, that is long enough", SECRET)
+    for issuer in (TOKENS, other):
+        assert both.read("ctrl-a", PATH, issuer.issue("ctrl-a", PATH, {"a": 1})) == {"a": 1}
+    assert "another JWT_SECRET" in refusal("ctrl-a", PATH, both.issue("ctrl-a", PATH, {}))
+
+
 def test_a_token_is_used_once() -> None:
     one, two = TOKENS.issue("ctrl-a", PATH, {}), TOKENS.issue("ctrl-a", PATH, {})
     TOKENS.read("ctrl-a", PATH, one)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from netstacks.cluster.circuits import Circuit
-from netstacks.cluster.liveness import summarize
-from netstacks.cluster.overview import overview
+from netstacks.cluster.model import Sample
+from netstacks.cluster.overview import overview, summarize
 from netstacks.cluster.versions import all_have
 from netstacks.errors import RegistryUnavailable
 from netstacks.registry import damage, hashes, keys
@@ -38,9 +38,13 @@ def fields_of(stored: list[Any]) -> dict[str, str]:
 INSTANCE = fields_of(hashes.to_hash(instance("bad"))) | {"sessions": "0"}
 OF_SESSION = fields_of(hashes.to_hash(record("a", session_id=BAD)))
 CIRCUIT = fields_of(hashes.to_hash(Circuit(version=1)))
+# Of a reaped instance, with what the script adds.
+LOST = INSTANCE | {"last_heartbeat_at": "1", "lost_at": "2", "reaped_by": "b", "proof": "silence"}
+SAMPLE = {"figures": hashes.sample_figures(Sample(2.0, 1, 0.5, 0.25, 0.125, 1))}
 EVENT = {"kind": "joined", "instance_id": "a"}
 OF_INSTANCE = (keys.INSTANCES, keys.instance("a"), keys.owned("a"), keys.session(SESSION))
-KEYS = (*OF_INSTANCE, keys.SERVER, keys.EVENTS, keys.BREAKERS, keys.breaker("whole"))
+OF_LOST = (keys.LOST, keys.lost("gone"), keys.samples("a"), keys.reported("valkey_lost"))
+KEYS = (*OF_INSTANCE, *OF_LOST, keys.SERVER, keys.EVENTS, keys.BREAKERS, keys.breaker("whole"))
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +60,16 @@ def registry_at(port: int) -> ValkeyRegistry:
 
 
 def cluster(raw: Redis) -> ValkeyRegistry:
-    """Two instances, of which `a` has a session; an event, and a circuit."""
+    """Two instances, of which `a` has a session and samples; a lost one, an event, and a circuit."""
     raw.flushall()
     registry = registry_at(raw.connection_pool.connection_kwargs["port"])
     registry._damage._problems.clear()
     for name in "ab":
         registry.register(instance(name))
     registry.publish(record("a"))
+    registry.register(instance("gone"))
+    registry.reap_proven("gone", by="b")
+    registry.add_samples("a", [Sample(2.0, 1, 0.5, 0.25, 0.125, 1)])
     registry.record_event("joined", "b")
     registry.replace_circuit("whole", Circuit(version=1), 0)
     return registry
@@ -76,9 +83,11 @@ def check_neighbours(registry: ValkeyRegistry) -> None:
     assert registry.session(SESSION) == record("a")
     assert "joined" in [event.kind for event in registry.events()]
     assert registry.circuits()[1]["whole"] == Circuit(version=1)
+    assert "gone" in [each.id for each in registry.lost()]
+    assert Sample(2.0, 1, 0.5, 0.25, 0.125, 1) in registry.samples({"a": 0.0})["a"]
     assert registry.heartbeat("a").state == "active"
     assert registry.publish(record("a")) == ["published"]
-    assert not {"a", "b"} & set(registry.reap(TTL_SECS))
+    assert not {"a", "b"} & set(registry.reap(TTL_SECS, by="b"))
 
 
 def as_json(value: Any) -> str:
@@ -94,8 +103,9 @@ def test_an_instance_of_anything_hides_no_other(raw: Redis, stored: dict[bytes, 
     raw.zadd(keys.INSTANCES, {"bad": registry.now() if score == "now" else float(score)})
     snapshot = registry.snapshot()
     assert ("bad" in snapshot.instances) != ("bad" in snapshot.unreadable)
-    as_json([asdict(line) for line in overview(snapshot, 5.0, TTL_SECS)])
-    assert summarize(snapshot, TTL_SECS).registered_instances == len(snapshot.instances)
+    lines = overview(snapshot, 5.0, TTL_SECS)
+    as_json([asdict(line) for line in lines])
+    assert summarize(lines).registered_instances == len(snapshot.instances)
     if "bad" in snapshot.unreadable:
         assert keys.instance("bad") in registry.unreadable()
         assert not all_have(snapshot, "0")
@@ -163,6 +173,31 @@ def test_a_circuit_of_anything_hides_no_other(raw: Redis, stored: dict[bytes, by
         assert registry.circuits()[1]["bad"] == Circuit(version=2)
 
 
+@EXAMPLES
+@given(stored=st.one_of(spoilt(LOST), hashes_of(LOST)))
+def test_a_lost_instance_of_anything_hides_no_other(raw: Redis, stored: dict[bytes, bytes]) -> None:
+    registry = cluster(raw)
+    raw.hset(keys.lost("bad"), mapping=cast(Any, stored))
+    raw.zadd(keys.LOST, {"bad": 1.0})
+    found = [each.id for each in registry.lost()]
+    as_json([asdict(each) for each in registry.lost()])
+    assert ("bad" in found) != (keys.lost("bad") in registry.unreadable())
+    check_neighbours(registry)
+    assert registry.dismiss_lost("bad")
+    assert not raw.exists(keys.lost("bad"))
+
+
+@EXAMPLES
+@given(stored=st.one_of(spoilt(SAMPLE), hashes_of(SAMPLE)).filter(bool))
+def test_a_sample_of_anything_hides_no_other(raw: Redis, stored: dict[bytes, bytes]) -> None:
+    registry = cluster(raw)
+    planted = cast(bytes, raw.xadd(keys.samples("a"), cast(Any, stored))).decode()
+    as_json([asdict(each) for each in registry.samples({"a": -1.0})["a"]])
+    is_read = len(registry.samples({"a": -1.0})["a"]) == 2
+    assert is_read != (f"{keys.samples('a')} {planted}" in registry.unreadable())
+    check_neighbours(registry)
+
+
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_of_any_type_is_ours_again_after_a_heartbeat(raw: Redis, key: str, kind: str) -> None:
@@ -174,12 +209,18 @@ def test_a_key_of_any_type_is_ours_again_after_a_heartbeat(raw: Redis, key: str,
     registry.session(SESSION)
     registry.events()
     registry.circuits()
+    as_json([asdict(each) for each in registry.lost()])
+    registry.samples({"a": 0.0})
     # What an instance does whose record was lost, at its next heartbeat.
     for name in "ab":
         registry.register(instance(name))
         registry.heartbeat(name)
     assert registry.publish(record("a")) == ["published"]
     registry.record_event("joined", "b")
+    registry.record_event("valkey_lost", "b", once_secs=30)
+    registry.add_samples("a", [Sample(2.0, 1, 0.5, 0.25, 0.125, 1)])
+    registry.register(instance("gone"))
+    assert registry.reap_proven("gone", by="b")
     _, present = registry.replace_circuit("whole", Circuit(version=1), 0)
     assert present in (None, Circuit(version=1), Circuit())
     registry.replace_circuit("whole", Circuit(version=1), 0)

@@ -61,7 +61,7 @@ def test_a_sentinel_that_is_not_understood_is_named(monkeypatch: pytest.MonkeyPa
         sentinel_slaves=lambda name: [],
         sentinel_ckquorum=lambda name: True,
     )
-    monkeypatch.setattr("netstacks.registry.sentinel._client", lambda endpoint: client)
+    monkeypatch.setattr("netstacks.registry.sentinel.connect_to", lambda endpoint: client)
     sentinels = Sentinels(addresses.parse("redis://127.0.0.1:1"), SentinelCluster.MASTER_NAME)
     for ask in (sentinels.discover, sentinels.report):
         with pytest.raises(RegistryUnavailable, match=r"the answer of Sentinel 127\.0\.0\.1:1 is malformed"):
@@ -84,7 +84,14 @@ def test_the_new_primary_is_found_and_the_thawed_old_one_is_not(cluster: Sentine
         old.start()
     until(lambda: cluster.primary() is not old, "the last Sentinel's knowledge of it")
     assert registry.session(SESSION) == record("a")
-    assert registry.status().details["address"] == f"127.0.0.1:{cluster.primary().port}" != f"127.0.0.1:{old.port}"
+    assert address_of(registry) == f"127.0.0.1:{cluster.primary().port}" != f"127.0.0.1:{old.port}"
+    assert registry.heartbeat("a").address == address_of(registry)
+
+
+def address_of(registry: ValkeyRegistry) -> str:
+    figures = registry.status().figures
+    assert figures is not None
+    return figures.address
 
 
 def test_a_frozen_first_sentinel_delays_nothing_for_long(cluster: SentinelCluster) -> None:
@@ -129,7 +136,7 @@ def test_wrong_names_wrong_passwords_and_silence_are_told_apart() -> None:
         # The nodes ask for none, which VALKEY_URL says.
         registry = open_registry("redis://nodes", cluster.url, SentinelCluster.MASTER_NAME)
         registry.register(instance("a"))
-        assert registry.status().details["mode"] == "sentinel"
+        assert registry.status().mode == "sentinel"
     finally:
         cluster.destroy()
     absent = open_registry(None, f"redis://127.0.0.1:{free_port()}", "mymaster")

@@ -46,7 +46,7 @@ def sentinels(monkeypatch: pytest.MonkeyPatch) -> list[Answer]:
     def client(endpoint: Endpoint) -> Any:
         return SimpleNamespace(close=lambda: None, sentinel_master=lambda _: answers[endpoint.port - 1]())
 
-    monkeypatch.setattr("netstacks.registry.sentinel._client", client)
+    monkeypatch.setattr("netstacks.registry.sentinel.connect_to", client)
     return answers
 
 
@@ -131,4 +131,6 @@ def test_a_connection_leaves_a_node_that_takes_no_writes(
         registry.register(instance("b"))
     registry.register(instance("b"))
     assert registry.instance("b") is not None
-    assert registry.status().details["address"] == f"127.0.0.1:{new.port}"
+    figures = registry.status().figures
+    assert figures is not None
+    assert figures.address == f"127.0.0.1:{new.port}"

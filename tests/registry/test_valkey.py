@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import MaxConnectionsError
 
 from netstacks.cluster.circuits import MAX_OPEN_SECS, Circuit
+from netstacks.cluster.model import Sample
 from netstacks.errors import RegistryBusy, RegistryUnavailable
 from netstacks.registry import keys
 from netstacks.registry.base import Pulse
@@ -151,7 +152,8 @@ def test_a_restart_shows_as_another_server_and_keeps_what_was_acknowledged(
     valkey.kill()
     valkey.start()
     after = registry.heartbeat("a")
-    assert after == Pulse("active", after.server, after.at, is_first=True)
+    address = valkey.url.removeprefix("redis://").removesuffix("/0")
+    assert after == Pulse("active", after.server, after.at, is_first=True, address=address)
     assert not registry.heartbeat("a").is_first
     assert after.server != before.server
     assert registry.session(SESSION) == record("a")
@@ -182,13 +184,15 @@ def test_contending_reapers_reap_each_instance_once(valkey: Valkey, registry: Va
         registry.publish(*(record(name, session_id=uuid4()) for _ in range(40)))
         client.zincrby(keys.INSTANCES, -TTL_SECS - 1, name)
     reaped: list[str] = []
-    reapers = [threading.Thread(target=lambda: reaped.extend(registry.reap(TTL_SECS))) for _ in range(6)]
+    reapers = [threading.Thread(target=lambda: reaped.extend(registry.reap(TTL_SECS, by="b"))) for _ in range(6)]
     for reaper in reapers:
         reaper.start()
     for reaper in reapers:
         reaper.join()
     assert sorted(reaped) == sorted(stale)
-    assert set(client.keys(keys.PREFIX + "*")) == {keys.INSTANCES, keys.instance("a")}
+    lost = {keys.LOST, *map(keys.lost, stale)}
+    assert set(client.keys(keys.PREFIX + "*")) == {keys.INSTANCES, keys.instance("a"), *lost}
+    assert {each.id: each.sessions for each in registry.lost()} == dict.fromkeys(stale, 40)
 
 
 def test_an_instance_revived_while_it_is_reaped_is_told_and_loses_nothing(
@@ -200,13 +204,60 @@ def test_an_instance_revived_while_it_is_reaped_is_told_and_loses_nothing(
     registry.publish(*mine)
     registry.register(instance("b"))
     client.zincrby(keys.INSTANCES, -TTL_SECS - 1, "a")
-    assert registry._run("reap", [keys.INSTANCES], TTL_SECS, 5, "") == [1]
+    reap_a_few(registry)
     assert registry.snapshot().instances.keys() == {"b"}
     assert registry.heartbeat("a").state is None
     registry.register(instance("a"))
     assert registry.publish(*mine) == ["published"] * 20
-    assert registry.reap(TTL_SECS) == []
+    assert registry.reap(TTL_SECS, by="b") == []
     assert len(registry.sessions_of("a")) == 20
+    assert registry.lost() == []
+
+
+def reap_a_few(registry: ValkeyRegistry) -> None:
+    """The first batch of a reaping whose reaper dies."""
+    touched = [keys.INSTANCES, keys.LOST]
+    assert registry._run("reap", touched, TTL_SECS, 5, "", "b", "silence", 60) == [1, 1]
+
+
+def test_a_reaping_that_another_instance_finishes_counts_all_sessions_and_loses_once(
+    valkey: Valkey, registry: ValkeyRegistry
+) -> None:
+    registry.publish(*(record("a", session_id=uuid4()) for _ in range(20)))
+    registry.register(instance("b"))
+    connect(valkey.url).zincrby(keys.INSTANCES, -TTL_SECS - 1, "a")
+    reap_a_few(registry)
+    [lost] = registry.lost()
+    assert (lost.sessions, lost.reaped_by) == (20, "b")
+    assert not registry.reap_proven("a", by="c")
+    assert registry.lost() == [lost]
+    assert registry.sessions_of("a") == []
+    assert registry.reap(TTL_SECS, by="c") == []
+
+
+def test_an_instance_of_the_previous_version_is_lost_like_any_other(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    """Its record has fewer fields, and its version knows nothing of losses and samples."""
+    client = connect(valkey.url)
+    assert registry.lost() == []
+    assert registry.samples({"a": 0.0}) == {"a": []}
+    client.hdel(keys.instance("a"), "opens_per_sec", "waiting", "replaces")
+    former = registry.instance("a")
+    assert former is not None
+    assert former.replaces == ""
+    assert registry.reap_proven("a", by="b")
+    [lost] = registry.lost()
+    assert (lost.id, lost.host) == ("a", former.host)
+
+
+def test_what_is_kept_of_the_dead_expires(valkey: Valkey, registry: ValkeyRegistry) -> None:
+    client = connect(valkey.url)
+    registry.reap_proven("a", by="b")
+    registry.add_samples("a", [Sample(registry.now(), 1, 1.0, 0.0, 0.0, 1)])
+    assert 86_000 < client.ttl(keys.lost("a")) <= 86_400
+    assert 7000 < client.ttl(keys.samples("a")) <= 7200
+    client.delete(keys.lost("a"))
+    assert registry.lost() == []
+    assert not client.exists(keys.LOST)
 
 
 def test_the_cost_of_a_snapshot_does_not_grow_with_the_sessions(valkey: Valkey, registry: ValkeyRegistry) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.permissions import EVERYWHERE
 from netstacks.store import credentials, devices, user_settings, users
 from netstacks.store.credentials import Credential, LoginSecret, Secrets
 from netstacks.store.pool import Database
@@ -53,11 +54,13 @@ class Store:
 
     def update(self, old: Credential, new: Secrets = Secrets(), **changes: object) -> Credential:  # noqa: B008
         with self.database.transaction() as tx:
-            return credentials.update(tx, self.vault, old, changes, new)
+            return credentials.update(tx, self.vault, old, changes, new, by="ann")
 
     def for_login(self, credential: Credential, user_id: UUID, host: str = "192.0.2.1", port: int = 22) -> LoginSecret:
         with self.database.transaction() as tx:
-            return credentials.for_login(tx, self.vault, credential.id, user_id, host=host, port=port)
+            return credentials.for_login(
+                tx, self.vault, credential.id, user_id, host=host, port=port, default_id=None, within=EVERYWHERE
+            )
 
 
 @pytest.fixture
@@ -75,7 +78,9 @@ def test_anothers_or_an_unknown_one_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
         store.for_login(store.add("mine", store.ann), store.bob)
     with store.database.transaction() as tx, pytest.raises(NotFound):
-        credentials.for_login(tx, store.vault, uuid4(), store.ann, host="192.0.2.1", port=22)
+        credentials.for_login(
+            tx, store.vault, uuid4(), store.ann, host="192.0.2.1", port=22, default_id=None, within=EVERYWHERE
+        )
 
 
 def test_one_with_an_address_opens_for_no_other(store: Store) -> None:
@@ -103,7 +108,7 @@ def test_only_ssh_credentials_go_to_a_device(store: Store, kind: str) -> None:
         store.for_login(credential, store.ann)
     with store.database.transaction() as tx:
         assert store.vault.open(tx, credential.id, "secret") == "s3cret"
-        assert credentials.usable(tx, store.ann) == []
+        assert credentials.usable(tx, store.ann, within=EVERYWHERE) == []
 
 
 def test_an_encrypted_key_is_stored_open(store: Store) -> None:
@@ -117,7 +122,8 @@ def test_an_encrypted_key_is_stored_open(store: Store) -> None:
 def test_omitted_members_stay(store: Store) -> None:
     credential = store.add("old name", store.ann, enable_secret="enable", description="text")
     renamed = store.update(credential, name="new name")
-    assert {**asdict(renamed), "updated_at": 0} == {**asdict(credential), "updated_at": 0, "name": "new name"}
+    changed = {"name": "new name", "version": 2, "updated_by": "ann", "updated_at": 0}
+    assert {**asdict(renamed), "updated_at": 0} == {**asdict(credential), **changed}
     assert store.for_login(credential, store.ann).password == "s3cret"
 
 
@@ -146,7 +152,7 @@ def test_a_change_that_could_not_log_in_is_refused_and_changes_nothing(
 def test_connect_uses_the_only_usable_one_and_never_guesses(store: Store) -> None:
     def default() -> str | None:
         with store.database.transaction() as tx:
-            credential = credentials.default_for(tx, store.ann)
+            credential = credentials.default_for(tx, store.ann, within=EVERYWHERE)
             return credential and credential.name
 
     def connect_request(value: object) -> None:
@@ -171,8 +177,8 @@ def test_deleting_one_names_the_devices_that_lose_their_default(store: Store) ->
     credential = store.add("ours")
     with store.database.transaction() as tx:
         device = devices.create(tx, name="r1", host="r1", default_credential_id=credential.id)
-        assert credentials.delete(tx, credential) == ["r1"]
-        after = devices.find(tx, device.id)
+        assert credentials.delete(tx, credential, within=EVERYWHERE) == ["r1"]
+        after = devices.find(tx, device.id, within=EVERYWHERE)
         assert after is not None
         assert after.default_credential_id is None
         assert tx.execute("SELECT 1 FROM vault_secrets").fetchone() is None

@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.permissions import EVERYWHERE
 from netstacks.store import definitions, folders, sessions, users
 from netstacks.store.pool import Database
 from tests.rows import insert_session
@@ -28,7 +29,7 @@ def test_active_connections_are_the_live_sessions_at_its_address(database: Datab
             session_id = insert_session(tx, user_id=ann, host="r1")
             if number:
                 sessions.end(tx, session_id, 1, "over")
-        assert definitions.list_all(tx)[0].active_connections == 1
+        assert definitions.list_all(tx, within=EVERYWHERE)[0].active_connections == 1
 
 
 def test_filing_again_moves_and_keeps_the_order(database: Database, ann: UUID) -> None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from netstacks.store import failed_logins
-from netstacks.store.failed_logins import Attempt, forgive, network, note, note_pair, reserve, sweep
+from netstacks.store.failed_logins import Attempt, forgive, note, note_pair, reserve, sweep
 from netstacks.store.pool import Database
 
 
@@ -14,22 +14,6 @@ def rows(database: Database) -> int:
         row = tx.execute("SELECT count(*) AS count FROM failed_logins").fetchone()
     assert row is not None
     return int(row["count"])
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8:0:0:9::1", "2001:db8::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("", ""),
-        (None, ""),
-        ("unix:", "unix:"),
-    ],
-)
-def test_an_address_is_counted_with_its_network(address: str | None, counted: str) -> None:
-    assert network(address) == counted
 
 
 def test_attempts_count_only_once_they_have_failed(database: Database) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from netstacks.errors import InvalidInput, NotFound
+from netstacks.permissions import EVERYWHERE
 from netstacks.store import hostkeys
 from netstacks.store.pool import Database
 
@@ -44,14 +45,14 @@ def test_the_next_key_of_an_address_replaces_the_one_before(database: Database) 
         hostkeys.remember(tx, "r1", 22, "ssh-rsa", "b25l", "ann")
         hostkeys.remember(tx, "r1", 2222, "ssh-rsa", "b25l", "ann")
         hostkeys.remember(tx, "r1", 22, "ssh-ed25519", "dHdv", "bob")
-        assert [(key.port, key.public_key, key.approved_by) for key in hostkeys.list_all(tx)] == [
+        assert [(key.port, key.public_key, key.approved_by) for key in hostkeys.list_all(tx, within=EVERYWHERE)] == [
             (22, "dHdv", "bob"),
             (2222, "b25l", "ann"),
         ]
-        hostkeys.delete(tx, "r1", 22)
+        hostkeys.delete(tx, "r1", 22, within=EVERYWHERE)
         assert hostkeys.find(tx, "r1", 22) is None
         with pytest.raises(NotFound):
-            hostkeys.delete(tx, "r1", 22)
+            hostkeys.delete(tx, "r1", 22, within=EVERYWHERE)
 
 
 def test_an_approval_replaces_the_key_that_it_was_about_and_no_other(database: Database) -> None:
@@ -64,5 +65,5 @@ def test_an_approval_replaces_the_key_that_it_was_about_and_no_other(database: D
         assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dGhyZWU=", "bob", first) is None
         assert hostkeys.find(tx, "r1", 22) == second
         assert (second.public_key, second.approved_by) == ("dHdv", "cal")
-        hostkeys.delete(tx, "r1", 22)
+        hostkeys.delete(tx, "r1", 22, within=EVERYWHERE)
         assert hostkeys.approve(tx, "r1", 22, "ssh-rsa", "dGhyZWU=", "bob", second) is None

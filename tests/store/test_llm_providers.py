@@ -9,11 +9,13 @@ import psycopg
 import pytest
 
 from netstacks.errors import Conflict, NotFound, VaultLocked
-from netstacks.store import ai_switch, audit, credentials, llm_providers, schema
-from netstacks.store.ai_switch import AiSwitch
+from netstacks.permissions import EVERYWHERE
+from netstacks.store import audit, credentials, llm_providers, schema, system_settings
 from netstacks.store.credentials import Secrets
 from netstacks.store.llm_providers import KeyedProvider, StoredProvider
 from netstacks.store.pool import Database
+from netstacks.store.setting_definitions import AI
+from netstacks.store.setting_types import Feature
 from netstacks.store.vault import Vault
 
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
@@ -243,7 +245,7 @@ def test_secrets_that_the_former_version_sealed_still_open(database_url: str, mo
     schema.migrate(database)
     with database.transaction() as tx:
         assert [vault.open(tx, credential.id, field) for field in ("secret", "enable_secret")] == ["s", "e"]
-        credentials.delete(tx, credential)
+        credentials.delete(tx, credential, within=EVERYWHERE)
         assert tx.execute("SELECT 1 FROM vault_secrets").fetchone() is None
     database.close()
 
@@ -253,7 +255,7 @@ def test_secrets_of_credentials_still_go_with_them(store: Store) -> None:
         kept = llm_providers.create(tx, store.vault, facts(), key="sk-1", by="ann")
         words = Secrets("s", enable_secret="e")
         credential = credentials.create(tx, store.vault, words, name="c", credential_type="ssh_password", username="u")
-        credentials.delete(tx, credential)
+        credentials.delete(tx, credential, within=EVERYWHERE)
         rows = tx.execute("SELECT credential_id, field FROM vault_secrets").fetchall()
     assert rows == [{"credential_id": kept.id, "field": "provider_key"}]
 
@@ -319,14 +321,14 @@ def test_the_database_itself_refuses_what_no_call_could_be_made_with(store: Stor
 
 def test_ai_is_on_for_all_until_it_is_switched_off(database: Database) -> None:
     with database.transaction() as tx:
-        assert ai_switch.get(tx) == AiSwitch(enabled=True, disabled_roles=[])
-        ai_switch.put(tx, AiSwitch(enabled=True, disabled_roles=["viewer"]))
-        switch = ai_switch.get(tx)
+        assert system_settings.get(tx, AI) == Feature(enabled=True, disabled_roles=[])
+        system_settings.put(tx, AI, Feature(enabled=True, disabled_roles=["viewer"]), "system")
+        switch = system_settings.get(tx, AI)
     assert (switch.may_use("viewer"), switch.may_use("admin")) == (False, True)
-    assert AiSwitch(enabled=False).may_use("admin") is False
+    assert Feature(enabled=False).may_use("admin") is False
 
 
 def test_a_switch_written_by_a_newer_version_is_read(database: Database) -> None:
     with database.transaction() as tx:
         tx.execute("INSERT INTO settings VALUES ('ai.enabled', '{\"enabled\": false, \"until\": 1}')")
-        assert ai_switch.get(tx) == AiSwitch(enabled=False)
+        assert system_settings.get(tx, AI) == Feature(enabled=False)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from netstacks.permissions import EVERYWHERE
 from netstacks.store import prompts
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.prompts import ANSWER_SECS, REJECTED_SECS, Prompt
@@ -17,7 +18,7 @@ KEY = ("r1", 22, "SHA256:new")
 def answered(tx: Transaction, approved: bool, *, user_id: UUID = ANA, secs_ago: float = 0) -> Prompt:
     """A question that was asked and answered so long ago."""
     asked = prompts.ask(tx, user_id, *KEY, None)
-    prompt = prompts.answer(tx, asked.id, user_id, approved, answered_by="ana", may_manage=False)
+    prompt = prompts.answer(tx, asked.id, user_id, approved, answered_by="ana", may_manage=False, within=EVERYWHERE)
     tx.execute(
         "UPDATE host_key_prompts SET created_at = now() - make_interval(secs => %(ago)s),"
         " answered_at = now() - make_interval(secs => %(ago)s) WHERE id = %(id)s",
@@ -65,7 +66,7 @@ def test_a_rejection_counts_from_its_answer(database: Database) -> None:
     with database.transaction() as tx:
         asked = prompts.ask(tx, ANA, *KEY, None)
         tx.execute("UPDATE host_key_prompts SET created_at = now() - interval '1 minute'")
-        prompts.answer(tx, asked.id, ANA, False, answered_by="ana", may_manage=False)
+        prompts.answer(tx, asked.id, ANA, False, answered_by="ana", may_manage=False, within=EVERYWHERE)
         found = prompts.rejected(tx, ANA, *KEY, since=asked.created_at - timedelta(seconds=30))
         assert found is not None
         assert found.rejected_at - found.created_at == timedelta(minutes=1)

@@ -9,16 +9,18 @@ import pytest
 
 from netstacks.crypto.passwords import hash_password, is_password
 from netstacks.errors import Conflict, InvalidInput, NotFound
-from netstacks.store import audit, users
+from netstacks.store import audit, external_identities, identity_providers, system_settings, users
 from netstacks.store.pool import Database, Transaction
 from netstacks.store.schema import migrate
-from netstacks.store.users import Role, User
+from netstacks.store.setting_definitions import ADMIN_PASSWORD_LENGTH
+from netstacks.store.users import User
+from netstacks.store.vault import Vault
 from tests.postgres import Postgres
 
 HASH = hash_password("correct horse battery")
 
 
-def add(tx: Transaction, username: str, role: Role = "admin", email: str | None = None) -> User:
+def add(tx: Transaction, username: str, role: str = "admin", email: str | None = None) -> User:
     return users.create(tx, username=username, password_hash=HASH, role=role, email=email)
 
 
@@ -57,17 +59,55 @@ def test_names_and_addresses_are_unique_whatever_their_case(database: Database) 
             add(tx, username, email=email)
 
 
+@pytest.mark.parametrize(
+    ("username", "email", "text"),
+    [
+        ("Lee@Example.net", None, "username: is the e-mail address of another user"),
+        ("kim", "Root@example.net", "email: is the user name of another user"),
+    ],
+)
+def test_nothing_by_which_another_user_logs_in_is_given(
+    database: Database, username: str, email: str | None, text: str
+) -> None:
+    with database.transaction() as tx:
+        add(tx, "lee", email="lee@example.net")
+        add(tx, "root@example.net")
+    with pytest.raises(Conflict, match=text), database.transaction() as tx:
+        add(tx, username, email=email)
+    with database.transaction() as tx:
+        kim = add(tx, "kim@example.net", email="kim@example.net")
+    if email is not None:
+        with pytest.raises(Conflict, match=text), database.transaction() as tx:
+            retire(tx, kim, email=email)
+    with database.transaction() as tx:
+        retire(tx, kim, email="Kim@example.net")
+
+
+def with_an_address_like_a_name(tx: Transaction) -> tuple[User, User]:
+    """Two users of the time when an address could be the name of another user."""
+    kim = add(tx, "kim")
+    lee = add(tx, "lee")
+    tx.execute("UPDATE users SET email = 'lee' WHERE id = %s", [kim.id])
+    return kim, lee
+
+
+def test_an_address_that_was_given_before_does_not_keep_its_user_from_being_deactivated(database: Database) -> None:
+    with database.transaction() as tx:
+        kim, _ = with_an_address_like_a_name(tx)
+        retire(tx, kim, email="lee", is_active=False)
+        assert not users.get(tx, kim.id).is_active
+
+
 def test_a_name_is_preferred_to_an_equal_address(database: Database) -> None:
     with database.transaction() as tx:
-        add(tx, "kim", email="lee")
-        lee = add(tx, "lee")
+        _, lee = with_an_address_like_a_name(tx)
         found = users.by_login_name(tx, "lee")
     assert found == (lee, HASH)
 
 
 def retire(tx: Transaction, user: User, **change: object) -> None:
     values = {"email": None, "display_name": None, "role": "admin", "is_active": True} | change
-    users.update(tx, user.id, **values)  # type: ignore[arg-type]
+    users.update(tx, user.id, by="ann", **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +127,32 @@ def test_the_last_active_administrator_stays(database: Database, remove: Callabl
         remove(tx, second)
     with database.transaction() as tx:
         assert users.get(tx, second.id) == second
+
+
+def test_an_administrator_of_single_sign_on_counts_while_a_provider_of_that_user_is_enabled(database: Database) -> None:
+    vault = Vault(database, "5e" * 32)
+    vault.unlock()
+    facts = {"name": "Corp", "issuer": "https://id.example.net", "client_id": "us", "origins": [], "enabled": True}
+    claims = {"scopes": "openid", "username_claim": "name", "email_claim": "", "groups_claim": "", "default_role": None}
+    with database.transaction() as tx:
+        local, external = add(tx, "local"), add(tx, "external")
+        external_identities.make_external(tx, external.id)
+        identity_providers.create(tx, vault, claims | facts | {"name": "Other"}, secret=None, by="t")
+        provider = identity_providers.create(tx, vault, claims | facts, secret=None, by="t")
+    with pytest.raises(Conflict, match="last active administrator who can log in"), database.transaction() as tx:
+        retire(tx, local, role="operator")
+    with database.transaction() as tx:
+        external_identities.add(tx, provider.id, "42", external.id, by="Corp", is_link=False)
+        retire(tx, local, role="operator")
+        users.require_an_administrator(tx)
+    for remove in (
+        lambda tx: identity_providers.update(tx, vault, provider, {"enabled": False}, secret=None, by="t"),
+        lambda tx: identity_providers.delete(tx, provider.id),
+    ):
+        with database.transaction() as tx:
+            remove(tx)
+            with pytest.raises(Conflict, match="a way to log in"):
+                users.require_an_administrator(tx)
 
 
 def test_two_administrators_cannot_remove_each_other_at_once(database: Database) -> None:
@@ -160,6 +226,17 @@ def test_a_user_with_a_short_password_becomes_no_administrator(database: Databas
         users.set_password(tx, lee.id, HASH)
         retire(tx, lee)
         assert users.get(tx, lee.id).role == "admin"
+
+
+def test_the_length_that_is_named_is_the_one_of_the_settings(database: Database) -> None:
+    with database.transaction() as tx:
+        system_settings.put(tx, ADMIN_PASSWORD_LENGTH, 20, "root")
+        add(tx, "root")
+        lee = users.create(tx, username="lee", password_hash=HASH, role="operator", is_password_long=False)
+    with pytest.raises(Conflict, match="20 characters"), database.transaction() as tx:
+        retire(tx, lee)
+    with pytest.raises(InvalidInput, match="20 characters"), database.transaction() as tx:
+        users.create(tx, username="kim", password_hash=HASH, role="admin", is_password_long=False)
 
 
 def test_an_administrator_keeps_no_short_password(database: Database) -> None:

@@ -20,6 +20,7 @@ from netstacks.terminal.output_log import OutputLog
 from netstacks.terminal.session import Session
 from netstacks.terminal.session_facts import SessionFacts
 from tests.terminal.test_session import Client, Device
+from tests.waits import until
 
 PATIENCE_SECS, PER_SEC = 600.0, 20.0
 
@@ -48,6 +49,7 @@ def add(
     silent_secs: float,
     recorder: Recorder | None = None,
     user_id: uuid.UUID | None = None,
+    device_id: uuid.UUID | None = None,
 ) -> Session:
     """A session whose device printed last `silent_secs` ago."""
     recorder = recorder or Recorder(Database("postgresql://nobody@127.0.0.1:1/x"))
@@ -55,7 +57,7 @@ def add(
     recording = Recording(recorder, session_id, 1, on_room=lambda: None, on_fenced=lambda: None)
     recording.printed_at = time.monotonic() - silent_secs
     session = Session(
-        SessionFacts(session_id, 1, "ctrl-1", user_id, "ana", None, name, "192.0.2.1", 22, None, uuid.uuid4()),
+        SessionFacts(session_id, 1, "ctrl-1", user_id, "ana", device_id, name, "192.0.2.1", 22, None, uuid.uuid4()),
         Device(),
         recording,
         OutputLog(1000),
@@ -159,3 +161,43 @@ def test_a_session_that_comes_after_a_drain_has_begun_is_refused(hub: Hub) -> No
     with pytest.raises(RetryLater, match="restarting"):
         add(hub, "late", attached=False, silent_secs=0)
     assert len(hub) == 0
+
+
+def test_a_cancelled_drain_keeps_the_sessions_that_were_not_handed_over(hub: Hub, gone: list[str]) -> None:
+    busy = add(hub, "busy", attached=True, silent_secs=0)
+    add(hub, "idle", attached=True, silent_secs=60)
+    is_cancelled = False
+
+    def hand_over() -> None:
+        hub.hand_over_all("restarting", PATIENCE_SECS, PER_SEC, is_cancelled=lambda: is_cancelled)
+
+    drain = greenlets.spawn("drain", hand_over)
+    while gone != ["idle"]:
+        busy.recording.output(b".")
+        greenlets.sleep(0.01)
+    is_cancelled = True
+    drain.join(30)
+    assert drain.successful()
+    assert busy.is_live
+    with pytest.raises(RetryLater, match="restarting"):
+        add(hub, "early", attached=False, silent_secs=0)
+    hub.reopen()
+    add(hub, "new", attached=False, silent_secs=0)
+    assert gone == ["idle"]
+
+
+def test_a_drain_that_was_cancelled_before_it_began_hands_over_nothing(hub: Hub, gone: list[str]) -> None:
+    add(hub, "away", attached=False, silent_secs=0)
+    add(hub, "idle", attached=True, silent_secs=60)
+    hub.hand_over_all("restarting", PATIENCE_SECS, PER_SEC, is_cancelled=lambda: True)
+    assert gone == []
+
+
+def test_a_user_who_is_away_is_told_everything_at_the_return(hub: Hub) -> None:
+    session = add(hub, "r1", attached=False, silent_secs=60)
+    session.tell_user("administrator ana may watch this session")
+    session.tell_user("and so may bo")
+    client = Client()
+    session.attach(Attachment(client, Kind.CONTROL, user_id=session.facts.user_id, username="ana"), 0)
+    until(lambda: client.frames, "the notice")
+    assert b"[administrator ana may watch this session; and so may bo]" in b"".join(client.frames)

@@ -17,7 +17,7 @@ from netstacks.recording.closing import Closing
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
 from netstacks.recording.storage import Batch, output_bytes
-from netstacks.store import audit, sessions
+from netstacks.store import audit, session_lists, sessions
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres
@@ -323,7 +323,7 @@ def test_very_many_sessions_that_end_at_once_are_ended_in_steps(database: Databa
         recording.close(Closing(True, "exit", user_id, "ana", "r1"))
     assert recorder.flush(60)
     with database.transaction() as tx:
-        assert len(sessions.list_page(tx, live=False, limit=1000)) == count
+        assert len(session_lists.page(tx, live=False, limit=1000).rows) == count
 
 
 def test_the_recorder_retries_for_as_long_as_postgresql_is_away(
@@ -347,3 +347,37 @@ def test_the_recorder_retries_for_as_long_as_postgresql_is_away(
     assert recording.waiting_bytes == 0
     (chunk,) = stored(database, recording.session_id)
     assert chunk.output() == b"typed while PostgreSQL was away"
+
+
+def test_input_is_left_out_while_its_recording_is_off_and_notes_say_so(database: Database, recorder: Recorder) -> None:
+    session_id = make_session(database)
+    is_on = True
+    recording = Recording(recorder, session_id, 1, on_room=nothing, on_fenced=nothing, records_input=lambda: is_on)
+
+    def type_line(text: bytes) -> None:
+        for byte in text:
+            recording.input(bytes([byte]))
+            recording.output(bytes([byte]))
+        recording.input(b"\r")
+        recording.output(b"\r\nR1#")
+
+    recording.output(b"R1#")
+    type_line(b"show one")
+    is_on = False
+    type_line(b"show two")
+    type_line(b"show three")
+    is_on = True
+    type_line(b"show four")
+    assert recorder.flush(30)
+    until(lambda: b"show four" in b"".join(e.payload for e in events(database, session_id, EventKind.INPUT)))
+    assert recorder.flush(30)
+    typed = b"".join(each.payload for each in events(database, session_id, EventKind.INPUT))
+    assert b"show one" in typed
+    assert b"show two" not in typed
+    assert b"show three" not in typed
+    notes = [each.payload.decode() for each in events(database, session_id, EventKind.NOTE)]
+    assert notes == [recording_module.INPUT_OFF, recording_module.INPUT_ON]
+
+
+def events(database: Database, session_id: UUID, kind: EventKind) -> list[Event]:
+    return [each for chunk in stored(database, session_id) for each in chunk.unpacked() if each.kind is kind]

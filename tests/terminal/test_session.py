@@ -17,8 +17,9 @@ from netstacks.terminal.charset import Charset
 from netstacks.terminal.forced_redraw import force_redraw
 from netstacks.terminal.frames import CloseCode
 from netstacks.terminal.output_log import OutputLog
-from netstacks.terminal.session import Hooks, Session
+from netstacks.terminal.session import Session
 from netstacks.terminal.session_facts import SessionFacts, State
+from netstacks.terminal.session_hooks import Hooks
 from tests.waits import until
 
 CAPACITY = 1000

@@ -16,10 +16,10 @@ from netstacks.terminal.dialling import dial
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.shell import Shell
 from netstacks.terminal.ssh_client import open_shell
-from netstacks.terminal.ssh_connection import Hooks
+from netstacks.terminal.ssh_connection import Connection, Hooks
 from netstacks.terminal.ssh_target import SshTarget
 from tests.zoo.algorithms import Algorithms
-from tests.zoo.scripts import Console, by_password, in_turn, offering, password, public_key, questions
+from tests.zoo.scripts import REFUSED, Console, by_password, in_turn, offering, password, public_key, questions
 from tests.zoo.server import Animal, Request, Script, ScriptedServer, Visit
 
 SECRET = "s3cret"
@@ -473,3 +473,27 @@ def test_the_title_of_a_question_is_shown_above_it() -> None:
         user = User("7")
         assert is_welcomed(log_in_to(server, user))
         assert b"Second factor\r\nFrom your app\r\nCode: " in user.seen
+
+
+@pytest.mark.parametrize("requests", [{}, {"shell": REFUSED}], ids=["confirmed", "refused"])
+def test_an_answer_about_the_shell_counts_whichever_call_receives_it(
+    requests: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Connection.advance
+
+    def slow_step(*arguments: Any) -> int:
+        result = step(*arguments)
+        greenlets.sleep(0.3)  # The device's answer arrives before the next call.
+        return result
+
+    monkeypatch.setattr(Connection, "advance", staticmethod(slow_step))
+    # A console server: it prints nothing before the first key.
+    with device(by_password(SECRET), Console(prompt="", requests=requests)) as server:
+        target = SshTarget(server.host, server.port, "ada", password=SECRET, patience_secs=5)
+        user = User()
+        if requests:
+            with pytest.raises(DeviceError, match="refused to start a shell"):
+                open_to(target, user)
+        else:
+            open_to(target, user).close()
+            assert user.seen == b""

@@ -37,9 +37,11 @@ BUGS = {
     "claim without compare-and-set": [
         Edit(
             "netstacks/store/sql/sessions.sql",
-            "epoch = epoch + 1, state = 'active', detached_at = NULL,\n    orphaned_at = NULL\n"
+            "epoch = epoch + 1, state = 'active', detached_at = NULL,\n    orphaned_at = NULL,"
+            " lost_owner = coalesce(owner, lost_owner)\n"
             "WHERE id = %(id)s AND epoch = %(epoch)s AND",
-            "epoch = %(epoch)s + 1, state = 'active', detached_at = NULL,\n    orphaned_at = NULL\n"
+            "epoch = %(epoch)s + 1, state = 'active', detached_at = NULL,\n    orphaned_at = NULL,"
+            " lost_owner = coalesce(owner, lost_owner)\n"
             "WHERE id = %(id)s AND",
         )
     ],
@@ -85,7 +87,7 @@ BUGS = {
             "count(pid) AS ended\nFROM pg_stat_activity",
         ),
         Edit("netstacks/store/connections.py", "\nIDLE_IN_TRANSACTION_SECS = 4.0", "\nIDLE_IN_TRANSACTION_SECS = 60.0"),
-        Edit("netstacks/services.py", "min(IDLE_IN_TRANSACTION_SECS, ttl_secs / 2)", "IDLE_IN_TRANSACTION_SECS"),
+        Edit("netstacks/stores.py", "min(IDLE_IN_TRANSACTION_SECS, ttl_secs / 2)", "IDLE_IN_TRANSACTION_SECS"),
     ],
     # It is asked for, and the answer is not looked at.
     "a witness not held": [

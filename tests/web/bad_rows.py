@@ -20,15 +20,19 @@ INSERT INTO session_definitions (id, name, host, port) VALUES (gen_random_uuid()
 INSERT INTO llm_providers (id, name, type, base_url, models, position, enabled, max_concurrent, daily_tokens, revision,
                            updated_by)
 VALUES (gen_random_uuid(), 'whole', 'openai', 'http://127.0.0.1:1', '{{m}}', 1, true, 1, 0, 1, 'ana');
+INSERT INTO identity_providers (id, name, issuer, client_id, position, updated_by)
+VALUES (gen_random_uuid(), 'whole', 'http://127.0.0.1:1', 'us', 1, 'ana');
 INSERT INTO shares (id, session_id, permission, max_viewers, created_by, expires_at)
 VALUES (gen_random_uuid(), '{GOOD_SESSION}', 'read-only', 5, 'whole', date_trunc('second', now()) + interval '1 day');
 """
 SHARES = f"/api/sessions/{GOOD_SESSION}/share"
 LISTS = (
-    "/api/audit?event=device.*", "/api/audit/export?event=device.*", "/api/credentials",
+    "/", "/admin/audit?event=device.*", "/admin/credentials", "/admin/devices", "/admin/host-keys", "/admin/roles",
+    "/admin/sso", "/admin/users", "/api/audit/export?event=device.*", "/api/audit?event=device.*", "/api/credentials",
     "/api/credentials/accessible", "/api/devices/browse", "/api/host-keys", "/api/recordings",
-    "/api/session-definitions", "/api/sessions", "/api/users", "/api/v1/llm/providers", "/", "/audit?event=device.*",
-    "/credentials", "/host-keys", "/sessions", "/users",
+    "/api/session-definitions", "/api/sessions", "/api/users", "/api/v1/audit?event=device.*", "/api/v1/credentials",
+    "/api/v1/devices", "/api/v1/devices/export", "/api/v1/host-keys", "/api/v1/identity-providers",
+    "/api/v1/llm/providers", "/credentials", "/sessions",
 )  # fmt: skip
 
 _SESSION = """
@@ -69,6 +73,9 @@ ROWS = {
     " FROM llm_providers p, users u",
     "a user of all times": "INSERT INTO users VALUES (gen_random_uuid(), '<b> user', '', '', 'viewer', 'no hash', true,"
     " '-infinity', 'infinity')",
+    "a role of nulls": "INSERT INTO roles (name, permissions, device_tags, device_sites, version, created_at,"
+    " updated_at) VALUES ('bad', ARRAY[[NULL, '*'], ['', NULL]], ARRAY[NULL]::text[], '{}', -1, '-infinity',"
+    " 'infinity')",
     "a log-in of all times": "INSERT INTO logins (id, user_id, client_type, created_at, last_seen_at, expires_at)"
     " SELECT gen_random_uuid(), id, 'terminal', '-infinity', 'infinity', 'infinity' FROM users",
     "a device that speaks klingon": "INSERT INTO devices (id, name, host, port, encoding, created_at, updated_at)"
@@ -81,6 +88,10 @@ ROWS = {
     " FROM users",
     "a share for ever": "INSERT INTO shares (id, session_id, permission, max_viewers, created_by, created_at,"
     f" expires_at) VALUES (gen_random_uuid(), '{GOOD_SESSION}', 'read-write', 5, '', '-infinity', 'infinity')",
+    "a passkey of all times": "INSERT INTO passkeys SELECT gen_random_uuid(), id, '', '', '', '', -1,"
+    " ARRAY[[NULL, 'a'], ['b', NULL]], false, 'infinity', '-infinity' FROM users WHERE username = 'page-admin'",
+    "an authenticator app of all times": "INSERT INTO totp_factors SELECT id, -1, '-infinity', 'infinity'"
+    " FROM users WHERE username = 'page-admin'",
     "a user setting of many digits": f"INSERT INTO user_settings SELECT id, 'terminal.default_credential', {_HUGE}"
     " FROM users",
 }  # fmt: skip
@@ -91,6 +102,9 @@ SETTINGS = {
     "a sanitization that is a text": _SETTING.format("ai.sanitization", "'\"all\"'"),
     "a pattern that is a number": _SETTING.format("ai.sanitization", "'{\"custom_patterns\": [7], \"allowlist\": 7}'"),
     "a switch that is a list": _SETTING.format("ai.enabled", "'[false]'"),
+    "a feature that is a number": _SETTING.format("features.sharing", "'7'"),
+    "a limit of many digits": _SETTING.format("sessions.per_user", _HUGE),
+    "a banner without a bottom": _SETTING.format("login.banner", _DEEP),
     "a revision that is a text": _SETTING.format("llm.providers", "'\"seven\"'"),
     "a revision of many digits": _SETTING.format("llm.providers", _HUGE),
 }  # fmt: skip
@@ -115,8 +129,10 @@ FRESH = {
     ("bytea", "reconnect_hash"): "decode(md5(random()::text), 'hex')",
     ("text", "email"): "gen_random_uuid()::text",
     ("text", "host"): "gen_random_uuid()::text",
+    ("text", "group_name"): "gen_random_uuid()::text",
     ("text", "key"): "gen_random_uuid()::text",
     ("text", "name"): "gen_random_uuid()::text",
+    ("text", "subject"): "gen_random_uuid()::text",
     ("text", "username"): "gen_random_uuid()::text",
     ("uuid", "id"): "gen_random_uuid()",
     ("uuid", "provider_id"): "gen_random_uuid()",
@@ -131,12 +147,19 @@ ORDER BY c.relname, a.attnum
 """
 # One row of further tables.
 MORE_WHOLE = f"""
+INSERT INTO credential_uses (credential_id, username, device_name) SELECT id, 'ana', 'whole' FROM credentials;
 INSERT INTO login_turns VALUES ('r1', 22, 1, gen_random_uuid(), now());
 INSERT INTO host_key_prompts (id, host, port, fingerprint) VALUES (gen_random_uuid(), 'r1', 22, 'SHA256:1');
 INSERT INTO session_summaries (session_id, text, provider, model, created_by, covered_bytes)
 VALUES ('{GOOD_SESSION}', 'whole', 'p', 'm', 'ana', 1);
 INSERT INTO llm_usage (day, provider_id) SELECT (now() AT TIME ZONE 'UTC')::date, id FROM llm_providers;
+INSERT INTO group_mappings SELECT gen_random_uuid(), id, 1, 'whole', 'viewer' FROM identity_providers;
+INSERT INTO external_identities (id, provider_id, subject, user_id, created_by, is_link)
+SELECT gen_random_uuid(), p.id, 'whole ' || u.id, u.id, 'ana', true FROM identity_providers p, users u;
+INSERT INTO external_logins SELECT l.id, p.id FROM logins l, identity_providers p;
 INSERT INTO settings VALUES ('whole', '1');
+INSERT INTO setting_changes (key, version, changed_by) VALUES ('features.sharing', 1, 'whole');
+INSERT INTO notices (key, subject, body) VALUES ('whole', 'whole', 'whole');
 INSERT INTO user_settings SELECT id, 'whole', '1' FROM users;
 INSERT INTO session_definition_folders (id, user_id, name) SELECT gen_random_uuid(), id, 'whole' FROM users;
 INSERT INTO session_definition_assignments (id, user_id, definition_id)

@@ -24,6 +24,8 @@ from werkzeug.test import TestResponse
 
 from netstacks.cluster.model import Snapshot
 from netstacks.crypto.passwords import hash_password
+from netstacks.instance.current_settings import CurrentSettings, of_environment
+from netstacks.instance.drain_control import DrainControl
 from netstacks.instance.holdings import Holdings
 from netstacks.instance.host_key_prompts import HostKeyPrompts
 from netstacks.instance.withdrawals import Withdrawals
@@ -34,7 +36,7 @@ from netstacks.settings import Settings
 from netstacks.store import audit, users
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
-from netstacks.store.users import Role, User
+from netstacks.store.users import User
 from netstacks.store.vault import Vault
 from netstacks.terminal.hub import Hub
 from netstacks.web.app import create_app
@@ -44,6 +46,7 @@ from netstacks.web.auth.parts import auth_parts, install
 from netstacks.web.auth.share_tokens import ShareTokens
 from netstacks.web.auth.tokens import Tokens
 from netstacks.web.context import Services
+from tests.web.answer_types import check_type
 
 JWT_SECRET = "a secret of this test that is long enough"
 MASTER_KEY = "5e" * 32
@@ -60,11 +63,15 @@ def change_auth(api: "Api", **members: Any) -> None:
 
 @dataclass
 class Api:
-    """A client that sends `headers` with every request; `user` is the user they authenticate."""
+    """A client that sends `headers` with every request; `user` is the user they authenticate.
+
+    `checks_types`: an answer must have the type that its view names.
+    """
 
     client: FlaskClient
     headers: dict[str, str] = field(default_factory=dict)
     user: dict[str, Any] = field(default_factory=dict)
+    checks_types: bool = True
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:
         return self.send("GET", path, **kwargs)
@@ -80,7 +87,10 @@ class Api:
 
     def send(self, method: str, path: str, **kwargs: Any) -> TestResponse:
         headers = self.headers | kwargs.pop("headers", {})
-        return self.client.open(path, method=method, headers=headers, **kwargs)
+        answer = self.client.open(path, method=method, headers=headers, **kwargs)
+        if self.checks_types:
+            check_type(self.client.application, answer)
+        return answer
 
     @property
     def user_id(self) -> UUID:
@@ -100,9 +110,11 @@ def services(settings: Settings, database: Database) -> Services:
     nothing = cast(Any, None)
     hub = Hub(DeferredWrites(database), detach_ttl_secs=60, close_grace_secs=10)
     login_states = LoginStates(database, max_days=30)
-    alone = cast(Any, SimpleNamespace(me=SimpleNamespace(id="here"), snapshot=Snapshot(0.0, {})))
+    me = SimpleNamespace(id="here")
+    alone = cast(Any, SimpleNamespace(me=me, snapshot=Snapshot(0.0, {}), record_event=lambda *_, **__: None))
     return Services(
         settings=settings,
+        system_settings=CurrentSettings(database, environment=of_environment(settings)),
         database=database,
         routing_database=database,
         vault=vault,
@@ -114,6 +126,7 @@ def services(settings: Settings, database: Database) -> Services:
             holdings=Holdings(hub, nothing),
             database=database,
             forget=login_states.forget,
+            forget_role=login_states.forget_role,
         ),
         licensing=Licensing(database, None),
         prompts=HostKeyPrompts(database),
@@ -122,14 +135,21 @@ def services(settings: Settings, database: Database) -> Services:
         opener=cast(Any, None),
         broker=nothing,
         admission=nothing,
-        agent=nothing,
+        agent=alone,
         peer_tokens=nothing,
         peers=nothing,
         share_tokens=ShareTokens(JWT_SECRET),
         deferred_writes=DeferredWrites(database),
-        health=nothing,
+        health=cast(Any, SimpleNamespace(report=lambda: None)),
         observer=nothing,
+        consistency=nothing,
+        history=nothing,
+        session_survey=nothing,
         llm=_llm(database, vault),
+        drain_control=DrainControl(),
+        moves=nothing,
+        forecasts=nothing,
+        notices=nothing,
     )
 
 
@@ -164,7 +184,7 @@ def anonymous(app: Flask) -> Api:
 def add_user(database: Database) -> Callable[..., User]:
     """`add_user("lee", role="viewer", email=...)`: a user whose password is PASSWORD."""
 
-    def add(username: str, *, role: Role = "operator", **rest: Any) -> User:
+    def add(username: str, *, role: str = "operator", **rest: Any) -> User:
         with database.transaction() as tx:
             return users.create(tx, username=username, password_hash=_PASSWORD_HASH, role=role, **rest)
 

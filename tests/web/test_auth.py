@@ -13,7 +13,7 @@ from netstacks.instance.withdrawals import Scope, Withdrawal
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from netstacks.web.app import create_app
-from netstacks.web.auth import guard, login_states, page_cookie
+from netstacks.web.auth import guard, login_states, origins, page_cookie
 from netstacks.web.auth.guard import Identity
 from netstacks.web.context import Services
 from tests.web.conftest import PASSWORD, Api, change_auth
@@ -32,7 +32,7 @@ def probes(app: Flask) -> None:
         return {"actor": guard.actor().name, "role": guard.identity().role}
 
     def socket() -> dict[str, Any]:
-        guard.check_origin()
+        origins.check()
         return whoami()
 
     app.add_url_rule("/api/probe", "probe", guard.requires()(whoami), methods=["GET", "POST"])

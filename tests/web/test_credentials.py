@@ -38,7 +38,7 @@ def test_accessible_are_own_and_shared_ssh_credentials(admin: Api, operator: Api
     assert [item["vault_type"] for item in items] == ["shared", "personal"]
     assert set(own) == {
         *("id", "name", "description", "credential_type", "username", "host", "port", "vault_type"),
-        *("has_enable_secret", "created_at", "updated_at"),
+        *("has_enable_secret", "created_at", "updated_at", "version"),
     }
 
 
@@ -76,7 +76,7 @@ def test_a_change_keeps_what_is_not_sent(operator: Api) -> None:
     own = add(operator, description="text", host="R1", port=2222)
     path = f"{PERSONAL}/{own['id']}"
     changed = operator.put(path, json={"name": "renamed", "secret": ""}).json
-    assert changed | {"updated_at": 0} == own | {"name": "renamed", "updated_at": 0}
+    assert changed | {"updated_at": 0} == own | {"name": "renamed", "version": 2, "updated_at": 0}
     assert (changed["host"], changed["port"]) == ("r1", 2222)
     assert operator.post(f"{path}/reveal", json={"reason": "r"}).json == {"secret": BODY["secret"]}
     operator.put(path, json={"secret": "new-secret"})

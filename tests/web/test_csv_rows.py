@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netstacks.web.http.csv_rows import encoded, neutral
+from netstacks.web.http.csv_rows import encoded, neutral, original
 
 SIGNS = "=+-@＝＋－＠"
 SEPARATORS = ",;|\t\r\n"
@@ -74,3 +74,8 @@ def test_pages_are_written_one_by_one() -> None:
     pages = iter([[{"a": 1}, {"a": 2}], [{"a": 3}]])
     lines = encoded(("a",), pages)
     assert [next(lines), next(lines), next(lines)] == ["a\r\n", "1\r\n2\r\n", "3\r\n"]
+
+
+@given(HOSTILE)
+def test_every_text_is_found_again(text: str) -> None:
+    assert original(neutral(text)) == text

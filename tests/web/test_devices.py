@@ -78,7 +78,7 @@ def test_a_device_says_how_it_is_spoken_to(admin: Api, viewer: Api) -> None:
     assert device["legacy_algorithms"] is False
     path = f"/api/devices/{device['id']}"
     edited = admin.put(path, json=AS_IT_IS | {"encoding": "SJIS"}).json
-    assert edited | {"updated_at": 0} == device | AS_IT_IS | {"legacy_algorithms": True, "updated_at": 0}
+    assert edited | {"updated_at": 0} == device | AS_IT_IS | {"legacy_algorithms": True, "version": 2, "updated_at": 0}
     assert viewer.get("/api/devices/browse").json["items"] == [edited]
     edited = admin.put(path, json={"lines": None, "patience_secs": None}).json
     assert (edited["lines"], edited["patience_secs"], edited["algorithms"]) == (None, None, "antique")
@@ -116,7 +116,7 @@ def test_an_edit_with_an_empty_description_keeps_the_stored_one(admin: Api) -> N
     device = add_device(admin, description="in the cellar", **AS_IT_IS)
     path = f"/api/devices/{device['id']}"
     edited = admin.put(path, json=FORM | {"name": "core-2", "site": "berlin"}).json
-    assert edited | {"updated_at": 0} == device | {"name": "core-2", "site": "berlin", "updated_at": 0}
+    assert edited | {"updated_at": 0} == device | {"name": "core-2", "site": "berlin", "version": 2, "updated_at": 0}
     assert admin.put(path, json={"description": None}).json["description"] is None
     assert admin.get(path).json["name"] == "core-2"
 

@@ -30,13 +30,14 @@ def test_an_error_is_shown_as_a_sentence(text: str, sentence: str) -> None:
 
 def test_every_required_permission_has_a_purpose() -> None:
     sources = Path(app.__file__).parent.rglob("*.py")
-    required = {name for each in sources for name in re.findall(r'@guard\.requires\("([\w.]+)"\)', each.read_text())}
+    asked = re.compile(r'(?:@guard\.requires|\.may)\("([\w.]+)"\)')
+    required = {name for each in sources for name in asked.findall(each.read_text())}
     assert required == set(PURPOSES)
 
 
-def test_a_refusal_names_the_permission_and_its_purpose(operator: Api) -> None:
-    answer = operator.get("/api/v1/ha/status")
+def test_a_refusal_names_the_permission_and_its_purpose(viewer: Api) -> None:
+    answer = viewer.get("/api/v1/ha/status")
     assert (answer.status_code, answer.json) == (
         403,
-        {"error": "You need the ha.view permission to see HA status. Your role, operator, does not have it."},
+        {"error": "You need the ha.view permission to see HA status. Your role, viewer, does not have it."},
     )

@@ -53,6 +53,17 @@ def test_each_question_has_its_own_answer(facts: dict[str, object], live: int, h
         assert client.open("/api/v1/health/ready", method=method).status_code == ready
 
 
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [({}, 503), ({"database": True}, 200), ({"draining": True}, 404), ({"hub_blocked": True}, 503)],
+    ids=["starting", "healthy", "draining", "unhealthy"],
+)
+def test_a_drain_is_told_apart_from_a_failure_on_request(facts: dict[str, object], status: int) -> None:
+    client = serve(**facts)
+    assert client.get("/api/v1/health?draining=404").status_code == status
+    assert client.get("/api/v1/health?draining=503").status_code == (503 if status == 404 else status)
+
+
 def test_health_is_json_that_no_cache_keeps() -> None:
     answer = serve(database=True).get("/api/v1/health")
     assert answer.json is not None

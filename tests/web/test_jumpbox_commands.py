@@ -27,12 +27,12 @@ def lee(add_user: Callable[..., User]) -> User:
 
 @pytest.fixture
 def commands(database: Database, lee: User) -> Commands:
-    return Commands(database, Actor("lee", lee.id, "192.0.2.200"), lambda: "operator")
+    return Commands(database, Actor("lee", lee.id, "192.0.2.200"))
 
 
 @pytest.fixture
 def completion(database: Database, lee: User) -> Completion:
-    return Completion(database, lee.id, lambda: None)
+    return Completion(database, Actor("lee", lee.id), lambda: None)
 
 
 @pytest.fixture
@@ -305,8 +305,8 @@ def test_completion_of_a_large_inventory_lists_the_first(completion: Completion,
 
 def test_a_database_that_is_away_is_told(lee: User) -> None:
     away = Database("postgresql://127.0.0.1:1/nothing")
-    commands = Commands(away, Actor("lee", lee.id), lambda: "operator")
+    commands = Commands(away, Actor("lee", lee.id))
     with pytest.raises(StoreUnavailable):
         commands.run("devices")
-    completed, listed = Completion(away, lee.id, lambda: None).complete("connect r")
+    completed, listed = Completion(away, Actor("lee", lee.id), lambda: None).complete("connect r")
     assert (completed, len(listed)) == ("connect r", 1)

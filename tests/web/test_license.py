@@ -1,5 +1,6 @@
 """Seats, and the licence as administrators see it (docs/protocol.md, 3.1 and 13)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from netstacks.crypto.license import issue
+from netstacks.crypto.license import Grant, License, issue
 from netstacks.errors import Conflict, InvalidInput
 from netstacks.store.pool import Database
 from netstacks.store.users import User
-from netstacks.web.auth.licensing import Licensing
+from netstacks.web.auth.licensing import Licensing, notice_of
 from netstacks.web.context import Services
 from tests.crypto.test_license import PRIVATE, PUBLIC
 from tests.web.conftest import PASSWORD, Api
@@ -58,13 +59,23 @@ def test_an_activated_licence_is_in_force_and_audited(admin: Api, audited: Calla
     assert (row["actor"], row["details"]["customer"], row["details"]["seats"]) == ("admin", "ACME", 25)
 
 
+def test_an_activated_licence_is_an_event_of_the_cluster(admin: Api, services: Services) -> None:
+    events: list[tuple[str, str, dict[str, str]]] = []
+    services.agent.record_event = lambda kind, at, **details: events.append((kind, at, details))  # type: ignore[method-assign]
+    expires_at = activate(admin, a_key(seats=25)).json["expires_at"]
+    change = f"Teams, 25 seats, until {expires_at[:10]}"
+    assert events == [("licence", "here", {"change": change, "by": "admin"})]
+    activate(admin, "no licence")
+    assert len(events) == 1
+
+
 def test_the_status_lists_the_holders_of_seats(admin: Api, add_user: AddUser, log_in: LogIn) -> None:
     add_user("lee")
     log_in("lee")
     log_in("lee")
     status = admin.get("/api/admin/license/status").json
     assert status["seats_used"] == 2
-    assert [entry["user_email"] for entry in status["active_sessions"]] == ["admin@example.net", "lee", "lee"]
+    assert [entry["user_email"] for entry in status["active_sessions"]] == ["admin@example.net", "lee"]
     times = [status["last_validated_at"], *(entry["started_at"] for entry in status["active_sessions"])]
     times += [entry["last_activity_at"] for entry in status["active_sessions"]]
     for text in times:
@@ -167,3 +178,87 @@ def test_a_refresh_needs_no_free_seat(anonymous: Api, database: Database) -> Non
     assert attempt(anonymous, "kim").status_code == 200
     for _ in range(2):
         assert anonymous.post("/api/auth/refresh", json={"refresh_token": token}).status_code == 200
+
+
+def grant(status: Any, days: float, tier: Any = "enterprise") -> Grant:
+    now = datetime.now(UTC)
+    found = License("ACME", tier, 5, now, now + timedelta(days=days, hours=1))
+    return Grant(status, tier, 5, {"active": "warning"}.get(status, "critical"), found)
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "may_all_see"),
+    [
+        (grant("active", 20), r"The licence expires on \d{4}-\d\d-\d\d, in 20 days\.", False),
+        (grant("active", 1), r"in 1 day\.", False),
+        (grant("active", 0), r", today\.", False),
+        (grant("grace", -4), r"stays in force until .*, in 10 days: instances that start then form no cluster", True),
+        (grant("grace", -4, "team"), r"in 10 days: then this controller is Starter\.", True),
+        (grant("expired", -20), r"expired on .*, and so has its grace period\.", True),
+    ],
+)
+def test_what_users_should_know_of_the_licence(given: Grant, text: str, may_all_see: bool) -> None:
+    notice = notice_of(given, datetime.now(UTC))
+    assert notice is not None
+    assert re.search(text, notice.text)
+    assert notice.may_all_see is may_all_see
+
+
+def test_a_licence_that_is_well_and_an_evaluation_are_no_news() -> None:
+    now = datetime.now(UTC)
+    well = License("ACME", "team", 5, now, now + timedelta(days=90))
+    for given in (Grant("active", "team", 5, "none", well), Grant("evaluation", "enterprise", 10, "warning")):
+        assert notice_of(given, now) is None
+
+
+def notices(api: Api, page: Api) -> tuple[Any, bool]:
+    """What the API tells the user, and whether a page has it, too."""
+    return api.get("/api/v1/me").json["notice"], 'id="notice"' in page.get("/sessions").text
+
+
+def test_a_licence_that_expires_soon_is_on_each_page_of_administrators(admin: Api, operator: Api, page: Api) -> None:
+    assert notices(admin, page) == (None, False)
+    activate(admin, a_key(days=20))
+    told, is_shown = notices(admin, page)
+    assert (told["level"], told["url"], is_shown) == ("warning", "/admin/license", True)
+    assert "Activate a new one." in page.get("/admin/license").text
+    assert operator.get("/api/v1/me").json["notice"] is None
+    activate(admin, a_key(days=90))
+    assert notices(admin, page) == (None, False)
+
+
+def test_in_its_grace_period_all_users_are_told(admin: Api, operator: Api, services: Services) -> None:
+    activate(admin, a_key(days=-3))
+    told = operator.get("/api/v1/me").json["notice"]
+    assert (told["level"], told["url"]) == ("critical", None)
+    assert told["text"].endswith("An administrator must activate a new one.")
+
+
+def test_a_licence_that_another_instance_activates_is_known_here(admin: Api, services: Services) -> None:
+    elsewhere = Licensing(services.database, None, PUBLIC)
+    assert elsewhere.current().status == "evaluation"
+    activate(admin, a_key(days=20))
+    elsewhere.current()
+    assert elsewhere.notice(may_manage=True) is not None
+
+
+def test_the_page_of_the_licence(admin: Api, page: Api) -> None:
+    activate(admin, a_key(seats=25))
+    facts = admin.get("/api/v1/license").json
+    assert (facts["tier_name"], facts["customer"], facts["source"]) == ("Teams", "ACME", "activated")
+    assert [each["is_included"] for each in facts["features"]] == [True, False]
+    text = page.get("/admin/license").text
+    assert "of 25" in text
+    assert "Activate a licence" in text
+
+
+class TestOfTheEnvironment:
+    @pytest.fixture
+    def services(self, services: Services, database: Database) -> Services:
+        return replace(services, licensing=Licensing(database, a_key(), PUBLIC))
+
+    def test_the_page_names_the_variable(self, admin: Api, page: Api) -> None:
+        assert admin.get("/api/v1/license").json["source"] == "environment"
+        text = page.get("/admin/license").text
+        assert "LICENSE_KEY" in text
+        assert "Activate a licence" not in text

@@ -20,6 +20,7 @@ from netstacks.llm.failures import (
     StreamCut,
 )
 from netstacks.llm.provider import Provider
+from netstacks.llm.service import ModelCircuit, ProviderState
 from netstacks.store import llm_usage
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
@@ -61,8 +62,17 @@ def directory(services: Services, monkeypatch: pytest.MonkeyPatch) -> Directory:
 
 @pytest.fixture
 def app(services: Services, directory: Directory) -> Flask:
-    def state_of(provider_id: UUID) -> dict[str, Any]:
-        return {"circuits": [], "seen": str(provider_id)}
+    def state_of(provider_id: UUID) -> ProviderState:
+        circuit: ModelCircuit = {
+            "model": "m1",
+            "state": "open",
+            "failures": 3,
+            "reason": str(provider_id),
+            "opened_at": 1e9,
+            "next_probe_at": None,
+            "retry_after_secs": 1.5,
+        }
+        return {"circuits": [circuit], "requests": 3, "failures": 2, "p50_secs": 0.5, "p95_secs": None}
 
     cast(Any, services).llm = SimpleNamespace(
         directory=directory,
@@ -101,10 +111,24 @@ def test_a_provider_as_administrators_see_it(admin: Api) -> None:
         "daily_tokens": 0,
         "updated_at": made["updated_at"],
         "updated_by": "admin",
+        "version": made["version"],
         "problem": None,
         "today": {"requests": 0, "failures": 0, "input_tokens": 0, "output_tokens": 0},
-        "circuits": [],
-        "seen": made["id"],
+        "circuits": [
+            {
+                "model": "m1",
+                "state": "open",
+                "failures": 3,
+                "reason": made["id"],
+                "opened_at": "2001-09-09T01:46:40Z",
+                "next_probe_at": None,
+                "retry_after_secs": 1.5,
+            }
+        ],
+        "requests": 3,
+        "failures": 2,
+        "p50_secs": 0.5,
+        "p95_secs": None,
     }
     assert admin.get(LIST).json == {"items": [made]}
     assert admin.get(f"{LIST}/{made['id']}").json == made
@@ -146,7 +170,7 @@ def test_a_change_keeps_what_is_not_sent(admin: Api, directory: Directory) -> No
     made = add(admin, total_secs=12.5)
     path = f"{LIST}/{made['id']}"
     changed = admin.put(path, json={"models": ["m3"], "key": "", "type": "anthropic"}).json
-    assert changed | {"updated_at": 0} == made | {"models": ["m3"], "updated_at": 0}
+    assert changed | {"updated_at": 0} == made | {"models": ["m3"], "version": made["version"] + 1, "updated_at": 0}
     assert directory.providers()[0].key == BODY["key"]
     assert admin.put(path, json={"total_secs": None}).json["total_secs"] is None
     admin.put(path, json={"key": "sk-new"})
@@ -332,9 +356,10 @@ def test_every_change_is_audited_and_no_key_is(admin: Api, audited: Callable[[st
 def test_ai_is_switched_off_for_all_or_for_some(
     admin: Api, directory: Directory, audited: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    assert admin.get(SETTINGS).json == {"enabled": True, "disabled_roles": []}
+    assert admin.get(SETTINGS).json == {"enabled": True, "disabled_roles": [], "version": 0}
     body = {"enabled": True, "disabled_roles": ["viewer", "operator", "viewer"]}
-    assert admin.put(SETTINGS, json=body).json == {"enabled": True, "disabled_roles": ["operator", "viewer"]}
+    stored = {"enabled": True, "disabled_roles": ["operator", "viewer"], "version": 1}
+    assert admin.put(SETTINGS, json=body).json == stored
     assert [directory.may_use(role) for role in ("admin", "operator", "viewer")] == [True, False, False]
     (row,) = audited("llm_settings.updated")
     assert row["details"] == {"changes": {"disabled_roles": [[], ["operator", "viewer"]]}}

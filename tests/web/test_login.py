@@ -55,9 +55,10 @@ def test_an_answer_has_what_client_and_pact_read(anonymous: Api, add_user: AddUs
         "name": "Lee",
         "role": "operator",
         "roles": ["operator"],
-        "permissions": ["devices.access", "recordings.view", "sessions.connect"],
+        "permissions": ["devices.access", "ha.view", "recordings.view", "sessions.connect"],
         "auth_provider": "local",
         "is_active": True,
+        "second_factors": [],
         "last_login": None,
     }
     created_at = answer["user"].pop("created_at")

@@ -57,16 +57,16 @@ def test_ones_own_new_password_is_judged_by_ones_role(request: Any, role: str, s
 
 
 def test_the_pages_say_how_long_a_password_must_be(page: Api) -> None:
-    assert "At least 8 characters, 12 for an administrator" in page.get("/users").text
+    assert "At least 8 characters, 12 for an administrator" in page.get("/admin/users").text
     assert 'minlength="12"' in page.get("/account").text
 
 
 def test_about_names_the_bundled_libraries_to_administrators_alone(page: Api, viewer: Api) -> None:
-    about = page.get("/about").text
+    about = page.get("/admin/about").text
     assert "libssh " in about
     assert "OpenSSL " in about
-    assert "/about" in page.get("/account").text
-    assert viewer.get("/about").status_code == 403
+    assert "/admin/about" in page.get("/account").text
+    assert viewer.get("/admin/about").status_code == 403
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-NetStacks-Page": "1"}], ids=["client", "page"])
@@ -90,8 +90,8 @@ def test_a_log_in_whose_password_was_looked_at_before_a_withdrawal_of_access_is_
     add_user("lee")
     authenticate = login.authenticate
 
-    def overtaken(name: str, password: str) -> Any:
-        proof = authenticate(name, password)
+    def overtaken(name: str, password: str, **how: Any) -> Any:
+        proof = authenticate(name, password, **how)
         with database.transaction() as tx:
             tx.execute(change.encode())
         return proof

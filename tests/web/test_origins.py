@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from netstacks.settings import Settings
-from netstacks.web.auth import guard
+from netstacks.web.auth import origins
 from tests.web.conftest import JWT_SECRET, MASTER_KEY, Api
 
 
@@ -22,7 +22,7 @@ def settings() -> Settings:
 @pytest.fixture(autouse=True)
 def probe(app: Flask) -> None:
     def look() -> str:
-        guard.check_origin()
+        origins.check()
         return "welcome"
 
     app.add_url_rule("/ws/probe", view_func=look)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from netstacks.store.deferred_writes import DeferredWrites
@@ -16,7 +17,18 @@ from netstacks.web.context import Services
 from tests.rows import make_session
 from tests.web.conftest import PASSWORD, Api
 
-PAGES = ("/", "/sessions", "/credentials", "/host-keys", "/audit", "/users", "/account")
+PAGES = (
+    "/",
+    "/sessions",
+    "/credentials",
+    "/admin/host-keys",
+    "/admin/devices",
+    "/admin/credentials",
+    "/admin/audit",
+    "/admin/users",
+    "/admin/roles",
+    "/account",
+)
 
 
 @pytest.fixture
@@ -71,10 +83,10 @@ def test_the_name_of_a_device_cannot_become_markup(page: Api) -> None:
 
 
 def test_a_page_asks_to_log_in_and_remembers_where_it_was(anonymous: Api) -> None:
-    answer = anonymous.get("/audit?actor=lee&event=auth.*")
+    answer = anonymous.get("/admin/audit?actor=lee&event=auth.*")
     assert answer.status_code == 302
     form = anonymous.get(answer.location)
-    assert 'data-next="/audit?actor=lee&amp;event=auth.*"' in form.text
+    assert 'data-next="/admin/audit?actor=lee&amp;event=auth.*"' in form.text
 
 
 @pytest.mark.parametrize(
@@ -105,10 +117,10 @@ def test_a_logged_in_user_is_not_asked_again(page: Api) -> None:
 def test_the_navigation_offers_what_the_role_allows(browser: Callable[[str], FlaskClient]) -> None:
     html = browser("viewer").get("/").text
     navigation = html[html.index("<nav") : html.index("</nav>")]
-    assert re.findall(r">(\w[\w ]*)</a>", navigation) == ["Devices", "Sessions", "Host keys"]
+    assert re.findall(r">(\w[\w ]*)</a>", navigation) == ["Devices", "Sessions", "Admin"]
 
 
-@pytest.mark.parametrize("path", ["/users", "/audit", "/terminals/new", "/credentials"])
+@pytest.mark.parametrize("path", ["/admin/users", "/admin/audit", "/terminals/new", "/credentials"])
 def test_a_page_that_the_role_does_not_allow_says_so(browser: Callable[[str], FlaskClient], path: str) -> None:
     answer = browser("viewer").get(path)
     assert answer.status_code == 403
@@ -166,15 +178,29 @@ def test_sessions_of_others_need_the_permission_to_manage_them(
     assert session_id not in browser("operator").get("/sessions").text
 
 
-def test_the_last_day_of_an_audit_filter_is_shown_whole(page: Api) -> None:
+def test_an_audit_filter_has_a_beginning_and_an_end(page: Api) -> None:
     today = datetime.now(UTC).date()
-    yesterday = today - timedelta(days=1)
-    assert "auth.login" in page.get(f"/audit?since={yesterday}&until={today}").text
-    assert "No event matches" in page.get(f"/audit?until={yesterday}").text
+    yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+    assert "auth.login" in page.get(f"/admin/audit?since={yesterday}T00:00&until={tomorrow}T00:00").text
+    assert "No event matches" in page.get(f"/admin/audit?until={yesterday}T00:00").text
+
+
+def test_times_that_are_entered_replace_the_range_that_was_shown(page: Api) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    # The form sends the range, too.
+    shown = page.get(f"/admin/audit?range=hour&until={yesterday}T00:00").text
+    assert "No event matches" in shown
+    assert 'name="range" value="hour"' not in shown
+
+
+def test_the_times_of_a_saved_filter_stand_in_its_fields(page: Api) -> None:
+    fields = page.get("/admin/audit?since=2026-11-30T08:00:00%2B01:00&until=2027-01-31T12:30:05Z").text
+    assert 'value="2026-11-30T07:00:00"' in fields
+    assert 'value="2027-01-31T12:30:05"' in fields
 
 
 def test_a_wrong_audit_filter_is_told_in_words(page: Api) -> None:
-    answer = page.get("/audit?since=tomorrow")
+    answer = page.get("/admin/audit?since=tomorrow")
     assert answer.status_code == 422
     assert "Since:" in answer.text
 
@@ -196,5 +222,21 @@ def test_another_users_log_in_cannot_be_ended(page: Api, operator: Api) -> None:
 
 def test_the_csrf_token_is_given_to_pages_with_a_log_in_only(page: Api, anonymous: Api) -> None:
     answer = page.get("/csrf-token")
-    assert answer.json["csrf_token"] == page.headers["X-CSRF-Token"]
+    assert answer.json == {"csrf_token": page.headers["X-CSRF-Token"], "username": "page-admin"}
     assert anonymous.client.application.test_client().get("/csrf-token").status_code == 302
+
+
+def test_an_administrator_by_a_role_of_their_own_is_shown_the_length_that_applies(
+    admin: Api, log_in: Callable[..., Api], app: Flask
+) -> None:
+    admin.post("/api/v1/roles", json={"name": "root", "description": "", "permissions": ["*"]})
+    admin.post("/api/users", json={"username": "boss", "password": "a long password of the boss", "role": "root"})
+    client = app.test_client()
+    client.post(
+        "/api/auth/login",
+        json={"username": "boss", "password": "a long password of the boss"},
+        headers={"X-NetStacks-Page": "1"},
+    )
+    lengths = admin.get("/api/v1/users?limit=1").json["password_lengths"]
+    assert lengths["admin"] > lengths["user"]
+    assert f'minlength="{lengths["admin"]}"' in client.get("/account").text

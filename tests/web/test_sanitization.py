@@ -20,6 +20,7 @@ DEFAULT: dict[str, Any] = {
     "redact_usernames": False,
     "custom_patterns": [],
     "allowlist": [],
+    "version": 0,
 }
 TICKET = {"name": "ticket", "regex": r"TT-\d+", "replacement": "[ticket]"}
 
@@ -37,8 +38,8 @@ def test_without_a_configuration_credentials_are_kept_back(admin: Api) -> None:
 def test_a_configuration_is_stored_answered_and_audited(admin: Api, audited: Callable[[str], Any]) -> None:
     wished = DEFAULT | {"redact_ip_addresses": True, "custom_patterns": [TICKET], "allowlist": ["10.0.0.1"]}
     answer = admin.put(PATH, json=wished)
-    assert (answer.status_code, answer.json) == (200, wished)
-    assert admin.get(PATH).json == wished
+    assert (answer.status_code, answer.json) == (200, wished | {"version": 1})
+    assert admin.get(PATH).json == wished | {"version": 1}
     (row,) = audited("ai.sanitization_changed")
     assert row["details"] == {
         "redact_ip_addresses": [False, True],
@@ -88,7 +89,9 @@ def test_trying_does_not_tell_whether_a_guess_is_in_the_vault(admin: Api, operat
 
 def test_members_of_a_newer_version_are_ignored(database: Database) -> None:
     with database.transaction() as tx:
-        sanitization.put(tx, SanitizationConfig(redact_usernames=True, custom_patterns=(CustomPattern("n", "x"),)))
+        sanitization.put(
+            tx, SanitizationConfig(redact_usernames=True, custom_patterns=(CustomPattern("n", "x"),)), "ann"
+        )
         tx.execute("UPDATE settings SET value = value || '{\"redact_moons\": true}' WHERE key = 'ai.sanitization'")
         assert sanitization.get(tx) == SanitizationConfig(
             redact_usernames=True, custom_patterns=(CustomPattern("n", "x"),)

@@ -1,13 +1,16 @@
 """Sessions through the API: which ones a user lists and ends, and the audit row of an end."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
-from netstacks.store import sessions
+from netstacks.permissions import Reach, Role
+from netstacks.store import devices, roles, sessions
 from netstacks.store.pool import Database
+from netstacks.store.users import User
 from netstacks.web.context import Services
 from tests.rows import make_session
 from tests.web.conftest import Api
@@ -49,6 +52,26 @@ def test_an_operator_lists_only_their_own_sessions(operator: Api, of_operator: U
 
 def test_a_manager_of_sessions_lists_all_of_them(admin: Api, of_operator: UUID, of_admin: UUID) -> None:
     assert listed(admin) == {str(of_operator): False, str(of_admin): True}
+
+
+def test_sessions_of_all_users_are_found_by_user_device_and_owner(
+    admin: Api, operator: Api, database: Database
+) -> None:
+    one = make_session(database, username="ana", device_name="core-1.Oslo", owner="ctrl-1")
+    two = make_session(database, username="ben", device_name="edge-2", owner="ctrl-2")
+    with database.transaction() as tx:
+        assert sessions.end(tx, two, 1, "logged out")
+
+    def found(query: str) -> set[str]:
+        return {item["id"] for item in admin.get(f"/api/v1/sessions?{query}").json["items"]}
+
+    assert found("") == {str(one), str(two)}
+    assert found("user=ANA") == found("device=oslo") == found("owner=ctrl-1") == found("state=live") == {str(one)}
+    assert found("state=ended") == found("user=ben&device=EDGE") == {str(two)}
+    assert found("user=an") == found("device=%25") == found("user=ana&device=edge") == set()
+    assert admin.get("/api/v1/sessions?limit=1").json["next"]
+    assert admin.get("/api/v1/sessions?state=x").status_code == 422
+    assert operator.get("/api/v1/sessions").status_code == 403
 
 
 def test_the_list_is_filtered_by_state(admin: Api, of_operator: UUID, of_admin: UUID, database: Database) -> None:
@@ -111,3 +134,20 @@ def test_a_session_that_has_ended_is_not_ended_again(
     assert ended == []
     assert services.deferred_writes.flush(10)
     assert audited("session.*") == []
+
+
+def test_a_manager_of_some_devices_manages_the_sessions_on_them(
+    database: Database, add_user: Callable[..., User], log_in: Callable[..., Api], ended: list[tuple[UUID, str]]
+) -> None:
+    with database.transaction() as tx:
+        roles.create(tx, Role("core", frozenset({"sessions.*"}), Reach(frozenset({"core"}))), description="", by="t")
+        within = devices.create(tx, name="in", host="192.0.2.1", tags=["core"]).id
+        outside = devices.create(tx, name="out", host="192.0.2.3", site="Berlin").id
+    add_user("lee", role="core")
+    api = log_in("lee")
+    here, there, nowhere = (make_session(database, device_id=device_id) for device_id in (within, outside, None))
+    assert list(listed(api)) == [str(here)]
+    assert [each["id"] for each in api.get("/api/v1/sessions").json["items"]] == [str(here)]
+    assert str(there) not in api.get("/sessions").text
+    assert [api.delete(f"/api/sessions/{each}").status_code for each in (there, nowhere, here)] == [404, 404, 204]
+    assert [session_id for session_id, _ in ended] == [here]

@@ -49,3 +49,9 @@ def test_a_malformed_share_token_is_none(token: str) -> None:
 
 def test_another_secret_makes_other_tokens() -> None:
     assert ShareTokens("another secret, just as long as that").read(TOKENS.issue(SHARE)) is None
+
+
+def test_while_the_secret_changes_a_link_of_before_is_good() -> None:
+    changed = ShareTokens("another secret, just as long as that", "a secret of this test that is long enough")
+    assert changed.read(TOKENS.issue(SHARE)) == TOKENS.read(TOKENS.issue(SHARE)) is not None
+    assert TOKENS.read(changed.issue(SHARE)) is None

@@ -135,3 +135,14 @@ def test_a_database_that_is_busy_is_no_reason_to_trust_the_token_alone(anonymous
     answer = told(anonymous, services.share_tokens.issue(share))
     assert "too many ask" in answer
     assert ADMITTED not in answer
+
+
+def test_sharing_that_is_switched_off_for_all_ends_shares_that_are_open(
+    anonymous: Api, admin: Api, services: Services, database: Database, session_id: UUID
+) -> None:
+    token = services.share_tokens.issue(store(database, session_id))
+    path = "/api/v1/settings/features.sharing"
+    admin.put(path, json={"value": {"enabled": True, "disabled_roles": ["operator"]}})
+    assert ADMITTED in told(anonymous, token)
+    admin.put(path, json={"value": {"enabled": False}})
+    assert "an administrator has switched the sharing of sessions off" in told(anonymous, token)

@@ -77,7 +77,9 @@ def test_a_summary_streams_in_and_is_kept(operator: Api, path: str, audited: Aud
     assert operator.get(path).status_code == 404
     stream = operator.post(path)
     assert told(stream) == TEXT
-    assert [each["type"] for each in events(stream)][::3] == ["provider", "done"]
+    # Pieces that arrive together may be sent as one.
+    first, *_, last = events(stream)
+    assert (first["type"], last["type"]) == ("provider", "done")
     kept = operator.get(path).json
     assert kept == {
         "session_id": path.split("/")[3],

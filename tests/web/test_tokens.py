@@ -1,8 +1,10 @@
 """Tokens: what they prove, and that the real client can read them."""
 
 import base64
+import itertools
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -78,9 +80,36 @@ def test_a_malformed_token_is_refused(tokens: Tokens, text: str) -> None:
 
 
 def test_the_successor_of_a_refresh_token_id_can_be_told_only_with_the_secret(tokens: Tokens) -> None:
-    first = tokens.new_token_id()
-    assert tokens.next_token_id(first) == Tokens(SECRET).next_token_id(first) != first
-    assert tokens.next_token_id(first) != Tokens(SECRET + "!").next_token_id(first)
+    claims = tokens.read(TokenType.REFRESH, tokens.issue(TokenType.REFRESH, ALICE, tokens.new_token_id()))
+    assert claims is not None
+    assert tokens.next_token_id(claims) == Tokens(SECRET).next_token_id(claims) != claims.token_id
+    assert tokens.next_token_id(claims) != tokens.next_token_id(replace(claims, secret=b"another"))
+
+
+NEW_SECRET = "another secret of this test that is long enough"
+
+
+# The secret that signs, and the one that is accepted as well, at each step of a change.
+STEPS = ((SECRET, None), (SECRET, NEW_SECRET), (NEW_SECRET, SECRET), (NEW_SECRET, None))
+
+
+@pytest.mark.parametrize(("issuing", "reading"), itertools.product(range(4), repeat=2))
+def test_while_the_secret_changes_instances_of_adjacent_steps_accept_each_others_tokens(
+    issuing: int, reading: int
+) -> None:
+    is_held = STEPS[issuing][0] in STEPS[reading]
+    assert is_held or abs(issuing - reading) > 1
+    issuer, reader = Tokens(*STEPS[issuing]), Tokens(*STEPS[reading])
+    assert (reader.read(TokenType.REFRESH, issuer.issue(TokenType.REFRESH, ALICE, "id-1")) is not None) == is_held
+    assert reader.is_signed("text", issuer.sign("text")) == is_held
+    assert reader.is_csrf(ALICE.login_id, issuer.csrf(ALICE.login_id)) == is_held
+
+
+def test_two_instances_give_a_refresh_token_the_same_successor_while_the_secret_changes() -> None:
+    first, then = Tokens(SECRET, NEW_SECRET), Tokens(NEW_SECRET, SECRET)
+    token = first.issue(TokenType.REFRESH, ALICE, "id-1")
+    (one, other) = (each.next_token_id(each.read(TokenType.REFRESH, token)) for each in (first, then))  # type: ignore[arg-type]
+    assert one == other
 
 
 @pytest.mark.parametrize("token_type", [TokenType.ACCESS, TokenType.REFRESH, TokenType.PAGE])

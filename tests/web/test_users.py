@@ -47,6 +47,7 @@ def test_a_created_user_can_log_in_and_is_listed(admin: Api) -> None:
         ({"email": "no address"}, 422, "email"),
         ({"username": "ADMIN"}, 409, "users_username"),
         ({"email": "admin@example.net"}, 409, "users_email"),
+        ({"username": "Admin@example.net"}, 409, "username: is the e-mail address of another user"),
     ],
 )
 def test_an_invalid_user_is_refused_with_the_reason(

@@ -10,7 +10,6 @@ import pytest
 from flask import Flask
 
 from netstacks.store.pool import Database
-from netstacks.store.users import Role
 from netstacks.web.app import create_app
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.context import Services
@@ -52,7 +51,7 @@ def test_access_withdrawn_elsewhere_is_refused_at_once(
     admin: Api,
     add_user: Callable[..., object],
     log_in: Callable[..., Api],
-    role: Role,
+    role: str,
     way: str,
 ) -> None:
     add_user("lee", role=role)

@@ -59,6 +59,36 @@ def test_a_refused_secret_is_sent_once_in_the_whole_cluster(api: Api, second_con
         assert not server.failures
 
 
+def rotate(api: Api, credential: Any, secret: str, device: Any, *, expect: int) -> Any:
+    body = {"secret": secret, "test_device_id": device["id"]}
+    return api.post(f"/api/v1/credentials/{credential['id']}/rotate", body, expect=expect)
+
+
+def test_a_test_of_a_new_secret_does_not_end_the_wait_of_the_stored_one(api: Api) -> None:
+    with ScriptedServer(usual(log_in=offering("password", password=password("the right one")))) as server:
+        device, wrong = add(api, server), credential(api, "a wrong one")
+        meet(api, "client", device, wrong).is_refused("refused", USER)
+        contact = api.get(f"/api/v1/devices?search={device['name']}")["items"]
+        refusal = rotate(api, wrong, "another wrong one", device, expect=502)
+        assert "refused the password" in refusal["error"]
+        meet(api, "page", device, wrong).is_refused("not tried again")
+        assert [each.secret for each in server.attempts] == ["a wrong one", "another wrong one"]
+        # The last contact is still that of the terminal.
+        assert api.get(f"/api/v1/devices?search={device['name']}")["items"] == contact
+        assert rotate(api, wrong, "the right one", device, expect=200)["tested_on"] == device["name"]
+        meet(api, "client", device, wrong).sees(PROMPT)
+
+
+def test_tests_of_new_secrets_are_limited_in_the_whole_cluster(api: Api, second_controller: Controller) -> None:
+    with ScriptedServer(usual(log_in=offering("password", password=password("the right one")))) as server:
+        device, stored = add(api, server), credential(api, "a wrong one")
+        for each in (api, api.at(second_controller), api):
+            rotate(each, stored, "guessed", device, expect=502)
+        for each in (api, api.at(second_controller)):
+            assert "lock the account" in rotate(each, stored, "guessed", device, expect=409)["error"]
+        assert len(server.attempts) == 3
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_terminals_at_once_send_a_wrong_secret_once(api: Api, kind: Kind) -> None:
     with ScriptedServer(usual(log_in=offering("password", password=password("another", after_secs=1)))) as server:

@@ -45,7 +45,8 @@ def examine_license(loaded: Settings, database: Database) -> Findings:
     grant = Licensing(database, loaded.license_key).current()
     name = f"{TIER_NAMES[grant.tier]}, {grant.status}"
     if grant.problem:
-        yield Finding("Licence", "warning", grant.problem, "the limits of an evaluation licence apply")
+        why, do = "the limits of an evaluation licence apply", "activate a valid licence on the page About"
+        yield Finding("Licence", "warning", grant.problem, why, do)
     if grant.tier == "enterprise":
         yield Finding("Licence", "ok", name)
     else:

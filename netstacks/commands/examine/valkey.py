@@ -4,26 +4,70 @@ import time
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError,
+    RedisError,
+    TimeoutError,
+)
 
 from netstacks.commands.examine.findings import Finding, Findings
-from netstacks.errors import NetstacksError
+from netstacks.errors import RegistryUnavailable
+from netstacks.registry import addresses
+from netstacks.registry.connection import connect, connect_through
+from netstacks.registry.figures import ValkeyFigures, memory_problem
+from netstacks.registry.sentinel import Sentinels
+from netstacks.registry.valkey import ValkeyRegistry
+from netstacks.settings import Settings
 
 # Heartbeats use Valkey's clock; log-ins and shares use this host's.
 _CLOCK_SECS = 5.0
+_CANNOT_JOIN = "instances cannot join; running ones go on, and claim only sessions of instances that are proven dead"
 
 
-def examine_valkey(client: Redis) -> Findings:
+def connected(loaded: Settings) -> tuple[Redis, ValkeyRegistry]:
+    """A client and the registry of these settings, which use Valkey; they connect when first used."""
+    if loaded.valkey_sentinel_url:
+        sentinels = Sentinels(addresses.parse(loaded.valkey_sentinel_url), loaded.valkey_sentinel_master_name)
+        client = connect_through(sentinels, loaded.valkey_url)
+        return client, ValkeyRegistry(client, sentinels)
+    assert loaded.valkey_url is not None
+    client = connect(loaded.valkey_url)
+    return client, ValkeyRegistry(client)
+
+
+def examine_valkey(client: Redis, registry: ValkeyRegistry) -> Findings:
     """Findings about the node that accepts writes."""
-    try:
-        info = client.info()
-    except (RedisError, NetstacksError) as error:
-        why = "instances cannot join; running ones go on, and claim only sessions of instances that are proven dead"
-        do = "start it, check that this host reaches it, and check the password"
-        yield Finding("Valkey", "error", str(error), why, do)
+    status = registry.status()
+    if status.figures is None:
+        problem = status.error or "it does not answer"
+        if not _answers(client):
+            do = (
+                "start it, and check that this host reaches the address in VALKEY_URL; containers must be on one"
+                " network, and the host in the URL is the name of Valkey's service"
+            )
+        else:
+            do = "correct that; after a change of settings restart every instance"
+        yield Finding("Valkey", "error", problem, _CANNOT_JOIN, do)
         return
-    yield Finding("Valkey", "ok", f"{info.get('valkey_version') or info['redis_version']} answers as {info['role']}")
-    yield from judge_server(info, _protected_mode(client), _clock_difference_secs(client))
+    yield Finding("Valkey", "ok", f"{status.figures.version} answers at {status.figures.address}")
+    yield from judge_server(status.figures, _protected_mode(client), _clock_difference_secs(client))
+
+
+def _answers(client: Redis) -> bool:
+    """Whether the server answers, if only with an error, which then says what to do."""
+    try:
+        client.ping()
+    except (AuthenticationError, AuthorizationError, BusyLoadingError):
+        # To the client library, these are failures of the connection.
+        return True
+    except (ConnectionError, TimeoutError, RegistryUnavailable):
+        return False
+    except RedisError:
+        pass
+    return True
 
 
 def _protected_mode(client: Redis) -> str | None:
@@ -40,16 +84,28 @@ def _clock_difference_secs(client: Redis) -> float:
     return abs(time.time() - secs - microsecs / 1e6)
 
 
-def judge_server(info: dict[str, Any], protected_mode: str | None, clock_difference_secs: float) -> Findings:
-    """Findings about a node by its INFO reply."""
-    if info["role"] != "master":
-        what, do = f"it is a {info['role']}, which accepts no writes", "set VALKEY_URL to the primary, or use Sentinels"
+def judge_server(figures: ValkeyFigures, protected_mode: str | None, clock_difference_secs: float) -> Findings:
+    """Findings about a node by its figures."""
+    if figures.role != "primary":
+        what = f"it is a {figures.role}, which accepts no writes"
+        do = "set VALKEY_URL to the primary, or use Sentinels"
         yield Finding("Valkey", "error", what, "no instance can register", do)
-    policy = info.get("maxmemory_policy", "noeviction")
-    if info.get("maxmemory") and policy != "noeviction":
-        what, why = f"maxmemory-policy is {policy}", "at the memory limit it deletes instances and sessions"
-        yield Finding("Valkey", "warning", what, why, "set it to noeviction")
-    if not info.get("aof_enabled") and not info.get("connected_slaves"):
+    # With another policy it evicts, which is told below.
+    full = memory_problem(figures) if figures.memory_policy == "noeviction" else None
+    if full:
+        why = "running instances go on alone; new ones cannot join, and dead ones are noticed late"
+        do = "raise maxmemory; if other programs use this Valkey, give the controllers a server of their own"
+        yield Finding("Valkey", "warning", full, why, do)
+    if figures.memory_limit_bytes and figures.memory_policy != "noeviction":
+        what = f"maxmemory-policy is {figures.memory_policy}"
+        yield Finding(
+            "Valkey", "warning", what, "at the memory limit it deletes instances and sessions", "set it to noeviction"
+        )
+    if figures.persistence_problem:
+        why = "it refuses changes, or loses them at a restart"
+        do = "free space on its disk, or correct its permissions, and read its log"
+        yield Finding("Valkey", "error", figures.persistence_problem, why, do)
+    if figures.persistence == "none" and not figures.replicas:
         what, why = "neither persistence nor replicas", "a restart loses all data, and every instance registers again"
         yield Finding("Valkey", "ok", f"{what}: {why}")
     if protected_mode == "yes":
@@ -57,6 +113,5 @@ def judge_server(info: dict[str, Any], protected_mode: str | None, clock_differe
         yield Finding("Valkey", "ok", f"{what}: {why}")
     if clock_difference_secs > _CLOCK_SECS:
         what = f"its clock and this host's differ by {clock_difference_secs:.0f} s"
-        yield Finding(
-            "Valkey", "warning", what, "times in logs and in HA status are inconsistent", "run a time service on both"
-        )
+        why, do = "times in logs and in HA status are inconsistent", "run a time service on both"
+        yield Finding("Valkey", "warning", what, why, do)

@@ -7,12 +7,19 @@ VALUES (%(id)s, %(name)s, %(host)s, %(port)s, %(description)s, %(credential_over
 SELECT d.*, (SELECT count(*) FROM sessions s
              WHERE s.host = d.host AND s.port = d.port AND s.state <> 'ended') AS active_connections
 FROM session_definitions d
-WHERE id = %(id)s
+WHERE id = %(id)s AND (NOT %(limited)s OR EXISTS (
+    SELECT FROM devices
+    WHERE devices.host = d.host AND devices.port = d.port
+      AND (devices.tags && %(reach_tags)s OR devices.site = ANY(%(reach_sites)s))))
 
 -- name: all
 SELECT d.*, (SELECT count(*) FROM sessions s
              WHERE s.host = d.host AND s.port = d.port AND s.state <> 'ended') AS active_connections
 FROM session_definitions d
+WHERE (NOT %(limited)s OR EXISTS (
+    SELECT FROM devices
+    WHERE devices.host = d.host AND devices.port = d.port
+      AND (devices.tags && %(reach_tags)s OR devices.site = ANY(%(reach_sites)s))))
 ORDER BY lower(name), id
 
 -- name: live_connections
@@ -22,7 +29,10 @@ SELECT host, port, count(*) AS sessions FROM sessions WHERE state <> 'ended' GRO
 SELECT d.*, (SELECT count(*) FROM sessions s
              WHERE s.host = d.host AND s.port = d.port AND s.state <> 'ended') AS active_connections
 FROM session_definitions d
-WHERE id = %(id)s
+WHERE id = %(id)s AND (NOT %(limited)s OR EXISTS (
+    SELECT FROM devices
+    WHERE devices.host = d.host AND devices.port = d.port
+      AND (devices.tags && %(reach_tags)s OR devices.site = ANY(%(reach_sites)s))))
 FOR UPDATE
 
 -- name: update

@@ -2,7 +2,11 @@
 SELECT * FROM host_keys WHERE host = %(host)s AND port = %(port)s
 
 -- name: all
-SELECT * FROM host_keys ORDER BY host, port
+SELECT * FROM host_keys k
+WHERE (NOT %(limited)s OR EXISTS (
+    SELECT FROM devices d
+    WHERE d.host = k.host AND d.port = k.port AND (d.tags && %(reach_tags)s OR d.site = ANY(%(reach_sites)s))))
+ORDER BY host, port
 
 -- name: remember
 INSERT INTO host_keys (host, port, key_type, public_key, approved_by)
@@ -25,4 +29,8 @@ WHERE host = %(host)s AND port = %(port)s AND key_type = %(former_type)s AND pub
 RETURNING *
 
 -- name: delete
-DELETE FROM host_keys WHERE host = %(host)s AND port = %(port)s RETURNING *
+DELETE FROM host_keys k
+WHERE host = %(host)s AND port = %(port)s AND (NOT %(limited)s OR EXISTS (
+    SELECT FROM devices d
+    WHERE d.host = k.host AND d.port = k.port AND (d.tags && %(reach_tags)s OR d.site = ANY(%(reach_sites)s))))
+RETURNING *

@@ -54,3 +54,13 @@ SET version = excluded.version,
     reason = excluded.reason,
     holder = NULL,
     trying_until = NULL
+
+-- name: begin_test
+-- What is known of the stored secret stays as it is. A new row has no version, so it says nothing of any secret.
+INSERT INTO login_trials AS mine (credential_id, host, port, version, tested_at)
+VALUES (%(credential_id)s, %(host)s, %(port)s, '', ARRAY[now()])
+ON CONFLICT (credential_id, host, port) DO UPDATE
+SET tested_at = ARRAY(SELECT at FROM unnest(mine.tested_at) AS at WHERE at > now() - make_interval(secs => %(secs)s))
+                || now()
+WHERE (SELECT count(*) FROM unnest(mine.tested_at) AS at WHERE at > now() - make_interval(secs => %(secs)s)) < %(most)s
+RETURNING 1

@@ -9,8 +9,9 @@ VALUES (
 DELETE FROM logins WHERE user_id = %(user_id)s AND expires_at < now()
 
 -- name: look_up
-SELECT users.role, logins.last_seen_at < now() - interval '5 minutes' AS seen_long_ago
-FROM logins JOIN users ON users.id = logins.user_id
+SELECT roles.name, roles.permissions, roles.device_tags, roles.device_sites,
+       logins.last_seen_at < now() - interval '5 minutes' AS seen_long_ago
+FROM logins JOIN users ON users.id = logins.user_id JOIN roles ON roles.name = users.role
 WHERE logins.id = %(id)s AND logins.revoked_at IS NULL AND logins.expires_at > now() AND users.is_active
 
 -- name: touch
@@ -57,8 +58,11 @@ ORDER BY last_seen_at DESC
 SELECT pg_advisory_xact_lock(hashtext('netstacks.seats'))
 
 -- name: seat_logins
-SELECT logins.user_id, coalesce(users.email, users.username) AS user_email, logins.created_at, logins.last_seen_at
+-- One row a user: the client logs in again with each page, and a seat is a user.
+SELECT logins.user_id, coalesce(users.email, users.username) AS user_email,
+       min(logins.created_at) AS created_at, max(logins.last_seen_at) AS last_seen_at
 FROM logins JOIN users ON users.id = logins.user_id
 WHERE logins.client_type = 'terminal' AND logins.revoked_at IS NULL AND logins.expires_at > now()
   AND logins.last_seen_at > now() - %(idle)s AND users.is_active
-ORDER BY logins.created_at
+GROUP BY logins.user_id, users.email, users.username
+ORDER BY min(logins.created_at)

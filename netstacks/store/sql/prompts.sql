@@ -38,9 +38,12 @@ ORDER BY created_at
 SELECT * FROM host_key_prompts WHERE id = %(id)s
 
 -- name: answer
-UPDATE host_key_prompts SET approved = %(approved)s, answered_at = now(), answered_by = %(answered_by)s
+UPDATE host_key_prompts p SET approved = %(approved)s, answered_at = now(), answered_by = %(answered_by)s
 WHERE id = %(id)s AND approved IS NULL
   AND (%(may_manage)s OR user_id = %(user_id)s AND (previous_fingerprint IS NULL OR NOT %(approved)s))
+  AND (NOT %(limited)s OR EXISTS (
+    SELECT FROM devices d
+    WHERE d.host = p.host AND d.port = p.port AND (d.tags && %(reach_tags)s OR d.site = ANY(%(reach_sites)s))))
 RETURNING *
 
 -- name: cancel

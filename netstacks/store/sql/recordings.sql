@@ -7,7 +7,7 @@ SELECT current_setting('idle_in_transaction_session_timeout') AS usual,
 -- where PostgreSQL would materialise all of them first, on disk if they are many.
 WITH owned AS (
     UPDATE sessions AS s
-    SET acked_offset = given.acked_offset,
+    SET acked_offset = greatest(s.acked_offset, given.acked_offset),
         recording_bytes = greatest(s.recording_bytes, given.bytes),
         recording_began_at = least(s.recording_began_at, given.began_at),
         recording_ended_at = greatest(s.recording_ended_at, given.ended_at),
@@ -44,6 +44,9 @@ WITH owned AS (
 SELECT id, epoch, (SELECT count(*) FROM stored) AS chunks
 FROM set_config('idle_in_transaction_session_timeout', %(idle)s, true)
 LEFT JOIN owned ON true
+
+-- name: server
+SELECT pg_postmaster_start_time() AS started_at
 
 -- name: count_same
 SELECT count(*) AS same
@@ -105,9 +108,6 @@ LIMIT %(limit)s
 
 -- name: of_session
 id = %(session_id)s
-
--- name: of_user
-user_id = %(user_id)s
 
 -- name: ids
 SELECT id FROM sessions WHERE recording_began_at IS NOT NULL ORDER BY ended_at

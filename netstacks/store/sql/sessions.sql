@@ -14,7 +14,7 @@ SELECT * FROM sessions WHERE reconnect_hash = %(reconnect_hash)s
 -- name: claim
 UPDATE sessions
 SET owner = %(owner)s, owner_address = %(owner_address)s, epoch = epoch + 1, state = 'active', detached_at = NULL,
-    orphaned_at = NULL
+    orphaned_at = NULL, lost_owner = coalesce(owner, lost_owner)
 WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended' AND end_requested IS NULL
 RETURNING *
 
@@ -29,6 +29,13 @@ RETURNING *
 -- name: end
 UPDATE sessions
 SET owner = NULL, owner_address = NULL, epoch = epoch + 1, state = 'ended', ended_at = now(), end_reason = %(reason)s
+WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
+RETURNING *
+
+-- name: end_orphan
+UPDATE sessions
+SET owner = NULL, owner_address = NULL, epoch = epoch + 1, state = 'ended', ended_at = now(), end_reason = %(reason)s,
+    lost_owner = coalesce(owner, lost_owner)
 WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
 RETURNING *
 
@@ -63,21 +70,6 @@ WHERE id = %(id)s AND epoch = %(epoch)s AND state = 'active'
 UPDATE sessions SET state = 'active', detached_at = NULL, orphaned_at = NULL, cols = %(cols)s, rows = %(rows)s
 WHERE id = %(id)s AND epoch = %(epoch)s AND state <> 'ended'
 
--- name: page
-SELECT * FROM sessions
-WHERE {conditions} AND started_at < coalesce(%(before)s::timestamptz, 'infinity')
-ORDER BY started_at DESC NULLS {user_mark}
-LIMIT %(limit)s
-
--- name: of_user
-user_id = %(user_id)s
-
--- name: is_live
-state <> 'ended'
-
--- name: has_ended
-state = 'ended'
-
 -- name: detach_orphans
 -- In small batches and without rows that are being claimed: an UPDATE of all rows would block every claim until it ends.
 UPDATE sessions SET state = 'detached', detached_at = now(), orphaned_at = now()
@@ -90,6 +82,21 @@ WHERE state = 'detached' AND (owner IS NULL OR owner = ANY(%(gone)s::text[]))
   AND (end_requested IS NOT NULL OR detached_at < now() - make_interval(secs => %(ttl_secs)s))
 ORDER BY detached_at
 LIMIT 50
+
+-- name: counts_of_lost
+-- Two indexed parts: an OR over both columns would read every live session. The second one has what nobody has claimed.
+SELECT id, count(*) FILTER (WHERE state <> 'ended' AND owner IS NOT NULL AND owner <> id) AS taken_over,
+       count(*) FILTER (WHERE state <> 'ended' AND (owner IS NULL OR owner = id)) AS waiting,
+       count(*) FILTER (WHERE state = 'ended') AS ended
+FROM (SELECT lost_owner AS id, owner, state FROM sessions WHERE lost_owner = ANY(%(ids)s::text[])
+      UNION ALL
+      SELECT owner, owner, state FROM sessions
+      WHERE state <> 'ended' AND owner = ANY(%(ids)s::text[]) AND lost_owner IS DISTINCT FROM owner) AS found
+GROUP BY id
+
+-- name: unowned
+SELECT count(*) AS unowned FROM sessions
+WHERE state <> 'ended' AND (owner IS NULL OR owner <> ALL(%(registered)s::text[]))
 
 -- name: waiting_on_device
 SELECT id, username FROM sessions

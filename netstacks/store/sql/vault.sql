@@ -34,6 +34,9 @@ ON CONFLICT (credential_id, field) DO UPDATE SET key_id = excluded.key_id, seale
 -- name: get
 SELECT key_id, sealed FROM vault_secrets WHERE credential_id = %(credential_id)s AND field = %(field)s
 
+-- name: all
+SELECT credential_id, field, key_id, sealed FROM vault_secrets
+
 -- name: remove
 DELETE FROM vault_secrets WHERE credential_id = %(credential_id)s AND field = %(field)s
 

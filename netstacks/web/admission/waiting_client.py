@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 # The limit of buffered input: what a client sends while it waits is delivered to its session.
 _UNREAD_BYTES = 64 * 1024
 _READ_BYTES = 4096
-# The Terminal client closes a connection whose pings were not answered for 65 s.
-_PONG_SECS = 20.0
+# The Terminal client closes a connection whose pings were not answered for 65 s, and load balancers one on which the
+# controller is silent for 15 s.
+_PONG_SECS = 5.0
 _REASON_BYTES = 120
 # Statuses that a retry would get again. After a 401 the client reconnects with a new access token, or is refused at the
 # handshake.

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs
 from uuid import UUID
 
 import structlog
@@ -20,37 +20,41 @@ from websockets.exceptions import InvalidHandshake
 
 from netstacks import greenlets
 from netstacks.cluster.balancing import Room
-from netstacks.cluster.model import Instance, Peer
+from netstacks.cluster.model import Instance
+from netstacks.instance import metrics
 from netstacks.instance.admission import MOST_WAITING, Grant
 from netstacks.instance.applicants import about
-from netstacks.peer import relays
-from netstacks.peer.client import NoAnswer, Upgrade, Upstream
 from netstacks.terminal.frames import CloseCode
 from netstacks.web.admission import tickets
+from netstacks.web.admission.handing_on import PATH, QUEUED_AT, is_taken
+from netstacks.web.admission.moved_clients import MovedClients
 from netstacks.web.admission.waiting_client import WaitingClient, WaitingRequest
 from netstacks.web.auth import guard
 from netstacks.web.auth.parts import AuthParts
 from netstacks.web.context import Services
 from netstacks.web.listener.late_response import LateResponse
 from netstacks.web.ws.grants import granted
-from netstacks.web.ws.routes import ACCEPTED, Accepted, read_ahead, shake_hands, without_head
+from netstacks.web.ws.routes import ACCEPTED, OWNER_OVERDUE, Accepted, read_ahead, shake_hands
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = structlog.get_logger()
 
-_PATH = "/ws/ssh"
-HANDED_ON_PATH = "/peer/terminals"
 # The duration and the interval of retries for a client whose session is changing owners.
 _TRY_SECS, _PAUSE_SECS = 60.0, 1.0
 # The pause between two clients. Thousands are accepted before the timeouts of their pages.
 _BETWEEN_SECS = 0.001
 RESTARTING = "the controller is restarting"
+_FULL = "too many terminals are being opened"
 
 
 class WaitingRoom:
-    """WSGI middleware. A request that is admitted at once is passed on, with its grant in the environment."""
+    """WSGI middleware. A request that is admitted at once is passed on, with its grant in the environment.
+
+    A client whose session's owner is overdue waits here for the owner or for the claim: with the growing pauses of its
+    own retries it would miss the claim by half a minute.
+    """
 
     def __init__(self, app: "WSGIApplication", services: Services, auth: AuthParts) -> None:
         self._app = app
@@ -62,23 +66,28 @@ class WaitingRoom:
         # The clients in the admission queue. A client that is being served, or handed to a peer, is not in it.
         self._waiting: set[WaitingClient] = set()
         self._room = Room()
+        self._moved = MovedClients(services, self._room)
         self.background = greenlets.Background("waiting-room", self._receive_all)
 
     def start(self) -> None:
         self.background.start()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["PATH_INFO"] != _PATH or not self._is_public(environ) or not self._is_open:
+        if environ["PATH_INFO"] != PATH or not self._is_public(environ) or not self._is_open:
             return self._app(environ, start_response)
         if not self._arrived and not len(self._services.admission):
             query = _query(environ)
             token = _token(query)
             if self._is_here(token) or guard.signed_subject(environ, self._auth) is None:
                 return self._app(environ, start_response)
-            if grant := self._services.admission.try_now():
-                return self._begin(environ, start_response, grant)
+            if not self._services.moves.is_away(token) and (grant := self._services.admission.try_now()):
+                response = LateResponse()
+                body = b"".join(self._begin(environ, response.start, grant))
+                if OWNER_OVERDUE not in environ:
+                    return response.pass_on(start_response, body)
         if len(self._arrived) >= MOST_WAITING:
             return _busy(start_response)
+        environ[QUEUED_AT] = time.time_ns()
         # A duplicate: gunicorn closes its own descriptor when the request ends.
         self._arrived.append((environ, environ["gunicorn.socket"].dup()))
         self._arrival.set()
@@ -137,11 +146,15 @@ class WaitingRoom:
             on_gone=self._waiting.discard,
             on_room=self._on_room,
         )
-        if services.admission.is_full(subject.user_id):
+        is_away = services.moves.is_away(token)
+        if not is_away and services.admission.is_full(subject.user_id):
             greenlets.spawn("refused", self._refuse, client)
             return
         client.unread += read_ahead(environ)
         client.send(answer)
+        if is_away:
+            greenlets.spawn("moved-away", self._move_away, client)
+            return
         self._enter(client)
         client.show_place(len(services.admission), services.admission.wait_secs(len(services.admission)))
 
@@ -165,6 +178,7 @@ class WaitingRoom:
 
     def _refuse(self, client: WaitingClient) -> None:
         admission = self._services.admission
+        metrics.ADMISSION_REFUSED.inc()
         wait_secs = max(1, round(admission.wait_secs(len(admission))))
         body = {
             "error": f"Too many terminals are being opened. Connect again in {about(wait_secs)}.",
@@ -218,33 +232,26 @@ class WaitingRoom:
         greenlets.spawn("handed-on", self._ask_peer, client, peer)
         return True
 
-    def _ask_peer(self, client: WaitingClient, peer: Instance) -> None:
-        request = client.request
-        claims = {
-            "user_id": str(request.subject.user_id),
-            "username": request.subject.username,
-            "role": request.subject.role,
-            "login_id": str(request.subject.login_id),
-            "address": client.environ.get("REMOTE_ADDR"),
-            "reconnect_token": str(request.token) if request.token else None,
-        }
-        # Without the user's token and the reconnect token: access logs contain URLs.
-        query = {name: value for name, value in request.query.items() if name not in ("token", "reconnect_token")}
-        upgrade = Upgrade(client.environ["HTTP_SEC_WEBSOCKET_KEY"], urlencode(query))
-        try:
-            answer = self._services.peers.upgrade(Peer(peer.id, peer.peer_address), HANDED_ON_PATH, claims, upgrade)
-        except Exception:
-            log.exception("waiting_room.not_handed_on", peer=peer.id)
-            answer = NoAnswer("declined")
-        if isinstance(answer, Upstream):
-            client.begin()
-            client.socket.settimeout(None)
-            relays.begin(client.socket, without_head(answer), bytes(client.unread))
+    def _move_away(self, client: WaitingClient) -> None:
+        """Hands on a client whose session was moved away from here; serves it here when no other instance takes it."""
+        if self._moved.is_handled(client):
             return
-        if answer.status in (0, 503):
+        self._services.moves.forget(client.request.token)
+        # It has not been counted in the queue yet.
+        if self._services.admission.is_full(client.request.subject.user_id):
+            metrics.ADMISSION_REFUSED.inc()
+            client.close(CloseCode.RESTARTING, _FULL)
+            return
+        self._return(client)
+
+    def _ask_peer(self, client: WaitingClient, peer: Instance) -> None:
+        if is_taken(self._services, client, peer):
+            return
+        if not client.stays:
             self._room.declined(peer, time.monotonic())
-        else:
-            client.stays = True
+        self._return(client)
+
+    def _return(self, client: WaitingClient) -> None:
         if self._is_open:
             self._enter(client)
         else:
@@ -261,6 +268,7 @@ class WaitingRoom:
 
 
 def _busy(start_response: "StartResponse") -> Iterable[bytes]:
+    metrics.ADMISSION_REFUSED.inc()
     body = b'{"error": "Too many connections at once. Connect again in a moment."}'
     headers = [("Content-Type", "application/json"), ("Retry-After", "5"), ("Content-Length", str(len(body)))]
     start_response("503 Service Unavailable", headers)

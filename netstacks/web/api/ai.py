@@ -9,21 +9,24 @@ from uuid import UUID
 import flask
 import structlog
 from flask import Blueprint, Response, jsonify
+from typing_extensions import TypedDict
 
 from netstacks.errors import InvalidInput, NetstacksError, NotFound
 from netstacks.llm.answer import Answer
 from netstacks.llm.assistant import Question, Requester
 from netstacks.llm.conversation import (
     ChatRequest,
+    StopReason,
     Text,
 )
 from netstacks.llm.failures import AllResting, CallCancelled, Incomplete, NoAnswer, NotConfigured, TooManyCalls
 from netstacks.llm.outcomes import Hint
+from netstacks.llm.provider import ProviderType
 from netstacks.store import sessions
 from netstacks.web.api import prompts
-from netstacks.web.api.answer_events import event_stream, origin, usage
+from netstacks.web.api.answer_events import Origin, UsageJson, event_stream, origin, usage
 from netstacks.web.api.conversations import AgentChat, Ask, Chat, Highlights, Script, chat_request, single_question
-from netstacks.web.api.findings import found_script, found_values, placed_highlights
+from netstacks.web.api.findings import HighlightJson, ScriptJson, found_script, found_values, placed_highlights
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.hang_up import has_hung_up
@@ -36,6 +39,43 @@ log = structlog.get_logger()
 _ANSWER_SECS = 28.0
 # Less than the timeout of the load balancers, 130 s (deploy/).
 STREAM_SECS = 120.0
+
+
+class OfferedProvider(TypedDict):
+    type: ProviderType
+    name: str
+    is_default: bool
+
+
+class AiStatus(TypedDict):
+    configured: bool
+    """Whether the user may ask language models."""
+    providers: list[OfferedProvider]
+
+
+class ToolUseJson(TypedDict):
+    """A call of a tool that the model asks for."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class AgentAnswer(Origin):
+    """One answer of a model in a conversation with tools."""
+
+    text: str | None
+    tool_use: list[ToolUseJson]
+    stop_reason: StopReason
+    usage: UsageJson
+
+
+class ChatAnswer(TypedDict):
+    response: str
+
+
+class HighlightAnswer(TypedDict):
+    highlights: list[HighlightJson]
 
 
 @blueprint.errorhandler(NotConfigured)
@@ -72,7 +112,7 @@ def refuse(error: NetstacksError) -> Response:
 
 @blueprint.get("/api/ai/status")
 @guard.requires()
-def status() -> dict[str, Any]:
+def status() -> AiStatus:
     """The providers for the client's picker; none where AI is switched off."""
     providers = services().llm.assistant.providers(guard.identity().role)
     return {
@@ -85,12 +125,13 @@ def status() -> dict[str, Any]:
 
 @blueprint.post("/api/ai/agent-chat")
 @guard.requires()
-def agent_chat() -> dict[str, Any]:
+def agent_chat() -> AgentAnswer:
+    """One answer of the model in a conversation with tools."""
     body = parse(AgentChat)
     answer = _complete(body.request(), body.hint(), "agent-chat")
     return {
         "text": answer.text or None,
-        "tool_use": [{"id": each.id, "name": each.name, "input": each.input} for each in answer.tool_uses],
+        "tool_use": [{"id": each.id, "name": each.name, "input": dict(each.input)} for each in answer.tool_uses],
         "stop_reason": answer.stop_reason,
         "usage": usage(answer.usage),
         **origin(answer.provider, answer.model, answer.skipped),
@@ -107,16 +148,18 @@ def agent_chat_stream() -> Response:
 
 @blueprint.post("/api/ai/chat")
 @guard.requires()
-def chat() -> dict[str, Any]:
+def chat() -> ChatAnswer:
+    """One answer of the model in a conversation."""
     body = parse(Chat)
     return {"response": _complete(chat_request(body, prompts.CHAT), body.hint(), "chat").text}
 
 
 @blueprint.post("/api/ai/generate-script")
 @guard.requires()
-def generate_script() -> dict[str, Any]:
+def generate_script() -> ScriptJson:
+    """A script, written by the model."""
     body = parse(Script)
-    script: dict[str, Any] = _find(
+    script: ScriptJson = _find(
         single_question(prompts.SCRIPT, Text(body.prompt)), body.hint(), "generate-script", found_script
     )
     return script
@@ -124,7 +167,7 @@ def generate_script() -> dict[str, Any]:
 
 @blueprint.post("/api/ai/analyze-highlights")
 @guard.requires()
-def analyze_highlights() -> dict[str, Any]:
+def analyze_highlights() -> HighlightAnswer:
     """The client sends three requests per burst of output, each with its whole buffer; hence the cache."""
     body = parse(Highlights)
     key = hashlib.sha256(f"{body.mode}\0{body.cli_flavor}\0{body.output}".encode("utf-8", "replace")).digest()

@@ -10,6 +10,7 @@ from typing import Any
 import flask
 import structlog
 from flask import Response
+from typing_extensions import TypedDict
 
 from netstacks import greenlets
 from netstacks.errors import AccessWithdrawn, NetstacksError
@@ -122,7 +123,30 @@ def _as_events(piece: AnswerPiece) -> list[dict[str, Any]]:
     return []
 
 
-def origin(provider: str, model: str, skipped: Iterable[Skipped]) -> dict[str, Any]:
+class SkippedJson(TypedDict):
+    """A provider that was not called, or whose call failed."""
+
+    provider: str
+    reason: str
+
+
+class Origin(TypedDict):
+    """The provider and the model of an answer."""
+
+    provider: str
+    model: str
+    skipped: list[SkippedJson]
+
+
+class UsageJson(TypedDict):
+    """The tokens of an answer, as the provider counts them."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+def origin(provider: str, model: str, skipped: Iterable[Skipped]) -> Origin:
     """The provider and model of an answer, and the providers that were skipped."""
     return {
         "provider": provider,
@@ -131,7 +155,7 @@ def origin(provider: str, model: str, skipped: Iterable[Skipped]) -> dict[str, A
     }
 
 
-def usage(used: Usage) -> dict[str, int]:
+def usage(used: Usage) -> UsageJson:
     return {
         "input_tokens": used.input_tokens,
         "output_tokens": used.output_tokens,

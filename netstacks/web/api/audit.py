@@ -1,21 +1,22 @@
 """The audit log: filtered pages, and exports as CSV or JSON."""
 
 import json
-from collections.abc import Callable, Iterator
-from datetime import UTC
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
-from netstacks.errors import AccessWithdrawn
-from netstacks.store import access, audit
-from netstacks.store.pool import Database
+from netstacks.store import audit
+from netstacks.web.api.audit_filter import EventJson, event_json, slices
 from netstacks.web.auth import guard
+from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
 from netstacks.web.http import csv_rows
 from netstacks.web.http.fields import Moment
 from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.json_response import JsonResponse
 
 blueprint = Blueprint("audit", __name__)
 
@@ -42,61 +43,47 @@ class ExportQuery(Filter):
     format: Literal["csv", "json"] = "csv"
 
 
+class EventPage(TypedDict):
+    items: list[EventJson]
+    next: int | None
+    """The `before` of the next page; null on the last one."""
+
+
 @blueprint.get("/api/audit")
 @guard.requires("audit.view")
-def list_events() -> dict[str, Any]:
-    """A page, newest first; `next` is the `before` of the next page, null on the last one."""
+def list_events() -> EventPage:
+    """A page, newest first; `next` is the `before` of the next page, null on the last one.
+
+    A user with a scope of devices may get fewer items than `limit`, with a `next`.
+    """
     query = parse_query(PageQuery)
-    with services().database.transaction() as tx:
-        rows = audit.list_page(tx, **query.model_dump())
-    return {"items": [_as_json(row) for row in rows], "next": rows[-1]["id"] if len(rows) == query.limit else None}
+    bounds = query.model_dump(exclude={"before", "limit"})
+    part = next(slices(services().database, bounds, sight("audit.view"), query.before, query.limit, guard.lasting()))
+    return {"items": [event_json(row) for row in part.rows], "next": part.next}
 
 
 @blueprint.get("/api/audit/export")
 @guard.requires("audit.view")
-def export_events() -> Response:
+def export_events() -> Response | JsonResponse[list[EventJson]]:
     """All matching events, newest first, as a download. The export itself is audited."""
     query = parse_query(ExportQuery)
     filters = query.model_dump(exclude={"format"})
     with guard.transaction() as tx:
         given = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)
         audit.append(tx, guard.actor(), "audit.exported", "audit", format=query.format, filter=given)
-    pages = _pages(services().database, filters, guard.lasting())
+    parts = slices(services().database, filters, sight("audit.view"), None, _EXPORT_PAGE, guard.lasting())
+    pages = ([event_json(row) for row in part.rows] for part in parts)
+    response: Response | JsonResponse[list[EventJson]]
     match query.format:
         case "csv":
             response = Response(csv_rows.encoded(_COLUMNS, pages), mimetype="text/csv")
         case "json":
-            response = Response(_as_json_array(pages), mimetype="application/json")
+            response = JsonResponse(_as_json_array(pages))
     response.headers["Content-Disposition"] = f'attachment; filename="netstacks-audit.{query.format}"'
     return response
 
 
-def _pages(
-    database: Database, filters: dict[str, Any], may_read_on: Callable[[], bool]
-) -> Iterator[list[dict[str, Any]]]:
-    """Reads each page in a transaction of its own: a slow download holds no connection of the pool.
-
-    Raises AccessWithdrawn, which aborts the download.
-    """
-    before = None
-    while True:
-        if not may_read_on():
-            raise AccessWithdrawn(access.WITHDRAWN)
-        with database.transaction() as tx:
-            rows = audit.list_page(tx, **filters, before=before, limit=_EXPORT_PAGE)
-        yield [_as_json(row) for row in rows]
-        if len(rows) < _EXPORT_PAGE:
-            return
-        before = rows[-1]["id"]
-
-
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    actor_id = str(row["actor_id"]) if row["actor_id"] else None
-    plain = {**row, "at": row["at"].astimezone(UTC).isoformat(), "actor_id": actor_id}
-    return {name: plain[name] for name in _COLUMNS}
-
-
-def _as_json_array(pages: Iterator[list[dict[str, Any]]]) -> Iterator[str]:
+def _as_json_array(pages: Iterator[list[EventJson]]) -> Iterator[str]:
     separator = "[\n"
     for page in pages:
         for item in page:

@@ -1,11 +1,16 @@
 """The features that the client may offer (docs/protocol.md, 4)."""
 
-from typing import Any
+from typing import Annotated
 
 from flask import Blueprint
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from netstacks import __version__
+from netstacks.crypto.license import Tier
+from netstacks.permissions import expanded
 from netstacks.web.auth import guard
+from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.context import services
 
 blueprint = Blueprint("capabilities", __name__)
@@ -28,9 +33,24 @@ _FEATURES = {
 }
 
 
+class Feature(TypedDict):
+    name: str
+    enabled: bool
+
+
+class Capabilities(TypedDict):
+    version: str
+    license_tier: Tier
+    features: list[Feature]
+    permissions: list[str]
+    """By name, or `*` alone for all."""
+    plugins: Annotated[list[str], Field(max_length=0)]
+
+
 @blueprint.get("/api/capabilities")
 @guard.requires()
-def capabilities() -> dict[str, Any]:
+def capabilities() -> Capabilities:
+    """What this controller offers to the NetStacks Terminal client."""
     # The client fills its list of tools only when `local_ai_tools` is enabled.
     has_ai = bool(services().llm.assistant.providers(guard.identity().role))
     features = {**_FEATURES, "central_ai": has_ai, "local_ai_tools": has_ai}
@@ -38,6 +58,6 @@ def capabilities() -> dict[str, Any]:
         "version": __version__,
         "license_tier": services().licensing.current().tier,
         "features": [{"name": name, "enabled": enabled} for name, enabled in features.items()],
-        "permissions": sorted(guard.identity().permissions),
+        "permissions": expanded(guard.identity().permissions, PURPOSES),
         "plugins": [],
     }

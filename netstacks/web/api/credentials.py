@@ -3,17 +3,21 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 from pydantic import BaseModel, BeforeValidator, StringConstraints
+from typing_extensions import TypedDict
 
-from netstacks.store import audit, credentials
+from netstacks.formats import Timestamp, Uuid
+from netstacks.permissions import EVERYWHERE
+from netstacks.store import audit, credential_reach, credentials
 from netstacks.store.credentials import Credential, Secrets
 from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
-from netstacks.web.http.fields import Description, Name, OptionalHost, OptionalPort, OptionalText
+from netstacks.web.http.fields import Description, Name, OptionalHost, OptionalPort, OptionalText, Seen
 from netstacks.web.http.inputs import parse
+from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("credentials", __name__)
@@ -37,12 +41,13 @@ class CredentialChange(BaseModel):
     secret: SecretText = None
     passphrase: SecretText = None
     enable_secret: SecretText = None
+    version: Seen = None
 
     def secrets(self) -> Secrets:
         return Secrets(self.secret, self.passphrase, self.enable_secret)
 
     def facts(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True, exclude={"secret", "passphrase", "enable_secret"})
+        return self.model_dump(exclude_unset=True, exclude={"secret", "passphrase", "enable_secret", "version"})
 
 
 class NewCredential(CredentialChange):
@@ -54,27 +59,59 @@ class Reveal(BaseModel):
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
+class CredentialJson(TypedDict):
+    """A credential without its secrets. A `host` restricts it to that host, a `port` beside it to that port."""
+
+    id: Uuid
+    version: int
+    """Goes up with each change. A change that sends an older one is refused."""
+    name: str
+    description: str | None
+    credential_type: str
+    username: str | None
+    host: str | None
+    port: int | None
+    vault_type: str
+    """`personal` or `shared`."""
+    has_enable_secret: bool
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Credentials(TypedDict):
+    items: list[CredentialJson]
+
+
+class DeletedCredential(TypedDict):
+    devices: list[str]
+    """The names of the devices that have no default credential any more."""
+
+
+class RevealedSecret(TypedDict):
+    secret: str
+
+
 @blueprint.get("/api/credentials/accessible")
 @guard.requires()
-def list_accessible() -> dict[str, Any]:
+def list_accessible() -> Credentials:
     """The credentials that the user may log in to devices with."""
     with services().database.transaction() as tx:
-        items = credentials.usable(tx, guard.identity().user_id)
+        items = credentials.usable(tx, guard.identity().user_id, within=guard.identity().reach)
     return {"items": [as_json(credential) for credential in items]}
 
 
 @blueprint.get("/api/credentials/accessible/default")
 @guard.requires()
-def get_default() -> Response:
+def get_default() -> JsonResponse[CredentialJson | None]:
     """The credential that Connect uses by default. For null the client lets its user choose."""
     with services().database.transaction() as tx:
-        credential = credentials.default_for(tx, guard.identity().user_id)
-    return jsonify(as_json(credential) if credential else None)
+        credential = credentials.default_for(tx, guard.identity().user_id, within=guard.identity().reach)
+    return json_response(as_json(credential) if credential else None)
 
 
 @blueprint.get("/api/credentials/personal")
 @guard.requires()
-def list_personal() -> dict[str, Any]:
+def list_personal() -> Credentials:
     with services().database.transaction() as tx:
         items = credentials.personal(tx, guard.identity().user_id)
     return {"items": [as_json(credential) for credential in items]}
@@ -82,29 +119,29 @@ def list_personal() -> dict[str, Any]:
 
 @blueprint.post("/api/credentials/personal")
 @guard.requires()
-def create_personal() -> tuple[dict[str, Any], int]:
+def create_personal() -> tuple[CredentialJson, int]:
     return _create(guard.identity().user_id)
 
 
 @blueprint.put("/api/credentials/personal/<uuid:credential_id>")
 @guard.requires()
-def update_personal(credential_id: UUID) -> dict[str, Any]:
+def update_personal(credential_id: UUID) -> CredentialJson:
     return _update(credential_id, guard.identity().user_id)
 
 
 @blueprint.delete("/api/credentials/personal/<uuid:credential_id>")
 @guard.requires()
-def delete_personal(credential_id: UUID) -> dict[str, Any]:
+def delete_personal(credential_id: UUID) -> DeletedCredential:
     return _delete(credential_id, guard.identity().user_id)
 
 
 @blueprint.post("/api/credentials/personal/<uuid:credential_id>/reveal")
 @guard.requires()
-def reveal_personal(credential_id: UUID) -> dict[str, str]:
+def reveal_personal(credential_id: UUID) -> RevealedSecret:
     """Shows a secret to its owner. The reason that the owner gives is audited."""
     reason = parse(Reveal).reason
     with guard.transaction() as tx:
-        credential = credentials.lock(tx, credential_id, guard.identity().user_id)
+        credential = credentials.lock(tx, credential_id, guard.identity().user_id, within=guard.identity().reach)
         secret = services().vault.open(tx, credential_id, "secret")
         _audit(tx, "credential.revealed", credential, reason=reason)
     return {"secret": secret}
@@ -112,38 +149,38 @@ def reveal_personal(credential_id: UUID) -> dict[str, str]:
 
 @blueprint.get("/api/credentials")
 @guard.requires("credentials.manage")
-def list_shared() -> dict[str, Any]:
+def list_shared() -> Credentials:
     with services().database.transaction() as tx:
-        items = credentials.shared(tx)
+        items = credentials.shared(tx, within=guard.identity().reach)
     return {"items": [as_json(credential) for credential in items]}
 
 
 @blueprint.post("/api/credentials")
 @guard.requires("credentials.manage")
-def create_shared() -> tuple[dict[str, Any], int]:
+def create_shared() -> tuple[CredentialJson, int]:
     return _create(None)
 
 
 @blueprint.get("/api/credentials/<uuid:credential_id>")
 @guard.requires("credentials.manage")
-def get_shared(credential_id: UUID) -> dict[str, Any]:
+def get_shared(credential_id: UUID) -> CredentialJson:
     with services().database.transaction() as tx:
-        return as_json(credentials.lock(tx, credential_id, None))
+        return as_json(credentials.lock(tx, credential_id, None, within=guard.identity().reach))
 
 
 @blueprint.put("/api/credentials/<uuid:credential_id>")
 @guard.requires("credentials.manage")
-def update_shared(credential_id: UUID) -> dict[str, Any]:
+def update_shared(credential_id: UUID) -> CredentialJson:
     return _update(credential_id, None)
 
 
 @blueprint.delete("/api/credentials/<uuid:credential_id>")
 @guard.requires("credentials.manage")
-def delete_shared(credential_id: UUID) -> dict[str, Any]:
+def delete_shared(credential_id: UUID) -> DeletedCredential:
     return _delete(credential_id, None)
 
 
-def as_json(credential: Credential) -> dict[str, Any]:
+def as_json(credential: Credential) -> CredentialJson:
     """A credential in the API."""
     return {
         "id": str(credential.id),
@@ -157,33 +194,40 @@ def as_json(credential: Credential) -> dict[str, Any]:
         "has_enable_secret": credential.has_enable_secret,
         "created_at": timestamp(credential.created_at),
         "updated_at": timestamp(credential.updated_at),
+        "version": credential.version,
     }
 
 
-def _create(owner_id: UUID | None) -> tuple[dict[str, Any], int]:
+def _create(owner_id: UUID | None) -> tuple[CredentialJson, int]:
     body = parse(NewCredential)
     with guard.transaction() as tx:
         credential = credentials.create(tx, services().vault, body.secrets(), owner_id=owner_id, **body.facts())
+        credential_reach.check(tx, None, credential, within=guard.identity().reach)
         _audit(tx, "credential.created", credential, credential_type=credential.credential_type)
     return as_json(credential), 201
 
 
-def _update(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
+def _update(credential_id: UUID, owner_id: UUID | None) -> CredentialJson:
     body = parse(CredentialChange)
     secrets = body.secrets()
     with guard.transaction() as tx:
-        old = credentials.lock(tx, credential_id, owner_id)
-        credential = credentials.update(tx, services().vault, old, body.facts(), secrets)
+        reach = guard.identity().reach
+        old = credential_reach.lock(tx, credential_id, owner_id, within=reach)
+        by = guard.identity().username
+        credential = credentials.update(tx, services().vault, old, body.facts(), secrets, by=by, seen=body.version)
+        credential_reach.check(tx, old, credential, within=reach)
         _audit(tx, "credential.updated", credential, changes=changes(old, credential), secrets=secrets.given())
     return as_json(credential)
 
 
-def _delete(credential_id: UUID, owner_id: UUID | None) -> dict[str, Any]:
-    """Returns the devices whose default credential it was: they have no default any more."""
+def _delete(credential_id: UUID, owner_id: UUID | None) -> DeletedCredential:
+    """Returns the devices of the role whose default credential it was: they have no default any more."""
     with guard.transaction() as tx:
-        credential = credentials.lock(tx, credential_id, owner_id)
-        devices = credentials.delete(tx, credential)
-        _audit(tx, "credential.deleted", credential, devices=devices)
+        reach = guard.identity().reach
+        credential = credential_reach.lock(tx, credential_id, owner_id, within=reach)
+        affected = credentials.devices_using(tx, credential, within=EVERYWHERE)
+        devices = credentials.delete(tx, credential, within=reach)
+        _audit(tx, "credential.deleted", credential, devices=affected)
     return {"devices": devices}
 
 

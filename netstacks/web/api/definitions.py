@@ -5,8 +5,11 @@ from uuid import UUID
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypedDict
 
 from netstacks.errors import Conflict, InvalidInput, NotFound
+from netstacks.formats import Timestamp, Uuid
+from netstacks.hosts import shown_address
 from netstacks.instance.targets import DEVICE_PREFIX
 from netstacks.store import audit, credentials, definitions, devices
 from netstacks.store.definitions import Definition
@@ -47,13 +50,41 @@ class NewDefinition(DefinitionChange):
     host: Host
 
 
+class DefinitionJson(TypedDict):
+    """A session definition, or a device in the form of one."""
+
+    id: str
+    """A UUID, and for a device `device-` and a UUID."""
+    org_id: Uuid
+    name: str
+    host: str
+    port: int
+    description: str | None
+    credential_override_id: Uuid | None
+    """The credential that sessions log in with; null for the user's choice."""
+    cli_flavor: str
+    tags: list[str]
+    created_by: Uuid | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    active_connections: int
+    """How many sessions are live at the address."""
+
+
+class Definitions(TypedDict):
+    items: list[DefinitionJson]
+    total: int
+    """With the devices beyond the limit."""
+
+
 @blueprint.get(_ROOT)
 @guard.requires("devices.access")
-def list_definitions() -> dict[str, Any]:
+def list_definitions() -> Definitions:
     """The definitions, then the first devices by name. `total` includes devices beyond the limit."""
     with services().database.transaction() as tx:
-        stored = definitions.list_all(tx)
-        page, total = devices.list_page(tx, limit=_MOST_DEVICES)
+        reach = guard.identity().reach
+        stored = definitions.list_all(tx, within=reach)
+        page, total = devices.list_page(tx, within=reach, limit=_MOST_DEVICES)
         live = definitions.live_connections(tx)
     items = [as_json(each) for each in stored]
     items += [_device_as_json(each, live.get((each.host, each.port), 0)) for each in page]
@@ -62,20 +93,21 @@ def list_definitions() -> dict[str, Any]:
 
 @blueprint.post(_ROOT)
 @guard.requires("devices.manage")
-def create_definition() -> tuple[dict[str, Any], int]:
+def create_definition() -> tuple[DefinitionJson, int]:
     values = parse(NewDefinition).model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         _check_credential(tx, values)
         definition = definitions.create(tx, created_by=guard.identity().user_id, **values)
+        _check_within(tx, definition)
         _audit(tx, "session_definition.created", definition, host=definition.host, port=definition.port)
     return as_json(definition), 201
 
 
 @blueprint.get(f"{_ROOT}/<uuid:definition_id>")
 @guard.requires("devices.access")
-def get_definition(definition_id: UUID) -> dict[str, Any]:
+def get_definition(definition_id: UUID) -> DefinitionJson:
     with services().database.transaction() as tx:
-        definition = definitions.find(tx, definition_id)
+        definition = definitions.find(tx, definition_id, within=guard.identity().reach)
     if definition is None:
         raise NotFound("There is no such session definition.")
     return as_json(definition)
@@ -83,12 +115,13 @@ def get_definition(definition_id: UUID) -> dict[str, Any]:
 
 @blueprint.put(f"{_ROOT}/<uuid:definition_id>")
 @guard.requires("devices.manage")
-def update_definition(definition_id: UUID) -> dict[str, Any]:
+def update_definition(definition_id: UUID) -> DefinitionJson:
     values = parse(DefinitionChange).model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         _check_credential(tx, values)
-        old = definitions.lock(tx, definition_id)
+        old = definitions.lock(tx, definition_id, within=guard.identity().reach)
         definition = definitions.update(tx, old, values)
+        _check_within(tx, definition)
         _audit(tx, "session_definition.updated", definition, changes=changes(old, definition))
     return as_json(definition)
 
@@ -98,7 +131,7 @@ def update_definition(definition_id: UUID) -> dict[str, Any]:
 def delete_definition(definition_id: UUID) -> Response:
     """Deletes a definition, and removes it from the folders of all users."""
     with guard.transaction() as tx:
-        definition = definitions.lock(tx, definition_id)
+        definition = definitions.lock(tx, definition_id, within=guard.identity().reach)
         definitions.delete(tx, definition)
         _audit(tx, "session_definition.deleted", definition, host=definition.host, port=definition.port)
     return Response(status=204)
@@ -106,7 +139,7 @@ def delete_definition(definition_id: UUID) -> Response:
 
 @blueprint.get(_DEVICE)
 @guard.requires("devices.access")
-def get_device(device_id: UUID) -> dict[str, Any]:
+def get_device(device_id: UUID) -> DefinitionJson:
     with services().database.transaction() as tx:
         device = _find_device(tx, device_id)
         live = definitions.live_connections(tx)
@@ -124,13 +157,13 @@ def refuse_change(device_id: UUID) -> NoReturn:
 
 
 def _find_device(tx: Transaction, device_id: UUID) -> Device:
-    device = devices.find(tx, device_id)
+    device = devices.find(tx, device_id, within=guard.identity().reach)
     if device is None:
         raise NotFound("There is no such device.")
     return device
 
 
-def as_json(definition: Definition) -> dict[str, Any]:
+def as_json(definition: Definition) -> DefinitionJson:
     """A session definition in the API."""
     return {
         "id": str(definition.id),
@@ -149,7 +182,7 @@ def as_json(definition: Definition) -> dict[str, Any]:
     }
 
 
-def _device_as_json(device: Device, active_connections: int) -> dict[str, Any]:
+def _device_as_json(device: Device, active_connections: int) -> DefinitionJson:
     """A device in the form of a definition; a terminal can be opened by its id."""
     facts = (device.device_type, device.manufacturer, device.model, device.site)
     return {
@@ -180,6 +213,12 @@ def _check_credential(tx: Transaction, values: dict[str, Any]) -> None:
     credential = credentials.find(tx, credential_id)
     if credential is None or not credential.is_usable_by(guard.identity().user_id):
         raise InvalidInput("credential_override_id: must be an SSH credential that you may use")
+
+
+def _check_within(tx: Transaction, definition: Definition) -> None:
+    if definitions.find(tx, definition.id, within=guard.identity().reach) is None:
+        address = shown_address(definition.host, definition.port)
+        raise InvalidInput(f"host: none of the devices that your role may use is at {address}")
 
 
 def _audit(tx: Transaction, event: str, definition: Definition, **details: Any) -> None:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 _MOST_HIGHLIGHTS = 50
 _MOST_VALUES = 100
@@ -13,9 +14,31 @@ _MOST_VALUES = 100
 _MOST_OPENINGS = 50
 
 
+HighlightType = Literal["error", "warning", "security", "anomaly", "info"]
+
+
+class HighlightJson(TypedDict):
+    """A text in the output, with its line and columns, all from 0."""
+
+    line: int
+    start: int
+    end: int
+    """The column behind the text."""
+    text: str
+    type: HighlightType
+    confidence: float
+    """From 0 to 1."""
+    reason: str
+
+
+class ScriptJson(TypedDict):
+    script: str
+    explanation: str
+
+
 class _Highlight(BaseModel):
     text: Annotated[str, Field(pattern=r"^[^\n]{1,500}$")]
-    type: Literal["error", "warning", "security", "anomaly", "info"] = "info"
+    type: HighlightType = "info"
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
     reason: Annotated[str, Field(max_length=500)] = ""
 
@@ -35,9 +58,9 @@ def found_values(answer: str) -> list[Any]:
     return values[:_MOST_VALUES]
 
 
-def placed_highlights(output: str, values: list[Any]) -> list[dict[str, Any]]:
+def placed_highlights(output: str, values: list[Any]) -> list[HighlightJson]:
     """The highlights whose text occurs in `output`, each with its line and columns; others are dropped."""
-    found: list[dict[str, Any]] = []
+    found: list[HighlightJson] = []
     line_starts = [0, *(match.end() for match in re.finditer("\n", output))]
     for value in values:
         try:
@@ -48,18 +71,28 @@ def placed_highlights(output: str, values: list[Any]) -> list[dict[str, Any]]:
         while at >= 0 and len(found) < _MOST_HIGHLIGHTS:
             line = bisect_right(line_starts, at) - 1
             start = at - line_starts[line]
-            position = {"line": line, "start": start, "end": start + len(highlight.text)}
-            found.append({**position, **highlight.model_dump()})
+            found.append(
+                {
+                    "line": line,
+                    "start": start,
+                    "end": start + len(highlight.text),
+                    "text": highlight.text,
+                    "type": highlight.type,
+                    "confidence": highlight.confidence,
+                    "reason": highlight.reason,
+                }
+            )
             # One highlight of a text per line.
             end = line_starts[line + 1] if line + 1 < len(line_starts) else len(output)
             at = output.find(highlight.text, end)
     return found
 
 
-def found_script(answer: str) -> dict[str, str]:
+def found_script(answer: str) -> ScriptJson:
     """The script of an answer: its JSON, else its first fenced code block, else the whole answer."""
     try:
-        return _Script.model_validate(_json_in(answer, "{", None)).model_dump()
+        found = _Script.model_validate(_json_in(answer, "{", None))
+        return {"script": found.script, "explanation": found.explanation}
     except ValidationError:
         pass
     if block := _CODE.search(answer):

@@ -1,11 +1,13 @@
 """The folders of a user's session definitions (docs/protocol.md, 5.4). They are personal, hence not audited."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
+from netstacks.formats import Timestamp, Uuid
 from netstacks.store import definitions, folders
 from netstacks.store.definitions import Assignment
 from netstacks.store.folders import Folder
@@ -39,17 +41,41 @@ class Filing(BaseModel):
     sort_order: SortOrder | None = None
 
 
+class FolderJson(TypedDict):
+    id: Uuid
+    user_id: Uuid
+    org_id: Uuid
+    name: str
+    parent_id: Uuid | None
+    """Null at the top level."""
+    sort_order: int
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class AssignmentJson(TypedDict):
+    """The folder that a session definition is in."""
+
+    id: Uuid
+    user_id: Uuid
+    session_definition_id: Uuid
+    folder_id: Uuid | None
+    """Null at the top level."""
+    sort_order: int
+    created_at: Timestamp
+
+
 @blueprint.get("/api/session-definitions/folders")
 @guard.requires("devices.access")
-def list_folders() -> Response:
+def list_folders() -> list[FolderJson]:
     """The user's folders, as a bare array."""
     with services().database.transaction() as tx:
-        return jsonify([as_json(folder) for folder in folders.list_all(tx, guard.identity().user_id)])
+        return [as_json(folder) for folder in folders.list_all(tx, guard.identity().user_id)]
 
 
 @blueprint.post("/api/session-definitions/folders")
 @guard.requires("devices.access")
-def create_folder() -> tuple[dict[str, Any], int]:
+def create_folder() -> tuple[FolderJson, int]:
     body = parse(NewFolder)
     with guard.transaction() as tx:
         return as_json(folders.create(tx, guard.identity().user_id, body.name, body.parent_id)), 201
@@ -57,7 +83,7 @@ def create_folder() -> tuple[dict[str, Any], int]:
 
 @blueprint.put("/api/session-definitions/folders/<uuid:folder_id>")
 @guard.requires("devices.access")
-def update_folder(folder_id: UUID) -> dict[str, Any]:
+def update_folder(folder_id: UUID) -> FolderJson:
     values = parse(FolderChange).model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         return as_json(folders.update(tx, guard.identity().user_id, folder_id, values))
@@ -74,26 +100,26 @@ def delete_folder(folder_id: UUID) -> Response:
 
 @blueprint.get("/api/session-definitions/assignments")
 @guard.requires("devices.access")
-def list_assignments() -> Response:
+def list_assignments() -> list[AssignmentJson]:
     """The user's assignments of definitions to folders, as a bare array."""
     with services().database.transaction() as tx:
-        return jsonify([_assignment(each) for each in definitions.assignments(tx, guard.identity().user_id)])
+        return [_assignment(each) for each in definitions.assignments(tx, guard.identity().user_id)]
 
 
 @blueprint.put("/api/session-definitions/<uuid:definition_id>/folder")
 @guard.requires("devices.access")
-def file_definition(definition_id: UUID) -> dict[str, Any]:
+def file_definition(definition_id: UUID) -> AssignmentJson:
     """Moves a definition to one of the user's folders, or to the top level."""
     body = parse(Filing)
     user_id = guard.identity().user_id
     with guard.transaction() as tx:
-        definitions.lock(tx, definition_id)
+        definitions.lock(tx, definition_id, within=guard.identity().reach)
         if body.folder_id is not None:
             folders.lock(tx, user_id, body.folder_id)
         return _assignment(definitions.assign(tx, user_id, definition_id, body.folder_id, body.sort_order))
 
 
-def as_json(folder: Folder) -> dict[str, Any]:
+def as_json(folder: Folder) -> FolderJson:
     """A folder in the API."""
     return {
         "id": str(folder.id),
@@ -107,7 +133,7 @@ def as_json(folder: Folder) -> dict[str, Any]:
     }
 
 
-def _assignment(assignment: Assignment) -> dict[str, Any]:
+def _assignment(assignment: Assignment) -> AssignmentJson:
     return {
         "id": str(assignment.id),
         "user_id": str(assignment.user_id),

@@ -1,164 +1,284 @@
 """HA status for operators: `/api/v1/ha`, shown on the page HA status (specification, Workflow 4)."""
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC
+from typing import Annotated, Any, get_args
 
 import structlog
-from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel
+from flask import Blueprint, Response
+from pydantic import BaseModel, BeforeValidator, Field
+from typing_extensions import TypedDict
 
 from netstacks import greenlets
-from netstacks.cluster import clocks
-from netstacks.cluster.model import Event
-from netstacks.cluster.overview import InstanceStatus, check_drain, overview
-from netstacks.errors import NotFound, RegistryUnavailable, RetryLater
-from netstacks.instance.observer import View
+from netstacks.cluster.event_texts import matching
+from netstacks.cluster.model import EventKind, SessionState
+from netstacks.errors import StoreBusy
+from netstacks.formats import Timestamp, Uuid
+from netstacks.instance.history import STEP_SECS, Hour
+from netstacks.instance.observer import SEARCHED_EVENTS, View
+from netstacks.instance.session_survey import MAX_SESSIONS, SurveyedSession
 from netstacks.store import audit
+from netstacks.store.sight import Sight
+from netstacks.web.api.ha_status_json import Rendered, event_json, rendered, seen_events, seen_status
+from netstacks.web.api.ha_status_types import ClusterEventJson, HaStatus
 from netstacks.web.auth import guard
+from netstacks.web.auth.seeing import sight
+from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import Services, services
-from netstacks.web.http.inputs import parse
-from netstacks.web.http.outputs import timestamp
+from netstacks.web.http.fields import Moment
+from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.json_response import JsonResponse
+from netstacks.web.http.outputs import moment, timestamp
 
 blueprint = Blueprint("ha", __name__)
 log = structlog.get_logger()
 
-_LOOK_SECS = 2.0
-# A stream ends after this time. The browser reconnects by itself, and the permission is checked again.
-_STREAM_SECS = 60.0
-_MAX_STREAMS = 100
+_LOOK_SECS = 1.0
+# Ages alone are sent at most this often, and a comment at least this often: a client takes ten seconds of silence for a
+# dead connection.
+_AGES_SECS = 2.0
+_SILENCE_SECS = 5.0
+# A stream ends after this time, and the browser opens another one.
+_STREAM_SECS = 600.0
+_RECONNECT_MSECS = 1000
 
 
-class _Drain(BaseModel):
-    force: bool = False
+def _kinds(text: Any) -> Any:
+    """The kinds in a list separated by commas."""
+    kinds = tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
+    known = get_args(EventKind)
+    if unknown := [each for each in kinds if each not in known]:
+        raise ValueError(f"{unknown[0]!r} is no kind of event: use one of {', '.join(known)}")
+    return kinds
+
+
+class EventQuery(BaseModel):
+    """`kind` may be several kinds, separated by commas; `instance` finds the events that name it in any role."""
+
+    kind: Annotated[tuple[EventKind, ...], BeforeValidator(_kinds)] = ()
+    instance: str | None = None
+    limit: int = Field(50, ge=1, le=SEARCHED_EVENTS)
+
+
+class SessionQuery(BaseModel):
+    """A page of live sessions: those of `instance`, or all; those that began before `before`."""
+
+    instance: str | None = None
+    limit: int = Field(50, ge=1, le=MAX_SESSIONS)
+    before: Moment | None = None
+
+
+# `from` is a keyword of Python.
+InstanceHistory = TypedDict(
+    "InstanceHistory",
+    {
+        "from": Timestamp,
+        "sessions": Sequence[int | None],
+        "heartbeat_age_secs": Sequence[float | None],
+        "loop_lag_ms": Sequence[float | None],
+        "valkey_latency_ms": Sequence[float | None],
+        "memory_mib": Sequence[int | None],
+    },
+)
+
+
+class HistoryJson(TypedDict):
+    """The series of all instances: the newest value last, null for a step without samples."""
+
+    step_secs: int
+    instances: dict[str, InstanceHistory]
+    """By instance id."""
+
+
+class ClusterEvents(TypedDict):
+    items: list[ClusterEventJson]
+
+
+class ClusterSessionJson(TypedDict):
+    """A live session. `started_at` has microseconds: it is the `before` of the next page."""
+
+    id: Uuid
+    username: str
+    device_name: str
+    owner: str | None
+    """The instance that holds its SSH connection."""
+    former_owner: str | None
+    """An owner that has died, until another instance claims the session."""
+    epoch: int
+    """It grows with each change of the owner."""
+    state: SessionState
+    viewers: int | None
+    """Null while the owner does not answer."""
+    started_at: Timestamp
+    bytes: int | None
+    """Of its output; null while the owner does not answer."""
+
+
+class ClusterSessions(TypedDict):
+    items: list[ClusterSessionJson]
+    next: Timestamp | None
+    """The `before` of the next page; null on the last one."""
 
 
 @blueprint.get("/api/v1/ha/status")
 @guard.requires("ha.view")
-def status() -> Response:
-    return jsonify(as_json(services(), services().observer.look()))
+def status() -> JsonResponse[HaStatus]:
+    """The state of all instances, of Valkey and of PostgreSQL."""
+    parts = services()
+    found = rendered(parts, parts.observer.look())
+    return JsonResponse(_body(found, sight("ha.view")))
+
+
+@blueprint.get("/api/v1/ha/history")
+@guard.requires("ha.view")
+def get_history() -> HistoryJson:
+    """The last hour of every registered and lost instance."""
+    return history(services())
+
+
+@blueprint.get("/api/v1/ha/events")
+@guard.requires("ha.view")
+def list_events() -> ClusterEvents:
+    """The newest events that match, newest first."""
+    return {"items": events(services(), parse_query(EventQuery), sight("ha.view"))}
+
+
+@blueprint.get("/api/v1/ha/sessions")
+@guard.requires("ha.view")
+def list_sessions() -> ClusterSessions:
+    """A page of live sessions, newest first; `next` is the `before` of the next page, null on the last one."""
+    return sessions(services(), parse_query(SessionQuery), sight("ha.view"))
 
 
 @blueprint.get("/api/v1/ha/stream")
 @guard.requires("ha.view")
 def stream() -> Response:
     """The status as server-sent events: one event per change."""
-    if len(services().ha_streams) >= _MAX_STREAMS:
-        raise RetryLater(f"{_MAX_STREAMS} pages receive live updates already. Reload this page instead.")
-    response = Response(_changes(services(), guard.lasting()), mimetype="text/event-stream")
+    parts, seen_by = services(), sight("ha.view")
+    parts.ha_streams.check(seen_by.user_id)
+    response = Response(_changes(parts, seen_by, lasting_rights()), mimetype="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"  # Else nginx buffers the events.
     return response
 
 
-def _changes(parts: Services, may_look: Callable[[], bool]) -> Iterator[str]:
-    stream = object()
-    parts.ha_streams.add(stream)
+def lasting_rights() -> Callable[[], bool]:
+    """A function that tells whether the user of this request still has the rights that it has now.
+
+    They decide on the actions that a page offers.
+    """
+    user, states, may_look = guard.identity(), guard.login_states(), guard.lasting()
+    subject = Subject(user.user_id, user.username, user.role, user.login_id)
+
+    def has_same_rights() -> bool:
+        try:
+            return may_look() and states.role(subject) == user.as_role
+        except StoreBusy:
+            return True  # Asked again at the next step.
+
+    return has_same_rights
+
+
+def _body(found: Rendered, seen_by: Sight) -> str:
+    return json.dumps(seen_status(found.status, seen_by)) if seen_by.is_limited else found.body
+
+
+def _changes(parts: Services, seen_by: Sight, may_look: Callable[[], bool]) -> Iterator[str]:
     ends_at = time.monotonic() + _STREAM_SECS
-    last_sent = ""
-    try:
+    sent, sent_at = None, 0.0
+    with parts.ha_streams.taken(seen_by.user_id):
+        yield f"retry: {_RECONNECT_MSECS}\n\n"
         while time.monotonic() < ends_at and not parts.agent.is_draining and may_look():
-            body = json.dumps(as_json(parts, parts.observer.look()))
-            # A comment line fails, and ends the stream, when the client has gone.
-            yield f"data: {body}\n\n" if body != last_sent else ":\n\n"
-            last_sent = body
+            now, found = time.monotonic(), rendered(parts, parts.observer.look())
+            patience_secs = 0.0 if sent is None or found.news != sent.news else _AGES_SECS
+            if (sent is None or found.body != sent.body) and now - sent_at >= patience_secs:
+                yield f"data: {_body(found, seen_by)}\n\n"
+                sent, sent_at = found, now
+            elif now - sent_at >= _SILENCE_SECS:
+                # A comment fails, and ends the stream, when the client has gone.
+                yield ":\n\n"
+                sent_at = now
             greenlets.sleep(_LOOK_SECS)
-    finally:
-        parts.ha_streams.discard(stream)
 
 
-@blueprint.post("/api/v1/ha/instances/<instance_id>/drain")
+@blueprint.delete("/api/v1/ha/lost/<instance_id>")
 @guard.requires("ha.manage")
-def drain(instance_id: str) -> tuple[Response, int]:
-    """Requests that an instance hand over its sessions and shut down; it reads the request at its next heartbeat."""
-    force = parse(_Drain).force
-    parts = services()
-    check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
-    log.info("instance.drain_requested", instance_id=instance_id, by=guard.identity().username)
-    if instance_id == parts.agent.me.id:
-        # Directly: that takes effect at once, and works while Valkey is unreachable.
-        parts.agent.on_drain()
-        with contextlib.suppress(RegistryUnavailable, NotFound):
-            parts.observer.drain(instance_id, by=guard.identity().username)
-    else:
-        parts.observer.drain(instance_id, by=guard.identity().username)
-    # Deferred: the drain must work while PostgreSQL is unreachable, which may be the reason for it.
-    parts.deferred_writes.put(
-        audit.append, guard.actor(), "instance.drain_requested", f"instance:{instance_id}", force=force
-    )
-    return jsonify(instance_id=instance_id, state="draining"), 202
+def dismiss(instance_id: str) -> tuple[str, int]:
+    """Removes a lost instance from the list: it will not come back, and nothing replaces it."""
+    services().observer.dismiss(instance_id, by=guard.identity().username)
+    log.info("instance.dismissed", instance_id=instance_id, by=guard.identity().username)
+    # Deferred: it is dismissed, so the event must be stored even if PostgreSQL is unreachable.
+    services().deferred_writes.put(audit.append, guard.actor(), "instance.dismissed", f"instance:{instance_id}")
+    return "", 204
 
 
-def lines_of(parts: Services, view: View) -> list[InstanceStatus]:
-    """The instance table."""
-    settings = parts.settings
-    interval_secs, ttl_secs = settings.ha_heartbeat_interval_secs, settings.ha_stale_instance_ttl_secs
-    return overview(view.snapshot, interval_secs, ttl_secs, view.clock_skews)
+def as_json(parts: Services, view: View, seen_by: Sight | None) -> HaStatus:
+    """The status of what is in sight, as docs/protocol.md describes it. Shared by viewers: do not change it."""
+    status = rendered(parts, view).status
+    return seen_status(status, seen_by) if seen_by else status
 
 
-def clock_warning(lines: list[InstanceStatus], own_id: str) -> str | None:
-    """A sentence about the clocks that differ from that of this instance; None when all agree."""
-    differing = [line for line in lines if line.clock_differs]
-    measured = [line for line in lines if line.clock_skew_secs is not None]
-    if not differing:
+def history(parts: Services) -> HistoryJson:
+    """The series of all instances. Waits for the registry at the first call only."""
+    parts.history.refresh()
+    hours = parts.history.hours().items()
+    return {
+        "step_secs": STEP_SECS,
+        "instances": {id: _series(hour) for id, hour in hours},
+    }
+
+
+def events(parts: Services, query: EventQuery, seen_by: Sight | None) -> list[ClusterEventJson]:
+    """The newest events in sight that match. Raises RegistryUnavailable while none could be read yet."""
+    found = matching(parts.observer.events(), kinds=query.kind, instance_id=query.instance)
+    items = [event_json(each) for each in found]
+    return (seen_events(items, seen_by) if seen_by else items)[: query.limit]
+
+
+def sessions(parts: Services, query: SessionQuery, seen_by: Sight | None) -> ClusterSessions:
+    """A page of live sessions in sight. Raises StoreUnavailable."""
+    survey = parts.session_survey
+    found = survey.page(owner=query.instance, before=query.before, limit=query.limit, seen_by=seen_by)
+    registered = _registered(parts)
+    items = [_session(each, registered) for each in found]
+    return {"items": items, "next": items[-1]["started_at"] if len(items) == query.limit else None}
+
+
+def _registered(parts: Services) -> Collection[str] | None:
+    """The instances that can own sessions; None while the registry does not tell them, so that any owner counts."""
+    view = parts.observer.look()
+    if view.registry.connection == "disconnected" or parts.agent.is_blind:
         return None
-    skews = ", ".join(
-        f"{line.instance.id} on {line.instance.host} is {clocks.in_words(line.clock_skew_secs or 0.0)}"
-        for line in differing
-    )
-    if len(differing) == len(measured) > 1:
-        return f"The clock of {own_id}, which serves this page, differs from that of every other instance: {skews}"
-    return f"Clocks differ. Compared with {own_id}, which serves this page, {skews}"
+    return view.snapshot.instances.keys() | view.snapshot.unreadable.keys()
 
 
-def as_json(parts: Services, view: View) -> dict[str, Any]:
-    """The whole status. `seen_at` is the time of the snapshot of instances and events; it ages without a registry."""
-    lines = lines_of(parts, view)
+def _session(surveyed: SurveyedSession, registered: Collection[str] | None) -> ClusterSessionJson:
+    row, figures = surveyed.row, surveyed.figures
+    is_owned = row.owner is not None and (registered is None or row.owner in registered)
     return {
-        "instance_id": parts.agent.me.id,
-        "seen_at": timestamp(datetime.fromtimestamp(view.seen_at, UTC)) if view.seen_at else None,
-        "valkey": {
-            "connection": view.registry.connection,
-            "error": view.registry.error,
-            **view.registry.details,
-        },
-        "totals": {
-            "registered_instances": len(lines),
-            "healthy_instances": sum(line.condition == "healthy" for line in lines),
-            "total_sessions": sum(line.instance.sessions for line in lines),
-        },
-        "clocks": {"warning": clock_warning(lines, parts.agent.me.id), "tolerated_secs": clocks.TOLERATED_SECS},
-        "unreadable": [{"key": key, "problem": problem} for key, problem in view.unreadable.items()],
-        "instances": [_instance(line) for line in lines],
-        "events": [_event(event) for event in view.events],
+        "id": str(row.id),
+        "username": row.username,
+        "device_name": row.device_name,
+        "owner": row.owner if is_owned else None,
+        # An owner that has died: the row names it until another instance claims the session.
+        "former_owner": None if is_owned else row.owner,
+        "epoch": row.epoch,
+        "state": row.state,
+        "viewers": figures.viewers if figures else None,
+        # With microseconds: it is the cursor of the next page.
+        "started_at": row.started_at.astimezone(UTC).isoformat(),
+        # A session without an owner has what its former owners recorded.
+        "bytes": figures.bytes if figures else None if is_owned else row.recording_bytes,
     }
 
 
-def _instance(line: InstanceStatus) -> dict[str, Any]:
-    instance = line.instance
+def _series(hour: Hour) -> InstanceHistory:
     return {
-        "id": instance.id,
-        "host": instance.host,
-        "peer_address": instance.peer_address or None,
-        "version": instance.version,
-        "pid": instance.pid,
-        "started_at": timestamp(datetime.fromtimestamp(instance.started_at, UTC)),
-        "status": line.condition,
-        "problem": line.problem,
-        "heartbeat_age_secs": round(line.heartbeat_age_secs, 1),
-        "sessions": instance.sessions,
-        # Relative to the answering instance; None for that instance, and until it is measured.
-        "clock_skew_secs": None if line.clock_skew_secs is None else round(line.clock_skew_secs, 1),
-    }
-
-
-def _event(event: Event) -> dict[str, Any]:
-    # After the details: a detail of the same name must not replace these members.
-    return {
-        **event.details,
-        "at": timestamp(datetime.fromtimestamp(event.at, UTC)),
-        "kind": event.kind,
-        "instance_id": event.instance_id,
+        "from": timestamp(moment(hour.began_at)),
+        "sessions": hour.sessions,
+        "heartbeat_age_secs": hour.heartbeat_age_secs,
+        "loop_lag_ms": hour.loop_lag_ms,
+        "valkey_latency_ms": hour.valkey_latency_ms,
+        "memory_mib": hour.memory_mib,
     }

@@ -1,13 +1,13 @@
 """Administration of the licence (docs/protocol.md, 13)."""
 
-from typing import Any
-
 from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
+from netstacks.crypto.license import TIER_NAMES
 from netstacks.errors import InvalidInput
 from netstacks.store import audit
 from netstacks.web.auth import guard
+from netstacks.web.auth.licensing import LicenseFacts, LicenseStatus
 from netstacks.web.context import services
 from netstacks.web.http.inputs import parse
 from netstacks.web.http.outputs import as_sentence, timestamp
@@ -21,14 +21,23 @@ class ActivationInput(BaseModel):
 
 @blueprint.get("/api/admin/license/status")
 @guard.requires("license.manage")
-def status() -> dict[str, Any]:
+def status() -> LicenseStatus:
+    """The licence as the NetStacks Terminal client shows it."""
     with services().database.transaction() as tx:
         return services().licensing.status(tx)
 
 
+@blueprint.get("/api/v1/license")
+@guard.requires("license.manage")
+def facts() -> LicenseFacts:
+    """The licence as the page of the administration shows it."""
+    with services().database.transaction() as tx:
+        return services().licensing.facts(tx)
+
+
 @blueprint.post("/api/admin/license/activate")
 @guard.requires("license.manage")
-def activate() -> Response | dict[str, Any]:
+def activate() -> Response | LicenseStatus:
     """Activates a licence, and returns its status. An invalid key is a 400 here (docs/protocol.md, 13)."""
     key = parse(ActivationInput).license_key
     try:
@@ -37,8 +46,13 @@ def activate() -> Response | dict[str, Any]:
             details = {"customer": license.customer, "tier": license.tier, "seats": license.seats}
             expires_at = timestamp(license.expires_at)
             audit.append(tx, guard.actor(), "license.activated", "license", **details, expires_at=expires_at)
-            return services().licensing.status(tx)
+            answer = services().licensing.status(tx)
     except InvalidInput as error:
         response = jsonify(error=as_sentence(str(error)))
         response.status_code = 400
         return response
+    agent = services().agent
+    change = f"{TIER_NAMES[license.tier]}, {license.seats} seats, until {license.expires_at:%Y-%m-%d}"
+    services().licensing.current()
+    agent.record_event("licence", agent.me.id, change=change, by=guard.identity().username)
+    return answer

@@ -5,13 +5,12 @@ A base URL may name any server that this controller can reach, internal ones too
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypedDict
 
 from netstacks import urls
 from netstacks.cluster.circuits import MAX_OPEN_SECS
@@ -20,18 +19,19 @@ from netstacks.llm.breaker import Breaker
 from netstacks.llm.directory import Directory
 from netstacks.llm.provider import ProviderType
 from netstacks.llm.provider_entry import Key, NewProvider, ProviderFacts, base_url_of
-from netstacks.store import ai_switch, audit, llm_providers, llm_usage
-from netstacks.store.ai_switch import AiSwitch
+from netstacks.store import audit, llm_providers, llm_usage, roles, setting_changes, system_settings
 from netstacks.store.llm_providers import StoredProvider
 from netstacks.store.llm_usage import Usage
 from netstacks.store.pool import Transaction
-from netstacks.store.users import Role
-from netstacks.web.api.provider_check import check_provider
+from netstacks.store.setting_definitions import AI
+from netstacks.store.setting_types import Feature
+from netstacks.web.api.llm_provider_json import LlmProviderJson, LlmProviders, as_json
+from netstacks.web.api.provider_check import ProviderTrial, check_provider
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.fields import Seen
 from netstacks.web.http.inputs import parse
-from netstacks.web.http.outputs import finite, timestamp
 
 blueprint = Blueprint("llm_providers", __name__)
 
@@ -47,9 +47,10 @@ class ProviderChange(ProviderFacts):
 
     type: ProviderType | None = None
     key: Key | None = ""
+    version: Seen = None
 
     def facts(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True, exclude={"key", "type"})
+        return self.model_dump(exclude_unset=True, exclude={"key", "type", "version"})
 
 
 class Order(BaseModel):
@@ -73,19 +74,28 @@ class Trip(BaseModel):
 
 class Switch(BaseModel):
     enabled: bool
-    disabled_roles: list[Role] = Field(default_factory=list)
+    disabled_roles: list[str] = Field(default_factory=list, max_length=100)
+    version: Seen = None
+
+
+class AiSettings(TypedDict):
+    enabled: bool
+    disabled_roles: list[str]
+    """The roles whose users may not ask language models."""
+    version: int
+    """Goes up with each change. A change that sends an older one is refused."""
 
 
 @blueprint.get(_PATH)
 @guard.requires("llm.manage")
-def list_providers() -> dict[str, Any]:
+def list_providers() -> LlmProviders:
     with services().database.transaction() as tx:
         return _as_list(tx, llm_providers.list_all(tx))
 
 
 @blueprint.post(_PATH)
 @guard.requires("llm.manage")
-def create_provider() -> tuple[dict[str, Any], int]:
+def create_provider() -> tuple[LlmProviderJson, int]:
     body = parse(NewProvider)
     with guard.transaction() as tx:
         key, by = body.key or None, guard.identity().username
@@ -97,7 +107,7 @@ def create_provider() -> tuple[dict[str, Any], int]:
 
 @blueprint.get(f"{_PATH}/<uuid:provider_id>")
 @guard.requires("llm.manage")
-def get_provider(provider_id: UUID) -> dict[str, Any]:
+def get_provider(provider_id: UUID) -> LlmProviderJson:
     with services().database.transaction() as tx:
         provider = llm_providers.find(tx, provider_id)
         return as_json(provider, llm_usage.today_by_provider(tx).get(provider_id, _NOTHING))
@@ -105,18 +115,15 @@ def get_provider(provider_id: UUID) -> dict[str, Any]:
 
 @blueprint.put(f"{_PATH}/<uuid:provider_id>")
 @guard.requires("llm.manage")
-def update_provider(provider_id: UUID) -> dict[str, Any]:
+def update_provider(provider_id: UUID) -> LlmProviderJson:
     body = parse(ProviderChange)
     with guard.transaction() as tx:
         old = llm_providers.lock(tx, provider_id)
         facts = _checked(old, body)
         key = "" if body.key is None else body.key or None
         by = guard.identity().username
-        provider = llm_providers.update(tx, services().vault, old, facts, key=key, by=by)
-        changed = {
-            name: both for name, both in changes(old, provider).items() if name not in ("revision", "updated_by")
-        }
-        _audit(tx, "updated", provider, changes=changed, key_replaced=bool(key))
+        provider = llm_providers.update(tx, services().vault, old, facts, key=key, by=by, seen=body.version)
+        _audit(tx, "updated", provider, changes=changes(old, provider), key_replaced=bool(key))
         used = llm_usage.today_by_provider(tx).get(provider_id, _NOTHING)
     _refresh()
     return as_json(provider, used)
@@ -136,7 +143,7 @@ def delete_provider(provider_id: UUID) -> Response:
 
 @blueprint.put(f"{_PATH}/order")
 @guard.requires("llm.manage")
-def put_order() -> dict[str, Any]:
+def put_order() -> LlmProviders:
     ids = parse(Order).ids
     with guard.transaction() as tx:
         ordered = llm_providers.reorder(tx, ids, by=guard.identity().username)
@@ -149,7 +156,7 @@ def put_order() -> dict[str, Any]:
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/test")
 @guard.requires("llm.manage")
-def try_provider(provider_id: UUID) -> dict[str, Any]:
+def try_provider(provider_id: UUID) -> ProviderTrial:
     """Tests a provider with one cheap call and its stored settings, even when it is disabled."""
     model = parse(Trial).model
     with guard.transaction() as tx:
@@ -164,7 +171,7 @@ def try_provider(provider_id: UUID) -> dict[str, Any]:
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/trip")
 @guard.requires("llm.manage")
-def trip(provider_id: UUID) -> dict[str, Any]:
+def trip(provider_id: UUID) -> LlmProviderJson:
     """Opens the circuits of a provider, for all its models, on every instance: no calls go to it for a while."""
     body = parse(Trip)
     by = guard.identity().username
@@ -174,12 +181,12 @@ def trip(provider_id: UUID) -> dict[str, Any]:
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/reset")
 @guard.requires("llm.manage")
-def reset(provider_id: UUID) -> dict[str, Any]:
+def reset(provider_id: UUID) -> LlmProviderJson:
     """Closes the circuits of a provider, for all its models, on every instance: calls go to it at once."""
     return _decide(provider_id, "reset", lambda breaker: breaker.reset())
 
 
-def _decide(provider_id: UUID, event: str, decide: Callable[[Breaker], None], **details: Any) -> dict[str, Any]:
+def _decide(provider_id: UUID, event: str, decide: Callable[[Breaker], None], **details: Any) -> LlmProviderJson:
     """Applies an administrator's decision to the circuits of a provider."""
     llm = services().llm
     llm.directory.refresh()
@@ -195,50 +202,33 @@ def _decide(provider_id: UUID, event: str, decide: Callable[[Breaker], None], **
 
 @blueprint.get("/api/v1/llm/settings")
 @guard.requires("llm.manage")
-def get_settings() -> dict[str, Any]:
+def get_settings() -> AiSettings:
     with services().database.transaction() as tx:
-        return asdict(ai_switch.get(tx))
+        return _settings_as_json(tx, system_settings.get(tx, AI))
 
 
 @blueprint.put("/api/v1/llm/settings")
 @guard.requires("llm.manage")
-def put_settings() -> dict[str, Any]:
+def put_settings() -> AiSettings:
     """Switches AI on or off: for all users by `enabled`, for users of some roles by `disabled_roles`."""
     body = parse(Switch)
-    new = AiSwitch(body.enabled, sorted(set(body.disabled_roles)))
+    new = Feature(body.enabled, sorted(set(body.disabled_roles)))
     with guard.transaction() as tx:
-        old = ai_switch.get(tx)
-        ai_switch.put(tx, new)
+        roles.check_known(tx, new.disabled_roles)
+        old = system_settings.get(tx, AI)
+        system_settings.put(tx, AI, new, guard.identity().username, seen=body.version)
         audit.append(tx, guard.actor(), "llm_settings.updated", "llm_settings", changes=changes(old, new))
+        answer = _settings_as_json(tx, new)
     _refresh()
-    return asdict(new)
+    return answer
 
 
-def as_json(provider: StoredProvider, used: Usage) -> dict[str, Any]:
-    """A provider without its key. `used` is its usage today."""
-    return {
-        "id": str(provider.id),
-        "name": provider.name,
-        "type": provider.type,
-        "base_url": provider.base_url,
-        "models": provider.models,
-        "has_key": provider.has_key,
-        "enabled": provider.enabled,
-        "position": provider.position,
-        "connect_secs": finite(provider.connect_secs),
-        "first_token_secs": finite(provider.first_token_secs),
-        "total_secs": finite(provider.total_secs),
-        "max_concurrent": provider.max_concurrent,
-        "daily_tokens": provider.daily_tokens,
-        "updated_at": timestamp(provider.updated_at),
-        "updated_by": provider.updated_by,
-        "problem": _directory().problem(provider.id),
-        "today": asdict(used),
-        **_state_of(provider),
-    }
+def _settings_as_json(tx: Transaction, switch: Feature) -> AiSettings:
+    version = setting_changes.version(tx, AI.key)
+    return {"enabled": switch.enabled, "disabled_roles": switch.disabled_roles, "version": version}
 
 
-def _as_list(tx: Transaction, providers: list[StoredProvider]) -> dict[str, Any]:
+def _as_list(tx: Transaction, providers: list[StoredProvider]) -> LlmProviders:
     used = llm_usage.today_by_provider(tx)
     return {"items": [as_json(provider, used.get(provider.id, _NOTHING)) for provider in providers]}
 
@@ -269,20 +259,6 @@ def _refresh() -> None:
 
 def _directory() -> Directory:
     return services().llm.directory
-
-
-def _state_of(provider: StoredProvider) -> dict[str, Any]:
-    """The state of a provider: the calls of this instance and the circuits of the cluster."""
-    state = services().llm.state_of(provider.id)
-    circuits = [
-        {**each, "opened_at": _moment(each["opened_at"]), "next_probe_at": _moment(each["next_probe_at"])}
-        for each in state["circuits"]
-    ]
-    return {**state, "circuits": circuits}
-
-
-def _moment(secs: float | None) -> str | None:
-    return timestamp(datetime.fromtimestamp(secs, UTC)) if secs else None
 
 
 def _audit(tx: Transaction, event: str, provider: StoredProvider, **details: Any) -> None:

@@ -1,27 +1,30 @@
 """Log-in, refresh and log-out (docs/protocol.md, 3)."""
 
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field, model_validator
+from typing_extensions import TypedDict
 from werkzeug.exceptions import Unauthorized
 
-from netstacks import permissions
 from netstacks.crypto.password_rules import MAX_LENGTH
 from netstacks.errors import StoreUnavailable
 from netstacks.instance.withdrawals import Scope, Withdrawal
-from netstacks.store import access, audit, logins, users
+from netstacks.store import access, audit, logins, second_factors, users
 from netstacks.store.logins import Refresh
 from netstacks.store.users import User
-from netstacks.web.auth import guard, known_devices
+from netstacks.web.api import sso
+from netstacks.web.api.user_json import UserJson, as_json
+from netstacks.web.auth import guard, known_devices, metrics, passkeys, second_factor
 from netstacks.web.auth.authenticate import Authenticated, authenticate
 from netstacks.web.auth.licensing import SeatLimitReached
+from netstacks.web.auth.second_factor import SecondStep
 from netstacks.web.auth.tokens import ACCESS_TTL, Claims, Subject, TokenType
 from netstacks.web.context import services
 from netstacks.web.http.inputs import parse
-from netstacks.web.http.outputs import timestamp
+from netstacks.web.http.json_response import JsonResponse, json_response
 
 log = structlog.get_logger()
 
@@ -33,12 +36,22 @@ REFRESH_SECS = 4.0
 
 _ENDED = "Your log-in has ended. Log in again."
 
+ClientType = Literal["terminal", "admin_ui"]
 
-class LoginInput(BaseModel):
+
+class Client(BaseModel):
+    """The client that logs a user in; one of the type `terminal` takes a licence seat."""
+
+    client_type: ClientType = "terminal"
+
+
+class LoginInput(Client):
+    """`code` saves the second step: it is that of an authenticator app, or a recovery code."""
+
     username: str = ""
     email: str = ""
     password: str = Field(max_length=MAX_LENGTH)
-    client_type: Literal["terminal", "admin_ui"] = "terminal"
+    code: str = Field("", max_length=64)
 
     @property
     def name(self) -> str:
@@ -55,29 +68,107 @@ class RefreshInput(BaseModel):
     refresh_token: str
 
 
+class Tokens(TypedDict):
+    """The tokens of a log-in."""
+
+    access_token: str
+    """For the header `Authorization: Bearer`."""
+    refresh_token: str
+    """For `POST /api/auth/refresh`, once."""
+    token_type: Literal["Bearer"]
+    expires_in: int
+    """Seconds for which the access token is valid."""
+
+
+class LoggedIn(Tokens):
+    """A completed log-in of a program."""
+
+    user: UserJson
+
+
+class PageLoggedIn(TypedDict):
+    """A completed log-in of a page, which has the page cookie in place of tokens."""
+
+    user: UserJson
+    csrf_token: str
+    """For the header `X-CSRF-Token` of changes."""
+
+
+class LoggedOut(TypedDict):
+    status: Literal["logged out"]
+    end_session_url: str | None
+    """Where the browser logs out at the identity provider."""
+
+
+class LocalProvider(TypedDict):
+    """The log-in with a user name and a password."""
+
+    type: Literal["local"]
+    name: str
+    enabled: bool
+
+
 @blueprint.post("/api/auth/login")
-def log_in() -> Response:
-    """Logs a user in: with tokens, or with the page cookie when the request has the header `X-NetStacks-Page`."""
+def log_in() -> JsonResponse[LoggedIn | PageLoggedIn] | Response:
+    """Logs a user in: with tokens, or with the page cookie when the request has the header `X-NetStacks-Page`.
+
+    A user with a second factor is asked for it, unless the code is in `code` or follows the password.
+    """
     body = parse(LoginInput)
-    proof = authenticate(body.name, body.password)
-    if proof is None:
-        raise Unauthorized("The user name or the password is not correct.")
-    if "X-NetStacks-Page" in request.headers:
-        guard.start_page_login(proof)
-        response = jsonify(user=as_json(proof.user), csrf_token=guard.csrf_token())
+    with metrics.counting_refusals():
+        proof = authenticate(body.name, body.password, may_end_in_code=not is_page() and not body.code)
+        if proof is None:
+            raise Unauthorized("The user name or the password is not correct.")
+    site = passkeys.site()
+    step = second_factor.step_after(proof, site.rp_id if site else None)
+    if step is not None:
+        code = body.code or proof.code
+        if not code:
+            return _ask(step)
+        with metrics.counting_refusals():
+            second_factor.check_code(proof.user, code)
+    return begin(proof, body.client_type)
+
+
+def is_page() -> bool:
+    """Whether a page logs its user in, which gets the cookie in place of tokens."""
+    return "X-NetStacks-Page" in request.headers
+
+
+def _ask(step: SecondStep) -> Response:
+    hint = " Add the 6 digits of your authenticator app to the end of your password." if "totp" in step.methods else ""
+    response = jsonify(
+        error=f"A second factor is required.{hint}",
+        code="SECOND_FACTOR_REQUIRED",
+        methods=step.methods,
+        ticket=step.ticket,
+    )
+    response.status_code = 401
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def begin(proof: Authenticated, client_type: ClientType) -> JsonResponse[LoggedIn | PageLoggedIn] | Response:
+    """The answer to a completed log-in. Raises Unauthorized when access was withdrawn meanwhile."""
+    if is_page():
+        with metrics.counting_refusals():
+            guard.start_page_login(proof)
+        answer: LoggedIn | PageLoggedIn = {"user": _user_json(proof.user), "csrf_token": guard.csrf_token()}
     else:
         try:
-            response = jsonify(_begin(proof, body.client_type))
+            with metrics.counting_refusals():
+                answer = _begin(proof, client_type)
         except SeatLimitReached as error:
-            response = jsonify(error=str(error), seats_total=error.seats_total, seats_used=error.seats_used)
-            response.status_code = 409
-            return response
+            refusal = jsonify(error=str(error), seats_total=error.seats_total, seats_used=error.seats_used)
+            refusal.status_code = 409
+            return refusal
+    response = json_response(answer)
     known_devices.remember(response, services().tokens, proof.user.id)
     return response
 
 
 @blueprint.post("/api/auth/refresh")
-def refresh() -> dict[str, Any]:
+def refresh() -> Tokens:
     """New tokens for a refresh token; without PostgreSQL the same refresh token is returned."""
     token = parse(RefreshInput).refresh_token
     claims = services().tokens.read(TokenType.REFRESH, token)
@@ -94,10 +185,14 @@ def refresh() -> dict[str, Any]:
 
 
 @blueprint.post("/api/auth/logout")
-def log_out() -> Response:
-    """Ends the log-in of the bearer token or of the page cookie."""
+def log_out() -> LoggedOut:
+    """Ends the log-in of the bearer token or of the page cookie.
+
+    `end_session_url` is where the browser then logs out at the identity provider that the log-in came from, or null.
+    """
+    login_id = guard.identity().login_id
     guard.end_login()
-    return jsonify(status="logged out")
+    return {"status": "logged out", "end_session_url": sso.end_session_url(login_id)}
 
 
 @blueprint.delete("/api/auth/logins/<uuid:login_id>")
@@ -116,35 +211,25 @@ def end_own_login(login_id: UUID) -> Response:
 
 @blueprint.get("/api/auth/me")
 @guard.requires()
-def me() -> dict[str, Any]:
+def me() -> UserJson:
+    """The user of the request."""
     with services().database.transaction() as tx:
-        return as_json(users.get(tx, guard.identity().user_id))
+        user = users.get(tx, guard.identity().user_id)
+        return as_json(user, second_factors.kinds_of(tx, user.id))
 
 
 @blueprint.get("/api/auth/providers")
-def providers() -> Response:
-    return jsonify([{"type": "local", "name": "Local users", "enabled": True}])
+def providers() -> list[LocalProvider | sso.SsoProvider]:
+    """How users log in. The client knows `type`, `name`, `enabled` (docs/protocol.md, 3.5); pages know the others."""
+    return [{"type": "local", "name": "Local users", "enabled": True}, *sso.providers_as_json()]
 
 
-def as_json(user: User) -> dict[str, Any]:
-    """A user in the API: the client's `User`, plus `name` and `role` (docs/protocol.md, 3.1)."""
-    return {
-        "id": str(user.id),
-        "username": user.username,
-        "email": user.email,
-        "display_name": user.display_name,
-        "name": user.display_name or user.username,
-        "role": user.role,
-        "roles": [user.role],
-        "permissions": sorted(permissions.of_role(user.role)),
-        "auth_provider": "local",
-        "is_active": user.is_active,
-        "created_at": timestamp(user.created_at),
-        "last_login": timestamp(user.last_login_at),
-    }
+def _user_json(user: User) -> UserJson:
+    with services().database.transaction() as tx:
+        return as_json(user, second_factors.kinds_of(tx, user.id))
 
 
-def _begin(proof: Authenticated, client_type: Literal["terminal", "admin_ui"]) -> dict[str, Any]:
+def _begin(proof: Authenticated, client_type: ClientType) -> LoggedIn:
     tokens = services().tokens
     token_id = tokens.new_token_id()
     with services().database.transaction() as tx:
@@ -153,12 +238,12 @@ def _begin(proof: Authenticated, client_type: Literal["terminal", "admin_ui"]) -
         if client_type == "terminal":
             services().licensing.take_seat(tx, proof.user.id)
         subject = guard.begin_login(tx, proof, client_type, token_id)
-    return {**_tokens(subject, tokens.issue(TokenType.REFRESH, subject, token_id)), "user": as_json(proof.user)}
+    return {**_tokens(subject, tokens.issue(TokenType.REFRESH, subject, token_id)), "user": _user_json(proof.user)}
 
 
 def _rotate(claims: Claims) -> tuple[Subject, str]:
     user_id, login_id = claims.subject.user_id, claims.subject.login_id
-    next_id = services().tokens.next_token_id(claims.token_id)
+    next_id = services().tokens.next_token_id(claims)
     with services().database.transaction(timeout_secs=REFRESH_SECS) as tx:
         max_days = services().settings.login_max_days
         refreshed = logins.refresh(tx, login_id, token_id=claims.token_id, next_id=next_id, max_days=max_days)
@@ -174,7 +259,7 @@ def _rotate(claims: Claims) -> tuple[Subject, str]:
     return subject, services().tokens.issue(TokenType.REFRESH, subject, next_id)
 
 
-def _tokens(subject: Subject, refresh_token: str) -> dict[str, Any]:
+def _tokens(subject: Subject, refresh_token: str) -> Tokens:
     return {
         "access_token": services().tokens.issue(TokenType.ACCESS, subject),
         "refresh_token": refresh_token,

@@ -1,12 +1,28 @@
 """The test of a provider: one cheap call with its stored settings, and advice when it fails."""
 
 import time
-from typing import Any
+from typing import NotRequired
 from uuid import UUID
+
+from typing_extensions import TypedDict
 
 from netstacks.llm import failures
 from netstacks.llm.failures import ProviderFailure
 from netstacks.llm.service import Llm
+
+
+class ProviderTrial(TypedDict):
+    """The outcome of a test call."""
+
+    ok: bool
+    model: str | None
+    message: str
+    """The outcome in words."""
+    advice: NotRequired[str]
+    """What to do about a failure."""
+    msecs: NotRequired[int]
+    """How long a successful call took."""
+
 
 # What an administrator can do about a failed test.
 _ADVICE: dict[type[ProviderFailure], str] = {
@@ -19,7 +35,7 @@ _ADVICE: dict[type[ProviderFailure], str] = {
 }
 
 
-def check_provider(llm: Llm, provider_id: UUID, model: str | None) -> dict[str, Any]:
+def check_provider(llm: Llm, provider_id: UUID, model: str | None) -> ProviderTrial:
     """The outcome for the API. `model` is one of the provider's models; None is its default one."""
     directory = llm.directory
     directory.refresh()

@@ -4,18 +4,23 @@ A recording has the id of its session.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal, NoReturn
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from netstacks.errors import AccessWithdrawn, Conflict, Forbidden, InvalidInput, NotFound
+from netstacks.formats import Timestamp, Uuid
 from netstacks.recording import asciicast, storage
 from netstacks.recording.chunks import Chunk
 from netstacks.store import access, audit
 from netstacks.store.pool import Transaction
-from netstacks.web.auth import guard
+from netstacks.store.setting_definitions import REPLAY_DOWNLOAD
+from netstacks.web.auth import features, guard
+from netstacks.web.auth.purposes import PURPOSES
+from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
 from netstacks.web.http.fields import Moment
 from netstacks.web.http.inputs import parse, parse_query
@@ -40,20 +45,37 @@ class _Rename(BaseModel):
     name: str | None = Field(None, max_length=200)
 
 
-def _whose(identity: guard.Identity) -> UUID | None:
-    """The user whose recordings may be seen: this user; None for all users."""
-    return None if identity.may("sessions.manage") else identity.user_id
-
-
 def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
     """The recording, if the user of this request may see it; raises NotFound."""
-    found = storage.list_page(tx, session_id=recording_id, user_id=_whose(guard.identity()), limit=1)
+    found = storage.list_page(tx, session_id=recording_id, seen_by=sight(), limit=1)
     if not found:
         raise NotFound("There is no such recording.")
     return found[0]
 
 
-def _item(row: dict[str, Any]) -> dict[str, Any]:
+class RecordingJson(TypedDict):
+    """The recording of a session, whose id it has."""
+
+    id: Uuid
+    session_id: Uuid
+    name: str
+    terminal_cols: int
+    terminal_rows: int
+    duration_ms: int
+    file_path: Literal[""]
+    created_at: Timestamp
+    """When the session began."""
+    updated_at: Timestamp
+    username: str
+    device_name: str
+    bytes: int
+    """Of the session's output."""
+    state: str
+    """That of the session, or `pruned` when the content was deleted."""
+
+
+def as_json(row: dict[str, Any]) -> RecordingJson:
+    """A recording in the API, without its content."""
     began, last = row["began_at"], row["last_at"]
     # The recorder sets both or neither; a row that was edited by hand may have one.
     last = began if last is None else last
@@ -76,36 +98,38 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.get("/api/recordings")
 @guard.requires("recordings.view")
-def browse() -> Response:
+def browse() -> list[RecordingJson]:
+    """A page of recordings, newest first."""
     query = parse_query(_Query)
     with services().database.transaction() as tx:
         rows = storage.list_page(
-            tx, session_id=query.session_id, user_id=_whose(guard.identity()), before=query.before, limit=query.limit
+            tx, session_id=query.session_id, seen_by=sight(), before=query.before, limit=query.limit
         )
-    return jsonify([_item(row) for row in rows])
+    return [as_json(row) for row in rows]
 
 
 @blueprint.post("/api/recordings")
 @guard.requires("recordings.view")
-def create() -> tuple[Response, int]:
+def create() -> tuple[RecordingJson, int]:
     """Returns the recording that the controller makes of the session; nothing is created."""
     wanted = parse(_Create)
     if wanted.session_id is None:
         raise InvalidInput(f"session_id: is missing. {_MADE_HERE}")
     with services().database.transaction() as tx:
-        return jsonify(_item(find(tx, wanted.session_id))), 201
+        return as_json(find(tx, wanted.session_id)), 201
 
 
 @blueprint.get("/api/recordings/<uuid:recording_id>")
 @guard.requires("recordings.view")
-def show(recording_id: UUID) -> Response:
+def show(recording_id: UUID) -> RecordingJson:
+    """One recording, without its content."""
     with services().database.transaction() as tx:
-        return jsonify(_item(find(tx, recording_id)))
+        return as_json(find(tx, recording_id))
 
 
 @blueprint.put("/api/recordings/<uuid:recording_id>")
 @guard.requires("recordings.view")
-def rename(recording_id: UUID) -> Response:
+def rename(recording_id: UUID) -> RecordingJson:
     """Renames a recording. Its other members cannot be changed and are ignored."""
     wanted = parse(_Rename)
     with guard.transaction() as tx:
@@ -113,13 +137,13 @@ def rename(recording_id: UUID) -> Response:
         if wanted.name:
             storage.rename(tx, recording_id, wanted.name)
             audit.append(tx, guard.actor(), "recording.renamed", f"session:{recording_id}", name=wanted.name)
-        return jsonify(_item(find(tx, recording_id)))
+        return as_json(find(tx, recording_id))
 
 
 @blueprint.post("/api/recordings/<uuid:recording_id>/append")
 @blueprint.post("/api/recordings/<uuid:recording_id>/save-to-docs")
 @guard.requires("recordings.view")
-def refuse(recording_id: UUID) -> Response:
+def refuse(recording_id: UUID) -> NoReturn:
     raise Conflict(_MADE_HERE)
 
 
@@ -140,9 +164,11 @@ def delete(recording_id: UUID) -> tuple[str, int]:
 @guard.requires("recordings.view")
 def data(recording_id: UUID) -> Response:
     """The recording as asciicast v2; `?input=1` adds the recorded keystrokes, which is audited."""
+    if request.args.get("download"):
+        features.check(services().system_settings.get, REPLAY_DOWNLOAD)
     with_input = request.args.get("input") == "1"
     if with_input and not guard.identity().may("recordings.input"):
-        raise Forbidden("You need the recordings.input permission to read recorded keystrokes.")
+        raise Forbidden(f"You need the recordings.input permission to {PURPOSES['recordings.input']}.")
     database = services().database
     with guard.transaction() as tx:
         row = find(tx, recording_id)
@@ -151,7 +177,7 @@ def data(recording_id: UUID) -> Response:
     services().recorder.flush(1.0)
     body = asciicast.lines(
         _while_allowed(storage.chunks(database, recording_id), guard.lasting()),
-        title=_item(row)["name"],
+        title=as_json(row)["name"],
         cols=row["cols"],
         rows=row["rows"],
         started_at=finite(row["began_at"]) or row["started_at"].timestamp(),

@@ -8,22 +8,27 @@ from uuid import UUID
 import structlog
 from flask import Blueprint, Response, jsonify, url_for
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from netstacks.errors import Conflict, NotFound, RetryLater, SessionGone
+from netstacks.formats import Timestamp, Uuid
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.peer.claims import EndingViews, FormOfSession, OfSession
 from netstacks.peer.client import Reply
 from netstacks.store import audit, sessions, shares
 from netstacks.store.pool import Transaction
 from netstacks.store.sessions import SessionRow
+from netstacks.store.setting_definitions import SHARING
 from netstacks.store.shares import Permission, Share
 from netstacks.terminal.session import Session
-from netstacks.terminal.viewer import expel, viewers
+from netstacks.terminal.viewer import ViewerJson, expel, viewers
 from netstacks.web import peer
-from netstacks.web.auth import guard
+from netstacks.web.auth import features, guard
+from netstacks.web.auth.seeing import sight
 from netstacks.web.auth.share_tokens import Invitation
 from netstacks.web.context import services
 from netstacks.web.http.inputs import parse
+from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("shares", __name__)
@@ -39,18 +44,56 @@ class _NewShare(BaseModel):
     max_viewers: int = Field(5, ge=1, le=50)
 
 
+class ShareJson(TypedDict):
+    token: str
+    share_url: str
+    """The link for a browser."""
+    permission: Permission
+    max_viewers: int
+    created_at: Timestamp
+    expires_at: Timestamp
+
+
+class NewShareJson(TypedDict):
+    share_url: str
+    """The link for a browser."""
+    token: str
+    expires_at: Timestamp
+
+
+class SingleShareJson(ShareJson):
+    """A share and how many viewers it has now."""
+
+    session_id: Uuid
+    created_by: str
+    viewer_count: int
+
+
+class LateRevocation(TypedDict):
+    """The share is revoked; its views end later."""
+
+    status: str
+
+
+class Viewers(TypedDict):
+    items: list[ViewerJson]
+
+
 @blueprint.get(_SHARES)
 @guard.requires()
-def browse(session_id: UUID) -> Response:
+def browse(session_id: UUID) -> list[ShareJson]:
+    """The shares of a session."""
     with services().database.transaction() as tx:
         session = _managed(tx, session_id)
         found = [] if session.state == "ended" else shares.open_of(tx, session_id)
-    return jsonify([_item(share) for share in found])
+    return [_item(share) for share in found]
 
 
 @blueprint.post(_SHARES)
 @guard.requires()
-def create(session_id: UUID) -> tuple[Response, int]:
+def create(session_id: UUID) -> tuple[NewShareJson, int]:
+    """Shares a session by a link."""
+    features.check(services().system_settings.get, SHARING)
     wanted = parse(_NewShare)
     with guard.transaction() as tx:
         if _managed(tx, session_id).state == "ended":
@@ -65,12 +108,13 @@ def create(session_id: UUID) -> tuple[Response, int]:
         )
         _note(tx, "session.shared", session_id, share=str(share.id), **wanted.model_dump())
     item = _item(share)
-    return jsonify({name: item[name] for name in ("share_url", "token", "expires_at")}), 201
+    return {"share_url": item["share_url"], "token": item["token"], "expires_at": item["expires_at"]}, 201
 
 
 @blueprint.get(f"{_SHARES}/<token>")
 @guard.requires()
-def show(session_id: UUID, token: str) -> Response:
+def show(session_id: UUID, token: str) -> SingleShareJson:
+    """One share of a session."""
     share_id = _share_id(session_id, token)
     with services().database.transaction() as tx:
         _managed(tx, session_id)
@@ -79,24 +123,24 @@ def show(session_id: UUID, token: str) -> Response:
     if share is None:
         raise NotFound("This share has expired or was revoked.")
     count = sum(viewer["share_id"] == str(share_id) for viewer in _watching(session_id))
-    return jsonify(**_item(share), session_id=str(session_id), created_by=share.created_by, viewer_count=count)
+    return {**_item(share), "session_id": str(session_id), "created_by": share.created_by, "viewer_count": count}
 
 
 @blueprint.delete(f"{_SHARES}/<token>")
 @guard.requires()
-def revoke(session_id: UUID, token: str) -> Response:
+def revoke(session_id: UUID, token: str) -> JsonResponse[LateRevocation] | Response:
     """Revokes a share and ends its views. Idempotent."""
     return _revoke(session_id, _share_id(session_id, token))
 
 
 @blueprint.delete(_SHARES)
 @guard.requires()
-def revoke_all(session_id: UUID) -> Response:
+def revoke_all(session_id: UUID) -> JsonResponse[LateRevocation] | Response:
     """Revokes every share of the session and ends all its views."""
     return _revoke(session_id, None)
 
 
-def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
+def _revoke(session_id: UUID, share_id: UUID | None) -> JsonResponse[LateRevocation] | Response:
     """204 when no viewer of these shares is left, 202 when the session's owner could not be reached."""
     with guard.transaction() as tx:
         _managed(tx, session_id)
@@ -108,19 +152,17 @@ def _revoke(session_id: UUID, share_id: UUID | None) -> Response:
     except RetryLater as error:
         log.info("share.revoked_without_owner", session_id=str(session_id), error=str(error))
         status = "The share is revoked. Its views end as soon as the instance that owns the session answers again."
-        response = jsonify(status=status)
-        response.status_code = 202
-        return response
+        return json_response({"status": status}, 202)
     return Response(status=204)
 
 
 @blueprint.get(_VIEWERS)
 @guard.requires()
-def watching(session_id: UUID) -> Response:
+def watching(session_id: UUID) -> Viewers:
     """The current viewers of the session, connected through any instance."""
     with services().database.transaction() as tx:
         _managed(tx, session_id)
-    return jsonify(items=_watching(session_id))
+    return {"items": _watching(session_id)}
 
 
 @blueprint.delete(f"{_VIEWERS}/<uuid:viewer_id>")
@@ -145,7 +187,7 @@ def end_views_of(share: Share, reason: str) -> None:
         log.info("share.revoked_without_owner", session_id=str(share.session_id), error=str(error))
 
 
-def _watching(session_id: UUID) -> list[dict[str, Any]]:
+def _watching(session_id: UUID) -> list[ViewerJson]:
     try:
         return _at_owner(session_id, "viewers")
     except RetryLater:
@@ -153,9 +195,9 @@ def _watching(session_id: UUID) -> list[dict[str, Any]]:
 
 
 def _managed(tx: Transaction, session_id: UUID) -> SessionRow:
-    """A session of the user's own, or any with `sessions.manage`. Raises NotFound."""
-    row, user = sessions.find(tx, session_id), guard.identity()
-    if row is None or not (row.user_id == user.user_id or user.may("sessions.manage")):
+    """A session of the user's own, or any in sight with `sessions.manage`. Raises NotFound."""
+    row = sessions.find_seen(tx, session_id, by=sight())
+    if row is None:
         raise NotFound("There is no such session.")
     return row
 
@@ -171,14 +213,18 @@ def _share_id(session_id: UUID, token: str) -> UUID:
     raise NotFound("This session has no such share.")
 
 
-def _item(share: Share) -> dict[str, Any]:
-    token = services().share_tokens.issue(share)
+def share_url(share: Share) -> str:
+    """The link of a share, for a browser."""
     # In the fragment of the URL: browsers send it to no server, so it appears in no access log.
     has_client = services().settings.terminal_web_dir is not None
     url = f"{url_for('client.file', _external=True)}#share=" if has_client else f"{_page_url()}#"
+    return f"{url}{services().share_tokens.issue(share)}"
+
+
+def _item(share: Share) -> ShareJson:
     return {
-        "token": token,
-        "share_url": f"{url}{token}",
+        "token": services().share_tokens.issue(share),
+        "share_url": share_url(share),
         "permission": share.permission,
         "max_viewers": share.max_viewers,
         "created_at": timestamp(share.created_at),
@@ -193,22 +239,22 @@ def _page_url() -> str:
 # Operations at the session's owner: no other instance knows the viewers.
 
 
-def _list(session: Session) -> list[dict[str, Any]]:
+def _list(session: Session) -> list[ViewerJson]:
     return [viewer.describe() for viewer in viewers(session)]
 
 
 def _end(
     session: Session, *, reason: str, share_id: str | None = None, viewer_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[ViewerJson]:
     those = viewers(session, share_id=share_id, viewer_id=viewer_id)
     expel(session, those, reason)
     return [viewer.describe() for viewer in those]
 
 
-_OPERATIONS: dict[str, Callable[..., list[dict[str, Any]]]] = {"viewers": _list, "viewers/end": _end}
+_OPERATIONS: dict[str, Callable[..., list[ViewerJson]]] = {"viewers": _list, "viewers/end": _end}
 
 
-def _at_owner(session_id: UUID, operation: str, **arguments: str | None) -> list[dict[str, Any]]:
+def _at_owner(session_id: UUID, operation: str, **arguments: str | None) -> list[ViewerJson]:
     """Runs an operation at the session's owner, this instance or a peer. Raises RetryLater when no owner answers."""
     try:
         match services().broker.ask(session_id, operation, **arguments):

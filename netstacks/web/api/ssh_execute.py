@@ -7,12 +7,13 @@ recording and audit rows.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 from uuid import UUID
 
 import flask
 from flask import Blueprint
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypedDict
 
 from netstacks.errors import DeviceError, InvalidInput, NotFound
 from netstacks.hosts import shown_address
@@ -67,6 +68,27 @@ class SingleExecution(BaseModel):
     timeout_secs: Seconds = 30
 
 
+class ResultJson(TypedDict):
+    """What a command has printed."""
+
+    command: str
+    success: bool
+    output: str
+    error: str | None
+    execution_time_ms: int
+
+
+class RunJson(TypedDict):
+    """What commands have printed. One that fails or is not allowed is no error of the request."""
+
+    success: bool
+    output: str
+    error: str | None
+    execution_time_ms: int
+    results: NotRequired[list[ResultJson]]
+    """For a request with several commands."""
+
+
 @dataclass(frozen=True)
 class _Destination:
     """The target of the commands, and the request that logs in to it."""
@@ -77,7 +99,7 @@ class _Destination:
 
 @blueprint.post("/api/ai/ssh-execute")
 @guard.requires("sessions.connect")
-def ssh_execute() -> dict[str, Any]:
+def ssh_execute() -> RunJson:
     """Runs commands for a model. One that fails or is not allowed is a 200 with `success` false: the model reads it."""
     if not services().llm.directory.may_use(guard.identity().role):
         raise NotConfigured("AI is switched off for you on this controller. An administrator can switch it on.")
@@ -96,7 +118,7 @@ def ssh_execute() -> dict[str, Any]:
 
 @blueprint.post("/api/devices/<device_id>/exec-command")
 @guard.requires("sessions.connect")
-def exec_command(device_id: str) -> dict[str, Any]:
+def exec_command(device_id: str) -> RunJson:
     """Runs one command for the test of a change, by the same rules but without AI."""
     body = parse(SingleExecution)
     name = device_id if device_id.startswith(targets.DEVICE_PREFIX) else f"{targets.DEVICE_PREFIX}{device_id}"
@@ -108,7 +130,7 @@ def _batch(commands: list[str], timeout_secs: int, *, stop_on_error: bool = Fals
     return Batch(commands, timeout_secs, total_secs, stop_on_error)
 
 
-def _execute(family: str, purpose: str, name: str, batch: Batch, *, is_list: bool) -> dict[str, Any]:
+def _execute(family: str, purpose: str, name: str, batch: Batch, *, is_list: bool) -> RunJson:
     """Runs a batch. `family` is the prefix of the audit events."""
     check_open(services())
     try:
@@ -144,16 +166,19 @@ def _slot(user_id: UUID) -> Iterator[None]:
 def _find(tx: Transaction, name: str) -> _Destination:
     """The destination of that name. Raises InvalidInput or NotFound, and DeviceError when no line is free."""
     connect_request, credential_id = _connect_request(tx, name)
-    target = targets.resolve(tx, connect_request)
+    target = targets.resolve(tx, connect_request, within=guard.identity().reach)
     if target.lines is not None and target.device_id is not None:
         # A terminal would take the line of a detached session; commands must not end a session.
         used = devices.live_sessions(tx, target.device_id)
         if used >= target.lines:
             raise DeviceError(f"{used} of the {target.lines} lines of {target.name} are in use: try again later")
+    user = guard.identity()
     usable = {
-        each.id for each in credentials.usable(tx, guard.identity().user_id) if each.is_for(target.host, target.port)
+        each.id
+        for each in credentials.usable(tx, user.user_id, within=user.reach)
+        if each.may_be_sent(target.host, target.port, default_id=target.default_credential_id, within=user.reach)
     }
-    default = credentials.default_for(tx, guard.identity().user_id)
+    default = credentials.default_for(tx, user.user_id, within=user.reach)
     candidates = (credential_id, target.default_credential_id, default.id if default else None)
     chosen = next((each for each in candidates if each in usable), None)
     if chosen is None:
@@ -176,7 +201,7 @@ def _connect_request(tx: Transaction, name: str) -> tuple[ConnectRequest, UUID |
         if row.device_id is None:
             return _terminal(None, row.host, row.port), row.credential_id
         return _terminal(f"{targets.DEVICE_PREFIX}{row.device_id}"), row.credential_id
-    definition = definitions.find(tx, session_id) if session_id else None
+    definition = definitions.find(tx, session_id, within=guard.identity().reach) if session_id else None
     return _terminal(name), definition.credential_override_id if definition else None
 
 
@@ -198,23 +223,25 @@ def _audit(event: str, resource: str, batch: Batch, **details: Any) -> None:
     services().deferred_writes.put(audit.append, guard.actor(), event, resource, commands=commands, **details)
 
 
-def _as_json(run: Run, *, is_list: bool) -> dict[str, Any]:
+def _as_json(run: Run, *, is_list: bool) -> RunJson:
     results = [_result_as_json(each) for each in run.results]
     if is_list:
         heads = (f"=== [{number}] {each.command} ===" for number, each in enumerate(run.results, 1))
         output = "\n\n".join(f"{head}\n{each.output}" for head, each in zip(heads, run.results, strict=True))
     else:
         output = "".join(each.output for each in run.results)
-    return {
+    answer: RunJson = {
         "success": run.error is None,
         "output": output,
         "error": run.error,
         "execution_time_ms": sum(each["execution_time_ms"] for each in results),
-        **({"results": results} if is_list else {}),
     }
+    if is_list:
+        answer["results"] = results
+    return answer
 
 
-def _result_as_json(result: Result) -> dict[str, Any]:
+def _result_as_json(result: Result) -> ResultJson:
     return {
         "command": result.command,
         "success": result.error is None,

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
+from typing_extensions import TypedDict
 
 from netstacks.errors import NotFound
+from netstacks.formats import Timestamp, Uuid
 from netstacks.llm.assistant import Question
 from netstacks.llm.conversation import ChatRequest, Finished, Message, Text, TextDelta
 from netstacks.llm.failures import AllResting, CallCancelled, NoAnswer, NotConfigured, TooManyCalls
@@ -32,7 +34,23 @@ for _error in (NotConfigured, AllResting, TooManyCalls, NoAnswer, CallCancelled)
     blueprint.register_error_handler(_error, ai.refuse)
 
 
-def as_json(summary: SessionSummary, recording: dict[str, Any]) -> dict[str, Any]:
+class SummaryJson(TypedDict):
+    """The summary of a session by a language model."""
+
+    session_id: Uuid
+    text: str
+    """In Markdown."""
+    provider: str
+    model: str
+    created_at: Timestamp
+    created_by: str
+    covered_bytes: int
+    """How much of the session's output it covers, from the beginning."""
+    is_whole: bool
+    """Whether the session has ended and the summary covers its whole recording."""
+
+
+def as_json(summary: SessionSummary, recording: dict[str, Any]) -> SummaryJson:
     """A summary in the API. `is_whole`: the session has ended, and the summary covers its whole recording."""
     return {
         "session_id": str(summary.session_id),
@@ -48,13 +66,14 @@ def as_json(summary: SessionSummary, recording: dict[str, Any]) -> dict[str, Any
 
 @blueprint.get("/api/sessions/<uuid:session_id>/summary")
 @guard.requires("recordings.view")
-def show(session_id: UUID) -> Response:
+def show(session_id: UUID) -> SummaryJson:
+    """The stored summary of a session."""
     with services().database.transaction() as tx:
         recording = recordings.find(tx, session_id)
         summary = session_summaries.get(tx, session_id)
     if summary is None:
         raise NotFound("This session has no summary.")
-    return jsonify(as_json(summary, recording))
+    return as_json(summary, recording)
 
 
 @blueprint.post("/api/sessions/<uuid:session_id>/summary")

@@ -1,6 +1,5 @@
 """Authentication and authorisation of requests: bearer tokens, the page cookie, and its protection against CSRF."""
 
-import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,19 +11,18 @@ from flask import Flask, g, request
 from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Request
 
-from netstacks import permissions, urls
 from netstacks.errors import Forbidden, StoreBusy
 from netstacks.instance.withdrawals import Scope, Withdrawal
-from netstacks.store import access, audit, logins, users
+from netstacks.permissions import EVERYWHERE, Reach, Role, is_granted
+from netstacks.store import access, audit, logins, roles, users
 from netstacks.store.logins import ClientType
 from netstacks.store.pool import Transaction
-from netstacks.web.auth import page_cookie
+from netstacks.web.auth import bearer, origins, page_cookie
 from netstacks.web.auth.authenticate import Authenticated
 from netstacks.web.auth.login_states import LoginStates
 from netstacks.web.auth.parts import AuthParts, auth_parts, install
 from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.auth.tokens import Subject, TokenType
-from netstacks.web.http import proxies
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -37,17 +35,22 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Identity:
-    """The user of a request, with the user's current permissions."""
+    """The user of a request, with the user's current permissions and the devices that they are for."""
 
     user_id: UUID
     username: str
     role: str
     permissions: frozenset[str]
     login_id: UUID
+    reach: Reach = EVERYWHERE
 
     def may(self, permission: str) -> bool:
-        """Whether `permission` is granted, by name or by `*`."""
-        return bool(self.permissions & {permission, "*"})
+        """Whether `permission` is granted, by name or by a wildcard."""
+        return is_granted(permission, self.permissions)
+
+    @property
+    def as_role(self) -> Role:
+        return Role(self.role, self.permissions, self.reach)
 
 
 def init_app(app: Flask, parts: AuthParts) -> None:
@@ -96,9 +99,21 @@ def requires(permission: str | None = None) -> Callable[[View], View]:
             _check_permission(identity())
             return view(*args, **kwargs)
 
+        guarded.permission = permission  # type: ignore[attr-defined]
         return guarded  # type: ignore[return-value]
 
     return decorate
+
+
+def requires_login(view: Callable[..., Any]) -> bool:
+    """Whether `requires` decorates `view`."""
+    return hasattr(view, "permission")
+
+
+def permission_of(view: Callable[..., Any]) -> str | None:
+    """The permission that `requires` has been given for `view`; None when there is none."""
+    permission: str | None = getattr(view, "permission", None)
+    return permission
 
 
 @contextmanager
@@ -118,7 +133,7 @@ def confirm(tx: Transaction) -> None:
     role = access.role_of(tx, actor())
     if role is None:
         raise Unauthorized(_ENDED)
-    g.identity = replace(user, role=role, permissions=permissions.of_role(role))
+    g.identity = replace(user, role=role.name, permissions=role.permissions, reach=role.reach)
     _check_permission(g.identity)
 
 
@@ -133,7 +148,8 @@ def _check_permission(user: Identity) -> None:
 def lasting() -> Callable[[], bool]:
     """A function that tells at any later time whether the user of this request still has the required permission.
 
-    For responses that are sent over a longer time, which must end when access is withdrawn.
+    And whether it is for the same devices. For responses that are sent over a longer time, which must end when access
+    is withdrawn.
     """
     permission: str | None = g.get("permission")
     user, states = identity(), login_states()
@@ -144,9 +160,26 @@ def lasting() -> Callable[[], bool]:
             role = states.role(subject)
         except StoreBusy:
             return True  # The caller checks again within seconds.
-        return role is not None and (permission is None or permissions.grants(role, permission))
+        return role is not None and role.reach == user.reach and (permission is None or role.may(permission))
 
     return may
+
+
+def check_gives(role: Role) -> None:
+    """Raises Forbidden unless the user of this request may do all that `role` may do.
+
+    Each request that gives a role, changes a role, or changes a user with a role calls this. Without it, a user with
+    only `users.manage` could get every other permission. Call it in `transaction`, with the role read in it.
+    """
+    me = identity().as_role
+    if me.covers(role):
+        return
+    missing = sorted(each for each in role.permissions if not me.may(each))
+    what = f"the permissions {', '.join(missing)}" if missing else "devices beyond those of your role"
+    raise Forbidden(
+        f"The role {role.name} has {what}, which your role, {me.name}, does not have. A user can only give"
+        " and change permissions that they have."
+    )
 
 
 def actor() -> audit.Actor:
@@ -161,8 +194,8 @@ def signed_subject(environ: "WSGIEnvironment", parts: AuthParts) -> Subject | No
     Queries no database: `identify` finds out later whether the log-in was revoked.
     """
     wsgi_request = Request(environ)
-    origin, token = wsgi_request.headers.get("Origin"), _bearer_token(wsgi_request)
-    if origin is not None and not _is_own(origin, wsgi_request, parts):
+    origin, token = wsgi_request.headers.get("Origin"), bearer.token_of(wsgi_request)
+    if origin is not None and not origins.is_own(origin, wsgi_request, parts):
         return None
     if token is not None:
         claims = parts.tokens.read(TokenType.ACCESS, token)
@@ -180,31 +213,6 @@ def act_for(subject: Subject) -> None:
     if role is None:
         raise Unauthorized(_ENDED)
     g.identity = _as_identity(subject, role)
-
-
-def check_origin() -> None:
-    """Raises Forbidden when a web page of another origin makes this request.
-
-    The header Origin must match the host and port of this site, as a trusted proxy forwards them, or one of
-    ALLOWED_ORIGINS. Programs other than browsers send no Origin: that is accepted with a bearer token, never with the
-    cookie.
-    """
-    origin = request.headers.get("Origin")
-    if origin is None:
-        if page_cookie.is_sent() and _bearer_token(request) is None:
-            raise Forbidden("A request with the page cookie needs the header Origin.")
-    elif not _is_own(origin, request, auth_parts()):
-        raise Forbidden(
-            f"The origin {origin} is not the origin of this site, which was requested as {request.host}. A load"
-            " balancer must pass the header Host on unchanged, or send X-Forwarded-Host and X-Forwarded-Proto from an"
-            " address in TRUSTED_PROXIES. ALLOWED_ORIGINS adds the origins of other sites."
-        )
-
-
-def _is_own(origin: str, wsgi_request: Request, parts: AuthParts) -> bool:
-    return origin in parts.allowed_origins or any(
-        urls.is_same_origin(origin, wsgi_request.scheme, host) for host in proxies.hosts(wsgi_request.environ)
-    )
 
 
 def csrf_token() -> str:
@@ -233,8 +241,9 @@ def start_page_login(proof: Authenticated) -> None:
     """Logs a user in by cookie, and makes that user the one of this request."""
     with auth_parts().database.transaction() as tx:
         subject = begin_login(tx, proof, "page")
+        role = roles.role_named(tx, subject.role)
     page_cookie.issue(subject)
-    g.identity = _as_identity(subject, subject.role)
+    g.identity = _as_identity(subject, role)
 
 
 def end_login() -> None:
@@ -249,7 +258,7 @@ def end_login() -> None:
 
 
 def _identify(anew: bool) -> Identity | None:
-    token = _bearer_token(request)
+    token = bearer.token_of(request)
     if token is not None:
         claims = auth_parts().tokens.read(TokenType.ACCESS, token)
         role = login_states().role(claims.subject, anew=anew) if claims else None
@@ -259,29 +268,20 @@ def _identify(anew: bool) -> Identity | None:
         if role is None:
             continue
         _check_forgery(claims.subject.login_id)
-        page_cookie.renew(claims, role)
+        page_cookie.renew(claims, role.name)
         return _as_identity(claims.subject, role)
     return None
 
 
-def _as_identity(subject: Subject, role: str) -> Identity:
-    return Identity(subject.user_id, subject.username, role, permissions.of_role(role), subject.login_id)
-
-
-def _bearer_token(wsgi_request: Request) -> str | None:
-    scheme, _, token = wsgi_request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    if wsgi_request.path.startswith("/ws/"):
-        return wsgi_request.args.get("token")
-    return None
+def _as_identity(subject: Subject, role: Role) -> Identity:
+    return Identity(subject.user_id, subject.username, role.name, role.permissions, subject.login_id, role.reach)
 
 
 def _check_forgery(login_id: UUID) -> None:
     is_change = request.method not in _SAFE_METHODS
     if is_change or request.path.startswith("/ws/"):
-        check_origin()
+        origins.check()
     if is_change:
         sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
-        if not hmac.compare_digest(sent.encode(), auth_parts().tokens.csrf(login_id).encode()):
+        if not auth_parts().tokens.is_csrf(login_id, sent):
             raise Forbidden("This page is out of date. Reload it. (Its CSRF token is missing or of another log-in.)")

@@ -4,7 +4,6 @@ The cookie grants no access. With it, throttles caused by guesses from elsewhere
 counted separately.
 """
 
-import hmac
 import secrets
 import time
 from dataclasses import dataclass
@@ -37,16 +36,12 @@ def remember(response: Response, tokens: Tokens, user_id: UUID) -> None:
     """Marks the browser of this request as a known device of the user."""
     device = next((mark.device for mark in marks(tokens) if mark.user_id == user_id), secrets.token_hex(8))
     text = f"{user_id}.{device}.{int(time.time() + KEPT.total_seconds())}"
-    cookies.put(response, COOKIE, f"{text}.{_signature(tokens, text)}", max_age_secs=KEPT.total_seconds())
+    cookies.put(response, COOKIE, f"{text}.{tokens.sign(f'device:{text}')}", max_age_secs=KEPT.total_seconds())
 
 
 def _read(tokens: Tokens, value: str) -> Mark | None:
     text, _, signature = value.rpartition(".")
-    if not hmac.compare_digest(_signature(tokens, text).encode(), signature.encode()):
+    if not tokens.is_signed(f"device:{text}", signature):
         return None
     user_id, device, until = text.split(".")
     return Mark(UUID(user_id), device) if time.time() < int(until) else None
-
-
-def _signature(tokens: Tokens, text: str) -> str:
-    return tokens.sign(f"device:{text}")

@@ -32,8 +32,13 @@ class ShareTokens:
     token is not stored: it is computed from the share's row, which has a random id, and a key.
     """
 
-    def __init__(self, jwt_secret: str) -> None:
-        self._key = hmac.digest(jwt_secret.encode(), b"netstacks share token", "sha256")
+    def __init__(self, jwt_secret: str, accepted: str | None = None) -> None:
+        """Tokens that are signed with `accepted` are valid, too: see `web.auth.tokens`."""
+        self._keys = [
+            hmac.digest(each.encode(), b"netstacks share token", "sha256")
+            for each in (jwt_secret, accepted)
+            if each is not None
+        ]
 
     def issue(self, share: Share) -> str:
         """The token of a share, always the same: 72 characters that need no escaping in a URL."""
@@ -44,7 +49,7 @@ class ShareTokens:
             share.max_viewers,
             share.permission == "read-write",
         )
-        return base64.urlsafe_b64encode(facts + self._mac(facts)).decode()
+        return base64.urlsafe_b64encode(facts + _mac(self._keys[0], facts)).decode()
 
     def read(self, token: str) -> Invitation | None:
         """The content of a valid token, which may have expired; None for anything else."""
@@ -53,11 +58,12 @@ class ShareTokens:
         except (binascii.Error, ValueError):
             return None
         facts, mac = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
-        if len(facts) < _LAYOUT.size or not hmac.compare_digest(mac, self._mac(facts)):
+        if len(facts) < _LAYOUT.size or not any(hmac.compare_digest(mac, _mac(key, facts)) for key in self._keys):
             return None
         share_id, session_id, expires_at, max_viewers, may_type = _LAYOUT.unpack(facts)
         permission: Permission = "read-write" if may_type else "read-only"
         return Invitation(UUID(bytes=share_id), UUID(bytes=session_id), permission, max_viewers, expires_at)
 
-    def _mac(self, facts: bytes) -> bytes:
-        return hmac.digest(self._key, facts, "sha256")[:_MAC_BYTES]
+
+def _mac(key: bytes, facts: bytes) -> bytes:
+    return hmac.digest(key, facts, "sha256")[:_MAC_BYTES]

@@ -1,13 +1,15 @@
 """The tokens of users: JWTs for access, refresh and the page cookie, and CSRF tokens."""
 
+import contextlib
 import hashlib
 import hmac
 import math
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -52,13 +54,19 @@ class Claims:
     subject: Subject
     token_id: str
     expires_at: int
+    secret: bytes = field(repr=False)
+    """The secret that it is signed with."""
 
 
 class Tokens:
-    """Issues and verifies tokens; every instance with the same `JWT_SECRET` accepts them."""
+    """Issues and verifies tokens; every instance with the same `JWT_SECRET` accepts them.
 
-    def __init__(self, jwt_secret: str) -> None:
+    While the secret is changed, texts that are signed with `accepted` are valid, too (docs/security.md, Tokens).
+    """
+
+    def __init__(self, jwt_secret: str, accepted: str | None = None) -> None:
         self._secret = jwt_secret.encode()
+        self._secrets = [each.encode() for each in (jwt_secret, accepted) if each is not None]
         self._unlogged = 0
         self._logged_at = -math.inf
         self._verified: LRUCache[bytes, Claims] = LRUCache(_VERIFIED)
@@ -87,16 +95,22 @@ class Tokens:
         if known is not None and time.time() < known.expires_at + TOLERATED_SECS:
             return known
         try:
-            # Leeway: the clock of the issuing instance may differ.
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"], leeway=TOLERATED_SECS)
+            claims, secret = self._decode(token)
             if claims["typ"] != token_type:
                 raise ValueError(f"it is a token for {claims['typ']}")
             subject = Subject(UUID(claims["sub"]), claims["name"], claims["role"], UUID(claims["sid"]))
-            verified = self._verified[key] = Claims(subject, claims.get("jti", ""), claims["exp"])
+            verified = self._verified[key] = Claims(subject, claims.get("jti", ""), claims["exp"], secret)
             return verified
         except (jwt.InvalidTokenError, KeyError, ValueError) as error:
             self._log_refused(token_type, error)
             return None
+
+    def _decode(self, token: str) -> tuple[dict[str, Any], bytes]:
+        *others, last = self._secrets
+        for secret in others:
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return _claims(token, secret), secret
+        return _claims(token, last), last
 
     def _log_refused(self, token_type: TokenType, error: Exception) -> None:
         self._unlogged += 1
@@ -111,21 +125,39 @@ class Tokens:
         """The id of a log-in's first refresh token."""
         return secrets.token_hex(16)
 
-    def next_token_id(self, token_id: str) -> str:
-        """The id of the next refresh token after the one with `token_id`.
+    def next_token_id(self, claims: Claims) -> str:
+        """The id of the next refresh token after the one with these claims.
 
         It is derived, not random: two concurrent refreshes with the same token (docs/protocol.md, 3.2) get the same
-        successor, although only hashes of ids are stored.
+        successor, although only hashes of ids are stored. It is derived with the token's own secret, because during a
+        change of the secret two instances may sign with different ones.
         """
-        return self._mac(f"refresh-token-after:{token_id}")[:32]
+        return _mac(claims.secret, f"refresh-token-after:{claims.token_id}")[:32]
 
     def csrf(self, login_id: UUID) -> str:
         """The CSRF token that a page must send with a change."""
-        return self._mac(f"csrf-of:{login_id}")
+        return _mac(self._secret, f"csrf-of:{login_id}")
+
+    def is_csrf(self, login_id: UUID, sent: str) -> bool:
+        return self._is_mac(f"csrf-of:{login_id}", sent)
 
     def sign(self, text: str) -> str:
         """An HMAC-SHA256 of the text, in hex; the same on all instances with the same `JWT_SECRET`."""
-        return self._mac(f"signed:{text}")
+        return _mac(self._secret, f"signed:{text}")
 
-    def _mac(self, message: str) -> str:
-        return hmac.digest(self._secret, message.encode(), "sha256").hex()
+    def is_signed(self, text: str, signature: str) -> bool:
+        """Whether `sign` has made the signature of this text, here or on another instance."""
+        return self._is_mac(f"signed:{text}", signature)
+
+    def _is_mac(self, message: str, sent: str) -> bool:
+        given = sent.encode(errors="replace")
+        return any(hmac.compare_digest(_mac(secret, message).encode(), given) for secret in self._secrets)
+
+
+def _claims(token: str, secret: bytes) -> dict[str, Any]:
+    # Leeway: the clock of the issuing instance may differ.
+    return jwt.decode(token, secret, algorithms=["HS256"], leeway=TOLERATED_SECS)
+
+
+def _mac(secret: bytes, message: str) -> str:
+    return hmac.digest(secret, message.encode(), "sha256").hex()

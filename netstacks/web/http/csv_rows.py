@@ -1,4 +1,4 @@
-"""CSV export, protected against formula injection: spreadsheets run cells that begin like a formula."""
+"""CSV files, protected against formula injection: spreadsheets run cells that begin like a formula."""
 
 import csv
 import io
@@ -7,12 +7,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from netstacks import greenlets
+
 # Formula signs. Some spreadsheets accept full-width and small forms, depending on the language.
 _SIGNS = r"=+\-@＝＋－＠﹦﹢﹣﹫−"
 # Characters that may separate cells: programs differ, and some ignore quotation marks.
 _SEPARATORS = r",;|\t\r\n\v\f\u2028\u2029"
 # Characters that spreadsheets skip, or do not show, at the beginning of a cell.
 _LEFT_OUT = r"\s\x00-\x1f\u00ad\u200b-\u200f\u2060\ufeff\"'`“”„‘’«»"
+# A tab or a line end at the beginning; also behind apostrophes, so that `original` finds the one that was added.
+_LINE_END = re.compile(r"'*[\t\r\n]")
 # Also matches where no sign follows, so that a long run of separators is scanned once.
 _BEGINNING = re.compile(rf"((?:^|[{_SEPARATORS}])[{_SEPARATORS}{_LEFT_OUT}]*+)([{_SIGNS}]?)")
 
@@ -23,14 +27,23 @@ def encoded(columns: Sequence[str], pages: Iterable[Iterable[Mapping[str, Any]]]
     for page in pages:
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerows([_cell(row[column]) for column in columns] for row in page)
+        for row in page:
+            writer.writerow([_cell(row[column]) for column in columns])
+            greenlets.give_way()
         yield text.getvalue()
 
 
 def neutral(text: str) -> str:
     """The text with an apostrophe before each formula sign that may begin a cell."""
     marked = _BEGINNING.sub(lambda found: f"{found[1]}'{found[2]}" if found[2] else found[1], text)
-    return f"'{marked}" if marked.startswith(("\t", "\r", "\n")) else marked
+    return f"'{marked}" if _LINE_END.match(marked) else marked
+
+
+def original(cell: str) -> str:
+    """The text that `neutral` has made this cell of. A cell of another origin keeps what is no such apostrophe."""
+    if cell.startswith("'") and _LINE_END.match(cell):
+        cell = cell[1:]
+    return _BEGINNING.sub(lambda found: (found[1].removesuffix("'") if found[2] else found[1]) + found[2], cell)
 
 
 def _cell(value: Any) -> Any:

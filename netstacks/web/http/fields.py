@@ -14,11 +14,16 @@ def _printable(text: str) -> str:
     return text
 
 
+Tag = Annotated[str, StringConstraints(max_length=200)]
+Tags = Annotated[list[Tag], Field(max_length=100)]
+
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
 ]
 Host = Annotated[str, StringConstraints(max_length=255)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+# The version that a form was filled from. Clients that send none are not checked.
+Seen = Annotated[int | None, Field(ge=0)]
 Description = Annotated[str | None, Field(max_length=2000)]
 
 

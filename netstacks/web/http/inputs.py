@@ -46,15 +46,16 @@ def parse(model: type[Model]) -> Model:
     body = json_body()
     if not isinstance(body, dict):
         raise InvalidInput("The request body must be a JSON object.")
-    return _validated(model, body)
+    return validated(model, body)
 
 
 def parse_query(model: type[Model]) -> Model:
     """The query string as `model`; empty values count as absent. Raises InvalidInput that names the wrong one."""
-    return _validated(model, {name: value for name, value in request.args.items() if value})
+    return validated(model, {name: value for name, value in request.args.items() if value})
 
 
-def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+def validated(model: type[Model], values: dict[str, Any]) -> Model:
+    """The values as `model`. Raises InvalidInput that names the first wrong member."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

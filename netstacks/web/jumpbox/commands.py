@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from netstacks.errors import InvalidInput, NotFound
 from netstacks.hosts import normal_host, shown_address
-from netstacks.store import credentials, devices, sessions
+from netstacks.permissions import Reach
+from netstacks.store import access, credentials, devices, session_lists
 from netstacks.store.audit import Actor
 from netstacks.store.credentials import Credential
 from netstacks.store.devices import Device
@@ -15,6 +16,7 @@ from netstacks.store.pool import Database, Transaction
 from netstacks.terminal.plain_text import table
 from netstacks.web.jumpbox.words import (
     CANDIDATES,
+    PERMISSION,
     STORE_SECS,
     USAGE,
     WORDS,
@@ -66,14 +68,13 @@ Action = Say | Ask | Connect | Clear | Leave
 
 
 class Commands:
-    """The commands of one user. `role` returns the user's current role."""
+    """The commands of one user."""
 
-    def __init__(self, database: Database, actor: Actor, role: Callable[[], str | None]) -> None:
+    def __init__(self, database: Database, actor: Actor) -> None:
         assert actor.id is not None
         self._database = database
         self._actor = actor
         self._user_id = actor.id
-        self._role = role
         self._actions: dict[str, Callable[[str], Action]] = {
             "help": self._help,
             "devices": self._devices,
@@ -104,7 +105,8 @@ class Commands:
 
     def _devices(self, text: str) -> Action:
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
-            found, total = devices.list_page(tx, search=text or None, limit=_LISTED_DEVICES)
+            reach = access.confirm(tx, self._actor, PERMISSION).reach
+            found, total = devices.list_page(tx, within=reach, search=text or None, limit=_LISTED_DEVICES)
         if not found:
             what = f"no device has {text!r} in its name or address" if text else "there are no devices yet"
             return Say([f"{what[0].upper()}{what[1:]}."])
@@ -120,36 +122,40 @@ class Commands:
         if not wanted:
             raise InvalidInput("The name or the address of a device is missing. Type connect NAME.")
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
-            found = _find_devices(tx, wanted)
+            reach = access.confirm(tx, self._actor, PERMISSION).reach
+            found = _find_devices(tx, reach, wanted)
             if len(found) == 1:
-                return self._with_credential(tx, found[0], credential_name)
+                return self._with_credential(tx, found[0], credential_name, reach)
         if not found:
             raise NotFound(f"No device begins with {wanted!r}. Type devices TEXT to search names and addresses.")
         more = ["…"] if len(found) > CANDIDATES else []
         which = f"Several devices begin with {wanted!r}. Type more of the name, or the address with its port:"
         return Say([which, *_listed(found[:CANDIDATES]), *more])
 
-    def _with_credential(self, tx: Transaction, device: Device, name: str | None) -> Action:
-        usable = credentials.usable(tx, self._user_id)
+    def _with_credential(self, tx: Transaction, device: Device, name: str | None, reach: Reach) -> Action:
+        usable = credentials.usable(tx, self._user_id, within=reach)
         if not usable:
             raise NotFound("You have no SSH credential. Add one on the page Credentials.")
         if name is not None:
             return _chosen(device, usable, name)
-        fitting = [each for each in usable if each.is_for(device.host, device.port)]
+        place = (device.host, device.port)
+        default_id = device.default_credential_id
+        fitting = [each for each in usable if each.may_be_sent(*place, default_id=default_id, within=reach)]
         if not fitting:
             raise NotFound(
                 f"All your credentials are for other addresses than that of {device.name}. Add one on the page"
                 " Credentials."
             )
-        of_user = credentials.default_for(tx, self._user_id)
-        default_ids = (device.default_credential_id, of_user.id if of_user else None)
+        of_user = credentials.default_for(tx, self._user_id, within=reach)
+        default_ids = (default_id, of_user.id if of_user else None)
         defaults = [each for wanted in default_ids for each in fitting if each.id == wanted]
         return Connect(device, defaults[0]) if defaults else _ask_which(device, fitting)
 
     def _credentials(self, _: str) -> Action:
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
-            usable = credentials.usable(tx, self._user_id)
-            default = credentials.default_for(tx, self._user_id)
+            reach = access.confirm(tx, self._actor, PERMISSION).reach
+            usable = credentials.usable(tx, self._user_id, within=reach)
+            default = credentials.default_for(tx, self._user_id, within=reach)
         if not usable:
             return Say(["You have no SSH credential. Add one on the page Credentials."])
         rows = [(*_described(each), "your default" if default and each.id == default.id else "") for each in usable]
@@ -157,7 +163,7 @@ class Commands:
 
     def _sessions(self, _: str) -> Action:
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
-            rows = sessions.list_page(tx, user_id=self._user_id, live=True, limit=_LISTED_SESSIONS)
+            rows = session_lists.page(tx, user_id=self._user_id, live=True, limit=_LISTED_SESSIONS).rows
         if not rows:
             return Say(["You have no open terminals."])
         lines = table(
@@ -175,18 +181,22 @@ class Commands:
         return Say([*lines, "The page Sessions opens them."])
 
     def _whoami(self, _: str) -> Action:
-        return Say([f"{self._actor.name}, with the role {self._role()}, from {self._actor.address}"])
+        with self._database.transaction(timeout_secs=STORE_SECS) as tx:
+            role = access.confirm(tx, self._actor, PERMISSION)
+        return Say([f"{self._actor.name}, with the role {role.name}, from {self._actor.address}"])
 
 
-def _find_devices(tx: Transaction, wanted: str) -> list[Device]:
+def _find_devices(tx: Transaction, reach: Reach, wanted: str) -> list[Device]:
     """The device with that name, else with that address, else all whose name or address begins with the text."""
-    found = devices.starting_with(tx, wanted, limit=CANDIDATES + 1)
+    found = devices.starting_with(tx, wanted, within=reach, limit=CANDIDATES + 1)
     named = [each for each in found if each.name.lower() == wanted.lower()]
     addressed = [each for each in found if each.host == _host(wanted)]
     if found:
         return named or addressed or found
     with_port = _WITH_PORT.fullmatch(wanted)
-    device = with_port and devices.find_by_address(tx, _host(with_port["host"]), int(with_port["port"]))
+    if with_port is None:
+        return []
+    device = devices.find_by_address(tx, _host(with_port["host"]), int(with_port["port"]), within=reach)
     return [device] if device else []
 
 

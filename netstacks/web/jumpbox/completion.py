@@ -2,21 +2,23 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from uuid import UUID
 
 from netstacks.errors import NetstacksError
-from netstacks.store import credentials, devices
+from netstacks.store import access, credentials, devices
+from netstacks.store.audit import Actor
 from netstacks.store.pool import Database
-from netstacks.web.jumpbox.words import CANDIDATES, STORE_SECS, WORDS, begins, command_of, last_as
+from netstacks.web.jumpbox.words import CANDIDATES, PERMISSION, STORE_SECS, WORDS, begins, command_of, last_as
 
 
 class Completion:
     """Completes one user's lines."""
 
-    def __init__(self, database: Database, user_id: UUID, check: Callable[[], None]) -> None:
+    def __init__(self, database: Database, actor: Actor, check: Callable[[], None]) -> None:
         """`check` raises a NetstacksError when the user has lost access."""
         self._database = database
-        self._user_id = user_id
+        assert actor.id is not None
+        self._actor = actor
+        self._user_id = actor.id
         self._check = check
 
     def complete(self, before: str) -> tuple[str, Sequence[str]]:
@@ -37,10 +39,11 @@ class Completion:
         typed = wanted if separator is None else wanted[separator.end() :]
         kept = before[: len(before) - len(typed)]
         with self._database.transaction(timeout_secs=STORE_SECS) as tx:
+            reach = access.confirm(tx, self._actor, PERMISSION).reach
             if separator is not None:
-                usable = credentials.usable(tx, self._user_id)
+                usable = credentials.usable(tx, self._user_id, within=reach)
                 return _extended(kept, typed, [each.name for each in usable if begins(each.name, typed)])
-            found = devices.starting_with(tx, typed, limit=CANDIDATES + 1)
+            found = devices.starting_with(tx, typed, within=reach, limit=CANDIDATES + 1)
         names = [each.name if begins(each.name, typed) else each.host for each in found]
         if len(names) > CANDIDATES:
             return before, [*names[:CANDIDATES], "…"]

@@ -61,8 +61,8 @@ class JumpBox(SessionClient):
         super().__init__(ws, visit.request)
         self._visit = visit
         self._id = visit.request.session_id
-        self._commands = Commands(visit.parts.database, visit.request.actor, visit.role)
-        self._completion = Completion(visit.parts.database, visit.subject.user_id, visit.check)
+        self._commands = Commands(visit.parts.database, visit.request.actor)
+        self._completion = Completion(visit.parts.database, visit.request.actor, visit.check)
         self._history: list[str] = []
         self._editor = LineEditor(_PROMPT)
         self._question: Ask | None = None
@@ -70,7 +70,7 @@ class JumpBox(SessionClient):
     def _begin(self) -> None:
         if not self._turn_away():
             self._send_session_info()
-            self._prompt(self._size_question() + _lines(_GREETING))
+            self._prompt(self._size_question() + _lines([*self._visit.banner, *_GREETING]))
 
     def _may_stay(self) -> bool:
         return self._session is not None or not self._turn_away()

@@ -6,6 +6,8 @@ from netstacks.errors import InvalidInput
 
 # The number of devices that are listed when the typed text matches several.
 CANDIDATES = 20
+# The permission that the jump box and each of its commands require.
+PERMISSION = "sessions.connect"
 # The database timeout of a command.
 STORE_SECS = 5.0
 

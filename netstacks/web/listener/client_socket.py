@@ -24,6 +24,8 @@ HEAD_SECS = 15.0
 HEAD_BYTES = 32 * 1024
 # From the end of the head to the end of the body.
 BODY_SECS = 60.0
+BODY_INCOMPLETE = f"The request's body is incomplete. It must arrive within {BODY_SECS:.0f} seconds."
+"""The sentence of an answer 408."""
 # The maximum size of a body. On the wire it may be larger: chunks have headers, and extensions of any length.
 BODY_BYTES = 4 * 1024 * 1024
 _MOST_RAW_BYTES = 2 * BODY_BYTES

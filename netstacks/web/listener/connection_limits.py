@@ -14,7 +14,7 @@ import structlog
 from flask import g, has_request_context
 
 from netstacks import greenlets
-from netstacks.store.failed_logins import network
+from netstacks.hosts import network
 from netstacks.web.listener.client_socket import ClientSocket
 
 log = structlog.get_logger()

@@ -3,9 +3,12 @@
 import contextlib
 import socket
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netstacks.web.listener.client_socket import STALL_SECS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
 
 
 class LateResponse:
@@ -23,6 +26,11 @@ class LateResponse:
     @property
     def code(self) -> int:
         return int(self._status.split()[0])
+
+    def pass_on(self, start_response: "StartResponse", body: bytes) -> list[bytes]:
+        """Answers the request with it after all."""
+        start_response(self._status, self._headers)
+        return [body]
 
     def send(self, sock: socket.socket, body: bytes) -> None:
         headers = [each for each in self._headers if each[0].lower() not in ("content-length", "connection")]

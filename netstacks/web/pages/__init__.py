@@ -3,7 +3,7 @@
 Importing the package registers the views of its modules on one blueprint.
 """
 
-from netstacks.web.pages import account, administration, devices, ha_status, sessions
+from netstacks.web.pages import account, devices, ha_live, sessions
 from netstacks.web.pages.layout import blueprint
 
-__all__ = ["account", "administration", "blueprint", "devices", "ha_status", "sessions"]
+__all__ = ["account", "blueprint", "devices", "ha_live", "sessions"]

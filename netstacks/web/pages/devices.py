@@ -3,39 +3,29 @@
 from typing import Any
 from uuid import UUID
 
-from flask import request, url_for
+from flask import redirect, request, url_for
+from werkzeug.wrappers import Response
 
 from netstacks.errors import NotFound
-from netstacks.store import credentials, devices, hostkeys, sessions
+from netstacks.store import credentials, devices, sessions, shared_credentials
+from netstacks.web.admin.credentials import TYPE_NAMES
+from netstacks.web.admin.device_lists import device_list as read_list
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.pages.layout import blueprint, render_page
-
-_MOST_DEVICES = 500
-_CREDENTIAL_TYPES = {
-    "ssh_password": "SSH password",
-    "ssh_key": "SSH key",
-    "api_token": "API token",
-    "snmp_community": "SNMP community",
-    "generic_secret": "Other secret",
-}
 
 
 @blueprint.get("/")
 @guard.requires("devices.access")
 def device_list() -> str:
-    query = request.args.get("q", "").strip()
-    with services().database.transaction() as tx:
-        found, total = devices.list_page(tx, search=query or None, limit=_MOST_DEVICES)
-        shared = [item for item in credentials.shared(tx) if item.credential_type in credentials.SSH_TYPES]
-    return render_page("devices.html", devices=found, total=total, query=query, credentials=shared)
+    return render_page("devices.html", list=read_list())
 
 
 @blueprint.get("/terminals/new")
 @guard.requires("sessions.connect")
 def new_terminal() -> str:
     with services().database.transaction() as tx:
-        device = devices.find(tx, _uuid(request.args.get("device", "")))
+        device = devices.find(tx, _uuid(request.args.get("device", "")), within=guard.identity().reach)
     if device is None:
         raise NotFound("This device is not in the list any more.")
     return _terminal(device.id, device.name, device.host, device.port, device.default_credential_id, session=None)
@@ -94,8 +84,9 @@ def credential_list() -> str:
     me = guard.identity()
     with services().database.transaction() as tx:
         personal = credentials.personal(tx, me.user_id)
-        shared = credentials.shared(tx)
-        default = credentials.default_for(tx, me.user_id)
+        shared = credentials.shared(tx, within=me.reach)
+        default = credentials.default_for(tx, me.user_id, within=me.reach)
+        last_uses = shared_credentials.last_uses(tx, me.user_id)
     return render_page(
         "credentials.html",
         personal=personal,
@@ -103,12 +94,12 @@ def credential_list() -> str:
         default_id=default and default.id,
         default_url=url_for("user_settings.put_setting", key=credentials.DEFAULT_SETTING),
         ssh_types=credentials.SSH_TYPES,
-        type_names=_CREDENTIAL_TYPES,
+        type_names=TYPE_NAMES,
+        last_uses=last_uses,
     )
 
 
 @blueprint.get("/host-keys")
-@guard.requires("devices.access")
-def host_keys() -> str:
-    with services().database.transaction() as tx:
-        return render_page("host_keys.html", keys=hostkeys.list_all(tx))
+def host_keys() -> Response:
+    """The former address of the page; error texts and bookmarks may still lead here."""
+    return redirect(url_for("admin.host_keys"))

@@ -1,17 +1,19 @@
-"""The common parts of all pages: blueprint, redirect to the log-in page, navigation, template filters."""
+"""The common parts of all pages: blueprint, redirect to the log-in page, navigation."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 from urllib.parse import quote
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, redirect, render_template, request, url_for
+from flask.blueprints import BlueprintSetupState
 from werkzeug.wrappers import Response as AnyResponse
 
-from netstacks.cluster import clocks
-from netstacks.crypto import password_rules
-from netstacks.hosts import shown_host
+from netstacks.store.setting_definitions import JUMP_BOX
+from netstacks.web.admin.api import Viewer
+from netstacks.web.admin.layout import MENU, Frame, install_frame
 from netstacks.web.auth import guard
-from netstacks.web.http.outputs import moment
+from netstacks.web.auth.guard import Identity
+from netstacks.web.context import services
 
 blueprint = Blueprint("pages", __name__)
 
@@ -21,15 +23,7 @@ _NAVIGATION = (
     ("Sessions", "session_list", None),
     ("Jump box", "jump_box", "sessions.connect"),
     ("Credentials", "credential_list", "sessions.connect"),
-    ("Host keys", "host_keys", "devices.access"),
-    ("Audit", "audit_log", "audit.view"),
-    ("Users", "user_list", "users.manage"),
-    ("HA status", "ha_status", "ha.view"),
 )
-
-blueprint.add_app_template_filter(shown_host)
-blueprint.add_app_template_filter(clocks.in_words, "clock")
-blueprint.add_app_template_filter(moment)
 
 
 @blueprint.before_request
@@ -42,38 +36,34 @@ def _redirect_to_login() -> AnyResponse | None:
 def render_page(template: str, **context: Any) -> str:
     """Renders a page, with its navigation, for the user of this request."""
     me = guard.identity()
-    navigation = [
-        {"label": label, "url": url_for(f"pages.{endpoint}"), "is_current": request.endpoint == f"pages.{endpoint}"}
-        for label, endpoint, permission in _NAVIGATION
-        if permission is None or me.may(permission)
-    ]
     return render_template(
         template,
         me=me,
-        navigation=navigation,
+        frame=_frame(me),
         csrf_token=guard.csrf_token(),
         now=datetime.now(UTC),
-        min_password_chars=password_rules.MIN_LENGTH,
-        min_admin_password_chars=password_rules.MIN_ADMIN_LENGTH,
+        notice=services().licensing.notice(may_manage=me.may("license.manage")),
         **context,
     )
 
 
-@blueprint.app_template_filter()
-def duration(span: timedelta) -> str:
-    """A duration in its two largest units."""
-    minutes, secs = divmod(int(span.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {secs} s" if minutes else f"{secs} s"
+@blueprint.record_once
+def _install(state: BlueprintSetupState) -> None:
+    install_frame(cast(Flask, state.app), _frame)
 
 
-@blueprint.app_template_filter()
-def shortened(resource: str) -> str:
-    """A resource of the audit log with only the beginning of its UUID."""
-    kind, _, name = resource.partition(":")
-    return f"{kind}:{name[:8]}…" if len(name) == 36 else resource
+def _frame(me: Identity | Viewer) -> Frame:
+    has_jump_box = services().system_settings.get(JUMP_BOX).may_use(me.role)
+    entries = [
+        (label, f"pages.{endpoint}")
+        for label, endpoint, needed in _NAVIGATION
+        if (not needed or me.may(needed)) and (has_jump_box or endpoint != "jump_box")
+    ]
+    navigation = [
+        {"label": label, "url": url_for(endpoint), "is_current": request.endpoint == endpoint}
+        for label, endpoint in entries
+    ]
+    if any(me.may(permission) for _, _, permission in MENU):
+        is_current = request.blueprint == "admin"
+        navigation.append({"label": "Admin", "url": url_for("admin.index"), "is_current": is_current})
+    return Frame(url_for("pages.device_list"), url_for("pages.account"), navigation=tuple(navigation))

@@ -14,9 +14,9 @@ from netstacks.errors import Forbidden, InvalidInput, NetstacksError, StoreBusy,
 from netstacks.peer.token import PeerPrincipal
 from netstacks.store import audit, shares
 from netstacks.store.audit import Actor
-from netstacks.store.pool import Database
+from netstacks.store.setting_definitions import SHARING
 from netstacks.web import peer
-from netstacks.web.auth import guard
+from netstacks.web.auth import guard, origins
 from netstacks.web.context import Services, services
 from netstacks.web.viewers.viewer_connection import SharedSession, ViewerConnection
 from netstacks.web.viewers.viewing import ViewerRequest, refuse, watch
@@ -40,7 +40,7 @@ def page() -> str:
 
 
 def _authorise() -> _Connection | NetstacksError:
-    guard.check_origin()
+    origins.check()
     try:
         return _check()
     except NetstacksError as error:
@@ -109,7 +109,7 @@ def _viewer_id() -> UUID:
         raise InvalidInput(f"viewer={text!r}: it must be a UUID") from error
 
 
-def _over(database: Database, principal: PeerPrincipal) -> str | None:
+def _over(parts: Services, principal: PeerPrincipal) -> str | None:
     """Why a share is not valid any more; None while it is. Expiry is judged by PostgreSQL's clock, which has set it.
 
     Without the database the token alone counts, by this instance's clock; a revocation takes effect later.
@@ -117,8 +117,10 @@ def _over(database: Database, principal: PeerPrincipal) -> str | None:
     """
     assert principal.share_id is not None
     assert principal.expires_at is not None
+    if not parts.system_settings.get(SHARING).enabled:
+        return "an administrator has switched the sharing of sessions off"
     try:
-        with database.transaction(timeout_secs=_DATABASE_SECS) as tx:
+        with parts.routing_database.transaction(timeout_secs=_DATABASE_SECS) as tx:
             return None if shares.is_open(tx, UUID(principal.share_id)) else "this share was revoked, or has expired"
     except StoreBusy:
         raise
@@ -131,7 +133,7 @@ def _over_of(parts: Services, principal: PeerPrincipal) -> greenlets.SingleFligh
     assert principal.share_id is not None
     check = parts.share_checks.get(principal.share_id)
     if check is None:
-        check = greenlets.SingleFlight("share-check", partial(_over, parts.routing_database, principal))
+        check = greenlets.SingleFlight("share-check", partial(_over, parts, principal))
         parts.share_checks[principal.share_id] = check
     return check
 

@@ -23,8 +23,8 @@ from netstacks.errors import (
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.peer.token import PeerPrincipal
 from netstacks.terminal import frames
-from netstacks.terminal.attachment import Sink
 from netstacks.terminal.frames import CloseCode
+from netstacks.terminal.protocols import Sink
 from netstacks.terminal.resume import Resume, Start, start
 from netstacks.terminal.session import Session
 from netstacks.terminal.viewer import Viewer, expel, viewers

@@ -16,7 +16,7 @@ _ROUND_SECS = 0.5
 
 class Watched(Protocol):
     def look(self) -> None:
-        """Pings a silent client, and aborts the connection of a dead one. Never waits."""
+        """Sends the client a sign of life, and aborts the connection of a dead one. Never waits."""
 
 
 # One per process, like its event loop: the clients of all routes share one greenlet.

@@ -6,6 +6,7 @@ simple-websocket, which flask-sock uses, loses output under gevent and buffers i
 
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,10 +22,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from werkzeug.datastructures import EnvironHeaders
 
-from netstacks import greenlets
+from netstacks import greenlets, tracing
 from netstacks.errors import ConnectionClosed
-from netstacks.peer import relays
+from netstacks.peer import metrics, relays
 from netstacks.peer.client import INSTANCE_HEADER, Upstream
+from netstacks.web.http import once
 from netstacks.web.ws.message_assembly import MAX_MESSAGE_BYTES
 from netstacks.web.ws.websocket import WebSocket
 
@@ -37,8 +39,15 @@ log = structlog.get_logger()
 
 # The key of `Accepted` in the environment of a request.
 ACCEPTED = "netstacks.accepted"
+# The key that is set when the owner of the request's session is overdue (errors.OwnerOverdue).
+OWNER_OVERDUE = "netstacks.owner_overdue"
 # The key of the application's extension that holds the greenlets of its open connections.
 _SERVING = "netstacks.websockets"
+
+_UPGRADE_REMOVED = (
+    "requests for WebSockets arrive without the headers Upgrade and Connection: the load balancer must pass both on,"
+    " with HTTP/1.1"
+)
 
 Handler = Callable[..., None]
 
@@ -93,7 +102,7 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
                         ws.start(answer, unread)
                         log_context = {"path": request.path, **structlog.contextvars.get_contextvars()}
                         _open(log_context, sock, ws, partial(handler, ws, *context, **arguments))
-                return _AlreadyAnswered()
+                return _AlreadyAnswered(status=101)
 
             front = self._front(bp)
             front.add_url_rule(path, view_func=view, websocket=True)
@@ -138,6 +147,9 @@ def _ask_for_upgrade(**_: object) -> Response:
 
 
 def _refuse(error: InvalidHandshake) -> Response:
+    if isinstance(error, InvalidUpgrade) and _is_stripped():
+        # Not at the first: one request proves nothing, and pages repeat theirs.
+        once.warn("websocket.upgrade_removed", problem=_UPGRADE_REMOVED, at=3)
     response = jsonify(error=f"{request.path} accepts WebSocket connections only (version 13): {error}.")
     response.status_code = 400
     if isinstance(error, InvalidUpgrade) or (
@@ -146,6 +158,11 @@ def _refuse(error: InvalidHandshake) -> Response:
         response.status_code = 426
         response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"})
     return response
+
+
+def _is_stripped() -> bool:
+    """Whether a proxy has removed headers: Upgrade and Connection are for one hop, the key beside them is not."""
+    return "Sec-WebSocket-Key" in request.headers and request.headers.get("Upgrade", "websocket") == "websocket"
 
 
 def join(app: Flask, timeout_secs: float) -> None:
@@ -159,7 +176,7 @@ def _serving(app: Flask) -> set[greenlets.Greenlet]:
 
 
 def _open(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:
-    greenlet = greenlets.spawn("websocket", _serve, log_context, sock, ws, handle)
+    greenlet = greenlets.spawn("websocket", tracing.carried(_serve), log_context, sock, ws, handle)
     serving = _serving(current_app)
     serving.add(greenlet)
     greenlet.link(serving.discard)
@@ -168,7 +185,8 @@ def _open(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handl
 def _serve(log_context: dict[str, Any], sock: socket.socket, ws: WebSocket, handle: Callable[[], None]) -> None:
     structlog.contextvars.bind_contextvars(**log_context)
     code, reason = CloseCode.NORMAL_CLOSURE, ""
-    with sock:
+    is_forwarded = log_context["path"].startswith("/peer/")
+    with sock, metrics.hop("in") if is_forwarded else nullcontext():
         try:
             handle()
         except ConnectionClosed:

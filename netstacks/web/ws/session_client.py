@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import structlog
 
-from netstacks import greenlets
+from netstacks import greenlets, tracing
 from netstacks.errors import InvalidInput, NetstacksError, RetryLater
 from netstacks.instance.targets import ConnectRequest
 from netstacks.instance.withdrawals import Withdrawal
@@ -92,7 +92,7 @@ class SessionClient:
 
     def _begin(self) -> None:
         # In a greenlet of its own: meanwhile `_receive` answers pings, and a close abandons the opening.
-        greenlets.spawn("terminal-opener", self._open)
+        greenlets.spawn("terminal-opener", tracing.carried(self._open))
 
     # The client's side of the dialogue during the log-in to a device.
 
@@ -224,7 +224,7 @@ class SessionClient:
         self._type = dialogue.input
         self._has_session_info = False
         self._attachment = self._new_attachment()
-        greenlets.spawn("terminal-opener", self._open)
+        greenlets.spawn("terminal-opener", tracing.carried(self._open))
 
     # Receiving.
 
@@ -250,13 +250,14 @@ class SessionClient:
         return True
 
     def look(self) -> None:
-        """Pings a silent client when a ping is due, and aborts the connection of a dead one. Never waits."""
+        """Shows the client that this instance lives, and pings it when it is silent; aborts a dead one. Never waits."""
         if self._attachment.is_dead():
             log.info("terminal.half_open", username=self._request.actor.name)
             self._ws.abort()
         else:
             with contextlib.suppress(ConnectionClosed):  # The receiving greenlet notices, too.
                 self._attachment.keep_alive()
+            self._ws.beat()
 
     def _handle(self, frame: frames.ClientFrame) -> bool:
         """Handles a frame; False when the client leaves."""

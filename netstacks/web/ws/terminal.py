@@ -9,25 +9,34 @@ from uuid import UUID
 from flask import Blueprint, request
 from werkzeug.exceptions import Forbidden
 
-from netstacks import errors, greenlets, permissions
-from netstacks.errors import AccessWithdrawn, InvalidInput, NetstacksError, OpeningAbandoned, RetryLater, SessionGone
+from netstacks import errors, greenlets
+from netstacks.errors import (
+    AccessWithdrawn,
+    InvalidInput,
+    NetstacksError,
+    OpeningAbandoned,
+    OwnerOverdue,
+    RetryLater,
+    SessionGone,
+)
 from netstacks.instance.admission import Grant
 from netstacks.instance.applicants import about
 from netstacks.instance.pending_claims import PendingClaim
 from netstacks.instance.targets import ConnectRequest
 from netstacks.peer.client import Upgrade, Upstream
-from netstacks.store import logins
+from netstacks.store import logins, second_factors
 from netstacks.store.audit import Actor
+from netstacks.store.setting_definitions import SECOND_FACTOR
 from netstacks.terminal import frames
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.resume import Resume
 from netstacks.terminal.session import Session
-from netstacks.web.auth import guard
+from netstacks.web.auth import enforcement, guard, origins
 from netstacks.web.context import Services, services
 from netstacks.web.http.hang_up import has_hung_up
 from netstacks.web.ws.control_request import ControlRequest
 from netstacks.web.ws.grants import take_grant
-from netstacks.web.ws.routes import Sock, WebSocket
+from netstacks.web.ws.routes import OWNER_OVERDUE, Sock, WebSocket
 from netstacks.web.ws.terminal_client import TerminalClient
 
 blueprint = Blueprint("terminal", __name__)
@@ -38,7 +47,7 @@ _ANY_SIZE = (80, 24)
 
 def _authorise() -> ControlRequest | Upstream:
     """All checks before the upgrade: origin, user, permission, and the instance that serves the connection."""
-    guard.check_origin()
+    origins.check()
     return authorise(guard.actor(), request.args.get("reconnect_token"))
 
 
@@ -54,6 +63,8 @@ def authorise(actor: Actor, token: str | None) -> ControlRequest | Upstream:
     except RetryLater as error:
         # A client with a token retries a refused upgrade by itself, and its user still sees the terminal.
         if token is not None:
+            if isinstance(error, OwnerOverdue):
+                request.environ[OWNER_OVERDUE] = True
             raise
         return _failed(actor, error, is_new=token is None)
 
@@ -130,7 +141,8 @@ def resumed(
 ) -> ControlRequest:
     """The request for a session of this instance; `connect_request` opens the next session after its end."""
     another = partial(open_another, services(), actor.login_id)
-    confirm = partial(services().withdrawals.confirm, actor, "sessions.connect")
+    session_id = location.session_id if isinstance(location, PendingClaim) else location.id
+    confirm = partial(services().withdrawals.confirm, actor, "sessions.connect", session_id)
     control_request = ControlRequest(
         actor, parse_size(), parse_resume(), waiting_for(location), another, connect_request, confirm
     )
@@ -144,8 +156,9 @@ def resumed(
 def open_another(parts: Services, login_id: UUID | None, connect_request: ConnectRequest) -> Session:
     """Opens a session on a connection that was authorised earlier, after a wait in the admission queue.
 
-    Raises Forbidden when the user's role does not allow it any more. Raises RetryLater when this instance takes no new
-    sessions, and when the log-in has ended or is unknown: the client then reconnects with its current access token.
+    Raises Forbidden when the user's role does not allow it any more, or a second factor must be set up first. Raises
+    RetryLater when this instance takes no new sessions, and when the log-in has ended or is unknown: the client then
+    reconnects with its current access token.
     """
     check_open(parts)
     if login_id is None:
@@ -177,10 +190,13 @@ def _wait_for_turn(parts: Services, connect_request: ConnectRequest) -> Grant:
 def _open_another(parts: Services, login_id: UUID, connect_request: ConnectRequest) -> Session:
     with parts.routing_database.transaction() as tx:
         role = logins.role(tx, login_id, max_days=parts.settings.login_max_days)
+        has_no_factor = second_factors.must_set_up(tx, login_id)
     if role is None:
         raise RetryLater("your log-in has ended: log in again")
-    if not permissions.grants(role, "sessions.connect"):
+    if not role.may("sessions.connect"):
         raise errors.Forbidden("you may not open terminals any more: an administrator can change that")
+    if has_no_factor and enforcement.concerns(role, parts.system_settings.get(SECOND_FACTOR)):
+        raise errors.Forbidden(enforcement.REQUIRED)
     return parts.opener.open(connect_request)
 
 

@@ -1,7 +1,6 @@
 """One accepted WebSocket: `websockets` implements the protocol, FrameWriter writes, the caller of `receive` reads."""
 
 import contextlib
-import math
 import socket
 import time
 from collections.abc import Callable
@@ -22,8 +21,6 @@ READ_BYTES = 64 * 1024
 CLOSE_TIMEOUT_SECS = 2.0
 # The interval of retries for a pong that did not fit into the kernel's buffer.
 _PONG_RETRY_SECS = 0.2
-# A receive without a timeout waits in steps of this length.
-_IDLE_SECS = 3600.0
 # A TCP connection that neither side has closed (the kernel's TCP_ESTABLISHED).
 _ESTABLISHED = 1
 # The payload of a control frame without the close code (RFC 6455, 5.5).
@@ -81,15 +78,20 @@ class WebSocket:
         A long or fragmented Data message is returned in pieces, each a Data message: it is never in memory as a whole.
         Messages that the peer sent before its close are returned first.
         """
-        ends_at = math.inf if timeout is None else time.monotonic() + timeout
+        ends_at = None if timeout is None else time.monotonic() + timeout
         while (message := self._next_message()) is None:
             if self._protocol.state is not State.OPEN:
                 raise self._closed()
-            longest_secs = _PONG_RETRY_SECS if self._frame_writer.is_behind else _IDLE_SECS
-            wait_secs = min(max(0.0, ends_at - time.monotonic()), longest_secs)
-            if not self._read(wait_secs) and time.monotonic() >= ends_at:
+            if not self._read(self._wait_secs(ends_at)) and ends_at is not None and time.monotonic() >= ends_at:
                 return None
         return message
+
+    def _wait_secs(self, ends_at: float | None) -> float | None:
+        """How long the next read may wait; None for as long as it takes, which saves every key a timer."""
+        left_secs = None if ends_at is None else max(0.0, ends_at - time.monotonic())
+        if self._frame_writer.is_behind:
+            return _PONG_RETRY_SECS if left_secs is None else min(left_secs, _PONG_RETRY_SECS)
+        return left_secs
 
     def send(self, *messages: bytes | str) -> None:
         """Sends whole messages, waiting for a slow reader as long as it takes. Raises ConnectionClosed."""
@@ -113,6 +115,12 @@ class WebSocket:
         """Sends a ping with a payload of at most 125 bytes; its pong calls `on_pong`. Raises ConnectionClosed."""
         self._send_frame(self._protocol.send_ping, payload)
 
+    def beat(self) -> None:
+        """Sends a pong that no ping asked for: a sign of life that needs no answer (RFC 6455, 5.5.3). Never waits."""
+        with contextlib.suppress(InvalidState):
+            self._protocol.send_pong(b"")
+            self._frame_writer.pong(self._protocol.data_to_send())
+
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Closes the connection; the first call sends a close frame, after all earlier messages. Never raises.
 
@@ -126,7 +134,7 @@ class WebSocket:
             with contextlib.suppress(ConnectionClosed):  # It is closing already.
                 self._send_frame(self._protocol.send_close, code, text)
             while self._protocol.state is not State.CLOSED:
-                self._read(_IDLE_SECS)
+                self._read(None)
                 self._frames.clear()
         finally:
             closed.set()
@@ -181,11 +189,12 @@ class WebSocket:
         except (InvalidState, OSError) as error:
             raise self._closed() from error
 
-    def _read(self, wait_secs: float) -> bool:
+    def _read(self, wait_secs: float | None) -> bool:
         """Reads and processes input, and sends the answers that the protocol requires; False when none came in time."""
         self._frame_writer.retry_pongs()
+        limit = contextlib.nullcontext() if wait_secs is None else greenlets.deadline(wait_secs, _TimeIsUp())
         try:
-            with self._reading, greenlets.deadline(wait_secs, _TimeIsUp()):
+            with self._reading, limit:
                 data = self._socket.recv(READ_BYTES)
         except _TimeIsUp:
             return False

@@ -1,0 +1,96 @@
+"""Instances that their peers cannot reach at the address that they advertise, judged from the dials of all of them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from netstacks.cluster.instance_rows import UNKNOWN_REGISTRY, Inconsistency, InstanceRow, ids, named
+
+_EFFECT = "terminals that it owns work only through this instance itself"
+
+
+def unreachable_instances(rows: Sequence[InstanceRow]) -> Iterator[Inconsistency]:
+    """The wrong addresses and broken networks among the instances, for each Valkey that they share."""
+    by_registry: dict[str, list[InstanceRow]] = defaultdict(list)
+    for row in rows:
+        if row.registry != UNKNOWN_REGISTRY:
+            by_registry[row.registry].append(row)
+    for group in by_registry.values():
+        yield from _within(group)
+
+
+def _within(rows: Sequence[InstanceRow]) -> Iterator[Inconsistency]:
+    present = {each.id: each for each in rows}
+    failed = [
+        (observer, present[target])
+        for observer in rows
+        for target in observer.unreachable
+        # Different TLS settings are an inconsistency of their own, which explains this one.
+        if target in present and _has_tls(observer) == _has_tls(present[target])
+    ]
+    # An instance that reaches none of several peers is the more likely cause, and says nothing about theirs. Where this
+    # holds for all of them, for example with HA_ADVERTISE_HOST=127.0.0.1 everywhere, all addresses are wrong.
+    isolated = {each.id for each in rows if not each.reached and sum(observer is each for observer, _ in failed) > 1}
+    if len(isolated) == len(rows):
+        isolated = set()
+    trusted = [(observer, target) for observer, target in failed if observer.id not in isolated]
+    wrong: set[str] = set()
+    for target in rows:
+        observers = [observer for observer, seen in trusted if seen is target]
+        others = [each for each in rows if each is not target and each.id not in isolated]
+        if observers and (len(observers) > 1 or len(observers) == len(others)):
+            wrong.add(target.id)
+            yield _wrong_address(target, observers)
+    for observer in rows:
+        missed = [target for seen, target in failed if seen is observer and target.id not in wrong]
+        if observer.id in wrong or not missed:
+            continue
+        yield _cut_off(observer, missed) if observer.id in isolated else _no_route(observer, missed)
+
+
+def _has_tls(row: InstanceRow) -> str | None:
+    return row.settings.get("HA_PEER_TLS_CERT")
+
+
+def _how(observers: Sequence[InstanceRow], target: InstanceRow) -> str:
+    return " or ".join(sorted({each.unreachable[target.id] for each in observers}))
+
+
+def _wrong_address(target: InstanceRow, observers: Sequence[InstanceRow]) -> Inconsistency:
+    return Inconsistency(
+        "unreachable",
+        f"{target.name} advertises the address {target.peer_address}, at which {named(observers)} cannot reach it"
+        f" ({_how(observers, target)}), although it sends heartbeats: {_EFFECT}",
+        f"set HA_ADVERTISE_HOST on {target.host} to an address at which the other hosts reach it, and allow its private"
+        " port (HA_PEER_PORT) through the firewalls",
+        (target.id, *ids(observers)),
+        about=target.id,
+    )
+
+
+def _cut_off(observer: InstanceRow, missed: Sequence[InstanceRow]) -> Inconsistency:
+    return Inconsistency(
+        "unreachable",
+        f"{observer.name} cannot reach any other instance ({_addresses(missed)}): terminals of the others do not work"
+        " through it",
+        f"check the network and the firewalls of {observer.host}: it must be able to connect to the private ports of"
+        " the other hosts",
+        (observer.id, *ids(missed)),
+        about=observer.id,
+    )
+
+
+def _no_route(observer: InstanceRow, missed: Sequence[InstanceRow]) -> Inconsistency:
+    hosts = ", ".join(sorted({each.host for each in missed}))
+    return Inconsistency(
+        "unreachable",
+        f"{observer.name} cannot reach {_addresses(missed)}, which other instances can: terminals of those do not work"
+        " through it",
+        f"check the routes and the firewalls between {observer.host} and {hosts}",
+        (observer.id, *ids(missed)),
+        about=observer.id,
+    )
+
+
+def _addresses(missed: Sequence[InstanceRow]) -> str:
+    found = [f"{each.name} at {each.peer_address}" for each in missed[:3]]
+    return ", ".join([*found, *([f"{len(missed) - 3} others"] if len(missed) > 3 else [])])

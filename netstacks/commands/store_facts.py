@@ -1,0 +1,74 @@
+"""What commands about the cluster read from PostgreSQL."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from netstacks.cluster.instance_rows import MAX_AGE_SECS, InstanceRow
+from netstacks.errors import NetstacksError
+from netstacks.store import database_figures, instance_settings, llm_providers, sessions
+from netstacks.store.database_figures import DatabaseFigures
+from netstacks.store.llm_providers import StoredProvider
+from netstacks.store.pool import Database
+from netstacks.store.sessions import LostCounts
+from netstacks.store.witness import Witness
+
+_STATEMENT_SECS = 2.0
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """The facts; with `problem`, which says why PostgreSQL does not tell them, all others are empty.
+
+    `unowned` is how many live sessions no registered instance owns, `of_lost` what became of those of lost instances,
+    `rows` what the living instances on this database say of themselves.
+    """
+
+    problem: str | None = None
+    unowned: int | None = None
+    of_lost: Mapping[str, LostCounts] = field(default_factory=dict)
+    figures: DatabaseFigures | None = None
+    providers: tuple[StoredProvider, ...] | None = None
+    rows: tuple[InstanceRow, ...] = ()
+
+
+def read(database_url: str, registered: Collection[str] | None, lost: Collection[str]) -> StoreFacts:
+    """The facts for these instance ids. `registered` is None while it is not known."""
+    try:
+        with opened(database_url) as database:
+            with database.transaction(timeout_secs=_STATEMENT_SECS) as tx:
+                unowned = None if registered is None else sessions.unowned(tx, registered)
+                of_lost = sessions.counts_of_lost(tx, lost)
+                figures = database_figures.read(tx)
+                providers = tuple(llm_providers.list_all(tx))
+            return StoreFacts(None, unowned, of_lost, figures, providers, tuple(living_rows(database)))
+    except NetstacksError as error:
+        return StoreFacts(f"PostgreSQL does not answer ({error})")
+
+
+def living_rows(database: Database) -> list[InstanceRow]:
+    """The rows of instances whose process still holds its witness lock, as far as locks can be read.
+
+    Raises StoreUnavailable.
+    """
+    with database.transaction() as tx:
+        rows = [each for each in instance_settings.read_all(tx) if each.age_secs <= MAX_AGE_SECS]
+    witness = Witness(database.url, database, f"command-{uuid4().hex[:8]}")
+    # Its own lock proves that locks can be read.
+    witness.renew()
+    try:
+        states = witness.of_all([each.id for each in rows])
+    finally:
+        witness.stop()
+    return [each for each in rows if states[each.id] not in ("free", "silent")]
+
+
+@contextmanager
+def opened(database_url: str) -> Iterator[Database]:
+    database = Database(database_url, max_size=1)
+    database.open()
+    try:
+        yield database
+    finally:
+        database.close()

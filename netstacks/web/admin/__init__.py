@@ -1,0 +1,44 @@
+"""The pages of administration. They know the JSON API alone: a controller and a controller-admin serve the same ones.
+
+Importing the package registers the views of its modules on one blueprint.
+"""
+
+from netstacks.web.admin import (
+    about,
+    account,
+    audit,
+    credentials,
+    devices,
+    ha,
+    host_keys,
+    license,
+    llm,
+    reference,
+    replay,
+    roles,
+    sessions,
+    settings,
+    sso,
+    users,
+)
+from netstacks.web.admin.layout import blueprint
+
+__all__ = [
+    "about",
+    "account",
+    "audit",
+    "blueprint",
+    "credentials",
+    "devices",
+    "ha",
+    "host_keys",
+    "license",
+    "llm",
+    "reference",
+    "replay",
+    "roles",
+    "sessions",
+    "settings",
+    "sso",
+    "users",
+]

@@ -1,0 +1,125 @@
+"""What each section of the page HA status shows: the variables of its template, by the id of its element."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from netstacks.web.admin.ha_source import Facts
+
+# Label, unit, and the member of the history.
+_SERIES = (
+    ("Sessions", "", "sessions"),
+    ("Heartbeat age", " s", "heartbeat_age_secs"),
+    ("Loop lag", " ms", "loop_lag_ms"),
+    ("Valkey latency", " ms", "valkey_latency_ms"),
+    ("Memory", " MiB", "memory_mib"),
+)
+_RESTLESS = frozenset(
+    {
+        "heartbeat_age_secs",
+        "latency_ms",
+        "memory_used_bytes",
+        "clients",
+        "connections",
+        "recordings_bytes",
+        "oldest_transaction_secs",
+        "replay_lag_secs",
+        "wal_position",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which events and sessions are shown; None shows all."""
+
+    kind: str | None = None
+    instance: str | None = None
+    owner: str | None = None
+    before: datetime | None = None
+
+
+def facts_of(
+    status: Facts, history: Facts, sessions: Facts, events: Sequence[Facts] | None, filters: Filters
+) -> dict[str, Facts]:
+    """The facts of all sections, in the order of the page.
+
+    `status`, `history` and `events` are answers of the API; `sessions` is one, too, with ages. Events that cannot be
+    read are None.
+    """
+    valkey, database = status["valkey"], status["database"]
+    instances, lost = status["instances"], status["lost"]
+    return {
+        "ha-top": {
+            "status": {
+                **_members(status, "cluster", "totals", "clocks", "unreadable", "inconsistencies"),
+                # The time of the snapshot is shown only while it does not change.
+                "seen_at": status["seen_at"] if valkey["connection"] == "disconnected" else None,
+            },
+            "valkey": _members(valkey, "connection", "error"),
+            "database": _members(database, "connection", "error"),
+        },
+        "ha-instances": {
+            "status": _members(status, "instance_id", "clocks", "instances", "lost"),
+            "valkey": _members(valkey, "connection"),
+            "history": history["instances"],
+        },
+        "ha-history": {"rows": [*_rows(instances, history), *_rows(lost, history, is_lost=True)]},
+        "ha-panels": {
+            "status": {
+                "instances": [_members(each, "id", "sessions") for each in instances],
+                "providers": status["providers"],
+            },
+            "valkey": _shown_figures(valkey),
+            "database": _shown_figures(database),
+        },
+        "ha-sessions": {"sessions": sessions},
+        "ha-events": {
+            "events": events and [_members(each, "at", "text") for each in events],
+            "kinds": status["event_kinds"],
+            "instances": _to_choose_from([*instances, *lost], filters.instance),
+        },
+        "ha-seen": {"status": _members(status, "instance_id")},
+    }
+
+
+def without_restless(facts: Facts) -> Facts:
+    """The facts without what changes at every look and is no news: ages of heartbeats, figures of Valkey and so on."""
+    calm = {name: _calm(each) if name in ("valkey", "database") else each for name, each in facts.items()}
+    if "instances" in facts.get("status", {}):
+        instances = [_calm(each) for each in facts["status"]["instances"]]
+        calm["status"] = {**facts["status"], "instances": instances}
+    return calm
+
+
+def _calm(facts: Facts) -> dict[str, Any]:
+    return {name: each for name, each in facts.items() if name not in _RESTLESS}
+
+
+def _members(whole: Facts, *names: str) -> dict[str, Any]:
+    return {name: whole[name] for name in names}
+
+
+def _shown_figures(store: Facts) -> Facts:
+    """The figures of Valkey or PostgreSQL; their time is shown only when they are old."""
+    return {**store, "seen_at": store["seen_at"] if store["connection"] == "disconnected" else None}
+
+
+def _rows(instances: Sequence[Facts], history: Facts, *, is_lost: bool = False) -> list[Facts]:
+    hours = history["instances"]
+    return [
+        {
+            **_members(each, "id", "host"),
+            "is_lost": is_lost,
+            "series": [(label, unit, hours[each["id"]][name]) for label, unit, name in _SERIES],
+        }
+        for each in instances
+        if each["id"] in hours
+    ]
+
+
+def _to_choose_from(instances: Sequence[Facts], chosen: str | None) -> list[str]:
+    """The ids of the filter; a chosen instance that has left stays among them."""
+    ids = [each["id"] for each in instances]
+    return ids if chosen is None or chosen in ids else [chosen, *ids]

@@ -1,0 +1,30 @@
+"""A rendered section of HA status, which knows what a viewer who has an earlier rendering needs to be sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_BEGIN, _END = "<tr id=", "</tr>"
+
+
+@dataclass(frozen=True)
+class Markup:
+    """The HTML of one element with an id, and the rows of its table that have ids."""
+
+    html: str
+    rows: Sequence[str]
+    frame: Sequence[str]
+    """What is left of the HTML without the rows, and their ids."""
+
+    @classmethod
+    def of(cls, html: str) -> "Markup":
+        # Values cannot contain a tag: templates escape them.
+        head, *parts = html.split(_BEGIN)
+        split = [part.partition(_END) for part in parts]
+        rows = [_BEGIN + row + end for row, end, _ in split]
+        return cls(html, rows, [head, *(row.partition(">")[0] + rest for row, _, rest in split)])
+
+    def since(self, sent: "Markup | None") -> str:
+        """The HTML of the elements that turn `sent` into this: the section, its changed rows, or nothing."""
+        if sent is None or sent.frame != self.frame:
+            return self.html
+        return "\n".join(row for row, former in zip(self.rows, sent.rows, strict=True) if row != former)

@@ -1,0 +1,115 @@
+"""The common parts of the pages of administration: blueprint, menu, redirect to the log-in page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
+from werkzeug.exceptions import Unauthorized
+from werkzeug.wrappers import Response
+
+from netstacks.hosts import shown_host
+from netstacks.web.admin.api import Viewer, viewer
+from netstacks.web.http.outputs import moment
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+
+# Label, endpoint, and the permission that the entry requires.
+MENU = (
+    ("HA status", "ha", "ha.view"),
+    ("Sessions", "sessions", "sessions.manage"),
+    ("Users", "users", "users.manage"),
+    ("Roles", "roles", "users.manage"),
+    ("Single sign-on", "sso", "sso.manage"),
+    ("Devices", "devices", "devices.manage"),
+    ("Credentials", "credentials", "credentials.manage"),
+    ("Host keys", "host_keys", "devices.access"),
+    ("Audit", "audit", "audit.view"),
+    ("LLM", "llm", "llm.manage"),
+    ("Licence", "license", "license.manage"),
+    ("Settings", "settings", "settings.manage"),
+    ("API", "reference", "about.view"),
+    ("About", "about", "about.view"),
+)
+_FRAME = "netstacks.frame"
+
+blueprint.add_app_template_filter(shown_host)
+blueprint.add_app_template_filter(moment)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the application has around the pages of administration; addresses and menu entries."""
+
+    home_url: str
+    account_url: str
+    navigation: tuple[dict[str, Any], ...] = ()
+
+
+def install_frame(app: Flask, frame: Callable[[Viewer], Frame]) -> None:
+    """Makes `frame` what is around each page: a controller has pages of its own as well, a controller-admin has not."""
+    app.extensions[_FRAME] = frame
+
+
+@blueprint.errorhandler(Unauthorized)
+def _redirect_to_login(_: Unauthorized) -> Response:
+    return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}")
+
+
+@blueprint.get("")
+def index() -> Response:
+    """The first page of the menu that the user may see."""
+    entries = menu(viewer())
+    return redirect(entries[0]["url"] if entries else url_for("admin.about"))
+
+
+def menu(user: Viewer) -> list[dict[str, Any]]:
+    """The entries that `user` may open."""
+    return [
+        {"label": label, "url": url_for(f"admin.{endpoint}"), "is_current": request.endpoint == f"admin.{endpoint}"}
+        for label, endpoint, permission in MENU
+        if user.may(permission)
+    ]
+
+
+def render_page(template: str, **context: Any) -> str:
+    """Renders a page, with the menu, for the user of this request."""
+    me = viewer()
+    return render_template(
+        template,
+        me=me,
+        frame=current_app.extensions[_FRAME](me),
+        menu=menu(me),
+        csrf_token=me.csrf_token,
+        notice=me.notice,
+        now=datetime.now(UTC),
+        **context,
+    )
+
+
+@blueprint.app_template_filter()
+def as_time(value: datetime | str | None) -> datetime | None:
+    """A time of the API, or of the database, as a datetime."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+@blueprint.app_template_filter()
+def duration(span: timedelta) -> str:
+    """A duration in its two largest units."""
+    minutes, secs = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {secs} s" if minutes else f"{secs} s"
+
+
+@blueprint.app_template_filter()
+def shortened(resource: str) -> str:
+    """A resource of the audit log with only the beginning of its UUID."""
+    kind, _, name = resource.partition(":")
+    return f"{kind}:{name[:8]}…" if len(name) == 36 else resource

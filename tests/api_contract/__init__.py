@@ -1,0 +1,1 @@
+"""The API of a running controller is as its OpenAPI document says: schemathesis sends what the document permits."""

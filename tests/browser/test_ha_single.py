@@ -1,0 +1,39 @@
+"""The HA status page of a single instance: nothing takes over, and a drain needs a second thought."""
+
+import pytest
+
+from tests.browser.browser import Browser
+from tests.browser.ha import confirm, id_of, is_healthy, watch
+from tests.controller import Controller, until
+
+
+@pytest.fixture(scope="module")
+def drained(controller: Controller) -> str:
+    """The id of the instance, which does not survive the last test."""
+    return id_of(controller)
+
+
+def test_it_says_that_no_other_instance_takes_over(browser: Browser, drained: str) -> None:
+    watch(browser)
+    browser.wait_for("Single instance")
+    browser.wait_for("VALKEY_URL")
+    assert is_healthy(browser, drained)
+    assert "Degraded" not in browser.text
+    browser.screenshot("ha-single")
+    assert browser.errors() == []
+
+
+def test_the_drain_of_the_last_instance_is_asked_for_twice(
+    browser: Browser, controller: Controller, drained: str
+) -> None:
+    watch(browser)
+    browser.click(f"Drain {drained}")
+    browser.wait_for("Proceed although no other instance can take the sessions over")
+    submit = browser.find("dialog[open] [type=submit]")
+    assert not submit.is_enabled()
+    browser.screenshot("ha-force")
+    browser.choose("Proceed although")
+    until(submit.is_enabled, "the button")
+    confirm(browser)
+    assert controller.process is not None
+    assert controller.process.wait(60) == 0
