@@ -1,4 +1,4 @@
-"""Free loopback ports."""
+"""Free ports."""
 
 import os
 import random
@@ -14,15 +14,25 @@ _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 _random = random.SystemRandom()
+# Ports that were not chosen yet: a port may wait for its server for minutes, and no later choice may take it meanwhile.
+_left: list[int] = []
 
 
 def free_port() -> int:
-    """A port without a listener at this moment."""
+    """A port without a listener on any address at this moment; another one at each call, until all have been chosen."""
     while True:
-        port = _random.randrange(_LOWEST + _WORKER, _HIGHEST + 1, _WORKERS)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if not _left:
+            _left.extend(range(_LOWEST + _WORKER, _HIGHEST + 1, _WORKERS))
+            _random.shuffle(_left)
+        port = _left.pop()
+        if _is_free(port):
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("", port))
+        except OSError:
+            return False
+    return True
