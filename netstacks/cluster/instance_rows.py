@@ -17,7 +17,7 @@ def look_secs(heartbeat_secs: float) -> float:
     return min(_MAX_LOOK_SECS, 2 * heartbeat_secs)
 
 
-InconsistencyKind = Literal["registry", "setting", "secrets", "unreachable"]
+InconsistencyKind = Literal["registry", "database", "setting", "secrets", "unreachable"]
 
 
 @dataclass(frozen=True)

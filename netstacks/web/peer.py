@@ -191,7 +191,8 @@ def role_changed() -> Response:
 @blueprint.post(ALIVE_PATH)
 def alive() -> Response:
     read_claims(Nothing)
-    return Response(status=204)
+    contact = services().database.contact
+    return jsonify(has_database=contact.has_answered_recently and contact.fault is None)
 
 
 @blueprint.post(FIND_PATH)

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
+from tests.acceptance.diagnosis import doctor, fault
 from tests.acceptance.ha import events
 from tests.controller import Api, Controller, until
 from tests.postgres import Postgres
@@ -107,6 +108,24 @@ def test_two_instances_on_different_valkeys(cluster: Cluster) -> None:
             cleared(cluster.controllers)
     finally:
         valkey.destroy()
+
+
+def test_an_instance_on_another_database_beside_a_cluster(cluster: Cluster, api: Api, postgres: Postgres) -> None:
+    lonely = Controller(postgres.create_database(), **cluster.settings)
+    try:
+        lonely.start()
+        three = [*cluster.controllers, lonely]
+        reported(three, *(f"{name(each)} on " for each in three), "share one Valkey and use different databases")
+        for seen_by in (api, lonely.login()):
+            [found] = shown(seen_by)
+            assert found["kind"] == "database"
+            assert "set the same DATABASE_URL" in found["remedy"]
+        for environment in (cluster.controllers[0], lonely):
+            fault(doctor(environment), "Consistency", "use different databases", "set the same DATABASE_URL")
+        lonely.terminate()
+        cleared(cluster.controllers)
+    finally:
+        lonely.stop()
 
 
 def test_settings_that_differ_are_named_until_the_instance_has_them_right(cluster: Cluster, api: Api) -> None:
