@@ -10,7 +10,7 @@ import requests
 
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
 from tests.acceptance.diagnosis import doctor, fault
-from tests.acceptance.ha import events
+from tests.acceptance.ha import command, events
 from tests.controller import Api, Controller, until
 from tests.postgres import Postgres
 from tests.valkey import Valkey
@@ -122,6 +122,9 @@ def test_an_instance_on_another_database_beside_a_cluster(cluster: Cluster, api:
             assert "set the same DATABASE_URL" in found["remedy"]
         for environment in (cluster.controllers[0], lonely):
             fault(doctor(environment), "Consistency", "use different databases", "set the same DATABASE_URL")
+            told = command(environment, "ha", "status")
+            assert told.returncode == 1
+            assert "share one Valkey and use different databases" in told.stdout
         lonely.terminate()
         cleared(cluster.controllers)
     finally:
