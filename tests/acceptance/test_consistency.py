@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import requests
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
 from tests.acceptance.diagnosis import doctor, fault
 from tests.acceptance.ha import command, events
+from tests.certificates import Authority
 from tests.controller import Api, Controller, until
 from tests.postgres import Postgres
 from tests.valkey import Valkey
@@ -170,6 +172,19 @@ def test_an_address_at_which_peers_do_not_reach_an_instance(cluster: Cluster, ap
         assert name(lost) in inconsistent_events(api)
         lost.kill()
         cleared(cluster.controllers)
+
+
+def test_a_certificate_that_peers_do_not_accept(postgres: Postgres, tmp_path: Path) -> None:
+    def tls(folder: Path) -> dict[str, str]:
+        folder.mkdir()
+        authority = Authority(folder)
+        cert, key = authority.issue("127.0.0.1")
+        return {"HA_PEER_TLS_CERT": str(cert), "HA_PEER_TLS_KEY": str(key), "HA_PEER_TLS_CA": str(authority.ca)}
+
+    with Cluster(postgres, 2, **tls(tmp_path / "theirs")) as cluster, another(cluster, **tls(tmp_path / "its")) as other:
+        reported([*cluster.controllers, other], f"{name(other)} on ", "TLS fails: ", "certificate")
+        [found] = shown(cluster.controllers[0].login())
+        assert "HA_PEER_TLS_CA" in found["remedy"]
 
 
 def test_other_secrets_are_the_unhealthy_ones_problem_and_shown_to_all(cluster: Cluster, api: Api) -> None:
