@@ -74,8 +74,9 @@ def _of_connection(text: str, *, has_tls: bool, is_new: bool) -> str:
     """Errors of the network and of TLS. A server that expects TLS hangs up at a new connection without it."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
-            "its certificate is not accepted: VALKEY_URL must have the host name of the certificate, and ssl_ca_certs or"
-            f" SSL_CERT_FILE its authority ({text})"
+            "its certificate is not accepted: it must name the host in VALKEY_URL, or with Sentinels the address that"
+            " they announce, and the file in SSL_CERT_FILE, or in ?ssl_ca_certs= of the URL, must have its authority"
+            f" ({text})"
         )
     if has_tls and "Timeout connecting" in text:
         return f"{text}: if it speaks no TLS, VALKEY_URL must begin with redis://"

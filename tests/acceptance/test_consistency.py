@@ -181,7 +181,10 @@ def test_a_certificate_that_peers_do_not_accept(postgres: Postgres, tmp_path: Pa
         cert, key = authority.issue("127.0.0.1")
         return {"HA_PEER_TLS_CERT": str(cert), "HA_PEER_TLS_KEY": str(key), "HA_PEER_TLS_CA": str(authority.ca)}
 
-    with Cluster(postgres, 2, **tls(tmp_path / "theirs")) as cluster, another(cluster, **tls(tmp_path / "its")) as other:
+    with (
+        Cluster(postgres, 2, **tls(tmp_path / "theirs")) as cluster,
+        another(cluster, **tls(tmp_path / "its")) as other,
+    ):
         reported([*cluster.controllers, other], f"{name(other)} on ", "TLS fails: ", "certificate")
         [found] = shown(cluster.controllers[0].login())
         assert "HA_PEER_TLS_CA" in found["remedy"]
