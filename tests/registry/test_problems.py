@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from netstacks.errors import RegistryUnavailable
+from netstacks.registry.problems import explain
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import instance, record
 from tests.ports import free_port
@@ -180,12 +181,10 @@ def test_a_server_that_hangs_up_may_expect_tls() -> None:
     assert f"127.0.0.1:{port}" in by_sentinels
 
 
-def test_a_server_that_hung_up_after_an_answer_is_not_told_to_expect_tls() -> None:
-    with running() as server:
-        registry = at(server.url)
-        registry.now()
-        server.kill()
-        assert "TLS" not in refusal(registry, CALLS[-1])
+def test_only_a_new_connection_that_is_closed_points_to_tls() -> None:
+    """A server that stops closes its connections, too."""
+    told = explain(redis.ConnectionError("Connection closed by server."), has_sentinels=False, address="v:6379")
+    assert told == "Connection closed by server (v:6379)"
 
 
 def test_a_server_without_tls_is_told_with_its_address(plain: Valkey) -> None:
