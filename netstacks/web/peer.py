@@ -191,8 +191,8 @@ def role_changed() -> Response:
 @blueprint.post(ALIVE_PATH)
 def alive() -> Response:
     read_claims(Nothing)
-    contact = services().database.contact
-    return jsonify(has_database=contact.has_answered_recently and contact.fault is None)
+    report = services().health.report()
+    return jsonify(has_database=report is not None and "database" not in report.degraded)
 
 
 @blueprint.post(FIND_PATH)
