@@ -11,7 +11,7 @@ from netstacks import settings
 from netstacks.cluster.event_texts import matching, text_of
 from netstacks.cluster.model import EventKind
 from netstacks.cluster.overview import check_drain
-from netstacks.commands import ha_status, unowned_sessions
+from netstacks.commands import ha_history, ha_status, unowned_sessions
 from netstacks.commands.cluster_facts import gather
 from netstacks.commands.judging import is_blind, judged
 from netstacks.commands.printing import clock, print_json, print_line, print_table
@@ -53,6 +53,22 @@ def status_command(as_json: bool) -> None:
         raise facts.error
     if facts.unreadable or not facts.instances or facts.condition.state == "degraded":
         raise SystemExit(1)
+
+
+@ha_group.command("history")
+@click.option("--instance", "instance_id", help="Only this instance.")
+@_as_json
+def history_command(instance_id: str | None, as_json: bool) -> None:
+    """Prints the last hour of every instance: its figures now, the least and the most."""
+    _, registry = _opened()
+    known = [*sorted(registry.snapshot().instances), *(each.id for each in registry.lost())]
+    if instance_id is not None and instance_id not in known:
+        raise NotFound(f"there is no instance {instance_id}: it has left, or its loss was dismissed")
+    hours = ha_history.read(registry, known if instance_id is None else [instance_id])
+    if as_json:
+        print_json(ha_history.as_json(hours))
+    else:
+        ha_history.print_text(hours)
 
 
 @ha_group.command("sessions")

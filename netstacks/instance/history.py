@@ -82,7 +82,7 @@ class History:
         """The time of the newest sample of each instance, by the registry's clock."""
         self._hours: dict[str, Hour] = {}
         """Made when samples are read, with pauses: a page is rendered more often than samples arrive."""
-        self._look = Look("history", self._read)
+        self._look = Look("history", self.read)
         self._is_loaded = False
 
     def refresh(self) -> None:
@@ -93,7 +93,8 @@ class History:
         """The hour of each instance as it was last read. It ends with the minute of the reading."""
         return self._hours
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Reads new samples at once; what cannot be read stays as it is."""
         ids = list(self._instance_ids())
         for gone in self._minutes.keys() - set(ids):
             for known in (self._minutes, self._read_until, self._hours):

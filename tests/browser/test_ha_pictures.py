@@ -6,6 +6,7 @@ The page is that of a real controller; what it shows is rendered from made-up st
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -170,7 +171,7 @@ def rendered(pages: Flask, shown: Shown) -> str:
     status, filters = shown.status, Filters()
     hours = example.history(*(each["id"] for each in [*status["instances"], *status["lost"]]))
     sessions = {**shown.sessions, "items": [{**each, "age": "3 h"} for each in shown.sessions["items"]]}
-    sections = facts_of(status, hours, sessions, status["events"], filters)
+    sections = facts_of(status, hours, sessions, status["events"], filters, datetime.fromisoformat(example.NOW))
     return "\n".join(
         pages.jinja_env.get_template(f"admin/ha/{name.removeprefix('ha-')}.html").render(
             facts, rights=shown.rights, filters=filters

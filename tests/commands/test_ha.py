@@ -1,8 +1,11 @@
 """`netstacks ha`: sessions, events and drains from the command line."""
 
 import json
+import re
 from dataclasses import replace
 
+from netstacks.cluster.model import Sample
+from netstacks.errors import NotFound
 from netstacks.store import sessions
 from netstacks.store.pool import Database
 from tests.commands.conftest import FIGURES, Registry, Run
@@ -69,3 +72,30 @@ def test_a_drain_is_refused_for_a_dead_instance_only(run: Run, registry: Registr
     drained = registry.instance("ctrl-a")
     assert drained is not None
     assert drained.state == "draining"
+
+
+def test_the_history_is_printed_in_figures(run: Run, registry: Registry) -> None:
+    now = registry.now()
+    registry.add_samples(
+        "ctrl-a", [Sample(now - 70, 9, 0.5, 0.25, 0.001, 90 << 20), Sample(now, 3, 1.5, 0.0, 0.002, 80 << 20)]
+    )
+    result = run("history")
+    assert result.exit_code == 0, result.output
+    lines = [re.split(r" {2,}", line) for line in result.stdout.splitlines()]
+    assert lines[0] == ["INSTANCE", "FIGURE", "NOW", "LEAST", "MOST"]
+    assert lines[1:6] == [
+        ["ctrl-a", "sessions", "3", "3", "9"],
+        ["ctrl-a", "heartbeat age", "1.5 s", "0.5 s", "1.5 s"],
+        ["ctrl-a", "loop lag", "0 ms", "0 ms", "250 ms"],
+        ["ctrl-a", "Valkey latency", "2 ms", "1 ms", "2 ms"],
+        ["ctrl-a", "memory", "80 MiB", "80 MiB", "90 MiB"],
+    ]
+    assert lines[6] == ["ctrl-b", "sessions", "-", "-", "-"]
+    found = json.loads(run("history", "--json", "--instance", "ctrl-a").stdout)
+    assert found["step_secs"] == 60
+    assert list(found["instances"]) == ["ctrl-a"]
+    assert found["instances"]["ctrl-a"]["sessions"][-1] == 3
+    assert len(found["instances"]["ctrl-a"]["memory_mib"]) == 60
+    missing = run("history", "--instance", "ctrl-z")
+    assert isinstance(missing.exception, NotFound)
+    assert "there is no instance ctrl-z" in str(missing.exception)

@@ -82,11 +82,16 @@ def test_a_drain_can_be_cancelled_and_a_stale_instance_not_drained(page: Api, cl
 
 
 def test_without_valkey_the_figures_stay_with_their_time(page: Api, cluster: Cluster) -> None:
-    cluster.status["valkey"] = example.valkey(connection="disconnected", error="Valkey: connection refused")
+    old = (datetime.now(UTC) - timedelta(minutes=7, seconds=20)).isoformat()
+    cluster.status["seen_at"] = old
+    cluster.status["valkey"] = example.valkey(
+        connection="disconnected", error="Valkey: connection refused", seen_at=old
+    )
     html = page.get("/admin/ha").text
     assert "Valkey does not answer: connection refused." in html
-    assert "The state below is from" in html
-    assert "The figures are from" in html
+    at = f"{old[:19].replace('T', ' ')} UTC , 7 min ago."
+    assert f"The state below is from {at}" in words(html)
+    assert f"The figures are from {at}" in words(html)
     assert "noeviction" in html
     # Its own instance can always be drained, others only through Valkey.
     assert "/drain" in row(html, "ctrl-00000000")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from netstacks.web.admin.ha_source import Facts
+from netstacks.web.admin.ha_source import Facts, coarse
 
 # Label, unit, and the member of the history.
 _SERIES = (
@@ -41,7 +41,12 @@ class Filters:
 
 
 def facts_of(
-    status: Facts, history: Facts, sessions: Facts, events: Sequence[Facts] | None, filters: Filters
+    status: Facts,
+    history: Facts,
+    sessions: Facts,
+    events: Sequence[Facts] | None,
+    filters: Filters,
+    now: datetime,
 ) -> dict[str, Facts]:
     """The facts of all sections, in the order of the page.
 
@@ -54,8 +59,7 @@ def facts_of(
         "ha-top": {
             "status": {
                 **_members(status, "cluster", "totals", "clocks", "unreadable", "inconsistencies"),
-                # The time of the snapshot is shown only while it does not change.
-                "seen_at": status["seen_at"] if valkey["connection"] == "disconnected" else None,
+                **_age(status, valkey["connection"], now),
             },
             "valkey": _members(valkey, "connection", "error"),
             "database": _members(database, "connection", "error"),
@@ -71,8 +75,8 @@ def facts_of(
                 "instances": [_members(each, "id", "sessions") for each in instances],
                 "providers": status["providers"],
             },
-            "valkey": _shown_figures(valkey),
-            "database": _shown_figures(database),
+            "valkey": {**valkey, **_age(valkey, valkey["connection"], now)},
+            "database": {**database, **_age(database, database["connection"], now)},
         },
         "ha-sessions": {"sessions": sessions},
         "ha-events": {
@@ -101,9 +105,11 @@ def _members(whole: Facts, *names: str) -> dict[str, Any]:
     return {name: whole[name] for name in names}
 
 
-def _shown_figures(store: Facts) -> Facts:
-    """The figures of Valkey or PostgreSQL; their time is shown only when they are old."""
-    return {**store, "seen_at": store["seen_at"] if store["connection"] == "disconnected" else None}
+def _age(facts: Facts, connection: str, now: datetime) -> Facts:
+    """When the facts were read: shown only when they are old and no longer change."""
+    if connection != "disconnected" or facts["seen_at"] is None:
+        return {"seen_at": None}
+    return {"seen_at": facts["seen_at"], "age": coarse(now - datetime.fromisoformat(facts["seen_at"]))}
 
 
 def _rows(instances: Sequence[Facts], history: Facts, *, is_lost: bool = False) -> list[Facts]:

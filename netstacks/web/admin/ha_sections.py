@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import jinja2
 from cachetools import TTLCache
@@ -97,7 +98,7 @@ class _Page:
     def _facts(self) -> dict[str, Facts]:
         status = self._source.status()
         events = self._events(status["events"])
-        return facts_of(status, self._source.history(), self._sessions(), events, self._filters)
+        return facts_of(status, self._source.history(), self._sessions(), events, self._filters, datetime.now(UTC))
 
     def _events(self, newest: Sequence[Facts]) -> Sequence[Facts] | None:
         """The events that are shown; None when they cannot be read."""
