@@ -21,6 +21,8 @@ DESKTOP = (1280, 800)
 TABLET = (820, 1180)
 PHONE = (390, 844)
 
+_SCRIPT_SECS = 100
+
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -56,7 +58,10 @@ def launch() -> webdriver.Chrome:
     for flag in _FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    # axe-core examines thousands of elements on the longest page.
+    driver.set_script_timeout(_SCRIPT_SECS)
+    return driver
 
 
 def _unless_replaced(look: Callable[[], Any]) -> Any:

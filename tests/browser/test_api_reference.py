@@ -61,6 +61,7 @@ def test_the_menu_of_an_administrator_has_it(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.timeout(300)
 def test_it_can_be_read_on_a_phone_and_by_a_screen_reader(browser: Browser, scheme: str) -> None:
     browser.prefer(scheme)
     try:
