@@ -1,4 +1,5 @@
-"""Finds the secrets that network configurations and tools print, by the patterns of `secret_tables`.
+"""Finds the secrets that network configurations and tools print, by the patterns of `device_secrets` and
+`program_secrets`.
 
 A pattern is tried only on lines with one of its triggers, in either case: few lines of a configuration have one.
 """
@@ -9,7 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from netstacks.llm import secret_tables
+from netstacks.llm.device_secrets import DEVICES
+from netstacks.llm.private_data import OPTIONAL as _OPTIONAL
+from netstacks.llm.program_secrets import PROGRAMS
+from netstacks.llm.secret_syntax import Entry
 
 
 @dataclass(frozen=True)
@@ -27,16 +31,16 @@ class SecretPattern:
         return re.compile(self.expression, re.IGNORECASE | re.MULTILINE)
 
 
-def _ranked(entries: Iterable[secret_tables.Entry], first_rank: int) -> tuple[SecretPattern, ...]:
+def _ranked(entries: Iterable[Entry], first_rank: int) -> tuple[SecretPattern, ...]:
     return tuple(
         SecretPattern(name, tuple(triggers.split("|")), expression, rank)
         for rank, (name, triggers, expression) in enumerate(entries, first_rank)
     )
 
 
-CREDENTIALS = _ranked(secret_tables.CREDENTIALS, 0)
+CREDENTIALS = _ranked([*DEVICES, *PROGRAMS], 0)
 """The patterns that always apply."""
-OPTIONAL = {option: _ranked(entries, 1000) for option, entries in secret_tables.OPTIONAL.items()}
+OPTIONAL = {option: _ranked(entries, 1000) for option, entries in _OPTIONAL.items()}
 """The patterns that an administrator can switch on, by the member of the configuration."""
 
 
