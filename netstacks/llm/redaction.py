@@ -128,8 +128,9 @@ class Redactor:
             spans.append(_Span(start, end, found.name, found.rank, replacement=pattern.replacement))
         for start, end, name in find_pem_blocks(reading.view.text):
             spans.append(_Span(*reading.view.original(start, end), name, -1, is_block=True))
-        for start, end in find_communities(reading.view.text):
-            spans.append(_Span(*reading.view.original(start, end), "snmp_community", 0))
+        for view in reading.views:
+            for start, end in find_communities(view.text):
+                spans.append(_Span(*view.original(start, end), "snmp_community", 0))
         # Text that looks like one of our placeholders gets a placeholder itself, so that it is restored unchanged.
         spans += [_Span(*match.span(), "placeholder", -2) for match in self.placeholders.pattern.finditer(reading.text)]
         inner = reading.inside_of_json(spans)

@@ -1,5 +1,6 @@
 """Redaction: lines of many vendors. Test_redaction.py has a line for the name of each kind of secret."""
 
+import json
 import re
 
 import pytest
@@ -119,6 +120,11 @@ def test_a_secret_of_any_vendor_is_taken_out(line: str) -> None:
     text = line.replace("\\n", "\n")
     expected = re.sub(r"«[^»]*»", lambda secret: "<>" + "\n" * secret[0].count("\n"), text)
     assert shown(re.sub("[«»]", "", text)) == expected
+
+
+def test_a_section_in_json_is_read() -> None:
+    text = json.dumps({"output": 'config system snmp community\n    edit 1\n        set name "publ1c"\n    next\nend'})
+    assert shown(text) == text.replace("publ1c", "<>")
 
 
 @pytest.mark.parametrize("line", OTHERS.strip("\n").split("\n"))
