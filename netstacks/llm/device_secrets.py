@@ -207,6 +207,8 @@ DEVICES: list[Entry] = [
         )
         for before in ("", rf"esp{_S}", rf"esp{_S}[^\n]{{1,400}}?{_S}")
     ),
+    # `show key chain`.
+    ("routing_key", "-- text", rf"\bkey{_S}\d{{1,10}}{_S}-- text{_S}{VALUE}"),
     # MACsec: the name of a key, then the key.
     ("routing_key", "key", rf"\bkey{_S}[0-9A-F]{{2,64}}{_S}(?:0|7|8a){_S}{VALUE}"),
     ("routing_key", "pmk", rf"\bsap{_S}pmk{_S}{VALUE}"),
@@ -259,12 +261,12 @@ DEVICES: list[Entry] = [
     (
         "line_password",
         "password|passwd|secret|passphrase",
-        rf"(?<![\w<:-])(?:password|passwd|secret|passphrase){_S}(?!(?-i:[a-z]{{1,20}}[.?!]?){_O}\r?$){SECRET}{END}",
+        rf"(?<![\w<:-])(?:password|passwd|secret|passphrase){_S}(?!(?-i:[a-z]{{1,20}}[.?!\"']{{0,2}}){_O}\r?$){SECRET}{END}",
     ),
     (
         "line_password",
         "password|passwd|secret|passphrase",
-        rf"^(?:set{_S}|[ \t]|\S{{1,100}}[#>])(?!{_O}description\b)[^\n]{{0,400}}?(?<![\w<:-])"
+        rf"^(?:set{_S}|[ \t]|\S{{1,100}}[#>])(?:(?!\bdescription\b)[^\n]){{0,400}}?(?<![\w<:-])"
         rf"(?:password|passwd|secret|passphrase){_S}{SECRET}{END}",
     ),
     (

@@ -67,7 +67,7 @@ PROGRAMS: list[Entry] = [
     (
         "snmp_community",
         "community",
-        r"(?:snmp[ _-]?community|community[ _-]?(?:name|string)|\"community)(?:[ _-](?:name|string))?"
+        r"(?:snmp[ _-]?community|community[ _-]?(?:name|string|index)|\"community)(?:[ _-](?:name|string))?"
         rf"(?={_O}[\"']?{_O}[=:])(?![\"' \t=:\[]{{1,20}}(?:\d{{1,10}}:\d|no-))[ \t]{{0,20}}{ASSIGNED}",
     ),
     (

@@ -162,6 +162,7 @@ def test_a_rate_limit_holds_on_every_instance_until_the_named_time(
     assert len(first.requests) == 1
 
 
+@pytest.mark.timeout(300)
 def test_six_workers_send_one_probe(postgres: Postgres) -> None:
     with Cluster(postgres, 2, WEB_CONCURRENCY="3", **SETTINGS) as cluster, ScriptedProvider() as server:
         admin = cluster.controllers[0].login()

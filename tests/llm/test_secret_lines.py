@@ -79,6 +79,11 @@ Cookie: sid=«abcdef0123456789»
 Authorization: Bearer «abcdef»
 {"community": "«public»"}
  Community Name    : «public»
+Community Index: «public»
+    key 1 -- text "«cisco»"
+Community     Group / Access  context\n---------     --------------  -------\n«public»  network-operator\n\nR1#
+Keyring  Hostname/Address    Preshared Key\n\nR1#
+Keyring  Hostname/Address    Preshared Key\ndefault  10.0.0.1  «cisco»\ndefault  10.0.0.2  «C1sco»\nR1#show x
 my password is «Hunter2»
 «-----BEGIN OpenVPN Static key V1-----\nabcdef\n-----END OpenVPN Static key V1-----»
 «---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nabcdef\n---- END SSH2 ENCRYPTED PRIVATE KEY ----»
@@ -87,6 +92,7 @@ OTHERS = r"""
  cts sxp connection peer 10.0.0.1 password default mode peer speaker
   password disable
  description link to secret bunker
+set interfaces ge-0/0/0 description "secret link"
  ip authentication mode eigrp 1 md5
  ip ospf authentication key-chain KC
 set system ntp authentication-key 1 type md5
