@@ -39,15 +39,15 @@ DEVICES: list[Entry] = [
         rf"\bsnmp-server{_S}host{_S}(?:\S{{1,100}}{_S}){{1,6}}?community{_S}{SECRET}",
     ),
     ("snmp_community", "community-map", rf"\bcommunity-map{_S}([^\s:]{{1,200}})"),
-    ("snmp_community", "community", rf"\bsnmp-community(?:-string)?{_S}{SECRET}{END}"),
-    ("snmp_community", "community", rf"\bcommunity-name{_S}{SECRET}"),
+    ("snmp_community", "snmp-community", rf"\bsnmp-community(?:-string)?{_S}{SECRET}{END}"),
+    ("snmp_community", "community-name", rf"\bcommunity-name{_S}{SECRET}"),
     ("snmp_community", "community", rf"\bsnmp[\w-]{{1,20}}\b[^\n]{{0,200}}?{_S}community{_S}{SECRET}{END}"),
     (
         "snmp_community",
-        "community",
+        "snmp add|snmpv3 add",
         rf"\bsnmp(?:v3)?{_S}add{_S}community{_S}(?:(?:readonly|readwrite){_S})?{SECRET}",
     ),
-    ("snmp_community", "community", rf"\bsnmpv3{_S}add{_S}community{_S}[^\n]{{1,200}}?{_S}name{_S}{SECRET}"),
+    ("snmp_community", "snmpv3 add", rf"\bsnmpv3{_S}add{_S}community{_S}[^\n]{{1,200}}?{_S}name{_S}{SECRET}"),
     ("snmp_community", "securityname", rf"\bsecurityname{_S}{SECRET}(?={_S}v(?:1|2c)\b)"),
     (
         "snmp_community",
@@ -57,15 +57,15 @@ DEVICES: list[Entry] = [
     ("snmp_community", "community", rf'^[ \t]{{0,60}}community{_S}"([^"]{{1,200}})"(?!{_S}members)'),
     (
         "snmp_community",
-        "community",
+        "rocommunity|rwcommunity|snmpcommunity|readcommunity|writecommunity|_community|-community",
         rf"\b(?:r[ow]community6?{_S}{VALUE}|(?:snmp|ro|rw|read|write)[_-]?community{ASSIGNED})",
     ),
     (
         "snmp_community",
-        "community",
+        "<",
         r"<(?:[\w.-]{1,40}:)?(?:snmp-)?community(?:-string|-name)?(?:\s[^<>\n]{0,200})?>([^<\n]{1,200})",
     ),
-    ("snmp_community", "community", rf"/snmp[ /]community\b[^\n]{{0,200}}?\bname={VALUE}"),
+    ("snmp_community", "/snmp", rf"/snmp[ /]community\b[^\n]{{0,200}}?\bname={VALUE}"),
     (
         "snmp_v3_auth",
         "snmp",

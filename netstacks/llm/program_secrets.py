@@ -15,7 +15,7 @@ PROGRAMS: list[Entry] = [
     ),
     ("snmp_community", "com2sec", rf"\bcom2sec6?{_S}(?:-Cn{_S}\S{{1,100}}{_S})?\S{{1,100}}{_S}\S{{1,100}}{_S}{VALUE}"),
     ("snmp_community", "sink", rf"\b(?:trap2?sink|informsink){_S}\S{{1,100}}{_S}{VALUE}"),
-    ("snmp_community", "community", rf"\b(?:trapcommunity|authcommunity{_S}\S{{1,100}}){_S}{VALUE}"),
+    ("snmp_community", "trapcommunity|authcommunity", rf"\b(?:trapcommunity|authcommunity{_S}\S{{1,100}}){_S}{VALUE}"),
     ("snmp_v3_auth", "createuser", rf"\bcreateuser{_S}[^\n]{{1,200}}?{_S}(?:md5|sha\S{{0,8}}){_S}{VALUE}"),
     ("snmp_v3_auth", "createuser", rf"\bcreateuser{_S}[^\n]{{1,400}}?{_S}(?:des|aes\S{{0,8}}){_S}{VALUE}"),
     ("pre_shared_key", ":", rf":{_O}(?-i:PSK|EAP|XAUTH){_S}{VALUE}"),
@@ -61,14 +61,24 @@ PROGRAMS: list[Entry] = [
         "passw|pwd|passphrase|pass",
         rf"(?:password|passwd|passphrase|(?<![a-z])(?:pass|pwd)){ASSIGNED}",
     ),
-    # The password of a sentence, if it is quoted or has a digit: another word may be an adjective.
-    ("generic_password", "is", rf"\bpassword{_S}is:?{_S}(?=[\"']|\S{{0,100}}\d){VALUE}"),
+    # In a sentence, if it is quoted or has letters and digits: another word may be any.
+    (
+        "generic_password",
+        "password|secret",
+        rf"(?<![\w<-])(?:password|secret){_S}(?:(?:is:?|to){_S})?"
+        rf"(?=[\"']|(?!sha|md5|8a\b|aes|pbkdf|type)(?=\S{{0,100}}[a-z])\S{{0,100}}\d){VALUE}",
+    ),
     # `Community: 65000:100` is of BGP.
     (
         "snmp_community",
         "community",
         r"(?:snmp[ _-]?community|community[ _-]?(?:name|string|index)|\"community)(?:[ _-](?:name|string))?"
         rf"(?={_O}[\"']?{_O}[=:])(?![\"' \t=:\[]{{1,20}}(?:\d{{1,10}}:\d|no-))[ \t]{{0,20}}{ASSIGNED}",
+    ),
+    (
+        "snmp_community",
+        "community",
+        rf"^[ \t-]{{0,60}}(?-i:community)(?!:[ \t\"']{{0,20}}(?:\d{{1,10}}:\d|no-)){ASSIGNED}",
     ),
     (
         "generic_secret",

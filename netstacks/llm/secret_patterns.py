@@ -73,7 +73,9 @@ class PatternSet:
                 end = text.find("\n", at)
                 end = len(text) if end < 0 else end
                 for pattern in patterns:
-                    yield from _in_line(pattern, text, start, end)
+                    # Most patterns of a trigger do not match.
+                    for match in pattern.regex.finditer(text, start, end):
+                        yield from _secrets(pattern, match)
                 at = lowered.find(trigger, end)
 
 
@@ -83,14 +85,14 @@ def ascii_lower(text: str) -> str:
     return lowered if len(lowered) == len(text) else re.sub(r"[^\x00-\x7f]", "?", text).lower()
 
 
-def _in_line(pattern: SecretPattern, text: str, start: int, end: int) -> Iterator[Finding]:
-    for match in pattern.regex.finditer(text, start, end):
-        for group in range(1, pattern.regex.groups + 1):
-            first, after = match.span(group)
-            if after - first > 1 and text[after - 1] in ";,":
-                after -= 1
-            if _is_value(text[first:after]):
-                yield Finding(first, after, pattern.name, pattern.rank)
+def _secrets(pattern: SecretPattern, match: re.Match[str]) -> Iterator[Finding]:
+    text = match.string
+    for group in range(1, pattern.regex.groups + 1):
+        first, after = match.span(group)
+        if after - first > 1 and text[after - 1] in ";,":
+            after -= 1
+        if _is_value(text[first:after]):
+            yield Finding(first, after, pattern.name, pattern.rank)
 
 
 def _is_value(text: str) -> bool:

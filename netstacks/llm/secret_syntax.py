@@ -10,8 +10,8 @@ Entry = tuple[str, str, str]
 # Blanks only: a pattern never reads beyond its line.
 BLANKS = r"[ \t]{1,20}"
 MAY_BLANKS = r"[ \t]{0,20}"
-BEGIN = rf"^(?:[ \t+-]{{0,60}}|[\w.@()/:~\[\]-]{{1,100}}[#>]{MAY_BLANKS})"
-"""The beginning of a line, or of the command behind a prompt."""
+BEGIN = rf"(?:^(?:[ \t+-]{{0,60}}|[\w.@()/:~\[\]-]{{1,100}}[#>]{MAY_BLANKS})|logged command:{MAY_BLANKS})"
+"""The beginning of a line, or of the command behind a prompt or in the log of a device."""
 END = rf"(?={MAY_BLANKS};?\r?$)"
 _HASH = (
     r"\$1\$[./\w]{1,8}\$[./\w]{22}|\$5\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{43}"

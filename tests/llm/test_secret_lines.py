@@ -85,6 +85,10 @@ Community     Group / Access  context\n---------     --------------  -------\n«
 Keyring  Hostname/Address    Preshared Key\n\nR1#
 Keyring  Hostname/Address    Preshared Key\ndefault  10.0.0.1  «cisco»\ndefault  10.0.0.2  «C1sco»\nR1#show x
 my password is «Hunter2»
+Set the enable secret to «hunter2» on r1.
+The user is bob, his password «hunter2» is new.
+*Mar  1 00:00:00.000: %PARSER-5-CFGLOG_LOGGEDCMD: User:bob  logged command: key «cisco»
+snmp:\n  community: «public»
 «-----BEGIN OpenVPN Static key V1-----\nabcdef\n-----END OpenVPN Static key V1-----»
 «---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nabcdef\n---- END SSH2 ENCRYPTED PRIVATE KEY ----»
 """
@@ -101,6 +105,8 @@ set system ntp authentication-key 1 type md5
 verify /md5 (flash:x.bin) = d41d8cd98f00b204e9800998ecf8427e
       Community: 65000:100 65000:200
       Community: no-export
+  community: 65000:100
+username bob secret sha512 ****
 "community": ["65000:100", "no-export"],
  match community CL1
 config firewall policy\n    edit 1\n        set name "allow"\n    next\nend
