@@ -66,7 +66,7 @@ PROGRAMS: list[Entry] = [
         "generic_password",
         "password|secret",
         rf"(?<![\w<-])(?:password|secret){_S}(?:(?:is:?|to){_S})?"
-        rf"(?=[\"']|(?!sha|md5|8a\b|aes|pbkdf|type)(?=\S{{0,100}}[a-z])\S{{0,100}}\d){VALUE}",
+        rf"(?=[\"']|(?!(?:sha-?\d{{1,3}}|md5|8a|aes-?\d{{1,3}}|pbkdf2|type\d)(?:\s|$))(?=\S{{0,100}}[a-z])\S{{0,100}}\d){VALUE}",
     ),
     # `Community: 65000:100` is of BGP.
     (

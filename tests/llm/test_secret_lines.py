@@ -87,6 +87,7 @@ Keyring  Hostname/Address    Preshared Key\ndefault  10.0.0.1  «cisco»\ndefaul
 my password is «Hunter2»
 Set the enable secret to «hunter2» on r1.
 The user is bob, his password «hunter2» is new.
+The user is bob, his password «shadow1» is new.
 *Mar  1 00:00:00.000: %PARSER-5-CFGLOG_LOGGEDCMD: User:bob  logged command: key «cisco»
 snmp:\n  community: «public»
 «-----BEGIN OpenVPN Static key V1-----\nabcdef\n-----END OpenVPN Static key V1-----»
