@@ -15,6 +15,7 @@ from netstacks.llm.failures import (
     NoAnswer,
     ProviderFailure,
     ProviderTimeout,
+    RateLimited,
     StreamCut,
 )
 from netstacks.llm.limits import Limits, TokensToday
@@ -42,14 +43,14 @@ class PendingRequest:
     on_attempt: OnAttempt
     skipped: list[Skipped] = field(default_factory=list)
     retry_after_secs: list[float] = field(default_factory=list)
-    """Of the providers that were skipped because of their circuit or a limit."""
+    """Of the providers that were skipped because of their circuit or a limit, or that limit the rate of requests."""
     failures: list[ProviderFailure] = field(default_factory=list)
     """Of the providers that were called, in order."""
 
     def error(self) -> NoAnswer | AllResting:
         """Why there is no answer, in words for the user."""
         reasons = "; ".join(f"{each.provider} {each.why}" for each in self.skipped)
-        if not self.failures and self.retry_after_secs:
+        if self.retry_after_secs and all(isinstance(each, RateLimited) for each in self.failures):
             secs = max(1.0, min(self.retry_after_secs))
             return AllResting(f"No AI provider is available for the next {secs:.0f} s: {reasons}.", secs)
         timed_out = bool(self.failures) and isinstance(self.failures[-1], ProviderTimeout)

@@ -171,10 +171,10 @@ class Reader:
         pieces: list[Piece] = []
         for choice in data.get("choices") or []:
             pieces += self._delta(choice.get("delta") or {})
-            if choice.get("finish_reason"):
-                self._finish_reason = members.text(choice["finish_reason"])
-        if self._finish_reason == "error":
-            raise ProviderBroken("broke off with an error")
+            if reason := choice.get("finish_reason"):
+                if reason == "error":
+                    raise ProviderBroken("broke off with an error")
+                self._finish_reason = members.text(reason)
         return pieces
 
     def _delta(self, delta: dict[str, Any]) -> list[Piece]:

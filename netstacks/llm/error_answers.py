@@ -5,6 +5,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -125,7 +126,9 @@ def _until(headers: Mapping[str, str]) -> float | None:
 
 def _time(text: str | None) -> float | None:
     try:
-        return parsedate_to_datetime(text or "").timestamp()
+        at = parsedate_to_datetime(text or "")
+        # The date of C's asctime, which RFC 9110 allows, has no zone: it is in UTC.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 

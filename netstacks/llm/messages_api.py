@@ -117,7 +117,8 @@ class Reader:
             case "message_start":
                 self._count(data["message"].get("usage"))
             case "content_block_start":
-                return self._begin(data["content_block"])
+                # Some gateways omit the end of a block.
+                return [*self._end_block(), *self._begin(data["content_block"])]
             case "content_block_delta":
                 return self._delta(data["delta"])
             case "content_block_stop":
@@ -174,7 +175,8 @@ class Reader:
         read = members.tokens(sum(self._usage.get(name, 0) for name in _INPUT_TOKENS))
         usage = Usage(read, self._usage.get("output_tokens", 0))
         reason = self._stop_reason
-        return [Finished(_STOP_REASONS.get(reason or ""), usage, error_answers.why_incomplete(reason))]
+        end = Finished(_STOP_REASONS.get(reason or ""), usage, error_answers.why_incomplete(reason))
+        return [*self._end_block(), end]
 
     def _count(self, usage: dict[str, Any] | None) -> None:
         """Updates the counts, which are cumulative; a count that an event omits keeps its value."""

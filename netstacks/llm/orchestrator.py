@@ -23,6 +23,7 @@ from netstacks.llm.failures import (
     Incomplete,
     NotConfigured,
     ProviderFailure,
+    RateLimited,
 )
 from netstacks.llm.limits import Limits
 from netstacks.llm.outcomes import Answering, Attempt, Hint, OnAttempt, ProviderSwitch, Skipped
@@ -103,7 +104,7 @@ class Orchestrator:
             except CallCancelled:
                 raise
             except ProviderFailure as failure:
-                _skip(pending, provider, failure)
+                self._skip(pending, provider, model, failure)
                 continue
             return replace(builder.answer(), provider=provider.name, model=model, skipped=tuple(pending.skipped))
         raise pending.error()
@@ -155,7 +156,7 @@ class Orchestrator:
                 except CallCancelled:
                     raise
                 except ProviderFailure as failure:
-                    skipped = _skip(pending, provider, failure)
+                    skipped = self._skip(pending, provider, model, failure)
                     if yielded.tool_uses_begun:
                         # Another model cannot continue a tool call.
                         raise Incomplete(f"The answer is incomplete: {provider.name} {skipped.why}.") from failure
@@ -206,13 +207,14 @@ class Orchestrator:
             else:
                 yield provider, model
 
-
-def _skip(pending: PendingRequest, provider: Provider, failure: ProviderFailure) -> Skipped:
-    skipped = Skipped(provider.name, str(failure))
-    pending.skipped.append(skipped)
-    pending.failures.append(failure)
-    log.warning("llm.call_failed", provider=provider.name, kind=type(failure).__name__, error=failure.kind)
-    return skipped
+    def _skip(self, pending: PendingRequest, provider: Provider, model: str, failure: ProviderFailure) -> Skipped:
+        skipped = Skipped(provider.name, str(failure))
+        pending.skipped.append(skipped)
+        pending.failures.append(failure)
+        if isinstance(failure, RateLimited):
+            pending.retry_after_secs.append(self._breaker(provider, model).retry_after_secs())
+        log.warning("llm.call_failed", provider=provider.name, kind=type(failure).__name__, error=failure.kind)
+        return skipped
 
 
 def _matches_hint(provider: Provider, hint: str | None) -> bool:

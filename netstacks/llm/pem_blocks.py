@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
-_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----")
-_END = re.compile(r"-----END ([A-Z0-9 ]{1,60})-----")
+# SSH2 keys have four hyphens and blanks (RFC 4716).
+_BEGIN = re.compile(r"----(?:-| )BEGIN ([A-Za-z0-9 ]{1,60})----")
+_END = re.compile(r"----(?:-| )END ([A-Za-z0-9 ]{1,60})-----?")
 _BASE64_LINE = re.compile(r"[ \t]{0,40}[A-Za-z0-9+/=]{1,128}\s{0,2}")
 
 
@@ -35,4 +36,4 @@ def _beginning(text: str, first: int, end: int) -> int:
 
 
 def _block_name(label: str) -> str:
-    return "private_key_block" if "PRIVATE" in label else "certificate_block"
+    return "private_key_block" if "PRIVATE" in label or "Static" in label else "certificate_block"

@@ -16,6 +16,7 @@ from netstacks.llm.pem_blocks import find_pem_blocks
 from netstacks.llm.placeholders import Placeholders
 from netstacks.llm.request_texts import map_texts
 from netstacks.llm.secret_patterns import CREDENTIALS, OPTIONAL, PatternSet
+from netstacks.llm.secret_sections import find_in_sections
 from netstacks.llm.text_views import (
     BREAK,
     JSON_BREAK,
@@ -127,6 +128,9 @@ class Redactor:
             spans.append(_Span(start, end, found.name, found.rank, replacement=pattern.replacement))
         for start, end, name in find_pem_blocks(reading.view.text):
             spans.append(_Span(*reading.view.original(start, end), name, -1, is_block=True))
+        for view in reading.views:
+            for start, end, name in find_in_sections(view.text):
+                spans.append(_Span(*view.original(start, end), name, 0))
         # Text that looks like one of our placeholders gets a placeholder itself, so that it is restored unchanged.
         spans += [_Span(*match.span(), "placeholder", -2) for match in self.placeholders.pattern.finditer(reading.text)]
         inner = reading.inside_of_json(spans)

@@ -1,4 +1,5 @@
-"""Finds the secrets that network configurations and tools print, by the patterns of `secret_tables`.
+"""Finds the secrets that network configurations and tools print, by the patterns of `device_secrets` and
+`program_secrets`.
 
 A pattern is tried only on lines with one of its triggers, in either case: few lines of a configuration have one.
 """
@@ -9,7 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from netstacks.llm import secret_tables
+from netstacks.llm.device_secrets import DEVICES
+from netstacks.llm.private_data import OPTIONAL as _OPTIONAL
+from netstacks.llm.program_secrets import PROGRAMS
+from netstacks.llm.secret_syntax import Entry
 
 
 @dataclass(frozen=True)
@@ -23,20 +27,20 @@ class SecretPattern:
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
-        """Compiled at its first use: compiling all patterns would add 0.1 s to a start."""
+        """Compiled at its first use: compiling all patterns would add 0.2 s to a start."""
         return re.compile(self.expression, re.IGNORECASE | re.MULTILINE)
 
 
-def _ranked(entries: Iterable[secret_tables.Entry], first_rank: int) -> tuple[SecretPattern, ...]:
+def _ranked(entries: Iterable[Entry], first_rank: int) -> tuple[SecretPattern, ...]:
     return tuple(
         SecretPattern(name, tuple(triggers.split("|")), expression, rank)
         for rank, (name, triggers, expression) in enumerate(entries, first_rank)
     )
 
 
-CREDENTIALS = _ranked(secret_tables.CREDENTIALS, 0)
+CREDENTIALS = _ranked([*DEVICES, *PROGRAMS], 0)
 """The patterns that always apply."""
-OPTIONAL = {option: _ranked(entries, 1000) for option, entries in secret_tables.OPTIONAL.items()}
+OPTIONAL = {option: _ranked(entries, 1000) for option, entries in _OPTIONAL.items()}
 """The patterns that an administrator can switch on, by the member of the configuration."""
 
 
@@ -69,7 +73,9 @@ class PatternSet:
                 end = text.find("\n", at)
                 end = len(text) if end < 0 else end
                 for pattern in patterns:
-                    yield from _in_line(pattern, text, start, end)
+                    # Most patterns of a trigger do not match.
+                    for match in pattern.regex.finditer(text, start, end):
+                        yield from _secrets(pattern, match)
                 at = lowered.find(trigger, end)
 
 
@@ -79,14 +85,14 @@ def ascii_lower(text: str) -> str:
     return lowered if len(lowered) == len(text) else re.sub(r"[^\x00-\x7f]", "?", text).lower()
 
 
-def _in_line(pattern: SecretPattern, text: str, start: int, end: int) -> Iterator[Finding]:
-    for match in pattern.regex.finditer(text, start, end):
-        for group in range(1, pattern.regex.groups + 1):
-            first, after = match.span(group)
-            if after - first > 1 and text[after - 1] in ";,":
-                after -= 1
-            if _is_value(text[first:after]):
-                yield Finding(first, after, pattern.name, pattern.rank)
+def _secrets(pattern: SecretPattern, match: re.Match[str]) -> Iterator[Finding]:
+    text = match.string
+    for group in range(1, pattern.regex.groups + 1):
+        first, after = match.span(group)
+        if after - first > 1 and text[after - 1] in ";,":
+            after -= 1
+        if _is_value(text[first:after]):
+            yield Finding(first, after, pattern.name, pattern.rank)
 
 
 def _is_value(text: str) -> bool:

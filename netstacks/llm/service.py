@@ -112,7 +112,8 @@ class Llm:
             return Redactor(sanitization.get(tx), sanitization.known_secrets(tx, self._vault, user_id, session_id))
 
     def _count(self, provider: Provider, user_id: UUID | None, usage: Usage, *, failed: bool) -> None:
-        self._deferred_writes.put(
+        self._deferred_writes.put_locking(
+            f"llm_usage {provider.id} {user_id}",
             llm_usage.add,
             provider_id=provider.id,
             user_id=user_id,

@@ -67,10 +67,16 @@ class StreamParser:
 
     def _read(self, read: list[Piece], data: bytes, *, is_last: bool) -> None:
         """Adds the pieces to `read`, which keeps those before a failure."""
-        for event in self._decoder.feed(data):
-            read += self._reader.feed(event)
-            if read and isinstance(read[-1], Finished):
-                return
+        try:
+            for event in self._decoder.feed(data):
+                read += self._reader.feed(event)
+                if read and isinstance(read[-1], Finished):
+                    return
+        except ProviderFailure:
+            # What follows the answer's own end takes nothing from it.
+            if not self._reader.is_complete:
+                raise
+            is_last = True
         if is_last:
             read += self._reader.end()
 

@@ -1,8 +1,8 @@
-"""A bounded in-memory queue of writes to PostgreSQL that must not delay a terminal, executed in order."""
+"""A bounded in-memory queue of writes to PostgreSQL that must not delay a terminal, executed in batches in order."""
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -21,6 +21,11 @@ _RETRY_SECS = 1.0
 Write = Callable[[Transaction], None]
 
 
+class _Queued(NamedTuple):
+    lock: str
+    write: Write
+
+
 class DeferredWrites:
     """A queue of functions of a transaction. Each must be idempotent or harmless to repeat: a retry may run it twice.
 
@@ -29,7 +34,7 @@ class DeferredWrites:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[Write] = deque()
+        self._waiting: deque[_Queued] = deque()
         self._dropped = 0
         """Writes that were lost and are not yet reported in the audit log."""
         self._wake = greenlets.Event()
@@ -42,10 +47,18 @@ class DeferredWrites:
 
     def put(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Queues a call of `write(tx, *args, **kwargs)`; never waits."""
+        self.put_locking("", write, *args, **kwargs)
+
+    def put_locking(self, lock: str, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Like `put`, for a write of a row that other instances write too; `lock` names the row.
+
+        A batch keeps the rows locked until its end. It writes them last and in the order of their names: two instances
+        with different orders would wait for each other.
+        """
         if len(self._waiting) >= CAPACITY:
             self._waiting.popleft()
             self._dropped += 1
-        self._waiting.append(lambda tx: write(tx, *args, **kwargs))
+        self._waiting.append(_Queued(lock, lambda tx: write(tx, *args, **kwargs)))
         self._idle.clear()
         self._wake.set()
 
@@ -67,6 +80,7 @@ class DeferredWrites:
 
     def _write_some(self) -> None:
         writes = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        writes.sort(key=lambda each: each.lock)
         try:
             self._write(writes)
         except StoreUnavailable:
@@ -85,15 +99,15 @@ class DeferredWrites:
                     self._dropped += 1
                 del writes[0]
 
-    def _write(self, writes: list[Write]) -> None:
+    def _write(self, writes: list[_Queued]) -> None:
         dropped = self._dropped
         with self._database.transaction() as tx:
-            refused = sum(not _accepted(tx, write) for write in writes)
+            refused = sum(not _accepted(tx, each.write) for each in writes)
             if dropped + refused:
                 audit.append(tx, audit.SYSTEM, "audit.lost", "audit", rows=dropped + refused)
         self._dropped -= dropped
 
-    def _put_back(self, writes: list[Write]) -> None:
+    def _put_back(self, writes: list[_Queued]) -> None:
         self._waiting.extendleft(reversed(writes))
         greenlets.sleep(_RETRY_SECS)
 

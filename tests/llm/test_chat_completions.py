@@ -21,6 +21,8 @@ from netstacks.llm.conversation import (
     Usage,
 )
 from netstacks.llm.failures import ProviderBroken, ProviderFailure, ProviderRefused, RateLimited, StreamCut
+from netstacks.llm.sse import MAX_EVENT_BYTES
+from netstacks.llm.stream_parser import StreamParser
 from tests.llm.providers import KEY, provider
 from tests.llm.reading import read
 from tests.llm.scripted_provider import ToolCall, chat_events, event
@@ -124,6 +126,19 @@ def test_a_server_that_stops_for_a_tool_and_says_stop_means_the_tool() -> None:
 @pytest.mark.parametrize("end", [(DONE,), (), (event({"choices": [], "usage": {"prompt_tokens": 1}}),)])
 def test_a_finish_reason_is_the_end_and_done_and_the_usage_may_be_missing(end: tuple[bytes, ...]) -> None:
     assert isinstance(pieces(chunk(content="a"), chunk("stop"), *end)[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [event({"error": {"message": "too late"}}), b"data: {oops\n\n", b"data: " + b"x" * MAX_EVENT_BYTES],
+    ids=["error", "garbage", "endless"],
+)
+def test_what_follows_the_end_takes_nothing_from_the_answer(rest: bytes) -> None:
+    parser = StreamParser(chat_completions.Reader(ENTRY))
+    read_pieces = [*parser.feed(chunk(content="a") + chunk("stop")), *parser.feed(rest)]
+    assert read_pieces == [TextDelta("a"), Finished("end_turn")]
+    assert parser.is_over
+    assert parser.failure is None
 
 
 @pytest.mark.parametrize("end", [(), (DONE,)])

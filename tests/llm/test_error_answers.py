@@ -1,6 +1,7 @@
 """What a provider's error means for its circuit, and what of it may be told."""
 
 import json
+import time
 from email.utils import formatdate
 
 import pytest
@@ -93,6 +94,20 @@ def test_retry_after_is_in_seconds_or_a_date_and_what_cannot_be_meant_is_nothing
     headers: dict[str, str], secs: float | None
 ) -> None:
     assert error_answers.retry_after_secs(headers) == secs
+
+
+@pytest.mark.parametrize(
+    "date", ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+)
+def test_each_form_of_a_date_is_in_utc(date: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        headers = {"retry-after": date, "date": "Sun, 06 Nov 1994 08:49:00 GMT"}
+        assert error_answers.retry_after_secs(headers) == 37
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_date_without_the_providers_clock_is_read_by_ours() -> None:

@@ -104,6 +104,18 @@ def test_a_tool_without_input_gets_an_empty_one_and_one_may_come_at_the_start() 
     assert inputs == ["{}", '{"host": "r1"}']
 
 
+def test_a_tool_call_whose_end_is_missing_is_not_lost() -> None:
+    def tool(id: str) -> list[dict[str, Any]]:
+        delta = {"type": "input_json_delta", "partial_json": '{"host": "r1"}'}
+        return [block(type="tool_use", id=id, name="ping", input={}), {"type": "content_block_delta", "delta": delta}]
+
+    assert pieces(*tool("t1"), *tool("t2"), *STOP) == [
+        *(ToolUseStart("t1", "ping"), ToolInputDelta('{"host": "r1"}'), ToolUseEnd()),
+        *(ToolUseStart("t2", "ping"), ToolInputDelta('{"host": "r1"}'), ToolUseEnd()),
+        Finished("end_turn", Usage(0, 2)),
+    ]
+
+
 def test_tokens_that_a_cache_read_and_wrote_are_input_too() -> None:
     usage = {"input_tokens": 1, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300, "output_tokens": 1}
     start = {"type": "message_start", "message": {"usage": usage}}

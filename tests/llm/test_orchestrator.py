@@ -198,6 +198,24 @@ def test_all_open_says_when_to_come_again(two: World, ask: Callable[[World], obj
 
 
 @both
+def test_rate_limits_of_all_say_when_to_come_again(two: World, ask: Callable[[World], object]) -> None:
+    for number, secs in ((0, 40.0), (1, 12.0)):
+        two.script(number, RateLimited("answered 429", secs))
+        two.breaker(number).open_secs = secs
+    with pytest.raises(AllResting, match="12 s: first answered 429; second answered 429") as raised:
+        ask(two)
+    assert raised.value.retry_after_secs == 12.0
+
+
+@both
+def test_a_rate_limit_beside_a_failure_is_no_time_to_come_again(two: World, ask: Callable[[World], object]) -> None:
+    two.script(0, RateLimited("answered 429", 40.0))
+    two.script(1, ProviderBroken("answered 500"))
+    with pytest.raises(NoAnswer, match="first answered 429; second answered 500"):
+        ask(two)
+
+
+@both
 def test_all_failed_names_each_reason(two: World, ask: Callable[[World], object]) -> None:
     two.script(0, ProviderBroken("answered 500"))
     two.script(1, ProviderTimeout("sent no first token in 15 s"))

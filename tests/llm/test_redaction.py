@@ -512,6 +512,7 @@ def test_a_text_of_many_blocks_and_lines_is_read(text: str) -> None:
     assert redactor("aaaaaaab").redact(text * (300_000 // len(text)))
 
 
+@pytest.mark.timeout(300)
 def test_a_text_that_gives_away_many_secrets_is_read() -> None:
     lines = [f"snmp-server community Tr0ub4dor{number} RO" for number in range(150_000)]
     these = redactor()

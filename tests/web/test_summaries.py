@@ -99,7 +99,10 @@ def test_a_summary_streams_in_and_is_kept(operator: Api, path: str, audited: Aud
 def test_the_question_is_accounted_for(operator: Api, path: str, services: Services) -> None:
     written: list[dict[str, Any]] = []
     services.llm._deferred_writes = cast(
-        Any, SimpleNamespace(put=lambda write, *args, **details: written.append(details))
+        Any,
+        SimpleNamespace(
+            put=lambda write, *args, **details: written.append(details), put_locking=lambda *args, **details: None
+        ),
     )
     operator.post(path).get_data()
     (row,) = [each for each in written if "purpose" in each]
@@ -251,10 +254,10 @@ def test_without_a_provider_it_says_that_ai_is_not_configured(operator: Api, the
 
 def test_when_all_providers_rest_it_says_until_when(operator: Api, path: str, provider: ScriptedProvider) -> None:
     provider.always(status(429, Retry_After="40"))
-    assert operator.post(path).status_code == 502
-    refused = operator.post(path)
-    assert (refused.status_code, refused.json["code"]) == (503, "UNAVAILABLE")
-    assert 30 < int(refused.headers["Retry-After"]) <= 40
+    for _ in range(2):
+        refused = operator.post(path)
+        assert (refused.status_code, refused.json["code"]) == (503, "UNAVAILABLE")
+        assert 30 < int(refused.headers["Retry-After"]) <= 40
 
 
 def test_the_page_shows_what_is_kept_and_whether_one_can_ask(page: Api, path: str, theirs: UUID) -> None:

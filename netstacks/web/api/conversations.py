@@ -91,8 +91,9 @@ class _Tool(BaseModel):
 
 
 class _Hinted(BaseModel):
-    provider: Annotated[str | None, StringConstraints(max_length=200)] = None
-    model: Annotated[str | None, StringConstraints(max_length=200)] = None
+    # No request is refused for a hint, so neither is checked.
+    provider: str | None = None
+    model: str | None = None
 
     def hint(self) -> Hint:
         """The provider and model that the client prefers."""
