@@ -1,5 +1,7 @@
 """The files of deploy/ and compose.yaml: understood by their programs, and in step with the program's settings."""
 
+import ipaddress
+import json
 import os
 import re
 import subprocess
@@ -99,13 +101,31 @@ def test_every_volume_and_network_is_declared(graph: Compose) -> None:
     assert set(graph["volumes"]) <= mounted
 
 
-def test_the_addresses_that_are_trusted_are_those_of_the_proxies(graph: Compose) -> None:
-    addresses = {
-        network["ipv4_address"]: name
-        for name, service in graph["services"].items()
-        if isinstance(service["networks"], dict)
-        for network in service["networks"].values()
+def fixed_addresses(graph: Compose) -> dict[str, str]:
+    """The services with an address of their own in the network `front`."""
+    networks = {name: service["networks"] for name, service in graph["services"].items()}
+    return {
+        name: joined["front"]["ipv4_address"]
+        for name, joined in networks.items()
+        if isinstance(joined, dict) and "front" in joined
     }
+
+
+def test_behind_nginx_a_service_that_is_made_again_keeps_its_address(graph: Compose) -> None:
+    """nginx looks the names of controllers up once, at its start. An address that another one may take is not fixed."""
+    if "nginx" not in graph["services"]:
+        return
+    fixed = fixed_addresses(graph)
+    assert set(fixed) == {name for name, service in graph["services"].items() if "front" in service["networks"]}
+    (config,) = graph["networks"]["front"]["ipam"]["config"]
+    # The first one is the gateway's.
+    possible = list(ipaddress.ip_network(config["subnet"]).hosts())[1:]
+    assert len(set(fixed.values())) == len(fixed)
+    assert {ipaddress.ip_address(each) for each in fixed.values()} <= set(possible)
+
+
+def test_the_addresses_that_are_trusted_are_those_of_the_proxies(graph: Compose) -> None:
+    addresses = {address: name for name, address in fixed_addresses(graph).items()}
     for service in controllers(graph).values():
         assert addresses[service["environment"]["TRUSTED_PROXIES"]] in ("nginx", "controller-admin")
     if "nginx" in graph["services"]:
@@ -134,6 +154,41 @@ def test_an_image_has_all_that_it_copies(name: str) -> None:
                 assert f"!{source}" in ignored, line
     assert (ROOT / "deploy/entrypoint").stat().st_mode & 0o111
     assert Path(ROOT / "deploy/entrypoint").read_text().startswith("#!/bin/sh\n")
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_runs_one_program_as_a_user_without_rights(name: str) -> None:
+    """Its last stage, which has what was installed in the first one, and none of its sources."""
+    text = (ROOT / "deploy" / name).read_text()
+    first, last = re.split(r"^FROM \$\{BASE\}(?: AS built)?$", text, flags=re.MULTILINE)[1:]
+    assert "--build-arg BASE=python:" in text.partition("ARG BASE=")[0]
+    assert "pip wheel --no-deps" in first
+    assert re.findall(r"^COPY --from=built (.*)$", last, re.MULTILINE) == ["/venv /venv"]
+    assert not re.findall(r"^COPY (?!--from|deploy/entrypoint)", last, re.MULTILINE)
+    (user,) = re.findall(r"^USER (\d+)$", last, re.MULTILINE)
+    assert f"useradd --system --uid {user} " in last
+    # The form without a shell: SIGTERM reaches the program.
+    started = re.findall(r"^ *(?:ENTRYPOINT|CMD) (.*)$", last, re.MULTILINE)
+    assert len(started) == 3, started
+    for each in started:
+        assert all(isinstance(word, str) for word in json.loads(each))
+    assert "\nSTOPSIGNAL SIGTERM\n" in last
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", last))
+    assert labels == {"title", "description", "licenses", "version", "revision"}
+
+
+def test_containers_of_this_program_have_no_rights_and_a_read_only_root(graph: Compose) -> None:
+    for name, service in graph["services"].items():
+        if name.startswith("controller-"):
+            assert service["read_only"] is True, name
+            assert (service["tmpfs"], service["cap_drop"]) == ("/tmp", ["ALL"]), name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_no_compose_file_has_a_secret_in_it(graph: Compose) -> None:
+    for name, service in graph["services"].items():
+        for variable in set(service.get("environment", {})) - {"LICENSE_KEY"}:
+            assert variable not in {each.upper() for each in SECRETS} | {"POSTGRES_PASSWORD"}, name
 
 
 @pytest.mark.parametrize("name", IMAGES)
