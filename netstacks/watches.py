@@ -7,6 +7,7 @@ from netstacks.instance.agent import Agent
 from netstacks.instance.consistency_watch import ConsistencyWatch
 from netstacks.instance.load_meter import LoadMeter
 from netstacks.instance.loop_watch import LoopWatch
+from netstacks.instance.other_databases import OtherDatabases
 from netstacks.instance.peer_watches import PeerWatches
 from netstacks.instance.startup import Startup
 from netstacks.peer.client import PeerClient
@@ -52,6 +53,7 @@ class Watches:
             stores.vital_database,
             stores.witness,
             self.peers.clocks,
+            OtherDatabases(agent, registry, peers, heartbeat_secs=interval_secs),
             settings=membership.agreeing_settings(settings),
             heartbeat_secs=interval_secs,
         )

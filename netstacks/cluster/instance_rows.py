@@ -6,6 +6,8 @@ from typing import Literal
 
 # The registry of an instance that uses no Valkey, and of one whose Valkey has not answered yet.
 NO_REGISTRY, UNKNOWN_REGISTRY = "none", ""
+# How the texts about a dial begin that reached its peer and failed by TLS.
+TLS_FAILS = "TLS fails: "
 # The longest time between two looks at the other instances, and the age at which a row no longer counts: two renewals
 # are missing.
 _MAX_LOOK_SECS, MAX_AGE_SECS = 10.0, 25.0
@@ -17,7 +19,7 @@ def look_secs(heartbeat_secs: float) -> float:
     return min(_MAX_LOOK_SECS, 2 * heartbeat_secs)
 
 
-InconsistencyKind = Literal["registry", "setting", "secrets", "unreachable"]
+InconsistencyKind = Literal["registry", "database", "setting", "secrets", "unreachable"]
 
 
 @dataclass(frozen=True)

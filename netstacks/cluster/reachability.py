@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from netstacks.cluster.instance_rows import UNKNOWN_REGISTRY, Inconsistency, InstanceRow, ids, named
+from netstacks.cluster.instance_rows import TLS_FAILS, UNKNOWN_REGISTRY, Inconsistency, InstanceRow, ids, named
 
 _EFFECT = "terminals that it owns work only through this instance itself"
 
@@ -60,8 +60,9 @@ def _wrong_address(target: InstanceRow, observers: Sequence[InstanceRow]) -> Inc
         "unreachable",
         f"{target.name} advertises the address {target.peer_address}, at which {named(observers)} cannot reach it"
         f" ({_how(observers, target)}), although it sends heartbeats: {_EFFECT}",
-        f"set HA_ADVERTISE_HOST on {target.host} to an address at which the other hosts reach it, and allow its private"
-        " port (HA_PEER_PORT) through the firewalls",
+        _remedy_of_tls(observers, [target])
+        or f"set HA_ADVERTISE_HOST on {target.host} to an address at which the other hosts reach it, and allow its"
+        " private port (HA_PEER_PORT) through the firewalls",
         (target.id, *ids(observers)),
         about=target.id,
     )
@@ -70,9 +71,10 @@ def _wrong_address(target: InstanceRow, observers: Sequence[InstanceRow]) -> Inc
 def _cut_off(observer: InstanceRow, missed: Sequence[InstanceRow]) -> Inconsistency:
     return Inconsistency(
         "unreachable",
-        f"{observer.name} cannot reach any other instance ({_addresses(missed)}): terminals of the others do not work"
-        " through it",
-        f"check the network and the firewalls of {observer.host}: it must be able to connect to the private ports of"
+        f"{observer.name} cannot reach any other instance ({_addresses(observer, missed)}): terminals of the others do"
+        " not work through it",
+        _remedy_of_tls([observer], missed)
+        or f"check the network and the firewalls of {observer.host}: it must be able to connect to the private ports of"
         " the other hosts",
         (observer.id, *ids(missed)),
         about=observer.id,
@@ -83,14 +85,31 @@ def _no_route(observer: InstanceRow, missed: Sequence[InstanceRow]) -> Inconsist
     hosts = ", ".join(sorted({each.host for each in missed}))
     return Inconsistency(
         "unreachable",
-        f"{observer.name} cannot reach {_addresses(missed)}, which other instances can: terminals of those do not work"
-        " through it",
-        f"check the routes and the firewalls between {observer.host} and {hosts}",
+        f"{observer.name} cannot reach {_addresses(observer, missed)}, which other instances can: terminals of those do"
+        " not work through it",
+        _remedy_of_tls([observer], missed) or f"check the routes and the firewalls between {observer.host} and {hosts}",
         (observer.id, *ids(missed)),
         about=observer.id,
     )
 
 
-def _addresses(missed: Sequence[InstanceRow]) -> str:
-    found = [f"{each.name} at {each.peer_address}" for each in missed[:3]]
+def _remedy_of_tls(observers: Sequence[InstanceRow], missed: Sequence[InstanceRow]) -> str | None:
+    """What to do when a certificate is not accepted; None when TLS is not what failed."""
+    hows = [observer.unreachable.get(each.id, "") for observer in observers for each in missed]
+    if not any(how.startswith(TLS_FAILS) for how in hows):
+        return None
+    hosts = ", ".join(sorted({each.host for each in (*observers, *missed)}))
+    return (
+        f"compare the certificates of {hosts}: each HA_PEER_TLS_CERT must be valid, name the address that its instance"
+        " advertises, and be signed by the authority in HA_PEER_TLS_CA, which is the same everywhere"
+    )
+
+
+def _addresses(observer: InstanceRow, missed: Sequence[InstanceRow]) -> str:
+    found = [f"{each.name} at {each.peer_address}{_tls_of(observer, each)}" for each in missed[:3]]
     return ", ".join([*found, *([f"{len(missed) - 3} others"] if len(missed) > 3 else [])])
+
+
+def _tls_of(observer: InstanceRow, target: InstanceRow) -> str:
+    how = observer.unreachable[target.id]
+    return f" ({how})" if how.startswith(TLS_FAILS) else ""

@@ -89,7 +89,7 @@ def examine(load_balancer: str | None = None) -> Findings:
     try:
         found = list(_guarded("PostgreSQL", lambda: examine_database(loaded, database)))
         yield from found
-        client = None
+        client = registry = None
         if loaded.valkey_url or loaded.valkey_sentinel_url:
             client, registry = connected(loaded)
             # The licence is in PostgreSQL, and counts as an evaluation while that is away.
@@ -100,7 +100,7 @@ def examine(load_balancer: str | None = None) -> Findings:
             yield Finding("Valkey", "ok", "not configured: this is a single instance")
         # Without PostgreSQL, this check would only repeat the error.
         if not _has_error(found):
-            yield from _guarded("Consistency", lambda: examine_consistency(loaded, database, client))
+            yield from _guarded("Consistency", lambda: examine_consistency(loaded, database, client, registry))
     finally:
         database.close()
     if load_balancer:

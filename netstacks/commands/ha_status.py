@@ -90,10 +90,12 @@ def _valkey(figures: ValkeyFigures) -> str:
     state = figures.persistence_problem or figures.persistence_state
     persistence = f"{figures.persistence}{f' ({state})' if state else ''}"
     replicas = ", ".join(f"{each.address} ({each.state}, {each.lag_secs} s behind)" for each in figures.replicas)
+    saved = "none since its start" if figures.last_save_at is None else clock(figures.last_save_at)
     return (
-        f"version {figures.version}, {figures.role} at {figures.address}, {figures.clients} clients,"
-        f" memory {mib(figures.memory_used_bytes)} of {limit}, persistence: {persistence},"
-        f" replicas: {replicas or 'none'}"
+        f"version {figures.version}, {figures.role} at {figures.address}, up since {clock(figures.up_since)},"
+        f" latency {1000 * figures.latency_secs:.1f} ms, {figures.clients} clients,"
+        f" memory {mib(figures.memory_used_bytes)} of {limit} ({figures.memory_policy}), persistence: {persistence},"
+        f" last snapshot: {saved}, replicas: {replicas or 'none'}"
     )
 
 

@@ -8,7 +8,7 @@ import structlog
 from netstacks import greenlets
 from netstacks.cluster import clocks
 from netstacks.cluster.dials import FailedDials
-from netstacks.cluster.instance_rows import look_secs
+from netstacks.cluster.instance_rows import TLS_FAILS, look_secs
 from netstacks.cluster.liveness import living
 from netstacks.cluster.model import Peer
 from netstacks.cluster.routing import Outcome
@@ -55,7 +55,9 @@ class ClockWatch:
     @property
     def unreachable(self) -> Mapping[str, str]:
         """The living peers that this instance cannot reach at their addresses: how the dials failed, by instance id."""
-        return self._failed_dials.unreachable(self._agent.snapshot)
+        failed = self._failed_dials.unreachable(self._agent.snapshot)
+        problems = self._peers.tls_problems
+        return {id: f"{TLS_FAILS}{problems[id]}" if id in problems else how for id, how in failed.items()}
 
     def start(self) -> None:
         self.periodic.start()
@@ -67,6 +69,8 @@ class ClockWatch:
         # Every answer has the time in a header and shows that the address is right, an error as well.
         self._note(dial_all(self._peers, peers))
         self._peers.clocks.keep_only([each.id for each in others])
+        for gone in self._peers.tls_problems.keys() - {each.id for each in others}:
+            del self._peers.tls_problems[gone]
         self._report()
 
     def _note(self, outcomes: Mapping[str, Outcome]) -> None:

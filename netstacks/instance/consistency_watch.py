@@ -1,4 +1,4 @@
-"""The consistency watch: compares this instance with all others on its database, also those that it does not know."""
+"""The consistency watch: compares this instance with all others on its database and in its registry."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,12 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.cluster.consistency import inconsistencies
+from netstacks.cluster.databases import different_databases
 from netstacks.cluster.instance_rows import NO_REGISTRY, UNKNOWN_REGISTRY, Inconsistency, InstanceRow, look_secs
 from netstacks.errors import RegistryUnavailable, StoreUnavailable
 from netstacks.instance.agent import Agent
 from netstacks.instance.clock_watch import ClockWatch
+from netstacks.instance.other_databases import OtherDatabases
 from netstacks.registry.base import Registry
 from netstacks.store import instance_settings
 from netstacks.store.pool import Database
@@ -36,6 +38,7 @@ class ConsistencyWatch:
         database: Database,
         witness: Witness,
         clock_watch: ClockWatch,
+        others: OtherDatabases,
         *,
         settings: Mapping[str, str],
         heartbeat_secs: float,
@@ -45,6 +48,7 @@ class ConsistencyWatch:
         self._database = database
         self._witness = witness
         self._clock_watch = clock_watch
+        self._others = others
         self._settings = settings
         self._registry_id = UNKNOWN_REGISTRY if registry.is_shared else NO_REGISTRY
         """The id of the registry; while that is away, the last known one."""
@@ -83,13 +87,21 @@ class ConsistencyWatch:
         try:
             with self._database.transaction(timeout_secs=_LOOK_SECS) as tx:
                 instance_settings.put(tx, me)
-                others = [each for each in instance_settings.read_all(tx) if each.id != me.id]
+                found = instance_settings.read_all(tx)
         except StoreUnavailable:
             # Health reports this; the problems stay as they are.
             return
-        rows = [me, *self._living(others)]
-        self._report(inconsistencies(rows))
-        self._record([each for each in rows if each.registry == me.registry and not each.is_draining])
+        rows = [me, *self._living([each for each in found if each.id != me.id])]
+        mates = [each for each in rows if each.registry == me.registry and not each.is_draining]
+        self._report([*self._databases(mates, found), *inconsistencies(rows)])
+        self._record(mates)
+
+    def _databases(self, mates: Sequence[InstanceRow], rows: Sequence[InstanceRow]) -> Sequence[Inconsistency]:
+        """The inconsistency with instances that share the registry of `mates` and have none of `rows`."""
+        if not mates:
+            return ()
+        others = self._others.look({each.id for each in rows})
+        return [different_databases(mates, others)] if others else ()
 
     def _me(self) -> InstanceRow:
         me = self._agent.me

@@ -75,6 +75,8 @@ class PeerClient:
 
     def __init__(self, tokens: PeerTokens, tls: ssl.SSLContext | None = None) -> None:
         self.clocks = PeerClocks()
+        self.tls_problems: dict[str, str] = {}
+        """Why the TLS of the last dial failed, as a text, by instance id; without those whose last dial succeeded."""
         self._tokens = tokens
         self._tls = tls
 
@@ -134,6 +136,7 @@ class PeerClient:
             return NoAnswer("refused")
         # ValueError and OverflowError: a malformed address.
         except (OSError, ValueError, OverflowError) as error:
+            self._note_tls(peer, error)
             log.info("peer.unreachable", peer=peer.id, error=type(error).__name__)
             return NoAnswer("timed_out")
         try:
@@ -144,6 +147,8 @@ class PeerClient:
                 took_secs = time.monotonic() - sent_at
         except (OSError, ValueError, HTTPException) as error:
             sock.close()
+            # A peer that refuses this instance's certificate says so after the handshake.
+            self._note_tls(peer, error)
             log.info("peer.silent", peer=peer.id, error=type(error).__name__)
             return NoAnswer("timed_out")
         except BaseException:
@@ -154,7 +159,14 @@ class PeerClient:
             sock.close()
             return NoAnswer("other_id")
         self.clocks.note(peer.id, answer.headers.get(CLOCK_HEADER), took_secs)
+        self.tls_problems.pop(peer.id, None)
         return answer
+
+    def _note_tls(self, peer: Peer, error: Exception) -> None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.tls_problems[peer.id] = error.verify_message
+        elif isinstance(error, ssl.SSLError) and error.reason:
+            self.tls_problems[peer.id] = error.reason.lower().replace("_", " ")
 
     def _connect(self, address: str) -> socket.socket:
         host, _, port = address.rpartition(":")

@@ -21,7 +21,8 @@ from redis.retry import Retry
 
 from netstacks.errors import RegistryUnavailable
 from netstacks.registry import addresses, metrics
-from netstacks.registry.problems import SENTINEL_ADVICE
+from netstacks.registry.figures import joined
+from netstacks.registry.problems import SENTINEL_ADVICE, HungUp, hangs_up
 from netstacks.registry.sentinel import Sentinels
 
 # A call waits at most for their sum and a discovery, which is below 2 s.
@@ -61,6 +62,18 @@ def beside(client: Redis, max_connections: int) -> Redis:
     pool = client.connection_pool
     options = {**pool.connection_kwargs, "connection_class": pool.connection_class}
     return Redis(connection_pool=_Pool(max_connections=max_connections, timeout=QUEUE_SECS, **options))
+
+
+def address_of(client: Redis, sentinels: Sentinels | None) -> str:
+    """The `host:port` of the server, as configured or as the Sentinels name it; empty before they have."""
+    if sentinels is not None:
+        return joined(*sentinels.primary) if sentinels.primary else ""
+    options = client.connection_pool.connection_kwargs
+    return joined(options["host"], options["port"])
+
+
+def uses_tls(client: Redis) -> bool:
+    return issubclass(client.connection_pool.connection_class, SSLConnection)
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -172,6 +185,8 @@ def _greet(connection: Connection) -> None:
         refusal = _refusals[address]
         if refusal:
             raise ResponseError(refusal) from error
+        if hangs_up(str(error)):
+            raise HungUp(str(error)) from error
         raise
 
 

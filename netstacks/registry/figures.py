@@ -131,11 +131,11 @@ def read(info: Mapping[str, Any], address: str, latency_secs: float, save: str |
         memory_policy=str(info.get("maxmemory_policy", "noeviction")),
         clients=int(info["connected_clients"]),
         persistence=persistence,
-        persistence_problem=_persistence_problem(info, persistence),
+        persistence_problem=_persistence_problem(info, persistence, save),
         last_save_at=_last_save_at(info),
         replicas=tuple(_replicas(info)),
         upstream=_upstream(info),
-        persistence_state=_persistence_state(info, persistence),
+        persistence_state=_persistence_state(info, persistence, save),
     )
 
 
@@ -147,18 +147,24 @@ def _persistence(info: Mapping[str, Any], save: str | None) -> Persistence:
     return "snapshots" if takes_snapshots else "none"
 
 
-def _persistence_problem(info: Mapping[str, Any], persistence: Persistence) -> str | None:
+def _persistence_problem(info: Mapping[str, Any], persistence: Persistence, save: str | None) -> str | None:
     """A failed write to the disk. Valkey then refuses all changes, unless it is configured otherwise."""
     if persistence == "append-only file" and info.get("aof_last_write_status", "ok") != "ok":
         return "the append-only file cannot be written: Valkey's log has the reason, such as a full disk"
     if persistence == "append-only file" and info.get("aof_last_bgrewrite_status", "ok") != "ok":
         return "the append-only file could not be rewritten, so it only grows: Valkey's log has the reason"
-    if persistence == "snapshots" and info.get("rdb_last_bgsave_status", "ok") != "ok":
+    if _has_failed_snapshot(info, save):
         return "the last snapshot failed: Valkey's log has the reason, such as a full disk"
     return None
 
 
-def _persistence_state(info: Mapping[str, Any], persistence: Persistence) -> str | None:
+def _has_failed_snapshot(info: Mapping[str, Any], save: str | None) -> bool:
+    # With an append-only file too: `appendonly yes` leaves Valkey's own save points in force. Without any, a snapshot
+    # for a replica refuses no changes.
+    return save != "" and info.get("rdb_last_bgsave_status", "ok") != "ok"
+
+
+def _persistence_state(info: Mapping[str, Any], persistence: Persistence, save: str | None) -> str | None:
     if persistence == "none":
         return None
     if persistence == "snapshots":
@@ -168,8 +174,9 @@ def _persistence_state(info: Mapping[str, Any], persistence: Persistence) -> str
     state = f"last write {_word(info, 'aof_last_write_status')}"
     if info.get("aof_rewrite_in_progress"):
         return f"{state}, rewrite under way"
-    rewrite = _word(info, "aof_last_bgrewrite_status")
-    return state if rewrite == "ok" else f"{state}, last rewrite {rewrite}"
+    if _word(info, "aof_last_bgrewrite_status") == "failed":
+        state += ", last rewrite failed"
+    return f"{state}, last snapshot failed" if _has_failed_snapshot(info, save) else state
 
 
 def _word(info: Mapping[str, Any], status: str) -> Literal["ok", "failed"]:

@@ -6,11 +6,14 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterCrossSlotError,
     ClusterDownError,
+    ConnectionError,
+    InvalidResponse,
     MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TimeoutError,
 )
 
 SENTINEL_ADVICE = (
@@ -20,8 +23,16 @@ SENTINEL_ADVICE = (
 _CREDENTIALS = "VALKEY_URL must have the user and password of Valkey, as redis://user:password@host:port"
 
 
-def explain(error: Exception, *, has_sentinels: bool) -> str:
-    """One line without secrets; `has_sentinels` is whether the server was found through Sentinels."""
+class HungUp(ConnectionError):
+    """The server has closed a new connection before any answer."""
+
+
+def explain(error: Exception, *, has_sentinels: bool, has_tls: bool = False, address: str = "") -> str:
+    """One line without secrets.
+
+    `has_sentinels` is whether the server was found through Sentinels, `has_tls` whether the connection uses TLS, and
+    `address` that of the server, empty while it is not known.
+    """
     text = str(error)
     match error:
         case AuthenticationError() if "without any password" in text:
@@ -50,8 +61,33 @@ def explain(error: Exception, *, has_sentinels: bool) -> str:
             return "it has just started and loads its data: wait until it is done"
         case ResponseError():
             return _of_reply(text)
+        case InvalidResponse():
+            return f"{address} is no Valkey server: VALKEY_URL must name one ({text})"
+        case ConnectionError() | TimeoutError():
+            located = text if address in text else f"{text.rstrip('.')} ({address})"
+            return _of_connection(located, has_tls=has_tls, is_new=isinstance(error, HungUp))
         case _:
             return text
+
+
+def _of_connection(text: str, *, has_tls: bool, is_new: bool) -> str:
+    """Errors of the network and of TLS. A server that expects TLS hangs up at a new connection without it."""
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            "its certificate is not accepted: it must name the host in VALKEY_URL, or with Sentinels the address that"
+            " they announce, and the file in SSL_CERT_FILE, or in ?ssl_ca_certs= of the URL, must have its authority"
+            f" ({text})"
+        )
+    if has_tls and "Timeout connecting" in text:
+        return f"{text}: if it speaks no TLS, VALKEY_URL must begin with redis://"
+    if is_new and not has_tls:
+        return f"{text}: if it expects TLS, VALKEY_URL must begin with rediss://"
+    return text
+
+
+def hangs_up(text: str) -> bool:
+    """Whether the server has closed the connection without an answer."""
+    return "closed by server" in text or "reset by peer" in text
 
 
 def _of_reply(text: str) -> str:

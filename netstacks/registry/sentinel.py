@@ -16,6 +16,7 @@ from netstacks import greenlets
 from netstacks.errors import RegistryUnavailable
 from netstacks.registry.addresses import Endpoint
 from netstacks.registry.figures import SentinelFigures, SentinelView, joined
+from netstacks.registry.problems import hangs_up
 
 log = structlog.get_logger()
 
@@ -176,10 +177,21 @@ class Sentinels:
         match error:
             case KeyError() | ValueError():
                 return f"the answer of Sentinel {endpoint} is malformed: {error}"
-            case AuthenticationError() | NoPermissionError():
+            case AuthenticationError() if "without any password" in str(error):
                 return (
-                    f"Sentinel {endpoint} refuses the password: VALKEY_SENTINEL_URL must have the Sentinels' own"
+                    f"Sentinel {endpoint} has no password, and VALKEY_SENTINEL_URL has one: remove it there; the nodes'"
+                    f" own belongs in VALKEY_URL ({error})"
+                )
+            case AuthenticationError() | NoPermissionError():
+                verb = "asks for a password" if "required" in str(error) else "refuses the password"
+                return (
+                    f"Sentinel {endpoint} {verb}: VALKEY_SENTINEL_URL must have the Sentinels' own"
                     f" as redis://user:password@host:port ({error})"
+                )
+            case ResponseError() if "unknown command" in str(error):
+                return (
+                    f"{endpoint} is no Sentinel: VALKEY_SENTINEL_URL must name Sentinels; for a Valkey server without"
+                    f" Sentinels, set VALKEY_URL instead ({error})"
                 )
             case ResponseError() if "No such master" in str(error):
                 return (
@@ -188,6 +200,11 @@ class Sentinels:
                 )
             case ResponseError():
                 return f"Sentinel {endpoint} answers with an error: {error}"
+            case _ if hangs_up(str(error)) and not endpoint.tls:
+                return (
+                    f"Sentinel {endpoint} hangs up: if it expects TLS, VALKEY_SENTINEL_URL must begin with rediss://"
+                    f" ({error})"
+                )
             case _:
                 return f"Sentinel {endpoint} is unreachable: {error}"
 

@@ -41,8 +41,7 @@ class ValkeyRegistry(Losses, Streams):
     is_shared = True
 
     def __init__(self, client: Redis, sentinels: Sentinels | None = None, damage: Damage | None = None) -> None:
-        super().__init__(client, damage or Damage(), has_sentinels=sentinels is not None)
-        self._sentinels = sentinels
+        super().__init__(client, damage or Damage(), sentinels)
         self._status = StatusReader(client, sentinels, self.breaker)
         # A breaker of its own: a call that hung must not make the next heartbeat fail without an attempt.
         self._heartbeat_breaker = self._new_breaker()

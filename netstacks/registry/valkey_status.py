@@ -9,7 +9,7 @@ from netstacks.errors import RegistryUnavailable
 from netstacks.registry import figures
 from netstacks.registry.base import Mode, RegistryStatus
 from netstacks.registry.circuit_breaker import CircuitBreaker
-from netstacks.registry.connection import beside
+from netstacks.registry.connection import address_of, beside
 from netstacks.registry.figures import ValkeyFigures
 from netstacks.registry.sentinel import Sentinels
 
@@ -24,15 +24,11 @@ class StatusReader:
         self._client = beside(client, _CONNECTIONS)
         self._sentinels = sentinels
         self._breaker = breaker
-        configured = client.connection_pool.connection_kwargs
-        self._configured = figures.joined(configured["host"], configured["port"]) if sentinels is None else ""
 
     @property
     def address(self) -> str:
-        """The `host:port` of the server, as configured or as the Sentinels name it; empty before they have."""
-        if self._sentinels is None:
-            return self._configured
-        return figures.joined(*self._sentinels.primary) if self._sentinels.primary else ""
+        """The `host:port` of the server; empty before the Sentinels have named it."""
+        return address_of(self._client, self._sentinels)
 
     def read(self) -> RegistryStatus:
         """Never raises."""

@@ -191,7 +191,8 @@ def role_changed() -> Response:
 @blueprint.post(ALIVE_PATH)
 def alive() -> Response:
     read_claims(Nothing)
-    return Response(status=204)
+    report = services().health.report()
+    return jsonify(has_database=report is not None and "database" not in report.degraded)
 
 
 @blueprint.post(FIND_PATH)

@@ -11,6 +11,8 @@ from tests.acceptance.sharing import opened
 from tests.controller import ROOT
 
 UPGRADE = "proxy_set_header Upgrade $http_upgrade;"
+CONNECTION = "proxy_set_header Connection $connection_upgrade;"
+HTTP_VERSION = "proxy_http_version 1.1;"
 HOST = "proxy_set_header Host $http_host;"
 FORWARDED_HOST = "proxy_set_header X-Forwarded-Host $http_host;"
 
@@ -23,6 +25,13 @@ def headers_are_not_passed(bench: Bench) -> None:
             requests.get(f"{balancer.url}/ws/ssh", headers={"Sec-WebSocket-Key": "AAAA"}, timeout=30)
     fault(found, "Load balancer", "it removes the header Upgrade", "forward the headers Upgrade and Connection")
     assert any("websocket.upgrade_removed" in each.log() for each in bench.cluster.controllers)
+    for removed, cause in (
+        (CONNECTION, "it does not pass the header Connection on"),
+        (HTTP_VERSION, "it sends HTTP/1.0 to the instances"),
+    ):
+        with bench.nginx(removed) as balancer:
+            found = doctor(bench.first, "--load-balancer", balancer.url)
+        fault(found, "Load balancer", cause, "forward the headers Upgrade and Connection, with HTTP/1.1")
     with bench.nginx(HOST, FORWARDED_HOST) as balancer:
         found = doctor(bench.first, "--load-balancer", balancer.url)
     fault(found, "Load balancer", "it does not pass the header Host on", "proxy_set_header Host $http_host")

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
-from tests.acceptance.ha import events
+from tests.acceptance.diagnosis import doctor, fault
+from tests.acceptance.ha import command, events
+from tests.certificates import Authority
 from tests.controller import Api, Controller, until
 from tests.postgres import Postgres
 from tests.valkey import Valkey
@@ -109,6 +112,27 @@ def test_two_instances_on_different_valkeys(cluster: Cluster) -> None:
         valkey.destroy()
 
 
+def test_an_instance_on_another_database_beside_a_cluster(cluster: Cluster, api: Api, postgres: Postgres) -> None:
+    lonely = Controller(postgres.create_database(), **cluster.settings)
+    try:
+        lonely.start()
+        three = [*cluster.controllers, lonely]
+        reported(three, *(f"{name(each)} on " for each in three), "share one Valkey and use different databases")
+        for seen_by in (api, lonely.login()):
+            [found] = shown(seen_by)
+            assert found["kind"] == "database"
+            assert "set the same DATABASE_URL" in found["remedy"]
+        for environment in (cluster.controllers[0], lonely):
+            fault(doctor(environment), "Consistency", "use different databases", "set the same DATABASE_URL")
+            told = command(environment, "ha", "status")
+            assert told.returncode == 1
+            assert "share one Valkey and use different databases" in told.stdout
+        lonely.terminate()
+        cleared(cluster.controllers)
+    finally:
+        lonely.stop()
+
+
 def test_settings_that_differ_are_named_until_the_instance_has_them_right(cluster: Cluster, api: Api) -> None:
     wrong = {
         "HA_STALE_INSTANCE_TTL_SECS": "16",
@@ -148,6 +172,22 @@ def test_an_address_at_which_peers_do_not_reach_an_instance(cluster: Cluster, ap
         assert name(lost) in inconsistent_events(api)
         lost.kill()
         cleared(cluster.controllers)
+
+
+def test_a_certificate_that_peers_do_not_accept(postgres: Postgres, tmp_path: Path) -> None:
+    def tls(folder: Path) -> dict[str, str]:
+        folder.mkdir()
+        authority = Authority(folder)
+        cert, key = authority.issue("127.0.0.1")
+        return {"HA_PEER_TLS_CERT": str(cert), "HA_PEER_TLS_KEY": str(key), "HA_PEER_TLS_CA": str(authority.ca)}
+
+    with (
+        Cluster(postgres, 2, **tls(tmp_path / "theirs")) as cluster,
+        another(cluster, **tls(tmp_path / "its")) as other,
+    ):
+        reported([*cluster.controllers, other], f"{name(other)} on ", "TLS fails: ", "certificate")
+        [found] = shown(cluster.controllers[0].login())
+        assert "HA_PEER_TLS_CA" in found["remedy"]
 
 
 def test_other_secrets_are_the_unhealthy_ones_problem_and_shown_to_all(cluster: Cluster, api: Api) -> None:

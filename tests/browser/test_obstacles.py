@@ -9,17 +9,22 @@ from tests.controller import ADMIN, Api, Controller
 from tests.deploy.balancers import Balancer, is_installed
 
 UPGRADE = "proxy_set_header Upgrade $http_upgrade;"
+CONNECTION = "proxy_set_header Connection $connection_upgrade;"
+HTTP_VERSION = "proxy_http_version 1.1;"
 HOST = "proxy_set_header Host $http_host;"
+NO_UPGRADE = "The load balancer does not forward WebSocket upgrades"
 FORWARDED_HOST = "proxy_set_header X-Forwarded-Host $http_host;"
 
 
 @pytest.mark.parametrize(
     ("removed", "told", "logged"),
     [
-        (UPGRADE, "The load balancer does not forward WebSocket upgrades", "websocket.upgrade_removed"),
+        (UPGRADE, NO_UPGRADE, "arrive without the header Upgrade"),
+        (CONNECTION, NO_UPGRADE, "arrive without the header Connection"),
+        (HTTP_VERSION, NO_UPGRADE, "arrive with HTTP/1.0"),
         (HOST, "The load balancer does not pass the header Host on", "origin.refused"),
     ],
-    ids=["Upgrade", "Host"],
+    ids=["Upgrade", "Connection", "HTTP/1.1", "Host"],
 )
 def test_the_pages_name_what_the_load_balancer_removes(
     chromium: webdriver.Chrome,

@@ -215,6 +215,34 @@ def test_all_addresses_are_wrong() -> None:
     assert all("HA_ADVERTISE_HOST" in each.remedy for each in found)
 
 
+EXPIRED = "TLS fails: certificate has expired"
+
+
+@pytest.mark.parametrize(
+    ("rows", "about"),
+    [
+        ([row("a", unreachable={"ctrl-b": EXPIRED}), row("b", reached=1)], "ctrl-b"),
+        (
+            [
+                row("a", unreachable={"ctrl-b": EXPIRED, "ctrl-c": EXPIRED}),
+                row("b", reached=2),
+                row("c", reached=2),
+            ],
+            "ctrl-a",
+        ),
+        ([row("a", reached=1, unreachable={"ctrl-b": EXPIRED}), row("b", reached=2), row("c", reached=2)], "ctrl-a"),
+    ],
+    ids=["one is not reached", "one reaches no other", "one route"],
+)
+def test_a_certificate_that_is_not_accepted_is_no_matter_of_addresses(rows: list[InstanceRow], about: str) -> None:
+    found = only(*rows)
+    assert found.about == about
+    assert EXPIRED in found.problem
+    assert "HA_PEER_TLS_CERT" in found.remedy
+    assert "HA_PEER_TLS_CA" in found.remedy
+    assert "firewall" not in found.remedy
+
+
 def test_a_difference_of_tls_explains_why_peers_are_not_reached() -> None:
     tls = {"HA_PEER_TLS_CERT": "set"}
     found = only(

@@ -173,12 +173,23 @@ def test_an_instance_that_has_just_joined_is_asked_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         examined,
         "peer_health",
-        lambda *_: (healthy | {"cluster": {"healthy_instances": next(seen)}}, 0.0),
+        lambda *_: (healthy | {"cluster": {"registered_instances": next(seen)}}, 0.0),
     )
     snapshot = Snapshot(0.0, {"a": instance("a"), "late": replace(instance("b"), id="a")})
     found = list(examine_peers(lambda: snapshot, 0.0, None))
     told = [each.what for each in found if each.level != "ok"]
-    assert told == ["a sees 1 healthy instances of the 2 that are registered"]
+    assert told == ["a knows 1 instances, and 2 are registered"]
+
+
+def test_an_unhealthy_instance_is_not_held_against_those_that_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def health(address: str, _: object) -> tuple[dict[str, Any], float]:
+        cluster = {"registered_instances": 2, "healthy_instances": 1}
+        return {"status": "healthy" if address == "a" else "unhealthy", "instance_id": address, "cluster": cluster}, 0.0
+
+    monkeypatch.setattr(examined, "peer_health", health)
+    snapshot = Snapshot(0.0, {each: replace(instance(each), peer_address=each) for each in ("a", "b")})
+    found = list(examine_peers(lambda: snapshot, 0.0, None))
+    assert [each.what.partition(" ")[0] for each in found if each.level != "ok"] == ["b"]
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"])

@@ -1,10 +1,12 @@
 """How `netstacks doctor` judges what Valkey, the Sentinels and the registered instances tell."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,16 @@ from netstacks.cluster.model import Snapshot
 from netstacks.commands.examine.cluster import judge_cluster
 from netstacks.commands.examine.sentinels import judge_reports
 from netstacks.commands.examine.valkey import examine_valkey, judge_server
-from netstacks.registry.connection import connect
+from netstacks.registry import addresses
+from netstacks.registry.connection import connect, connect_through
 from netstacks.registry.figures import read
-from netstacks.registry.sentinel import Report
+from netstacks.registry.sentinel import Report, Sentinels
 from netstacks.registry.valkey import ValkeyRegistry
 from netstacks.settings import Settings
+from tests.certificates import Authority
 from tests.cluster.facts import instance
+from tests.ports import free_port
+from tests.valkey import Sentinel
 
 INFO: dict[str, Any] = {
     "redis_version": "8.1.0",
@@ -167,3 +173,34 @@ def test_a_server_that_answers_with_an_error_is_not_to_be_started(error: bytes) 
     with refusing(error) as port:
         assert remedy(port).startswith("correct that")
     assert remedy(port).startswith("start it")
+
+
+def test_a_certificate_that_is_not_accepted_is_no_reason_to_start_the_server(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def shake_hands(listener: socket.socket) -> None:
+        while True:
+            with suppress(ssl.SSLError), listener.accept()[0] as connection:
+                context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=shake_hands, args=(listener,), daemon=True).start()
+        client = connect(f"rediss://127.0.0.1:{listener.getsockname()[1]}")
+        [found] = examine_valkey(client, ValkeyRegistry(client))
+    assert "its certificate is not accepted" in found.what
+    assert found.do.startswith("correct that")
+
+
+def test_a_primary_that_only_the_sentinels_reach_is_a_matter_of_their_announcement() -> None:
+    sentinel = Sentinel(free_port()).start()
+    try:
+        sentinels = Sentinels(addresses.parse(sentinel.url.removesuffix("/0")), "mymaster")
+        client = connect_through(sentinels, None)
+        [found] = examine_valkey(client, ValkeyRegistry(client, sentinels))
+    finally:
+        sentinel.destroy()
+    assert "Connection refused" in found.what
+    assert "announce-ip" in found.do
+    assert "VALKEY_URL" not in found.do

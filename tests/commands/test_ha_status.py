@@ -39,8 +39,9 @@ def test_a_healthy_cluster_exits_with_0(run: Run) -> None:
     assert lines[0] == "The cluster is healthy"
     assert lines[1] == "2 of 2 instances are healthy, 0 sessions, 0 of them without an owner"
     assert lines[2] == (
-        "Valkey connected, version 9.0.1, primary at v1:6379, 3 clients, memory 3.0 MiB of unlimited, persistence:"
-        " append-only file (last write ok), replicas: v2:6379 (online, 0 s behind)"
+        "Valkey connected, version 9.0.1, primary at v1:6379, up since 1970-01-01T00:00:00Z, latency 1.0 ms, 3 clients,"
+        " memory 3.0 MiB of unlimited (noeviction), persistence: append-only file (last write ok), last snapshot: none"
+        " since its start, replicas: v2:6379 (online, 0 s behind)"
     )
     assert lines[3].startswith("PostgreSQL connected, version ")
     assert ", primary, WAL position " in lines[3]

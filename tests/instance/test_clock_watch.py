@@ -24,6 +24,7 @@ class Peers:
         self.clocks = PeerClocks()
         self.ahead_secs: dict[str, float] = {}
         self.refuses = False
+        self.tls_problems: dict[str, str] = {}
 
     def call(self, peer: Peer, path: str, **claims: Any) -> Reply | NoAnswer:
         if peer.id not in self.ahead_secs:
@@ -105,6 +106,11 @@ def test_a_living_peer_that_does_not_answer_twice_is_unreachable(
         beat(agent, at + 1)
     assert watch.unreachable == {"ctrl-b": "no answer"}
     assert watch.reached == 1
+    peers.tls_problems = {"ctrl-b": "certificate has expired", "ctrl-gone": "certificate has expired"}
+    look(watch)
+    beat(agent, at + 2)
+    assert watch.unreachable == {"ctrl-b": "TLS fails: certificate has expired"}
+    assert list(peers.tls_problems) == ["ctrl-b"]
     peers.ahead_secs["ctrl-b"] = 0.0
     look(watch)
     assert watch.unreachable == {}

@@ -8,6 +8,7 @@ import pytest
 import structlog.testing
 
 from netstacks.cluster.instance_rows import NO_REGISTRY, UNKNOWN_REGISTRY, InstanceRow
+from netstacks.cluster.model import Instance
 from netstacks.cluster.routing import Witness
 from netstacks.errors import RegistryUnavailable
 from netstacks.instance.consistency_watch import ConsistencyWatch
@@ -43,8 +44,10 @@ class Node:
         self.witnesses: dict[str, Witness] = {}
         self.dials = SimpleNamespace(reached=1, unreachable={})
         witness = SimpleNamespace(of_all=lambda ids: {each: self.witnesses.get(each, "held") for each in ids})
+        self.on_another_database: list[Instance] = []
+        others = SimpleNamespace(look=lambda known: [each for each in self.on_another_database if each.id not in known])
         self.watch = ConsistencyWatch(
-            *cast(Any, (self.agent, self.registry, database, witness, self.dials)),
+            *cast(Any, (self.agent, self.registry, database, witness, self.dials, others)),
             settings={TTL: ttl},
             heartbeat_secs=5,
         )
@@ -128,6 +131,18 @@ def test_instances_with_different_registries_record_it_in_each(database: Databas
     settled(a, b)
     assert a.problems == b.problems == ["registry"]
     assert (a.events, b.events) == ([("inconsistent", "ctrl-a")], [("inconsistent", "ctrl-b")])
+
+
+def test_an_instance_of_the_registry_on_another_database_is_reported_until_it_has_a_row(database: Database) -> None:
+    a, b = Node(database, "ctrl-a"), Node(database, "ctrl-b")
+    a.on_another_database = [instance("ctrl-b")]
+    a.looks()
+    assert a.looks() == ["consistency.differs"]
+    assert a.problems == ["database"]
+    assert a.events == [("inconsistent", "ctrl-a")]
+    b.watch.look()
+    a.looks()
+    assert a.looks() == ["consistency.agrees"]
 
 
 def test_an_address_that_is_not_reached_is_an_event_of_that_instance(database: Database) -> None:

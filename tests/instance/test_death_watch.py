@@ -33,6 +33,7 @@ class World:
         """The instances whose witness was asked for."""
         self.reported: list[tuple[str, str]] = []
         self.clocks = PeerClocks()
+        self.tls_problems: dict[str, str] = {}
         self.agent = SimpleNamespace(
             me=instance("a"),
             contact=SimpleNamespace(is_kept=True),

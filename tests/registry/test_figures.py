@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
@@ -115,6 +116,31 @@ def test_a_failed_write_to_the_disk_is_a_problem() -> None:
         "snapshot under way"
     )
     assert figures.read(info, "h:1", 0.0, "").persistence_state is None
+
+
+def test_a_failed_snapshot_is_a_problem_beside_an_append_only_file() -> None:
+    """As Valkey is with `--appendonly yes` alone: its own save points stay, and it refuses changes when one fails."""
+    server = Valkey("--save", "3600 1").start()
+    try:
+        registry = at(server)
+        assert figures_of(registry).persistence_problem is None
+        with redis.Redis(port=server.port) as client:
+            # The snapshot cannot replace a folder.
+            (Path(client.config_get("dir")["dir"]) / "dump.rdb").mkdir()
+            client.bgsave()
+            until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure")
+            with pytest.raises(redis.ResponseError, match="MISCONF"):
+                client.set("key", "value")
+            found = figures_of(registry)
+            assert found.persistence == "append-only file"
+            assert "the last snapshot failed" in (found.persistence_problem or "")
+            assert found.persistence_state == "last write ok, last snapshot failed"
+            # A snapshot for a replica, without save points, refuses nothing.
+            client.config_set("save", "")
+            found = figures_of(registry)
+            assert (found.persistence_problem, found.persistence_state) == (None, "last write ok")
+    finally:
+        server.destroy()
 
 
 WELL = ValkeyFigures(

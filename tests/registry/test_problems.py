@@ -1,13 +1,16 @@
 """The error of an unreachable registry says what really fails, and what to do; real servers refuse."""
 
 import socket
+import socketserver
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 import pytest
 import redis
 
 from netstacks.errors import RegistryUnavailable
+from netstacks.registry.problems import explain
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import instance, record
 from tests.ports import free_port
@@ -142,6 +145,89 @@ def own_address() -> str:
         except OSError:
             pytest.skip("needs a network beside the loopback")
         return str(probe.getsockname()[0])
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """The port of a program that is no Valkey: it answers so, and closes the connection."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1024)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+def test_another_program_is_told_apart_from_a_valkey() -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        told = refusal(at(f"redis://127.0.0.1:{port}"))
+    assert "is no Valkey server: VALKEY_URL must name one" in told
+    assert f"127.0.0.1:{port}" in told
+
+
+def test_a_server_that_hangs_up_may_expect_tls() -> None:
+    with answering(b"") as port:
+        told = refusal(at(f"redis://127.0.0.1:{port}"))
+        by_sentinels = str(at_sentinel(port).status().error)
+    assert "if it expects TLS, VALKEY_URL must begin with rediss://" in told
+    assert f"127.0.0.1:{port}" in told
+    assert "if it expects TLS" in by_sentinels
+    assert f"127.0.0.1:{port}" in by_sentinels
+
+
+def test_only_a_new_connection_that_is_closed_points_to_tls() -> None:
+    """A server that stops closes its connections, too."""
+    told = explain(redis.ConnectionError("Connection closed by server."), has_sentinels=False, address="v:6379")
+    assert told == "Connection closed by server (v:6379)"
+
+
+def test_a_server_without_tls_is_told_with_its_address(plain: Valkey) -> None:
+    told = refusal(at(f"rediss://127.0.0.1:{plain.port}"))
+    assert "if it speaks no TLS, VALKEY_URL must begin with redis://" in told
+    assert f"127.0.0.1:{plain.port}" in told
+
+
+def test_a_frozen_server_is_told_with_its_address(plain: Valkey) -> None:
+    registry = at(plain.url)
+    registry.now()
+    plain.freeze()
+    try:
+        assert f"127.0.0.1:{plain.port}" in refusal(registry)
+    finally:
+        plain.thaw()
+
+
+def at_sentinel(port: int, userinfo: str = "") -> ValkeyRegistry:
+    return open_registry(None, f"redis://{userinfo}127.0.0.1:{port}", "mymaster")
+
+
+def test_the_port_of_a_valkey_is_no_sentinel(plain: Valkey) -> None:
+    told = refusal(at_sentinel(plain.port))
+    assert f"127.0.0.1:{plain.port} is no Sentinel" in told
+    assert "VALKEY_SENTINEL_URL must name Sentinels" in told
+    assert "VALKEY_URL" in told
+
+
+def test_a_missing_a_wrong_and_a_needless_password_of_sentinels_are_told_apart(plain: Valkey) -> None:
+    with_password, without = Sentinel(plain.port, "right").start(), Sentinel(plain.port).start()
+    try:
+        missing = refusal(at_sentinel(with_password.port))
+        wrong = refusal(at_sentinel(with_password.port, ":wrong-secret@"))
+        needless = refusal(at_sentinel(without.port, ":needless-secret@"))
+    finally:
+        with_password.destroy()
+        without.destroy()
+    assert "asks for a password: VALKEY_SENTINEL_URL must have" in missing
+    assert "refuses the password: VALKEY_SENTINEL_URL must have" in wrong
+    assert "has no password" in needless
+    assert "the nodes' own belongs in VALKEY_URL" in needless
+    assert "-secret" not in wrong + needless
 
 
 def test_no_server_is_told_with_its_address() -> None:

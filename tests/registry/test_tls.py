@@ -60,5 +60,8 @@ def test_nodes_and_sentinels_are_reached_by_tls(secured: Secured, monkeypatch: p
 
 def test_a_certificate_of_an_unknown_authority_is_refused(secured: Secured) -> None:
     for registry in registries(secured):
-        with pytest.raises(RegistryUnavailable, match="certificate verify failed"):
+        with pytest.raises(RegistryUnavailable, match="certificate verify failed") as caught:
             registry.now()
+        if registry.status().mode == "plain":
+            assert "its certificate is not accepted: it must name the host in VALKEY_URL" in str(caught.value)
+            assert "SSL_CERT_FILE" in str(caught.value)

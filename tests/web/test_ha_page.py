@@ -93,6 +93,84 @@ def test_without_valkey_the_figures_stay_with_their_time(page: Api, cluster: Clu
     assert "/drain" not in row(html, "ctrl-00000001")
 
 
+def words(html: str) -> str:
+    """The text of some HTML, with one space between its words."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def panel(html: str, name: str) -> str:
+    """The text of the panel with this heading."""
+    found = re.search(rf'<section class="card[^>]*aria-labelledby="{name}-heading">.*?</section>', html, re.DOTALL)
+    assert found, html
+    return words(found[0])
+
+
+FACTS = {
+    "distribution": ("ctrl-00000000 7 29 %", "ctrl-00000001 8 33 %", "ctrl-00000002 9 38 %"),
+    "valkey": (
+        "Connection connected",
+        "Mode Sentinel",
+        "Primary 10.0.1.1:6379",
+        "Version 8.1.1",
+        "Up since 2026-11-20 08:00:00 UTC",
+        "Primary since 2026-11-25 08:00:00 UTC",
+        "Latency 0.4 ms",
+        "Memory 11.4 MiB of 256.0 MiB noeviction",
+        "Clients 14",
+        "Persistence append-only file last write ok",
+        "Last snapshot 2026-11-30 09:30:00 UTC",
+        "Last failover 2026-11-25 08:00:00 UTC from 10.0.1.2:6379 to 10.0.1.1:6379",
+        "10.0.1.2:6379 online 0 s behind, 112 Bytes to copy",
+        "Sentinels of netstacks Quorum 2 of 3: a failover is possible.",
+        "10.0.1.1:26379 sees 10.0.1.1:6379",
+        "10.0.1.3:26379 does not answer",
+    ),
+    "database": (
+        "Connection connected",
+        "Version 17.2",
+        "Role primary",
+        "Connections 31 of 100",
+        "Recordings 4.0 GiB",
+        "Oldest transaction 0.1 s",
+        "WAL position 16/B374D848",
+        "standby-1 streaming 0.2 s behind",
+    ),
+    "providers": (
+        "Claude anthropic",
+        "large no calls 3 failures: answers 529, until 2026-11-30 10:00:00 UTC",
+        "small is probed",
+        "local calls go to it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_every_panel_has_all_its_facts(page: Api, cluster: Cluster, name: str) -> None:
+    shown = panel(page.get("/admin/ha").text, name)
+    assert [fact for fact in FACTS[name] if fact not in shown] == [], shown
+
+
+def test_a_row_of_the_tables_has_all_its_facts(page: Api, cluster: Cluster) -> None:
+    html = page.get("/admin/ha").text
+    instance = words(row(html, "ctrl-00000001"))
+    for fact in ("ctrl-00000001", "node-1", "10.0.0.2:9443", "healthy", "1 s ago", "agrees", " 8 ", "1.9.0"):
+        assert fact in instance
+    session = re.search(r'<tr id="session-00000001.*?</tr>', html, re.DOTALL)
+    assert session
+    cells = [words(cell) for cell in re.findall(r"<td.*?</td>", session[0], re.DOTALL)]
+    device, user, owner, epoch, viewers, age, output = cells[:7]
+    assert (device, user, owner) == ("edge-2 00000001", "j.w.vandermeer-operations", "ctrl-00000001 detached")
+    assert (epoch, viewers, output) == ("3", "0", "46.9 KiB")
+    assert ", since 2026-11-30 09:00:00 UTC" in age
+
+
+def test_a_provider_is_stopped_or_called_again_by_the_state_of_its_circuits(page: Api, cluster: Cluster) -> None:
+    html = page.get("/admin/ha").text
+    for number, actions in ((1, {"trip", "reset"}), (2, {"trip"})):
+        id = "-".join(str(number) * length for length in (8, 4, 4, 4, 12))
+        assert set(re.findall(rf'data-url="/api/v1/llm/providers/{id}/(\w+)" data-method="POST"', html)) == actions
+
+
 def test_the_panels_show_how_the_stores_write(page: Api, cluster: Cluster) -> None:
     html = page.get("/admin/ha").text
     for text in ("last write ok", "Primary since", "Last snapshot", "16/B374D848"):

@@ -128,6 +128,23 @@ def ask(app: Flask, method: str, path: str, **said: Any) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
+@pytest.mark.parametrize(
+    ("report", "has_database"),
+    [
+        (None, False),
+        (SimpleNamespace(degraded=("valkey", "consistency")), True),
+        (SimpleNamespace(degraded=("database",)), False),
+    ],
+    ids=["starting", "it answers", "it does not"],
+)
+def test_an_instance_says_whether_its_database_answers(
+    app: Flask, services: Services, report: SimpleNamespace | None, has_database: bool
+) -> None:
+    services.health = cast(Any, SimpleNamespace(report=lambda: report))
+    status, text = ask(app, "POST", "/peer/alive")
+    assert (status, json.loads(text)) == (200, {"has_database": has_database})
+
+
 def test_every_route_understands_what_it_asks_for(app: Flask) -> None:
     assert len(routes(app)) >= 9
     for method, path in routes(app):

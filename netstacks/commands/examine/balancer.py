@@ -91,8 +91,7 @@ def _examine_upgrade(url: str) -> Findings:
         yield Finding(_TOPIC, "ok", "WebSocket upgrades reach the instances")
         yield from _examine_host(url)
     else:
-        cause = "it removes the header Upgrade: " if answer.status == 426 else ""
-        what = f"{cause}a WebSocket upgrade is answered with {answer.status} instead of 401{answer.error}"
+        what = f"{_cause(answer)}a WebSocket upgrade is answered with {answer.status} instead of 401{answer.error}"
         do = "forward the headers Upgrade and Connection, with HTTP/1.1"
         yield Finding(_TOPIC, "error", what, _NO_TERMINALS, do)
     what = (
@@ -100,6 +99,15 @@ def _examine_upgrade(url: str) -> Findings:
         " terminals that are silent"
     )
     yield Finding(_TOPIC, "ok", what)
+
+
+def _cause(answer: _Answer) -> str:
+    """What the load balancer does to an upgrade, by the words of the instance that refused it."""
+    if "HTTP version" in answer.error:
+        return "it sends HTTP/1.0 to the instances: "
+    if "Connection header" in answer.error:
+        return "it does not pass the header Connection on: "
+    return "it removes the header Upgrade: " if answer.status == 426 else ""
 
 
 def _examine_host(url: str) -> Findings:

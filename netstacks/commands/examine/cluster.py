@@ -117,7 +117,7 @@ def examine_peers(look: Callable[[], Snapshot], settle_secs: float, tls: ssl.SSL
     for instance in snapshot.instances.values():
         health, found = _ask(instance, tls)
         yield from found
-        if health is not None and _seen(health) != len(snapshot.instances):
+        if health is not None and _known(health) != len(snapshot.instances):
             doubtful.append(instance)
     if not doubtful:
         return
@@ -125,10 +125,10 @@ def examine_peers(look: Callable[[], Snapshot], settle_secs: float, tls: ssl.SSL
     snapshot = look()
     for instance in doubtful:
         health, _ = _ask(instance, tls)
-        if health is not None and _seen(health) != len(snapshot.instances):
+        if health is not None and _known(health) != len(snapshot.instances):
             registered = len(snapshot.instances)
-            what = f"{instance.id} sees {_seen(health)} healthy instances of the {registered} that are registered"
-            why = "it may not reach Valkey, or some instances are stopping or late"
+            what = f"{instance.id} knows {_known(health)} instances, and {registered} are registered"
+            why = "it may not reach Valkey, or some instances are starting or stopping"
             yield Finding("Peers", "warning", what, why, "read its /api/v1/health, and check again in a minute")
 
 
@@ -170,9 +170,9 @@ def _judge(
     return health, found
 
 
-def _seen(health: dict[str, Any]) -> Any:
+def _known(health: dict[str, Any]) -> Any:
     cluster = health.get("cluster")
-    return cluster.get("healthy_instances") if isinstance(cluster, dict) else None
+    return cluster.get("registered_instances") if isinstance(cluster, dict) else None
 
 
 def peer_health(address: str, tls: ssl.SSLContext | None) -> tuple[dict[str, Any], float]:

@@ -26,6 +26,15 @@ from netstacks.settings import Settings
 _CLOCK_SECS = 5.0
 _CANNOT_JOIN = "instances cannot join; running ones go on, and claim only sessions of instances that are proven dead"
 
+_START = (
+    "start it, and check that this host reaches the address in VALKEY_URL; containers must be on one network, and the"
+    " host in the URL is the name of Valkey's service"
+)
+_START_PRIMARY = (
+    "start it, and check that this host reaches the address that the Sentinels name; in containers and behind address"
+    " translation the nodes announce one with announce-ip and announce-port"
+)
+
 
 def connected(loaded: Settings) -> tuple[Redis, ValkeyRegistry]:
     """A client and the registry of these settings, which use Valkey; they connect when first used."""
@@ -44,10 +53,7 @@ def examine_valkey(client: Redis, registry: ValkeyRegistry) -> Findings:
     if status.figures is None:
         problem = status.error or "it does not answer"
         if not _answers(client):
-            do = (
-                "start it, and check that this host reaches the address in VALKEY_URL; containers must be on one"
-                " network, and the host in the URL is the name of Valkey's service"
-            )
+            do = _START_PRIMARY if status.mode == "sentinel" else _START
         else:
             do = "correct that; after a change of settings restart every instance"
         yield Finding("Valkey", "error", problem, _CANNOT_JOIN, do)
@@ -63,7 +69,10 @@ def _answers(client: Redis) -> bool:
     except (AuthenticationError, AuthorizationError, BusyLoadingError):
         # To the client library, these are failures of the connection.
         return True
-    except (ConnectionError, TimeoutError, RegistryUnavailable):
+    except ConnectionError as error:
+        # To a failed handshake of TLS there is a server.
+        return "SSL" in str(error)
+    except (TimeoutError, RegistryUnavailable):
         return False
     except RedisError:
         pass

@@ -42,7 +42,7 @@ class UnreadableJson(TypedDict):
 
 
 class InconsistencyJson(TypedDict):
-    """A difference between instances on the same database."""
+    """A difference between instances on the same database, or in the same Valkey."""
 
     kind: str
     problem: str

@@ -15,7 +15,7 @@ import flask_sock
 import structlog
 from flask import Blueprint, Flask, Response, current_app, g, has_request_context, jsonify, request
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidUpgrade
+from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidProtocol, InvalidUpgrade
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -43,11 +43,6 @@ ACCEPTED = "netstacks.accepted"
 OWNER_OVERDUE = "netstacks.owner_overdue"
 # The key of the application's extension that holds the greenlets of its open connections.
 _SERVING = "netstacks.websockets"
-
-_UPGRADE_REMOVED = (
-    "requests for WebSockets arrive without the headers Upgrade and Connection: the load balancer must pass both on,"
-    " with HTTP/1.1"
-)
 
 Handler = Callable[..., None]
 
@@ -143,13 +138,19 @@ def shake_hands(environ: "WSGIEnvironment") -> bytes:
 
 
 def _ask_for_upgrade(**_: object) -> Response:
-    return _refuse(InvalidUpgrade("Upgrade", request.headers.get("Upgrade")))
+    name = "Connection" if request.headers.get("Upgrade") == "websocket" else "Upgrade"
+    return _refuse(InvalidUpgrade(name, request.headers.get(name)))
 
 
 def _refuse(error: InvalidHandshake) -> Response:
-    if isinstance(error, InvalidUpgrade) and _is_stripped():
+    if isinstance(error, InvalidUpgrade | InvalidProtocol) and _is_stripped():
+        how = f"without the header {error.name}" if isinstance(error, InvalidUpgrade) else "with HTTP/1.0"
+        problem = (
+            f"requests for WebSockets arrive {how}: the load balancer must pass the headers Upgrade and Connection on,"
+            " with HTTP/1.1"
+        )
         # Not at the first: one request proves nothing, and pages repeat theirs.
-        once.warn("websocket.upgrade_removed", problem=_UPGRADE_REMOVED, at=3)
+        once.warn("websocket.upgrade_removed", how, problem=problem, at=3)
     response = jsonify(error=f"{request.path} accepts WebSocket connections only (version 13): {error}.")
     response.status_code = 400
     if isinstance(error, InvalidUpgrade) or (
