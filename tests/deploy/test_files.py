@@ -111,8 +111,9 @@ def fixed_addresses(graph: Compose) -> dict[str, str]:
     }
 
 
-def test_behind_nginx_a_service_that_is_made_again_keeps_its_address(graph: Compose) -> None:
-    """nginx looks the names of controllers up once, at its start. An address that another one may take is not fixed."""
+def test_nginx_finds_a_controller_that_is_made_again_and_starts_without_one(graph: Compose) -> None:
+    """nginx looks names up only when it starts, and Docker resolves names of running containers only. All addresses in
+    the network are fixed, so that no service takes that of another one."""
     if "nginx" not in graph["services"]:
         return
     fixed = fixed_addresses(graph)
@@ -122,6 +123,7 @@ def test_behind_nginx_a_service_that_is_made_again_keeps_its_address(graph: Comp
     possible = list(ipaddress.ip_network(config["subnet"]).hosts())[1:]
     assert len(set(fixed.values())) == len(fixed)
     assert {ipaddress.ip_address(each) for each in fixed.values()} <= set(possible)
+    assert graph["services"]["nginx"]["extra_hosts"] == {name: fixed[name] for name in controllers(graph)}
 
 
 def test_the_addresses_that_are_trusted_are_those_of_the_proxies(graph: Compose) -> None:
