@@ -31,22 +31,27 @@ def graph(request: pytest.FixtureRequest) -> Compose:
     return compose.read(request.param)
 
 
-@pytest.mark.parametrize("name", compose.FILES)
+@pytest.fixture(params=[*compose.FILES, compose.HOST])
+def any_graph(request: pytest.FixtureRequest) -> Compose:
+    return compose.read(request.param)
+
+
+@pytest.mark.parametrize("name", [*compose.FILES, compose.HOST])
 def test_a_compose_file_follows_the_schema_of_compose(name: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / name)]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_controllers_settings_are_accepted(graph: Compose, tmp_path: Path) -> None:
+def test_the_controllers_settings_are_accepted(any_graph: Compose, tmp_path: Path) -> None:
     secrets = compose.make_secrets(tmp_path)
     known = {name.upper() for name in Settings.model_fields} | {f"{name.upper()}_FILE" for name in SECRETS}
-    for service in controllers(graph).values():
+    for service in controllers(any_graph).values():
         assert set(service["environment"]) <= known
         settings = load(compose.environ(service, secrets))
         if settings.valkey_sentinel_url:
             assert settings.valkey_url is None
-            assert [each in settings.valkey_sentinel_url for each in graph["services"] if "sentinel" in each] == [
+            assert [each in settings.valkey_sentinel_url for each in any_graph["services"] if "sentinel" in each] == [
                 True
             ] * 3
         else:
@@ -58,15 +63,15 @@ def test_the_controllers_settings_are_accepted(graph: Compose, tmp_path: Path) -
         assert used == set(service["secrets"])
 
 
-def test_every_secret_is_made(graph: Compose, tmp_path: Path) -> None:
+def test_every_secret_is_made(any_graph: Compose, tmp_path: Path) -> None:
     secrets = compose.make_secrets(tmp_path)
     made = {each.name: each.read_text() for each in secrets.iterdir()}
     assert secrets.stat().st_mode & 0o777 == 0o700
-    for name, secret in graph["secrets"].items():
+    for name, secret in any_graph["secrets"].items():
         assert secret == {"file": f"./secrets/{name}"}
         assert made[name].strip()
-    used = {each for service in graph["services"].values() for each in service.get("secrets", [])}
-    assert used == set(graph["secrets"])
+    used = {each for service in any_graph["services"].values() for each in service.get("secrets", [])}
+    assert used == set(any_graph["secrets"])
     # A second run keeps what exists: other secrets would lock the stores.
     compose.make_secrets(tmp_path)
     assert {each.name: each.read_text() for each in secrets.iterdir()} == made
@@ -89,16 +94,26 @@ def test_haproxy_asks_for_load_at_a_port_that_is_not_published() -> None:
         assert "ports" not in service, name
 
 
-def test_every_volume_and_network_is_declared(graph: Compose) -> None:
+def test_every_volume_and_network_is_declared(any_graph: Compose) -> None:
     mounted = set()
-    for name, service in graph["services"].items():
+    for name, service in any_graph["services"].items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             mounted.add(source)
-            assert source in graph["volumes"] or (ROOT / source).exists(), f"{name}: {volume}"
-        assert set(service["networks"]) <= set(graph["networks"]), name
-        assert set(service.get("depends_on", [])) <= set(graph["services"]), name
-    assert set(graph["volumes"]) <= mounted
+            assert source in any_graph["volumes"] or (ROOT / source).exists(), f"{name}: {volume}"
+        assert set(service.get("networks", [])) <= set(any_graph.get("networks", [])), name
+        assert set(service.get("depends_on", [])) <= set(any_graph["services"]), name
+    assert set(any_graph["volumes"]) <= mounted
+
+
+def test_a_controller_on_a_host_of_its_own_is_reached_at_the_address_of_the_host() -> None:
+    """In a network of Docker's the others would not reach it at the address that it advertises."""
+    (service,) = compose.read(compose.HOST)["services"].values()
+    assert service["network_mode"] == "host"
+    assert not {"ports", "networks"} & set(service)
+    # A firewall can name it.
+    assert int(service["environment"]["HA_PEER_PORT"]) not in (0, 8080)
+    assert "TRUSTED_PROXIES: ${LOAD_BALANCER:-}" in (ROOT / compose.HOST).read_text()
 
 
 def fixed_addresses(graph: Compose) -> dict[str, str]:
@@ -179,16 +194,16 @@ def test_an_image_runs_one_program_as_a_user_without_rights(name: str) -> None:
     assert labels == {"title", "description", "licenses", "version", "revision"}
 
 
-def test_containers_of_this_program_have_no_rights_and_a_read_only_root(graph: Compose) -> None:
-    for name, service in graph["services"].items():
+def test_containers_of_this_program_have_no_rights_and_a_read_only_root(any_graph: Compose) -> None:
+    for name, service in any_graph["services"].items():
         if name.startswith("controller-"):
             assert service["read_only"] is True, name
             assert (service["tmpfs"], service["cap_drop"]) == ("/tmp", ["ALL"]), name
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
-def test_no_compose_file_has_a_secret_in_it(graph: Compose) -> None:
-    for name, service in graph["services"].items():
+def test_no_compose_file_has_a_secret_in_it(any_graph: Compose) -> None:
+    for name, service in any_graph["services"].items():
         for variable in set(service.get("environment", {})) - {"LICENSE_KEY"}:
             assert variable not in {each.upper() for each in SECRETS} | {"POSTGRES_PASSWORD"}, name
 
