@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from psycopg import DataError, sql
 from pydantic import BaseModel, Field
@@ -78,20 +78,22 @@ def write(database: Database, file: Path, progress: Progress) -> Manifest:
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
     try:
-        with (
-            os.fdopen(descriptor, "wb") as written,
-            database.transaction(timeout_secs=None) as tx,
-            zipfile.ZipFile(written, "w") as archive,
-        ):
-            read_one_state(tx)
-            schema.keep(tx)
-            manifest = _write(tx, archive, progress)
+        with os.fdopen(descriptor, "wb") as written:
+            manifest = write_to(written, database, progress)
         unfinished.rename(file)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return manifest
+
+
+def write_to(stream: IO[bytes], database: Database, progress: Progress) -> Manifest:
+    """Writes a backup to `stream`, which need not be a file. Raises what `write` does, and OSError of the stream."""
+    with database.transaction(timeout_secs=None) as tx, zipfile.ZipFile(stream, "w") as archive:
+        read_one_state(tx)
+        schema.keep(tx)
+        return _write(tx, archive, progress)
 
 
 def _write(tx: Transaction, archive: zipfile.ZipFile, progress: Progress) -> Manifest:
