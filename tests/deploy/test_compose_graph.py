@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from netstacks.settings import load
+from tests.acceptance.ha import command
 from tests.controller import ROOT, Api, until
 from tests.deploy import compose
 from tests.deploy.balancers import is_installed
@@ -60,6 +61,8 @@ def test_the_graph_of_a_compose_file_serves_users(graph: Graph) -> None:
     ).raise_for_status()
     about = pages.get(f"{graph.admin.url}/admin/about", timeout=20)
     assert (about.status_code, "NetStacks Controller" in about.text) == (200, True)
+    # What an upgrade of one container after the other waits for.
+    until(lambda: command(first, "ha", "status").returncode == 0, "a healthy cluster on the command line")
     check_health_commands(graph)
     check_stores(graph)
     if "sentinel-1" in graph.stores:

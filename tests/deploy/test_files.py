@@ -57,6 +57,8 @@ def test_the_controllers_settings_are_accepted(any_graph: Compose, tmp_path: Pat
         else:
             assert "@valkey:6379" in str(settings.valkey_url)
         assert settings.license_key is None
+        count = len(controllers(any_graph))
+        assert settings.ha_expected_instances == (count if count > 1 else 0)
         seconds = int(service["stop_grace_period"].removesuffix("s"))
         assert seconds >= settings.drain_timeout_secs + 5
         used = {Path(each).name for name, each in service["environment"].items() if name.endswith("_FILE")}
@@ -92,6 +94,15 @@ def test_haproxy_asks_for_load_at_a_port_that_is_not_published() -> None:
     for name, service in controllers(compose.read("deploy/compose.ha.yaml")).items():
         assert asked == [service["environment"]["AGENT_CHECK_PORT"]], name
         assert "ports" not in service, name
+
+
+def test_haproxy_takes_a_frozen_instance_out_within_five_seconds() -> None:
+    """By its settings: the wait for a check that is not answered, and then for another one."""
+    text = (ROOT / "deploy/haproxy.cfg").read_text()
+    (pause, shorter_pause, failures) = re.findall(r"check inter (\d+)s fastinter (\d+)ms fall (\d) ", text)[0]
+    (answer,) = re.findall(r"timeout check (\d+)ms", text)
+    assert failures == "2"
+    assert int(pause) * 1000 + int(answer) + int(shorter_pause) + int(answer) <= 5000
 
 
 def test_every_volume_and_network_is_declared(any_graph: Compose) -> None:
