@@ -127,6 +127,14 @@ def test_a_controller_on_a_host_of_its_own_is_reached_at_the_address_of_the_host
     assert "TRUSTED_PROXIES: ${LOAD_BALANCER:-}" in (ROOT / compose.HOST).read_text()
 
 
+def test_an_installation_keeps_its_data_when_another_file_takes_its_place() -> None:
+    """Volumes belong to a project. The networks are the same, too: Docker refuses a second one with these addresses."""
+    graphs = [compose.read(name) for name in compose.FILES]
+    for member in ("name", "networks"):
+        assert [each[member] for each in graphs] == [graphs[0][member]] * len(graphs), member
+    assert len({str(each["services"]["postgres"]) for each in graphs}) == 1
+
+
 def fixed_addresses(graph: Compose) -> dict[str, str]:
     """The services with an address of their own in the network `front`."""
     networks = {name: service["networks"] for name, service in graph["services"].items()}
