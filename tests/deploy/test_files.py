@@ -133,6 +133,9 @@ def test_an_installation_keeps_its_data_when_another_file_takes_its_place() -> N
     for member in ("name", "networks"):
         assert [each[member] for each in graphs] == [graphs[0][member]] * len(graphs), member
     assert len({str(each["services"]["postgres"]) for each in graphs}) == 1
+    # What was recorded and could not be stored.
+    spools = {volume for each in graphs for volume in controllers(each)[min(controllers(each))]["volumes"]}
+    assert spools == {"spool-1:/var/lib/netstacks/spool"}
 
 
 def fixed_addresses(graph: Compose) -> dict[str, str]:
