@@ -28,17 +28,28 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("backup")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 def backup_command(file: Path) -> None:
-    """Writes all data, as of one moment, to FILE. Instances may run meanwhile.
+    """Writes all data, as of one moment, to FILE, or to standard output if it is `-`. Instances may run meanwhile.
 
     FILE contains recordings in clear text, and the secrets of the vault sealed with VAULT_MASTER_KEY: keep it private,
     and keep the key elsewhere.
     """
+    is_stdout = str(file) == "-"
     with database.opened() as opened:
-        manifest = backups.write(opened, file, _show)
+        manifest = _to_stdout(opened) if is_stdout else backups.write(opened, file, _show)
     _hide()
-    click.echo(f"{file}: {_size(manifest)} in {len(manifest.tables)} tables, schema version {manifest.schema_version}")
+    words = f"{_size(manifest)} in {len(manifest.tables)} tables, schema version {manifest.schema_version}"
+    click.echo(f"{file}: {words}", err=is_stdout)
+
+
+def _to_stdout(opened: Database) -> Manifest:
+    try:
+        manifest = backups.write_to(sys.stdout.buffer, opened, _show)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise InvalidInput(f"standard output cannot be written: {error.strerror}") from error
+    return manifest
 
 
 @click.command("restore")

@@ -5,16 +5,18 @@ comes from the migrations of the program: a backup needs no program of PostgreSQ
 """
 
 import hashlib
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
-from psycopg import sql
-from pydantic import BaseModel, Field, ValidationError
+from psycopg import DataError, sql
+from pydantic import BaseModel, Field
 
 from netstacks import __version__
 from netstacks.errors import InvalidInput, SchemaMismatch
@@ -28,6 +30,9 @@ _MANIFEST = "manifest.json"
 _BLOCK_BYTES = 1 << 20
 # Compressed already.
 _STORED = ("recording_chunks",)
+# What `zipfile` raises for a damaged file: bytes that are no compressed data, an unknown method or version
+# (NotImplementedError, a RuntimeError), a mark of encryption (RuntimeError), a name that is missing (KeyError).
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError, ValueError, OSError)
 
 Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 Progress = Callable[[str, int], None]
@@ -73,20 +78,22 @@ def write(database: Database, file: Path, progress: Progress) -> Manifest:
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
     try:
-        with (
-            os.fdopen(descriptor, "wb") as written,
-            database.transaction(timeout_secs=None) as tx,
-            zipfile.ZipFile(written, "w") as archive,
-        ):
-            read_one_state(tx)
-            schema.keep(tx)
-            manifest = _write(tx, archive, progress)
+        with os.fdopen(descriptor, "wb") as written:
+            manifest = write_to(written, database, progress)
         unfinished.rename(file)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return manifest
+
+
+def write_to(stream: IO[bytes], database: Database, progress: Progress) -> Manifest:
+    """Writes a backup to `stream`, which need not be a file. Raises what `write` does, and OSError of the stream."""
+    with database.transaction(timeout_secs=None) as tx, zipfile.ZipFile(stream, "w") as archive:
+        read_one_state(tx)
+        schema.keep(tx)
+        return _write(tx, archive, progress)
 
 
 def _write(tx: Transaction, archive: zipfile.ZipFile, progress: Progress) -> Manifest:
@@ -131,8 +138,8 @@ def read_manifest(file: Path) -> Manifest:
         with zipfile.ZipFile(file) as archive:
             return Manifest.model_validate_json(archive.read(_MANIFEST))
     except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror}") from error
-    except (zipfile.BadZipFile, KeyError, ValidationError) as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror or error}") from error
+    except _DAMAGES as error:  # ValidationError is a ValueError.
         raise InvalidInput(f"{file} is no complete backup of this program ({type(error).__name__})") from error
 
 
@@ -186,7 +193,7 @@ def _load(tx: Transaction, archive: zipfile.ZipFile, table: Table, progress: Pro
                 rows.write(block)
                 done += len(block)
                 progress(table.name, done)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (*_DAMAGES, DataError) as error:
         raise InvalidInput(f"the backup is damaged: {table.name}: {error}") from error
     if digest.hexdigest() != table.sha256:
         raise InvalidInput(f"the backup is damaged: the rows of {table.name} are not those that were written")

@@ -18,7 +18,7 @@ from tests.postgres import Postgres
 from tests.sshd import Sshd
 
 # HAProxy takes a server away after two checks that failed.
-CHECKED_SECS = 2 * 2
+CHECKED_SECS = 5
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,18 @@ def test_a_change_goes_through_and_is_audited_with_the_users_address(cluster: Cl
     assert rows[0]["address"] == "127.0.0.1"
 
 
+def test_several_share_a_log_in_without_sticky_sessions(balancer: Balancer, site: ControllerAdmin) -> None:
+    visitor = Visitor(site)
+    with ControllerAdmin(balancer) as other:
+        visitor.site = other
+        assert "About" in visitor.get("/admin/about").text
+        body = {"name": "Model of another", "type": "ollama", "models": ["small"]}
+        made = visitor.change("POST", "/api/v1/llm/providers", json=body)
+        assert made.status_code == 201
+        visitor.site = site
+        assert visitor.change("DELETE", f"/api/v1/llm/providers/{made.json()['id']}").status_code == 204
+
+
 def test_pages_of_other_sites_change_nothing(site: ControllerAdmin) -> None:
     visitor = Visitor(site)
     body = {"enabled": False}

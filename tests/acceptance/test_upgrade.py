@@ -1,7 +1,11 @@
 """A rolling upgrade, and back: two versions run side by side on one database, while terminals are in use."""
 
+import io
 import re
 import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +13,6 @@ import psycopg
 import pytest
 
 from netstacks import __version__
-from netstacks.store import schema
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.lab import Lab
 from tests.acceptance.load import Counter, check
@@ -29,16 +32,56 @@ CREATE TABLE moods (name text PRIMARY KEY);
 """
 
 
-@pytest.fixture
-def next_version(tmp_path: Path) -> Path:
+PROGRAM = ("netstacks", "templates", "static", "gunicorn.conf.py")
+
+
+def last_release() -> str | None:
+    """The newest tag before this commit; None before the first one, and without a repository."""
+    if git("tag", "--points-at", "HEAD", "v*"):
+        return git("describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
+    return git("describe", "--tags", "--abbrev=0", "--match=v*", "HEAD")
+
+
+def git(*words: str) -> str | None:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def released(tag: str, folder: Path) -> Path:
+    """The program of a tag. It runs with the libraries of this version."""
+    archive = subprocess.run(["git", "archive", tag, *PROGRAM], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def next_version(folder: Path) -> Path:
     """This program with another version number and one more migration."""
     for name in ("netstacks", "templates", "static"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "gunicorn.conf.py", tmp_path)
-    init = tmp_path / "netstacks/__init__.py"
-    init.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{NEXT_VERSION}"', init.read_text()))
-    (tmp_path / f"netstacks/store/migrations/{schema.newest() + 1:04}_moods.sql").write_text(EXPAND)
-    return tmp_path
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "gunicorn.conf.py", folder)
+    init = folder / "netstacks/__init__.py"
+    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{NEXT_VERSION}"'))
+    (folder / f"netstacks/store/migrations/{newest(ROOT) + 1:04}_moods.sql").write_text(EXPAND)
+    return folder
+
+
+def version(folder: Path) -> str:
+    (found,) = re.findall(r'^__version__ = "(.*)"', (folder / "netstacks/__init__.py").read_text(), re.MULTILINE)
+    return str(found)
+
+
+def newest(folder: Path) -> int:
+    """The newest migration of the program in a folder."""
+    return max(int(each.name[:4]) for each in (folder / "netstacks/store/migrations").glob("*.sql"))
+
+
+# The former program and its successor, by the folder that the test may fill.
+UPGRADES: dict[str, Callable[[Path], tuple[Path, Path]]] = {
+    "from this version to the next": lambda folder: (ROOT, next_version(folder)),
+}
+if tag := last_release():
+    UPGRADES[f"from {tag} to this version"] = lambda folder: (released(tag, folder), ROOT)
 
 
 def replace(controller: Controller, folder: Path) -> None:
@@ -59,27 +102,34 @@ def version_of(database_url: str) -> int:
 
 # Six drains and starts, while six terminals are in use.
 @pytest.mark.timeout(400)
-def test_an_upgrade_and_a_downgrade_under_load_lose_no_byte(postgres: Postgres, sshd: Sshd, next_version: Path) -> None:
-    with Cluster(postgres, 3) as cluster:
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_an_upgrade_and_a_downgrade_under_load_lose_no_byte(
+    postgres: Postgres, sshd: Sshd, tmp_path: Path, upgrade: str
+) -> None:
+    former, successor = UPGRADES[upgrade](tmp_path)
+    cluster = Cluster(postgres, 3)
+    for controller in cluster.controllers:
+        controller.folder = former
+    with cluster:
         lab = cluster.lab(sshd)
         counters = [
             Counter(Lab(lab.api.at(each), lab.device, lab.credential), cluster.controllers)
             for each in cluster.controllers
             for _ in range(2)
         ]
-        assert version_of(cluster.database_url) == schema.newest()
-        for folder, version in ((next_version, NEXT_VERSION), (ROOT, __version__)):
+        assert version_of(cluster.database_url) == newest(former)
+        for folder in (successor, former):
             for controller in cluster.controllers:
                 replace(controller, folder)
-                assert controller.health()["version"] == version
+                assert controller.health()["version"] == version(folder)
                 cluster.gathered(3)
                 until(lambda: all(each.is_attached for each in counters), "every client on some instance", 60)
                 # An instance of either version shows the others, and takes log-ins, changes and questions of peers.
                 api = controller.login()
                 assert len(api.get("/api/v1/ha/status")["instances"]) == 3
                 assert api.get("/api/devices/browse")["total"] == 1
-                api.call("PUT", "/api/user-settings/upgrade", json=version)
-            assert version_of(cluster.database_url) == schema.newest() + 1
+                api.call("PUT", "/api/user-settings/upgrade", json=version(folder))
+            assert version_of(cluster.database_url) == newest(successor)
         with ThreadPoolExecutor(len(counters)) as pool:
             list(pool.map(Counter.stop, counters))
         for counter in counters:

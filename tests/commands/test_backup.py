@@ -1,5 +1,8 @@
-"""`netstacks rehearse-restore`: only what a backup itself does wrong refutes it."""
+"""`netstacks backup` into a pipe; and `netstacks rehearse-restore`: only what a backup itself does wrong refutes it."""
 
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from netstacks.store.backups import Manifest
 from netstacks.store.pool import Database
 from netstacks.store.rehearsals import Proof
 from netstacks.store.vault import Vault
+from tests.controller import ROOT
 from tests.postgres import Postgres
 
 KEY = "5e" * 32
@@ -34,10 +38,40 @@ def file(database: Database, tmp_path: Path) -> Path:
 @pytest.fixture
 def rehearse(database_url: str, postgres: Postgres, file: Path) -> Rehearse:
     def rehearse(server: str = postgres.url("postgres"), key: str = KEY) -> Result:
-        environ = {"DATABASE_URL": database_url, "VAULT_MASTER_KEY": key, "JWT_SECRET": "j" * 40, "VALKEY_URL": ""}
-        return CliRunner().invoke(backup.rehearse_command, [str(file), "--server", server], env=environ)
+        words = [str(file), "--server", server]
+        return CliRunner().invoke(backup.rehearse_command, words, env=environ(database_url, key))
 
     return rehearse
+
+
+def environ(database_url: str, key: str = KEY) -> dict[str, str]:
+    return {"DATABASE_URL": database_url, "VAULT_MASTER_KEY": key, "JWT_SECRET": "j" * 40, "VALKEY_URL": ""}
+
+
+def into(stdout: int, database_url: str) -> subprocess.CompletedProcess[bytes]:
+    """`netstacks backup -` with this standard output."""
+    command = [sys.executable, "-m", "netstacks", "backup", "-"]
+    environment = os.environ | environ(database_url)
+    return subprocess.run(command, cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.PIPE, check=False)
+
+
+def test_a_backup_goes_through_a_pipe(database: Database, database_url: str, file: Path) -> None:
+    done = into(subprocess.PIPE, database_url)
+    assert done.returncode == 0, done.stderr
+    assert b"tables, schema version" in done.stderr
+    piped = file.with_name("piped.zip")
+    piped.write_bytes(done.stdout)
+    digests = [[each.sha256 for each in backups.read_manifest(each).tables] for each in (file, piped)]
+    assert digests[0] == digests[1]
+
+
+def test_a_pipe_that_breaks_fails_the_backup(database: Database, database_url: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = into(writer, database_url)
+    os.close(writer)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done.stderr
+    assert b"standard output cannot be written: Broken pipe" in done.stderr
 
 
 def noted(database: Database) -> list[str]:

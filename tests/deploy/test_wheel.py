@@ -19,20 +19,30 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from netstacks import __version__
+from tests.acceptance.controller_admin import ControllerAdmin, Visitor
 from tests.controller import ADMIN, ROOT, Controller
 from tests.postgres import Postgres
 
 CONSTRAINTS = str(ROOT / "constraints.txt")
+# The installation of some fifty packages, on a busy machine.
+pytestmark = pytest.mark.timeout(400)
+
+COPIED = [
+    word
+    for line in (ROOT / "deploy/api.Dockerfile").read_text().splitlines()
+    if line.startswith("COPY ") and "--from" not in line
+    for word in line.split()[1:-1]
+]
 # Without capabilities root is bound by the permissions of files, too.
 AS_OTHERS = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools writes beside its sources."""
+    """Built from what the images copy: setuptools writes beside its sources."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in sources():
-        if name.split("/")[0] not in ("tests", "docs", "bench"):
+        if {name, name.split("/")[0]} & set(COPIED):
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
@@ -114,7 +124,18 @@ def test_the_bill_of_materials_names_every_package(installed: Path) -> None:
     assert {canonicalize_name(each.name) for each in required if each.marker is None} - listed == set()
 
 
-def test_a_controller_runs_from_an_installation_that_it_cannot_change(installed: Path, postgres: Postgres) -> None:
+def of_image(name: str, installed: Path) -> list[str]:
+    """The command of an image, with the installation in place of its /venv."""
+    text = (ROOT / f"deploy/{name}.Dockerfile").read_text()
+    words = [json.loads(each) for each in re.findall(r"^(?:ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE)]
+    places = {"entrypoint": str(ROOT / "deploy/entrypoint"), "gunicorn": str(installed / "bin/gunicorn")}
+    command = [places.get(word, word).replace("/venv", str(installed)) for part in words for word in part]
+    return [*AS_OTHERS, *command] if os.getuid() == 0 else command
+
+
+def test_both_images_commands_run_from_an_installation_that_they_cannot_change(
+    installed: Path, postgres: Postgres
+) -> None:
     compiled = subprocess.run([installed / "bin/python", "-m", "compileall", "-q", installed / "lib"], check=False)
     assert compiled.returncode == 0
     printed = subprocess.check_output([installed / "bin/netstacks", "--version"], cwd="/", text=True)
@@ -123,20 +144,20 @@ def test_a_controller_runs_from_an_installation_that_it_cannot_change(installed:
     for each in (installed, *installed.rglob("*")):
         if not each.is_symlink():
             each.chmod(each.stat().st_mode & ~0o222)
-    controller = Controller(postgres.create_database(), HOME="/nonexistent")
-    checked = subprocess.run(
-        [installed / "bin/netstacks", "check-config"], cwd="/", env=controller.environ, capture_output=True, text=True
-    )
-    assert checked.returncode == 0, checked.stderr
-    program = [str(installed / "bin/gunicorn"), "-c", str(installed / "share/netstacks/gunicorn.conf.py")]
-    controller.command = [*AS_OTHERS, *program] if os.getuid() == 0 else program
-    controller.folder = Path("/")
+    path = f"{installed / 'bin'}:{os.environ['PATH']}"
+    controller = Controller(postgres.create_database(), HOME="/nonexistent", PATH=path)
+    admin = ControllerAdmin(controller)
+    admin.environ |= {"HOME": "/nonexistent", "PATH": path}
+    for each, name in ((controller, "api"), (admin, "admin")):
+        each.command, each.folder = of_image(name, installed), Path("/")
     try:
         controller.start()
-        page = requests.get(f"{controller.url}/login", timeout=10)
-        assert "Log in" in page.text
-        for name in ("style.css", "terminal/page.js", "vendor/xterm/xterm.mjs"):
-            assert requests.get(f"{controller.url}/static/{name}", timeout=10).ok, name
         assert controller.login(*ADMIN).get("/api/v1/about")["version"] == __version__
+        with admin:
+            for each in (controller, admin):
+                assert "Log in" in requests.get(f"{each.url}/login", timeout=10).text
+                for name in ("style.css", "terminal/page.js", "vendor/xterm/xterm.mjs"):
+                    assert requests.get(f"{each.url}/static/{name}", timeout=10).ok, name
+            assert __version__ in Visitor(admin).get("/admin/about").text
     finally:
         controller.stop()

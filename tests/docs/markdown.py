@@ -1,4 +1,4 @@
-"""The code of README.md and docs/: blocks, and spans within sentences."""
+"""The code of README.md, docs/ and the chart's README.md: blocks, and spans within sentences."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Code:
 
 
 def files() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy/helm/netstacks/README.md"]
 
 
 def blocks() -> Iterator[Code]:

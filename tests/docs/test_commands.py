@@ -1,4 +1,4 @@
-"""What README.md and docs/ tell their readers to type: each command, option, path, file and variable exists."""
+"""What the documentation tells its readers to type: each command, option, path, file and variable exists."""
 
 import json
 import os
@@ -36,6 +36,7 @@ OF_OTHERS = (
         "helm",
         "install",
         "jq",
+        "kubectl",
         "openssl",
         "pip",
         "python3",
