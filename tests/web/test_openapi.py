@@ -116,6 +116,22 @@ def test_the_models_are_those_of_the_view(document: dict[str, Any]) -> None:
     assert "200" not in created["responses"]
 
 
+def test_a_deletion_may_name_the_version_that_the_user_has_seen(document: dict[str, Any]) -> None:
+    versioned = {
+        path for method, path, each in operations(document) if method == "PUT" and takes_version(document, each)
+    }
+    deletions = {path: each for method, path, each in operations(document) if method == "DELETE" and path in versioned}
+    assert len(deletions) >= 9
+    missing = [path for path, each in deletions.items() if "version" not in {one["name"] for one in each["parameters"]}]
+    assert missing == []
+
+
+def takes_version(document: dict[str, Any], operation: dict[str, Any]) -> bool:
+    schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    name = schema.get("$ref", "").removeprefix("#/components/schemas/")
+    return "version" in document["components"]["schemas"].get(name, {}).get("properties", {})
+
+
 def test_every_successful_json_answer_has_a_schema(document: dict[str, Any]) -> None:
     missing = [
         f"{method} {path} {status}"
