@@ -97,6 +97,18 @@ def test_selected_devices_are_changed_after_a_preview(browser: Browser, admin: A
     assert [(each["site"], each["tags"]) for each in changed] == [("Paris", ["core", "lab"])] * 2
     assert device(admin, devices["core-2"])["site"] == "Berlin"
     assert said(browser) == ""
+    assert findings(browser) == []
+    browser.screenshot("devices-bulk-undo")
+    # The other administrator changes one of them before the undo.
+    admin.call("PUT", f"/api/devices/{devices['core-3']}", json={"description": "new lines"})
+    browser.click("Undo")
+    browser.wait_for("1 device is as before. 1 stays as it is: core-3 was changed since by admin.")
+    assert findings(browser) == []
+    browser.screenshot("devices-bulk-undone")
+    browser.click("Close")
+    until(lambda: "as before" not in browser.text, "the notice is closed")
+    back = [device(admin, devices[name]) for name in ("core-1", "core-3")]
+    assert [(each["site"], each["tags"]) for each in back] == [("Berlin", ["core"]), ("Paris", ["core", "lab"])]
     assert browser.errors() == []
 
 
