@@ -153,6 +153,23 @@ def tells(content: dict[str, Any] | None) -> bool:
     )
 
 
+def test_an_error_with_further_members_has_a_schema_of_its_own(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert (schemas["Error"]["properties"].keys(), schemas["Error"]["required"]) == ({"error", "code"}, ["error"])
+    plain = {"$ref": "#/components/schemas/Error"}
+    log_in = find(document, "POST", "/api/auth/login")["responses"]
+    assert schema_in(log_in["401"]) == {"anyOf": [{"$ref": "#/components/schemas/SecondFactorRequired"}, plain]}
+    assert set(schemas["SecondFactorRequired"]["required"]) == {"error", "code", "methods", "ticket"}
+    for path in ("/api/auth/login", "/api/auth/login/code", "/api/auth/login/passkey"):
+        refusals = find(document, "POST", path)["responses"]
+        assert schema_in(refusals["409"]) == {"anyOf": [{"$ref": "#/components/schemas/NoSeat"}, plain]}
+        assert schema_in(refusals["422"]) == plain
+
+
+def schema_in(response: dict[str, Any]) -> Any:
+    return response["content"]["application/json"]["schema"]
+
+
 def test_an_answer_has_the_type_that_its_view_names(document: dict[str, Any]) -> None:
     assert schema_of(document, "GET", "/api/devices/{device_id}") == {"$ref": "#/components/schemas/DeviceJson"}
     device = document["components"]["schemas"]["DeviceJson"]
