@@ -142,7 +142,7 @@ def test_where_many_names_are_guessed_users_and_other_names_get_the_same_answer(
     monkeypatch.setattr(authenticate, "_REFUSAL_SECS", 1000.0)
     answers = [attempt(throttled, username=name, password="wrong") for name in ("lee", "nobody")]
     assert {answer.status_code for answer in answers} == {429}
-    assert {answer.headers["Retry-After"] for answer in answers} == {"10"}
+    assert all(0 < int(answer.headers["Retry-After"]) <= 10 for answer in answers)
     assert all(answer.json["error"].startswith("Too many wrong passwords. Try again in ") for answer in answers)
     assert len(slept) == 2
     assert min(slept) > 500
