@@ -1,8 +1,12 @@
-"""Every page and every dialog: axe-core objects to nothing in either theme, and all of it fits on a phone."""
+"""Every page and every dialog: axe-core objects to nothing in either theme, and all of it fits on a phone.
+
+The keyboard opens the dialogs and closes them.
+"""
 
 import json
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import DESKTOP, PHONE, Browser
 from tests.browser.ha import findings
@@ -26,6 +30,14 @@ PATHS = {
 ELSEWHERE = {"/admin/api"}
 # They are the same on each page.
 COMMON = {"confirm": "/admin/users", "login-dialog": "/"}
+
+# Opens a dialog as its script does, with a text where that fills one in.
+_SHOW = """
+const dialog = document.getElementById(arguments[0]);
+dialog.showModal();
+for (const other of dialog.querySelectorAll("[data-when=first]")) other.hidden = true;
+for (const slot of dialog.querySelectorAll("[data-slot]:empty:not(ul, ol, div)")) slot.textContent = "A text";
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +73,9 @@ def test_pages_and_their_dialogs_have_no_findings_and_fit_a_phone(
         check(browser, path)
         for dialog in dialogs(browser):
             if COMMON.get(dialog, path) == path:
-                show(browser, dialog)
+                has_button = open_by_keyboard(browser, dialog)
                 check(browser, f"{path} {dialog}")
-                browser.run("document.getElementById(arguments[0]).close()", dialog)
+                close(browser, dialog, has_button=has_button)
     browser.prefer("light")
 
 
@@ -94,15 +106,25 @@ def dialogs(browser: Browser) -> list[str]:
     return found
 
 
-def show(browser: Browser, dialog: str) -> None:
-    """Opens the dialog by a button of the page if there is one; scripts fill those that have none."""
-    script = """
-        const dialog = document.getElementById(arguments[0]);
-        document.querySelector(`[data-dialog="${dialog.id}"]`)?.click();
-        if (!dialog.open) {
-          dialog.showModal();
-          for (const other of dialog.querySelectorAll("[data-when=first]")) other.hidden = true;
-          for (const slot of dialog.querySelectorAll("[data-slot]:empty:not(ul, ol, div)")) slot.textContent = "A text";
-        }
-    """
-    browser.run(script, dialog)
+def open_by_keyboard(browser: Browser, dialog: str) -> bool:
+    """Opens the dialog by its button; returns False for a dialog that a script of the page opens."""
+    focus = "const opener = document.querySelector(`[data-dialog='${arguments[0]}']`); opener?.focus(); return !!opener"
+    has_button: bool = browser.run(focus, dialog)
+    if has_button:
+        browser.type(Keys.ENTER)
+    else:
+        browser.run(_SHOW, dialog)
+    until(lambda: is_open(browser, dialog), f"{dialog} is open")
+    return has_button
+
+
+def close(browser: Browser, dialog: str, *, has_button: bool) -> None:
+    """Closes the dialog by the keyboard, which then is at the button again."""
+    browser.type(Keys.ESCAPE)
+    until(lambda: not is_open(browser, dialog), f"{dialog} is closed")
+    assert not has_button or browser.run("return document.activeElement.dataset.dialog") == dialog
+
+
+def is_open(browser: Browser, dialog: str) -> bool:
+    found: bool = browser.run("return document.getElementById(arguments[0]).open", dialog)
+    return found
