@@ -148,5 +148,5 @@ async function apply() {
   const answer = await call({ digest });
   if (answer === null) return;
   dialog.close();
-  onDone(isDeletion ? `${plural(answer.deleted)} deleted.` : `${plural(answer.changed)} changed.`);
+  onDone(isDeletion ? `${plural(answer.deleted)} deleted.` : `${plural(answer.changed)} changed.`, answer.edit_id);
 }

@@ -5,6 +5,8 @@ import { changeSelected, deleteSelected } from "./devices-bulk.js";
 import { announce, refreshFragment } from "./fragment.js";
 
 const MOST_CHECKED = 50;
+// So many devices that an undo has left are named in its notice.
+const MOST_NAMED = 5;
 
 const bar = document.getElementById("selection");
 const ticked = new Set();
@@ -71,10 +73,22 @@ function clear() {
   document.querySelector("[data-tick-all]")?.focus();
 }
 
-async function done(text) {
+async function done(text, editId) {
   clear();
-  announce(text);
+  announce(text, editId && { label: "Undo", act: () => undo(editId).catch((error) => announce(error.message)) });
   await refreshFragment();
+}
+
+async function undo(editId) {
+  clear();
+  const answer = await api(`/api/v1/devices/edits/${editId}/undo`, { method: "POST" });
+  await refreshFragment();
+  const restored = `${answer.changed === 1 ? "1 device is" : `${answer.changed} devices are`} as before.`;
+  if (!answer.left_total) return announce(restored);
+  const named = answer.left.slice(0, MOST_NAMED).map(({ name, reason }) => `${name} ${reason}`);
+  const others = answer.left_total - named.length;
+  const left = [...named, ...(others ? [`${others} more`] : [])].join("; ");
+  announce(`${restored} ${answer.left_total === 1 ? "1 stays as it is" : `${answer.left_total} stay as they are`}: ${left}.`, { label: "Close", act: () => {} });
 }
 
 async function check() {

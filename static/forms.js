@@ -139,9 +139,13 @@ async function act({ dataset }) {
   }
 }
 
+/** The list is refreshed first: its buttons name the versions of the objects. */
 async function showDone(text) {
-  announce(text);
-  if (document.querySelector("[data-fragment]")) await refreshFragment();
+  try {
+    if (document.querySelector("[data-fragment]")) await refreshFragment();
+  } finally {
+    announce(text);
+  }
 }
 
 /** The fields as JSON members; an empty field marked `data-empty` is left out ("omit") or sent as null ("null"). */

@@ -36,11 +36,26 @@ function sameElementIn(fragment, element) {
   return selectors.filter(Boolean).map((each) => fragment.querySelector(each)).find(Boolean);
 }
 
-/** Shows a notice for a few seconds, and announces it to screen readers. */
-export function announce(text) {
+/**
+ * Shows a notice for a few seconds, and announces it to screen readers. A notice with a button, `{ label, act }`, stays
+ * until the button is pressed or another notice comes.
+ */
+export function announce(text, button = null) {
   const toast = document.getElementById("toast");
   toast.textContent = text;
   toast.classList.toggle("shown", text !== "");
   clearTimeout(announce.timer);
-  announce.timer = setTimeout(() => toast.classList.remove("shown"), 5000);
+  if (button) toast.append(" ", buttonOf(button));
+  else announce.timer = setTimeout(() => toast.classList.remove("shown"), 5000);
+}
+
+function buttonOf({ label, act }) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = label;
+  button.addEventListener("click", () => {
+    announce("");
+    act();
+  });
+  return button;
 }

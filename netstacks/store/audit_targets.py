@@ -98,8 +98,10 @@ def update(
     return find(tx, old.id)
 
 
-def delete(tx: Transaction, target_id: UUID) -> None:
-    tx.execute(_SQL["delete"], {"id": target_id})
+def delete(tx: Transaction, target: Target, *, seen: int | None = None) -> None:
+    """Raises ChangedMeanwhile as `versions.check` does."""
+    versions.check(f"the target {target.name}", target.version, target.updated_by, seen=seen)
+    tx.execute(_SQL["delete"], {"id": target.id})
 
 
 def secret_of(tx: Transaction, vault: Vault, target_id: UUID) -> str | None:

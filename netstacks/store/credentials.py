@@ -176,8 +176,12 @@ def _checked_secret(credential_type: str, secrets: Secrets) -> str:
     return secrets.secret
 
 
-def delete(tx: Transaction, credential: Credential, *, within: Reach) -> list[str]:
-    """Returns the names of the devices `within` the reach whose default credential it was; they have none now."""
+def delete(tx: Transaction, credential: Credential, *, within: Reach, seen: int | None = None) -> list[str]:
+    """Returns the names of the devices `within` the reach whose default credential it was; they have none now.
+
+    Raises ChangedMeanwhile as `versions.check` does.
+    """
+    versions.check(f"the credential {credential.name}", credential.version, credential.updated_by, seen=seen)
     devices = devices_using(tx, credential, within=within)
     tx.execute(_SQL["delete"], {"id": credential.id})
     return devices

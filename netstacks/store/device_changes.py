@@ -1,12 +1,14 @@
 """Changes of many devices in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from netstacks import greenlets
 from netstacks.store import devices
+from netstacks.store.audit import Actor
 from netstacks.store.devices import Device
 from netstacks.store.pool import Transaction
 from netstacks.store.queries import load
@@ -99,6 +101,30 @@ def _execute_all(tx: Transaction, statement: str, new: Sequence[Device], *, by: 
 def delete_all(tx: Transaction, ids: Sequence[UUID]) -> None:
     """Their live sessions continue."""
     tx.execute(_SQL["delete_all"], {"ids": list(ids)})
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A device that a change of many has changed: its version since then, and the values that it had before."""
+
+    id: UUID
+    name: str
+    version: int
+    former: Mapping[str, Any]
+
+
+def edited(tx: Transaction, by: Actor, edit_id: UUID) -> list[Edited]:
+    """The devices that an edit of this user has changed within the last day, from the audit log."""
+    rows = tx.execute(_SQL["edited"], {"actor": by.name, "actor_id": by.id, "edit_id": str(edit_id)}).fetchall()
+    return [
+        Edited(
+            id=UUID(row["resource"].removeprefix("device:")),
+            name=row["details"]["name"],
+            version=row["details"]["version"],
+            former={name: before for name, (before, _) in row["details"]["changes"].items()},
+        )
+        for row in rows
+    ]
 
 
 def live_sessions(tx: Transaction, ids: Sequence[UUID]) -> int:

@@ -1,6 +1,6 @@
 """Lists of devices: filtered, in several orders, in pages that continue after the last row of the former one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -19,6 +19,8 @@ _SQL = load("device_lists")
 
 Sort = Literal["name", "host", "site", "type", "session", "added"]
 Reachability = Literal["reached", "refused", "host_key", "unreachable", "unknown"]
+# So many devices are locked at once.
+_PART = 500
 _TYPES = {"session": "timestamptz", "added": "timestamptz"}
 
 
@@ -92,12 +94,15 @@ def ids(tx: Transaction, wanted: Filter, *, within: Reach, limit: int) -> list[U
     return [row["id"] for row in tx.execute(statement, values | {"limit": limit})]
 
 
-def lock_all(tx: Transaction, wanted: Sequence[UUID], *, within: Reach) -> list[Device]:
+def lock_all(tx: Transaction, wanted: Collection[UUID], *, within: Reach) -> Iterator[Device]:
     """The devices with these ids, locked until the transaction ends; those that do not exist are left out."""
     conditions, values = _conditions(Filter(), within)
     statement = sql.SQL(_SQL["lock_all"]).format(conditions=all_of(conditions))
-    with tx.cursor(row_factory=devices.ROW) as cursor:
-        return cursor.execute(statement, values | {"ids": list(wanted)}).fetchall()
+    # In parts, always in the same order: PostgreSQL ends a transaction that is idle for seconds.
+    in_order = sorted(wanted)
+    for first in range(0, len(in_order), _PART):
+        with tx.cursor(row_factory=devices.ROW) as cursor:
+            yield from cursor.execute(statement, values | {"ids": in_order[first : first + _PART]}).fetchall()
 
 
 def facets(tx: Transaction, *, within: Reach) -> dict[str, list[tuple[str, int]]]:

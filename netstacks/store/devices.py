@@ -195,8 +195,9 @@ def within_of(reach: Reach) -> dict[str, Any]:
     return {"limited": reach.is_limited, "reach_tags": list(reach.tags), "reach_sites": list(reach.sites)}
 
 
-def delete(tx: Transaction, device: Device) -> None:
-    """Its live sessions continue."""
+def delete(tx: Transaction, device: Device, *, seen: int | None = None) -> None:
+    """Its live sessions continue. Raises ChangedMeanwhile as `versions.check` does."""
+    versions.check(f"the device {device.name}", device.version, device.updated_by, seen=seen)
     tx.execute(_SQL["delete"], {"id": device.id})
 
 

@@ -96,8 +96,9 @@ def update(
     return find(tx, old.id)
 
 
-def delete(tx: Transaction, provider: StoredProvider) -> None:
-    """Removes a provider and its key. Its usage rows remain."""
+def delete(tx: Transaction, provider: StoredProvider, *, seen: int | None = None) -> None:
+    """Removes a provider and its key. Its usage rows remain. Raises ChangedMeanwhile as `versions.check` does."""
+    versions.check(f"the provider {provider.name}", provider.revision, provider.updated_by, seen=seen)
     _next_revision(tx)
     tx.execute(_SQL["delete"], {"id": provider.id})
 

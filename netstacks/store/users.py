@@ -163,8 +163,13 @@ def note_login(tx: Transaction, user_id: UUID, password_hash: str) -> str | None
     return row["role"] if row else None
 
 
-def delete(tx: Transaction, user_id: UUID) -> None:
-    """Removes a user with all log-ins and personal credentials; raises Conflict for the last administrator."""
+def delete(tx: Transaction, user_id: UUID, *, seen: int | None = None) -> None:
+    """Removes a user with all log-ins and personal credentials.
+
+    Raises NotFound, Conflict for the last administrator, and ChangedMeanwhile as `versions.check` does.
+    """
+    user = get(tx, user_id)
+    versions.check(f"the user {user.username}", user.version, user.updated_by, seen=seen)
     _keep_an_administrator(tx, user_id)
     tx.execute(_SQL["delete"], {"id": user_id})
 

@@ -6,14 +6,13 @@ _ROOT = "#/components/schemas/"
 
 
 def close_answers(document: dict[str, Any]) -> None:
-    """Forbids further members in the schemas of successful answers, unless a schema permits them itself."""
+    """Forbids further members in the schemas of answers, unless a schema permits them itself."""
     schemas = document["components"]["schemas"]
     closed: set[str] = set()
     for item in document["paths"].values():
         for operation in item.values():
-            for status, answer in operation["responses"].items():
-                if status.startswith("2"):
-                    _close(answer.get("content", {}), schemas, closed)
+            for answer in operation["responses"].values():
+                _close(answer.get("content", {}), schemas, closed)
 
 
 def _close(value: Any, schemas: dict[str, Any], closed: set[str]) -> None:

@@ -67,6 +67,26 @@ def device(admin: Api, device_id: str) -> Any:
     return admin.get(f"/api/devices/{device_id}")
 
 
+def add_many(admin: Api, prefix: str) -> None:
+    """Adds 120 devices whose names begin so."""
+    rows = "".join(f"{prefix}-{number:03},198.51.100.{number}\n" for number in range(120))
+    path, file = "/api/v1/devices/import", f"name,host\n{rows}"
+    digest = admin.call("POST", f"{path}?dry_run=1", data=file)["digest"]
+    admin.call("POST", f"{path}?digest={digest}", data=file)
+
+
+def choices(browser: Browser, name: str) -> set[str]:
+    script = f"return [...document.querySelector('dialog[open] [name={name}]').options].map((each) => each.text)"
+    return set(browser.run(script))
+
+
+def choose_found(browser: Browser, name: str) -> None:
+    """Searches the device in the dialog, by Enter too, and chooses it for the test."""
+    browser.find("dialog[open] [type=search]").send_keys(name, Keys.ENTER)
+    until(lambda: choices(browser, "test_device_id") == {"No test", name}, "the device is found")
+    browser.find("dialog[open] [name=test_device_id]").send_keys(name)
+
+
 def submit(browser: Browser) -> None:
     button = browser.find("dialog[open] [type=submit]")
     until(button.is_enabled, "the button can be pressed")
@@ -97,6 +117,18 @@ def test_selected_devices_are_changed_after_a_preview(browser: Browser, admin: A
     assert [(each["site"], each["tags"]) for each in changed] == [("Paris", ["core", "lab"])] * 2
     assert device(admin, devices["core-2"])["site"] == "Berlin"
     assert said(browser) == ""
+    assert findings(browser) == []
+    browser.screenshot("devices-bulk-undo")
+    # The other administrator changes one of them before the undo.
+    admin.call("PUT", f"/api/devices/{devices['core-3']}", json={"description": "new lines"})
+    browser.click("Undo")
+    browser.wait_for("1 device is as before. 1 stays as it is: core-3 was changed since by admin.")
+    assert findings(browser) == []
+    browser.screenshot("devices-bulk-undone")
+    browser.click("Close")
+    until(lambda: "as before" not in browser.text, "the notice is closed")
+    back = [device(admin, devices[name]) for name in ("core-1", "core-3")]
+    assert [(each["site"], each["tags"]) for each in back] == [("Berlin", ["core"]), ("Paris", ["core", "lab"])]
     assert browser.errors() == []
 
 
@@ -310,10 +342,13 @@ def test_a_terminal_leaves_its_contact_and_the_use_of_its_credential(
     pick(browser, "use", "")
     browser.wait_for("Team key")
 
-    # A new secret that the device does not accept is not stored.
+    # A new secret that the device does not accept is not stored. The device is not among the first ones by name.
+    add_many(admin, "a-lab")
     browser.click("Rotate Wrong")
     browser.fill(secret="wrong, too")
-    browser.find("dialog[open] [name=test_device_id]").send_keys("b-lab")
+    browser.wait_for("The first 100 of ")
+    assert not choices(browser, "test_device_id") & {"b-lab"}
+    choose_found(browser, "b-lab")
     submit(browser)
     browser.wait_for("The new secret is not stored, the test has failed")
     browser.screenshot("admin-credentials-rotate")
@@ -321,7 +356,7 @@ def test_a_terminal_leaves_its_contact_and_the_use_of_its_credential(
     browser.click("Cancel")
     browser.click("Rotate Team key")
     browser.run("document.querySelector('dialog[open] textarea').value = arguments[0]", sshd.private_key)
-    browser.find("dialog[open] [name=test_device_id]").send_keys("b-lab")
+    choose_found(browser, "b-lab")
     submit(browser)
     browser.wait_for("Team key has its new secret.")
     events = admin.get(f"/api/audit?resource=credential:{credential['id']}")

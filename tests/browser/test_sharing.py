@@ -8,6 +8,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cluster import Cluster
 from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.browser.ha import findings
 from tests.browser.sharing import Tabs, make_link
 from tests.controller import Controller, until
 from tests.postgres import Postgres
@@ -66,6 +67,10 @@ def test_a_guest_watches_what_the_owner_does_until_sharing_stops(owner: Browser)
     width = "return document.querySelector('.xterm-screen').offsetWidth"
     until(lambda: guest.run(width) < DESKTOP[0] / 2, "the owner's whole lines on a small screen")
     guest.screenshot("share-viewing-phone")
+    assert guest.run("return document.documentElement.scrollWidth") <= PHONE[0]
+    for scheme in ("dark", "light"):
+        guest.prefer(scheme)
+        assert findings(guest) == [], scheme
 
     tabs.to_owner()
     owner.wait_for("Guest")

@@ -129,7 +129,7 @@ def test_of_two_administrators_the_later_one_is_told(browser: Browser, admin: Ap
     assert admin.get(f"{ROLES}/shared")["description"] == "mine"
 
 
-def test_of_two_edits_of_a_user_the_later_one_is_told_and_offered_the_newest_values(
+def test_who_edits_or_deletes_a_user_after_another_edit_is_told_and_offered_the_newest_values(
     browser: Browser, admin: Api
 ) -> None:
     path = f"/api/users/{add_user(admin, 'max', 'operator')}"
@@ -147,6 +147,14 @@ def test_of_two_edits_of_a_user_the_later_one_is_told_and_offered_the_newest_val
     browser.type(Keys.ENTER)
     browser.wait_for("max was saved.")
     assert (admin.get(path)["display_name"], admin.get(path)["email"]) == ("Max", "max@example.net")
+
+    browser.click("Delete max")
+    admin.call("PUT", path, json={"role": "viewer", "is_active": True})
+    browser.find("#confirm [type=submit]").click()
+    browser.wait_for("The user max was changed meanwhile by admin, so nothing was saved or deleted")
+    browser.click("Load the newest values")
+    browser.find("#confirm [type=submit]").click()
+    browser.wait_for("max was deleted.")
 
 
 def test_a_user_who_was_deleted_meanwhile_has_no_newest_values(browser: Browser, admin: Api) -> None:

@@ -41,17 +41,19 @@ def test_a_preview_changes_nothing_and_the_change_does_what_it_has_shown(
             }
         ],
         "live_sessions": 0,
+        "edit_id": None,
     }
     assert names(admin, "site=Paris") == ["r2"]
     assert audited("device.updated") == []
-    assert patch(admin, ids=ids, changes=wanted).json == preview.json | {"is_dry_run": False}
+    made = patch(admin, ids=ids, changes=wanted).json
+    assert made == preview.json | {"is_dry_run": False, "edit_id": made["edit_id"]}
     assert names(admin, "site=Paris") == ["r1", "r2"]
     assert admin.get(f"/api/devices/{three['id']}").json == three
     (row,) = audited("device.updated")
     assert row["resource"] == f"device:{one['id']}"
     assert row["details"]["changes"] == preview.json["devices"][0]["changes"]
     (summary,) = audited("device.bulk_updated")
-    assert summary["details"] == {"devices": 1, "changes": wanted}
+    assert summary["details"] == {"devices": 1, "changes": wanted, "edit": made["edit_id"]}
 
 
 def test_all_that_match_a_filter_are_changed_if_their_number_is_the_one_seen(admin: Api) -> None:

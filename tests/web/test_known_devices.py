@@ -57,7 +57,7 @@ def test_guesses_for_one_user_from_many_addresses_share_one_wait_that_grows(
 def test_a_name_that_no_user_has_gets_the_same_wait(anonymous: Api) -> None:
     for number in range(2):
         assert wrong(at(anonymous, f"192.0.2.{number}"), 10, username="nobody") == [401] * 10
-    assert attempt(at(anonymous, "198.51.100.1"), username="nobody").headers["Retry-After"] == "10"
+    assert 0 < int(attempt(at(anonymous, "198.51.100.1"), username="nobody").headers["Retry-After"]) <= 10
 
 
 def test_a_browser_in_which_the_user_has_logged_in_passes_wherever_it_is(anonymous: Api, add_user: AddUser) -> None:

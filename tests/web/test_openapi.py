@@ -116,6 +116,22 @@ def test_the_models_are_those_of_the_view(document: dict[str, Any]) -> None:
     assert "200" not in created["responses"]
 
 
+def test_a_deletion_may_name_the_version_that_the_user_has_seen(document: dict[str, Any]) -> None:
+    versioned = {
+        path for method, path, each in operations(document) if method == "PUT" and takes_version(document, each)
+    }
+    deletions = {path: each for method, path, each in operations(document) if method == "DELETE" and path in versioned}
+    assert len(deletions) >= 9
+    missing = [path for path, each in deletions.items() if "version" not in {one["name"] for one in each["parameters"]}]
+    assert missing == []
+
+
+def takes_version(document: dict[str, Any], operation: dict[str, Any]) -> bool:
+    schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    name = schema.get("$ref", "").removeprefix("#/components/schemas/")
+    return "version" in document["components"]["schemas"].get(name, {}).get("properties", {})
+
+
 def test_every_successful_json_answer_has_a_schema(document: dict[str, Any]) -> None:
     missing = [
         f"{method} {path} {status}"
@@ -135,6 +151,23 @@ def tells(content: dict[str, Any] | None) -> bool:
     return bool(schema.keys() & {"$ref", "anyOf", "maxItems", "description"}) or (
         "items" in schema and tells({"schema": schema["items"]})
     )
+
+
+def test_an_error_with_further_members_has_a_schema_of_its_own(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert (schemas["Error"]["properties"].keys(), schemas["Error"]["required"]) == ({"error", "code"}, ["error"])
+    plain = {"$ref": "#/components/schemas/Error"}
+    log_in = find(document, "POST", "/api/auth/login")["responses"]
+    assert schema_in(log_in["401"]) == {"anyOf": [{"$ref": "#/components/schemas/SecondFactorRequired"}, plain]}
+    assert set(schemas["SecondFactorRequired"]["required"]) == {"error", "code", "methods", "ticket"}
+    for path in ("/api/auth/login", "/api/auth/login/code", "/api/auth/login/passkey"):
+        refusals = find(document, "POST", path)["responses"]
+        assert schema_in(refusals["409"]) == {"anyOf": [{"$ref": "#/components/schemas/NoSeat"}, plain]}
+        assert schema_in(refusals["422"]) == plain
+
+
+def schema_in(response: dict[str, Any]) -> Any:
+    return response["content"]["application/json"]["schema"]
 
 
 def test_an_answer_has_the_type_that_its_view_names(document: dict[str, Any]) -> None:

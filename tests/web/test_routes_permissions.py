@@ -42,6 +42,7 @@ ADMINISTRATORS = {
     "GET /api/v1/host-keys/prompts",
     "PATCH /api/v1/devices",
     "POST /api/v1/credentials/<uuid:credential_id>/rotate",
+    "POST /api/v1/devices/edits/<uuid:edit_id>/undo",
     "POST /api/v1/devices/import",
     "DELETE /api/v1/identity-providers/<uuid:provider_id>",
     "DELETE /api/v1/identity-providers/<uuid:provider_id>/links/<uuid:link_id>",

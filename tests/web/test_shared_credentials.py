@@ -95,6 +95,16 @@ def test_a_rotation_replaces_the_secret_and_is_audited(
     assert row["details"] == {"name": "TACACS", "vault_type": "shared", "secrets": ["secret"], "tested_on": None}
 
 
+def test_of_two_rotations_at_once_the_later_one_is_refused(admin: Api, page: Api) -> None:
+    credential = create(admin)
+    path, version = f"/api/v1/credentials/{credential}/rotate", 1
+    assert page.post(path, json={"secret": "theirs", "version": version}).status_code == 200
+    late = admin.post(path, json={"secret": "mine", "version": version})
+    assert (late.status_code, late.json["code"]) == (409, "CHANGED_MEANWHILE")
+    assert "was changed meanwhile by page-admin" in late.json["error"]
+    assert admin.post(path, json={"secret": "mine", "version": version + 1}).status_code == 200
+
+
 @pytest.mark.parametrize("body", [{}, {"secret": ""}, {"secret": "x", "test_device_id": "y"}, {"secret": 7}])
 def test_what_is_no_rotation(admin: Api, body: dict[str, Any]) -> None:
     assert admin.post(f"/api/v1/credentials/{create(admin)}/rotate", json=body).status_code == 422

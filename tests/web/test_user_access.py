@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from netstacks.store import user_lists
 from netstacks.store.pool import Database
 from netstacks.store.users import User
 from tests.rows import make_session
@@ -52,3 +55,11 @@ def test_the_live_sessions_of_a_user_are_listed(admin: Api, operator: Api, datab
     found = admin.get(path).json
     assert (found["may_change"], found["second_factors"], found["sessions"]) == (True, [], 1)
     assert admin.get(f"/api/v1/users/{UUID(int=1)}").status_code == 404
+
+
+def test_the_page_of_a_user_has_the_password_length_without_a_list_of_users(
+    admin: Api, page: Api, operator: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert admin.put("/api/v1/settings/passwords.min_length", json={"value": 17}).status_code == 200
+    monkeypatch.setattr(user_lists, "page", lambda *_, **__: pytest.fail("other users are read"))
+    assert 'minlength="17"' in page.get(f"/admin/users/{operator.user_id}").text

@@ -15,5 +15,10 @@ FOR UPDATE
 -- name: delete_all
 DELETE FROM devices WHERE id = ANY(%(ids)s)
 
+-- name: edited
+SELECT resource, details FROM audit
+WHERE actor = %(actor)s AND event = 'device.updated' AND at > now() - interval '1 day'
+  AND actor_id = %(actor_id)s AND details ->> 'edit' = %(edit_id)s
+
 -- name: live_sessions
 SELECT count(*) AS sessions FROM sessions WHERE device_id = ANY(%(ids)s) AND state <> 'ended'

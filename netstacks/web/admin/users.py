@@ -46,12 +46,13 @@ def users() -> str:
 @blueprint.get("/users/<uuid:user_id>")
 def user(user_id: UUID) -> str:
     path = f"/api/v1/users/{user_id}"
+    found = api().get(path)
     return render_page(
         "admin/user.html",
-        user=api().get(path),
+        user=found,
         logins=api().get(f"{path}/logins")["items"],
         sessions=api().get(f"{path}/sessions")["items"],
-        lengths=api().get("/api/v1/users", {"limit": 1})["password_lengths"],
+        lengths=found["password_lengths"],
         **_roles(),
     )
 

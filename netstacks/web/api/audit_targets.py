@@ -18,8 +18,8 @@ from netstacks.store.pool import Transaction
 from netstacks.urls import check_host, check_text
 from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.http.fields import Name, Seen
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.fields import Name, Seen, SeenVersion
+from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("audit_targets", __name__)
@@ -162,9 +162,10 @@ def update_target(target_id: UUID) -> TargetJson:
 @blueprint.delete("/api/v1/audit/targets/<uuid:target_id>")
 @guard.requires("audit.manage")
 def delete_target(target_id: UUID) -> tuple[str, int]:
+    seen = parse_query(SeenVersion).version
     with guard.transaction() as tx:
         target = audit_targets.lock(tx, target_id)
-        audit_targets.delete(tx, target_id)
+        audit_targets.delete(tx, target, seen=seen)
         _audit(tx, "deleted", target, waiting=target.waiting)
     return "", 204
 

@@ -15,8 +15,8 @@ from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
-from netstacks.web.http.fields import Description, Name, OptionalHost, OptionalPort, OptionalText, Seen
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.fields import Description, Name, OptionalHost, OptionalPort, OptionalText, Seen, SeenVersion
+from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import timestamp
 
@@ -222,11 +222,12 @@ def _update(credential_id: UUID, owner_id: UUID | None) -> CredentialJson:
 
 def _delete(credential_id: UUID, owner_id: UUID | None) -> DeletedCredential:
     """Returns the devices of the role whose default credential it was: they have no default any more."""
+    seen = parse_query(SeenVersion).version
     with guard.transaction() as tx:
         reach = guard.identity().reach
         credential = credential_reach.lock(tx, credential_id, owner_id, within=reach)
         affected = credentials.devices_using(tx, credential, within=EVERYWHERE)
-        devices = credentials.delete(tx, credential, within=reach)
+        devices = credentials.delete(tx, credential, within=reach, seen=seen)
         _audit(tx, "credential.deleted", credential, devices=affected)
     return {"devices": devices}
 

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from typing import Annotated
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from flask import Blueprint
 from pydantic import BaseModel, Field
@@ -30,11 +30,9 @@ from netstacks.web.http.inputs import parse
 blueprint = Blueprint("device_bulk", __name__)
 
 _MOST_DEVICES = 20_000
-_BULK_SECS = 60.0
-# So many devices are locked at once.
-_PART = 500
+BULK_SECS = 60.0
 # So many devices are shown in full in a preview.
-_SHOWN = 100
+SHOWN = 100
 
 
 class BulkChanges(BaseModel):
@@ -93,6 +91,8 @@ class BulkAnswer(TypedDict):
     """Those that are changed or deleted."""
     live_sessions: int
     """How many sessions on deleted devices go on."""
+    edit_id: Uuid | None
+    """Names the change for its undo; null when no device was changed."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def change_devices() -> BulkAnswer:
     body = parse(BulkRequest)
     if (body.changes is None) == (not body.delete):
         raise InvalidInput("Send either changes, or delete.")
-    with services().database.transaction(timeout_secs=_BULK_SECS) as tx:
+    with services().database.transaction(timeout_secs=BULK_SECS) as tx:
         guard.confirm(tx)
         reach = guard.identity().reach
         fates = _fates(tx, body, reach)
@@ -124,7 +124,7 @@ def change_devices() -> BulkAnswer:
                     " the list and choose again."
                 )
             _check(fates)
-            _apply(tx, fates, body)
+            answer["edit_id"] = _apply(tx, fates, body)
     return answer
 
 
@@ -136,13 +136,9 @@ def _fates(tx: Transaction, body: BulkRequest, reach: Reach) -> list[_Fate]:
     wanted, expected = _wanted(tx, body, reach)
     credential = _credential(tx, body.changes)
     fates: list[_Fate] = []
-    # In parts, always in the same order: PostgreSQL ends a transaction that is idle for seconds.
-    wanted.sort()
-    for first in range(0, len(wanted), _PART):
-        found = device_lists.lock_all(tx, wanted[first : first + _PART], within=reach)
-        for device in found:
-            fates.append(_fate(device, body.changes, credential, reach))
-            greenlets.give_way()
+    for device in device_lists.lock_all(tx, wanted, within=reach):
+        fates.append(_fate(device, body.changes, credential, reach))
+        greenlets.give_way()
     if len(fates) != expected:
         raise Conflict(
             f"The list has changed: {len(fates)} of the devices are there now, not {expected}. Nothing was changed."
@@ -206,18 +202,20 @@ def _check(fates: list[_Fate]) -> None:
         )
 
 
-def _apply(tx: Transaction, fates: list[_Fate], body: BulkRequest) -> None:
+def _apply(tx: Transaction, fates: list[_Fate], body: BulkRequest) -> Uuid | None:
+    """Returns the id of the edit, for an undo."""
     actor = guard.actor()
     if body.changes is None:
         device_changes.delete_all(tx, [fate.before.id for fate in fates])
         bulk_audit.append_all(tx, actor, (_deletion(fate.before) for fate in fates))
         audit.append(tx, actor, "device.bulk_deleted", "devices", devices=len(fates))
-        return
-    changed = [fate for fate in fates if fate.changes]
+        return None
+    changed, edit_id = [fate for fate in fates if fate.changes], str(uuid4())
     device_changes.update_all(tx, [fate.after for fate in changed if fate.after], by=actor.name)
-    bulk_audit.append_all(tx, actor, map(_update, changed))
+    bulk_audit.append_all(tx, actor, (_update(fate, edit_id) for fate in changed))
     given = body.changes.model_dump(mode="json", exclude_unset=True)
-    audit.append(tx, actor, "device.bulk_updated", "devices", devices=len(changed), changes=given)
+    audit.append(tx, actor, "device.bulk_updated", "devices", devices=len(changed), changes=given, edit=edit_id)
+    return edit_id if changed else None
 
 
 def _deletion(device: Device) -> AuditRow:
@@ -225,8 +223,10 @@ def _deletion(device: Device) -> AuditRow:
     return AuditRow("device.deleted", f"device:{device.id}", facts)
 
 
-def _update(fate: _Fate) -> AuditRow:
+def _update(fate: _Fate, edit_id: str) -> AuditRow:
+    # The undo reads it: device_undo.py.
     facts = {"name": fate.before.name, "changes": fate.changes, "bulk": True}
+    facts |= {"edit": edit_id, "version": fate.before.version + 1}
     return AuditRow("device.updated", f"device:{fate.before.id}", facts)
 
 
@@ -240,10 +240,11 @@ def _as_json(tx: Transaction, fates: list[_Fate], body: BulkRequest) -> BulkAnsw
         "changed": 0 if body.delete else len(affected),
         "deleted": len(affected) if body.delete else 0,
         "unchanged": len(fates) - len(affected) - len(refused),
-        "refused": [{**_named(fate), "reason": fate.reason} for fate in refused[:_SHOWN]],
+        "refused": [{**_named(fate), "reason": fate.reason} for fate in refused[:SHOWN]],
         "refusals": len(refused),
-        "devices": [{**_named(fate), "changes": fate.changes} for fate in affected[:_SHOWN]],
+        "devices": [{**_named(fate), "changes": fate.changes} for fate in affected[:SHOWN]],
         "live_sessions": device_changes.live_sessions(tx, [fate.before.id for fate in fates]) if body.delete else 0,
+        "edit_id": None,
     }
 
 

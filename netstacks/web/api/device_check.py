@@ -53,7 +53,7 @@ def check_devices() -> Checked:
     wanted = list(dict.fromkeys(parse(CheckRequest).ids))
     _take_turn(guard.identity().user_id)
     with guard.transaction() as tx:
-        found = device_lists.lock_all(tx, wanted, within=guard.identity().reach)
+        found = list(device_lists.lock_all(tx, wanted, within=guard.identity().reach))
         if len(found) != len(wanted):
             raise NotFound("One of the devices is not in the list any more: reload the list.")
         names = [device.name for device in found]

@@ -17,7 +17,7 @@ from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
-from netstacks.web.http.fields import Description, Host, Name, OptionalText, Port, Seen, Tags
+from netstacks.web.http.fields import Description, Host, Name, OptionalText, Port, Seen, SeenVersion, Tags
 from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.organisation import ORG_ID
 from netstacks.web.http.outputs import timestamp
@@ -169,10 +169,11 @@ def update_device(device_id: UUID) -> DeviceJson:
 @guard.requires("devices.manage")
 def delete_device(device_id: UUID) -> DeletedDevice:
     """Removes the device from the list, and returns the number of live sessions on it, which continue."""
+    seen = parse_query(SeenVersion).version
     with guard.transaction() as tx:
         device = devices.lock(tx, device_id, within=guard.identity().reach)
         live_sessions = devices.live_sessions(tx, device_id)
-        devices.delete(tx, device)
+        devices.delete(tx, device, seen=seen)
         _audit(tx, "device.deleted", device, host=device.host, port=device.port, live_sessions=live_sessions)
     return {"live_sessions": live_sessions}
 

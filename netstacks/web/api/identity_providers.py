@@ -26,7 +26,8 @@ from netstacks.web.auth.oidc_errors import ProviderUnavailable
 from netstacks.web.auth.parts import auth_parts
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.fields import SeenVersion
+from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("identity_providers", __name__)
 
@@ -94,8 +95,9 @@ def update_identity_provider(provider_id: UUID) -> IdentityProviderJson:
 @blueprint.delete(f"{PATH}/<uuid:provider_id>")
 @guard.requires("sso.manage")
 def delete_identity_provider(provider_id: UUID) -> Response:
+    seen = parse_query(SeenVersion).version
     with administration() as tx:
-        provider = identity_providers.lock(tx, provider_id)
+        provider = identity_providers.lock(tx, provider_id, seen)
         check_gives(tx, provider)
         identity_providers.delete(tx, provider_id)
         users.require_an_administrator(tx)

@@ -30,8 +30,8 @@ from netstacks.web.api.provider_check import ProviderTrial, check_provider
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
-from netstacks.web.http.fields import Seen
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.fields import Seen, SeenVersion
+from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("llm_providers", __name__)
 
@@ -132,9 +132,10 @@ def update_provider(provider_id: UUID) -> LlmProviderJson:
 @blueprint.delete(f"{_PATH}/<uuid:provider_id>")
 @guard.requires("llm.manage")
 def delete_provider(provider_id: UUID) -> Response:
+    seen = parse_query(SeenVersion).version
     with guard.transaction() as tx:
         provider = llm_providers.lock(tx, provider_id)
-        llm_providers.delete(tx, provider)
+        llm_providers.delete(tx, provider, seen=seen)
         _audit(tx, "deleted", provider)
     services().llm.circuits.forget(provider_id)
     _refresh()

@@ -4,7 +4,7 @@ from typing import Literal
 from uuid import UUID
 
 import structlog
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from pydantic import BaseModel, Field, model_validator
 from typing_extensions import TypedDict
 from werkzeug.exceptions import Unauthorized
@@ -20,11 +20,11 @@ from netstacks.web.api.user_json import UserJson, as_json
 from netstacks.web.auth import guard, known_devices, metrics, passkeys, second_factor
 from netstacks.web.auth.authenticate import Authenticated, authenticate
 from netstacks.web.auth.licensing import SeatLimitReached
-from netstacks.web.auth.second_factor import SecondStep
+from netstacks.web.auth.second_factor import Method, SecondStep
 from netstacks.web.auth.tokens import ACCESS_TTL, Claims, Subject, TokenType
 from netstacks.web.context import services
 from netstacks.web.http.inputs import parse
-from netstacks.web.http.json_response import JsonResponse, json_response
+from netstacks.web.http.json_response import JsonResponse, Refused, json_response, refused
 
 log = structlog.get_logger()
 
@@ -94,6 +94,29 @@ class PageLoggedIn(TypedDict):
     """For the header `X-CSRF-Token` of changes."""
 
 
+class SecondFactorRequired(TypedDict):
+    """A correct password of a user who has a second factor, too."""
+
+    error: str
+    code: Literal["SECOND_FACTOR_REQUIRED"]
+    methods: list[Method]
+    """Those of the user's second factors that work for this client."""
+    ticket: str
+    """It stands for the password in the next step of the log-in."""
+
+
+class NoSeat(TypedDict):
+    """Other users have all the seats of the licence."""
+
+    error: str
+    """It begins with `seat_limit_reached:`."""
+    seats_total: int
+    seats_used: int
+
+
+Begun = JsonResponse[LoggedIn | PageLoggedIn] | Refused[Literal[409], NoSeat]
+
+
 class LoggedOut(TypedDict):
     status: Literal["logged out"]
     end_session_url: str | None
@@ -109,7 +132,7 @@ class LocalProvider(TypedDict):
 
 
 @blueprint.post("/api/auth/login")
-def log_in() -> JsonResponse[LoggedIn | PageLoggedIn] | Response:
+def log_in() -> Begun | Refused[Literal[401], SecondFactorRequired]:
     """Logs a user in: with tokens, or with the page cookie when the request has the header `X-NetStacks-Page`.
 
     A user with a second factor is asked for it, unless the code is in `code` or follows the password.
@@ -135,20 +158,20 @@ def is_page() -> bool:
     return "X-NetStacks-Page" in request.headers
 
 
-def _ask(step: SecondStep) -> Response:
+def _ask(step: SecondStep) -> Refused[Literal[401], SecondFactorRequired]:
     hint = " Add the 6 digits of your authenticator app to the end of your password." if "totp" in step.methods else ""
-    response = jsonify(
-        error=f"A second factor is required.{hint}",
-        code="SECOND_FACTOR_REQUIRED",
-        methods=step.methods,
-        ticket=step.ticket,
-    )
-    response.status_code = 401
+    body: SecondFactorRequired = {
+        "error": f"A second factor is required.{hint}",
+        "code": "SECOND_FACTOR_REQUIRED",
+        "methods": step.methods,
+        "ticket": step.ticket,
+    }
+    response: Refused[Literal[401], SecondFactorRequired] = refused(401, body)
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def begin(proof: Authenticated, client_type: ClientType) -> JsonResponse[LoggedIn | PageLoggedIn] | Response:
+def begin(proof: Authenticated, client_type: ClientType) -> Begun:
     """The answer to a completed log-in. Raises Unauthorized when access was withdrawn meanwhile."""
     if is_page():
         with metrics.counting_refusals():
@@ -159,9 +182,8 @@ def begin(proof: Authenticated, client_type: ClientType) -> JsonResponse[LoggedI
             with metrics.counting_refusals():
                 answer = _begin(proof, client_type)
         except SeatLimitReached as error:
-            refusal = jsonify(error=str(error), seats_total=error.seats_total, seats_used=error.seats_used)
-            refusal.status_code = 409
-            return refusal
+            body: NoSeat = {"error": str(error), "seats_total": error.seats_total, "seats_used": error.seats_used}
+            return refused(409, body)
     response = json_response(answer)
     known_devices.remember(response, services().tokens, proof.user.id)
     return response

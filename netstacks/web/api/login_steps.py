@@ -3,19 +3,18 @@
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import Unauthorized
 
 from netstacks.store import second_factors
 from netstacks.web.api import login
-from netstacks.web.api.login import Client, LoggedIn, PageLoggedIn
+from netstacks.web.api.login import Begun, Client
 from netstacks.web.auth import metrics, passkeys, second_factor
 from netstacks.web.auth.authenticate import Authenticated
 from netstacks.web.auth.passkeys import Asked, PasskeyOptions
 from netstacks.web.context import services
 from netstacks.web.http.inputs import parse
-from netstacks.web.http.json_response import JsonResponse
 
 blueprint = Blueprint("login_steps", __name__)
 
@@ -42,7 +41,7 @@ class PasskeyInput(Client):
 
 
 @blueprint.post("/api/auth/login/code")
-def give_code() -> JsonResponse[LoggedIn | PageLoggedIn] | Response:
+def give_code() -> Begun:
     """Completes a log-in by the code of an authenticator app or by a recovery code."""
     body = parse(CodeInput)
     with metrics.counting_refusals():
@@ -66,7 +65,7 @@ def passkey_options() -> PasskeyOptions:
 
 
 @blueprint.post("/api/auth/login/passkey")
-def give_passkey() -> JsonResponse[LoggedIn | PageLoggedIn] | Response:
+def give_passkey() -> Begun:
     """Completes a log-in by a passkey, or logs in by a passkey alone, without a user name and a password."""
     body = parse(PasskeyInput)
     with metrics.counting_refusals():

@@ -13,8 +13,8 @@ from netstacks import __version__
 from netstacks.web.api import openapi_health
 from netstacks.web.api.openapi_operation import operation
 from netstacks.web.api.openapi_paths import Paths, paths_of
-from netstacks.web.api.openapi_schemas import ERROR, Schemas
-from netstacks.web.api.view_answers import answer_of
+from netstacks.web.api.openapi_schemas import Schemas
+from netstacks.web.api.view_answers import answer_of, refusals_of
 from netstacks.web.api.view_facts import facts_of
 from netstacks.web.auth import page_cookie
 
@@ -39,6 +39,7 @@ def document(app: Flask) -> dict[str, Any]:
     schemas = Schemas(
         bodies=[model for each in facts.values() for model in each.bodies],
         answers={view: answer_of(view) for view in views} | openapi_health.ANSWERS,
+        refusals={(view, status): kind for view in views for status, kind in refusals_of(view).items()},
     )
     paths = Paths()
     for rule in rules:
@@ -54,7 +55,7 @@ def document(app: Flask) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in sorted({_tag(rule) for rule in rules} | {openapi_health.TAG})],
         "paths": paths.items,
-        "components": {"schemas": {"Error": ERROR, **schemas.components}, "securitySchemes": _SECURITY},
+        "components": {"schemas": schemas.components, "securitySchemes": _SECURITY},
     }
 
 

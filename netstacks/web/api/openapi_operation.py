@@ -107,7 +107,7 @@ def _responses(
         errors.add(414)
     if method not in _SAFE_METHODS:
         errors.add(409)
-    return responses | {str(status): _error(status) for status in sorted(errors)}
+    return responses | {str(status): _error(view, status, schemas) for status in sorted(errors)}
 
 
 def _successes(view: Callable[..., Any], facts: Facts) -> set[int]:
@@ -125,8 +125,8 @@ def _success(view: Callable[..., Any], status: int, facts: Facts, schemas: Schem
     return {"description": REASONS[status], "content": content}
 
 
-def _error(status: int) -> dict[str, Any]:
+def _error(view: Callable[..., Any], status: int, schemas: Schemas) -> dict[str, Any]:
     if status == 414:  # The server answers it before there is a request.
         return {"description": REASONS[status], "content": {"text/html": {}}}
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    content = {"application/json": {"schema": schemas.of_error(view, status)}}
     return {"description": REASONS[status], "content": content}

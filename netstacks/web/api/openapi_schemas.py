@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from typing_extensions import get_original_bases, is_typeddict
 
-ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+from netstacks.web.http.json_response import Error
+
 # A docstring below a member of an answer describes it.
 _CONFIG = ConfigDict(use_attribute_docstrings=True)
 _ROOT = "#/components/schemas/"
@@ -44,19 +45,28 @@ def _adapter(answer: Any) -> TypeAdapter[Any]:
 class Schemas:
     """The schemas of the models of bodies and of the types of answers; `components` are the named ones.
 
-    `answers` are the types by view, None for a view that answers without JSON.
+    `answers` are the types by view, None for a view that answers without JSON; `refusals` those of errors, by view and
+    status.
     """
 
-    def __init__(self, *, bodies: Iterable[type[BaseModel]], answers: Mapping[Callable[..., Any], Any]) -> None:
+    def __init__(
+        self,
+        *,
+        bodies: Iterable[type[BaseModel]],
+        answers: Mapping[Callable[..., Any], Any],
+        refusals: Mapping[tuple[Callable[..., Any], int], Any],
+    ) -> None:
         adapters: list[tuple[Any, JsonSchemaMode, TypeAdapter[Any]]] = [
             (each, "validation", TypeAdapter(each)) for each in dict.fromkeys(bodies)
         ]
-        kinds = [each for each in dict.fromkeys(answers.values()) if each is not None]
+        kinds = [each for each in dict.fromkeys([Error, *answers.values(), *refusals.values()]) if each is not None]
         adapters += [(at, "serialization", _adapter(each)) for at, each in enumerate(kinds)]
         refs, found = TypeAdapter.json_schemas(adapters, ref_template=f"{_ROOT}{{model}}", schema_generator=_Generator)
         self.components: dict[str, Any] = _without_marks(_shortened(found.get("$defs", {})))
         self._refs = {key: _shortened(ref) for (key, _), ref in refs.items()}
         self._answers = {view: self._refs[kinds.index(each)]["items"] for view, each in answers.items() if each}
+        self._refusals = {key: self._refs[kinds.index(each)]["items"] for key, each in refusals.items()}
+        self._error = self._refs[kinds.index(Error)]["items"]
 
     def of(self, model: type[BaseModel]) -> dict[str, Any]:
         """A reference to the schema of `model`."""
@@ -66,6 +76,11 @@ class Schemas:
     def of_answer(self, view: Callable[..., Any]) -> dict[str, Any] | None:
         """The schema of the answers of `view`, or a reference to it; None when they have no JSON."""
         return self._answers.get(view)
+
+    def of_error(self, view: Callable[..., Any], status: int) -> dict[str, Any]:
+        """The schema of the errors of `view` with this status; each of them may also have no further members."""
+        further = self._refusals.get((view, status))
+        return self._error if further is None else {"anyOf": [further, self._error]}
 
 
 def query_parameters(model: type[BaseModel]) -> Iterator[dict[str, Any]]:

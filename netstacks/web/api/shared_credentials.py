@@ -16,6 +16,7 @@ from netstacks.store.shared_credentials import LastUse, SharedCredential
 from netstacks.web.api.credentials import CredentialJson, SecretText, as_json
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.fields import Seen
 from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import timestamp
 
@@ -39,6 +40,7 @@ class Rotation(BaseModel):
     passphrase: SecretText = None
     enable_secret: SecretText = None
     test_device_id: UUID | None = None
+    version: Seen = None
 
     def secrets(self) -> Secrets:
         return Secrets(self.secret, self.passphrase, self.enable_secret)
@@ -135,7 +137,9 @@ def rotate(credential_id: UUID) -> RotatedCredential:
         tested_on = _tested(credential_id, body, body.test_device_id)
     with guard.transaction() as tx:
         old = credential_reach.lock(tx, credential_id, None, within=guard.identity().reach)
-        credential = credentials.update(tx, services().vault, old, {}, body.secrets(), by=guard.identity().username)
+        credential = credentials.update(
+            tx, services().vault, old, {}, body.secrets(), by=guard.identity().username, seen=body.version
+        )
         _audit(tx, "credential.rotated", credential, secrets=body.secrets().given(), tested_on=tested_on)
     return {**as_json(credential), "tested_on": tested_on}
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, NotRequired, cast
 
 from flask import Blueprint, request
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, WithJsonSchema
 from typing_extensions import TypedDict
 
 from netstacks.errors import Conflict, Forbidden, NotFound
@@ -17,6 +17,7 @@ from netstacks.store.setting_types import Setting, as_json
 from netstacks.web.auth import guard
 from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.context import services
+from netstacks.web.http.fields import Seen, SeenVersion
 from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import as_sentence, timestamp
 
@@ -33,11 +34,7 @@ class NewValue(BaseModel):
     """A new value; `version` is the one that the caller has seen, and may be left out."""
 
     value: Any
-    version: int | None = Field(None, ge=0)
-
-
-class Seen(BaseModel):
-    version: int | None = Field(None, ge=0)
+    version: Seen = None
 
 
 class SettingJson(TypedDict):
@@ -142,7 +139,7 @@ def put_setting(key: str) -> ChangedSettingJson:
 @guard.requires("settings.manage")
 def reset_setting(key: str) -> ChangedSettingJson:
     """Sets a setting back to its default, with `note` as for a change. Idempotent."""
-    setting, seen = _find(key), parse_query(Seen).version
+    setting, seen = _find(key), parse_query(SeenVersion).version
     with guard.transaction() as tx:
         _check_may_change(setting)
         before = _known(tx, setting)

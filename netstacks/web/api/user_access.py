@@ -54,19 +54,20 @@ class ListedUserJson(TypedDict):
     """How many sessions have not ended."""
 
 
+class PasswordLengths(TypedDict):
+    """How many characters a new password must have."""
+
+    user: int
+    admin: int
+
+
 class SingleUserJson(ListedUserJson):
     """A user with what the user of the request may do with it."""
 
     may_change: bool
     second_factors: list[str]
     """The kinds that the user has: `totp`, `passkey`."""
-
-
-class PasswordLengths(TypedDict):
-    """How many characters a new password must have."""
-
-    user: int
-    admin: int
+    password_lengths: PasswordLengths
 
 
 class UserPage(TypedDict):
@@ -115,13 +116,12 @@ def list_users() -> UserPage:
     with services().database.transaction() as tx:
         wanted = Filter(query.search or None, query.role, query.state)
         found, total = user_lists.page(tx, wanted, limit=query.limit, offset=query.offset)
-    lengths = services().system_settings.password_lengths()
     return {
         "items": [as_json(each) for each in found],
         "total": total,
         "limit": query.limit,
         "offset": query.offset,
-        "password_lengths": {"user": lengths.user, "admin": lengths.of_role("admin")},
+        "password_lengths": _password_lengths(),
     }
 
 
@@ -135,7 +135,12 @@ def get_user(user_id: UUID) -> SingleUserJson:
             raise NotFound("There is no such user.")
         role = roles.role_named(tx, user.role)
         factors = second_factors.kinds_of(tx, user_id)
-    return {**as_json(user), "may_change": guard.identity().as_role.covers(role), "second_factors": factors}
+    return {
+        **as_json(user),
+        "may_change": guard.identity().as_role.covers(role),
+        "second_factors": factors,
+        "password_lengths": _password_lengths(),
+    }
 
 
 @blueprint.get(f"{_USER}/logins")
@@ -190,6 +195,11 @@ def as_json(user: ListedUser) -> ListedUserJson:
         "sessions": user.sessions,
         "version": user.version,
     }
+
+
+def _password_lengths() -> PasswordLengths:
+    lengths = services().system_settings.password_lengths()
+    return {"user": lengths.user, "admin": lengths.of_role("admin")}
 
 
 def login_as_json(login: Login) -> LoginJson:

@@ -26,8 +26,8 @@ from netstacks.web.api.user_json import UserJson, as_json
 from netstacks.web.auth import guard
 from netstacks.web.auth.authenticate import is_own_password
 from netstacks.web.context import services
-from netstacks.web.http.fields import Seen
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.fields import Seen, SeenVersion
+from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("users", __name__)
 
@@ -136,9 +136,10 @@ def update_user(user_id: UUID) -> UserJson:
 @blueprint.delete("/api/users/<uuid:user_id>")
 @guard.requires("users.manage")
 def delete_user(user_id: UUID) -> Response:
+    seen = parse_query(SeenVersion).version
     with _administration(user_id) as tx:
         user = _get(tx, user_id)
-        users.delete(tx, user_id)
+        users.delete(tx, user_id, seen=seen)
         _end_sessions(tx, user)
         revoked = _revoke_shares(tx, user)
         _audit(tx, "user.deleted", user_id, username=user.username)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 import structlog
@@ -27,12 +28,14 @@ _PURPOSE = "second step of a log-in"
 _WRONG_CODE = "The code is not correct, or it was used already. Wait for the next code, or use a recovery code."
 _EXPIRED = "This log-in has taken too long, or your password was changed. Start again with your password."
 
+Method = Literal["passkey", "totp", "recovery_code"]
+
 
 @dataclass(frozen=True)
 class SecondStep:
     """What a user with a correct password has to add: one of `methods`. The ticket stands for the password."""
 
-    methods: list[str]
+    methods: list[Method]
     ticket: str
 
 
@@ -46,8 +49,8 @@ def step_after(proof: Authenticated, rp_id: str | None) -> SecondStep | None:
     return None if held.is_empty else SecondStep(_methods(held, rp_id), _ticket(proof))
 
 
-def _methods(held: Held, rp_id: str | None) -> list[str]:
-    methods = {
+def _methods(held: Held, rp_id: str | None) -> list[Method]:
+    methods: dict[Method, bool] = {
         "passkey": any(passkey.rp_id == rp_id for passkey in held.passkeys),
         "totp": held.totp is not None,
         "recovery_code": held.recovery_codes > 0,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from netstacks.terminal.plain_text import plain
 
@@ -22,8 +22,10 @@ Name = Annotated[
 ]
 Host = Annotated[str, StringConstraints(max_length=255)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-# The version that a form was filled from. Clients that send none are not checked.
-Seen = Annotated[int | None, Field(ge=0)]
+# Clients that send none are not checked.
+Seen = Annotated[
+    int | None, Field(ge=0, description="The version that the change is based on. When it is old, the answer is 409.")
+]
 Description = Annotated[str | None, Field(max_length=2000)]
 
 
@@ -45,3 +47,9 @@ OptionalHost = Annotated[
     str | None, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(lambda text: text or None)
 ]
 OptionalPort = Annotated[Port | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+
+class SeenVersion(BaseModel):
+    """The query string of a deletion."""
+
+    version: Seen = None
