@@ -57,6 +57,8 @@ class Lab:
     def __enter__(self) -> Self:
         with self._resources:
             self._sshd = self._resources.enter_context(CheapSshd())
+            # The collector of a process with thousands of connections stops it for longer than an echo may take.
+            self._watched_sshd = self._resources.enter_context(CheapSshd())
             postgres = Postgres(DURABLE).start()
             self._resources.callback(postgres.destroy)
             cluster = self._resources.enter_context(Cluster(postgres, self._instances, **self._settings))
@@ -65,27 +67,14 @@ class Lab:
             self._postgres_pid = postmaster_pid(cluster.database_url)
             self._api = self.controllers[0].login()
             self._credential = self._api.add_credential(self._sshd.user, self._sshd.password, is_shared=True)
-            self._hosts = self._add_devices(cluster.database_url)
+            hosts = [f"127.{1 + number // 250}.1.{1 + number % 250}" for number in range(DEVICES)]
+            self._hosts = _add_devices(cluster.database_url, self._sshd, hosts)
+            [self._watched] = _add_devices(cluster.database_url, self._watched_sshd, ["127.200.1.1"])
             self._resources = self._resources.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
-
-    def _add_devices(self, database_url: str) -> list[tuple[uuid.UUID, str]]:
-        devices = [(uuid.uuid4(), f"127.{1 + number // 250}.1.{1 + number % 250}") for number in range(DEVICES)]
-        port, key = self._sshd.port, (self._sshd.host_key_type, self._sshd.host_key_base64)
-        with psycopg.connect(database_url) as db, db.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO devices (id, name, host, port) VALUES (%s, %s, %s, %s)",
-                [(id, host, host, port) for id, host in devices],
-            )
-            cursor.executemany(
-                "INSERT INTO host_keys (host, port, key_type, public_key, approved_by)"
-                " VALUES (%s, %s, %s, %s, 'bench')",
-                [(host, port, *key) for _, host in devices],
-            )
-        return devices
 
     def access_tokens(self, sessions: int) -> list[str]:
         """Tokens of new users, each with a hundred terminals at most, so that no limit per user applies."""
@@ -100,20 +89,23 @@ class Lab:
 
     def query(self, number: int) -> dict[str, Any]:
         """The query of our page for a terminal to the device of that number."""
-        id, host = self._hosts[number % DEVICES]
+        return self._query(self._sshd, *self._hosts[number % DEVICES])
+
+    def _query(self, sshd: CheapSshd, id: uuid.UUID, host: str) -> dict[str, Any]:
         return {
             "credential_id": self._credential["id"],
             "term": "xterm-256color",
             "cols": 80,
             "rows": 24,
             "host": host,
-            "port": self._sshd.port,
+            "port": sshd.port,
             "session_id": f"device-{id}",
         }
 
     def watch(self, controller: Controller) -> Watch:
-        """A watch with a terminal on that instance."""
-        query = self.query(0) | {"epoch": 0, "offset": 0, "token": controller.login().token}
+        """A watch with a terminal on that instance, to a device in a process of its own."""
+        query = self._query(self._watched_sshd, *self._watched)
+        query |= {"epoch": 0, "offset": 0, "token": controller.login().token}
         return Watch(controller.port, f"/ws/ssh?{urlencode(query)}")
 
     def cpu_times(self) -> CpuTimes:
@@ -123,6 +115,22 @@ class Lab:
             cpu_secs(self._sshd.pid),
             time.process_time(),
         )
+
+
+def _add_devices(database_url: str, sshd: CheapSshd, hosts: list[str]) -> list[tuple[uuid.UUID, str]]:
+    """Devices that `sshd` serves at these addresses."""
+    devices = [(uuid.uuid4(), host) for host in hosts]
+    key = sshd.host_key_type, sshd.host_key_base64
+    with psycopg.connect(database_url) as db, db.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO devices (id, name, host, port) VALUES (%s, %s, %s, %s)",
+            [(id, host, host, sshd.port) for id, host in devices],
+        )
+        cursor.executemany(
+            "INSERT INTO host_keys (host, port, key_type, public_key, approved_by) VALUES (%s, %s, %s, %s, 'bench')",
+            [(host, sshd.port, *key) for host in hosts],
+        )
+    return devices
 
 
 def postmaster_pid(database_url: str) -> int:
