@@ -50,8 +50,14 @@ def redraw(output: bytes, cols: int, rows: int, budget: Budget | None = None) ->
     """
     # The row of a session that an earlier version opened may have a larger window.
     screen = Model(min(cols, frames.MAX_COLS), min(rows, frames.MAX_ROWS), budget)
-    Player(screen, _text(output[-TAIL_BYTES:])).play()
-    return paint(screen).encode()
+    player = Player(screen, _text(output[-TAIL_BYTES:]))
+    try:
+        player.play()
+        return paint(screen).encode()
+    finally:
+        # Else their hundreds of objects, which hold each other, wait for the collector, which stops the event loop.
+        player.close()
+        screen.close()
 
 
 def as_sent(output: bytes) -> bytes:

@@ -39,6 +39,11 @@ class Model(Screen):
         self._reversed = {is_on: _Changed(reverse=is_on) for is_on in (True, False)}
         super().__init__(columns, lines)
 
+    def close(self) -> None:
+        """Frees the cells with the last reference to the screen: until then, each buffer holds the screen."""
+        for buffer in (self.buffer, *(self.main_screen or ())[:1]):
+            buffer.default_factory = None
+
     def reset(self) -> None:
         self.charge(self.lines + self.columns)
         super().reset()

@@ -44,6 +44,10 @@ _SWITCH = re.compile(r"\x1b\[(?:\?[0-9;]+[hl]|[0-9;]*r)")
 class _Parser(Stream):
     """pyte's own parser, which works by the character."""
 
+    def close(self) -> None:
+        """Frees the parser with the last reference to it: until then, the generator holds it."""
+        self._parser.close()
+
     @property
     def is_at_rest(self) -> bool:
         """Whether the parser is between sequences."""
@@ -74,6 +78,11 @@ class Player:
             with contextlib.suppress(Exception):
                 self._parser.feed(self._text[position:end])
             position = end
+
+    def close(self) -> None:
+        """Frees the player with the last reference to it: until then, its actions hold it."""
+        self._actions.clear()
+        self._parser.close()
 
     def _play_tokens(self, position: int) -> int:
         """Plays tokens from `position`; returns the position of the first text that is none."""

@@ -1,5 +1,7 @@
 """A redraw paints what the terminal showed."""
 
+import contextlib
+import gc
 import os
 from itertools import product
 
@@ -11,6 +13,7 @@ from wcwidth import wcwidth
 
 from netstacks.terminal import screen
 from netstacks.terminal.screen import TAIL_BYTES, complete_prefix, redraw
+from netstacks.terminal.screen_budget import Budget, OverBudget
 from tests.terminal import careful_screen
 from tests.terminal.careful_screen import Model
 
@@ -310,6 +313,30 @@ def test_the_main_screen_is_kept_beneath_the_alternate_one() -> None:
     editor = redraw(b"lab> vi\r\n\x1b[?1049h\x1b[H\x1b[2J~ a file", COLS, ROWS)
     assert "~ a file" in shown(editor).display[0]
     assert "lab> vi" in shown(editor + b"\x1b[?1049l").display[0]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        pytest.param(b"lab> show version\r\n\x1b[1mR1\x1b[0m#", id="lines"),
+        pytest.param(b"lab> vi\r\n\x1b[?1049h\x1b[H\x1b[2J~ a file", id="alternate screen"),
+        pytest.param(b"lab> \x1b[99999999999H\x1b[1;2;3;4rx\x1b#8\x1b[3", id="malformed"),
+    ],
+)
+@pytest.mark.parametrize("cells", [10**9, 300], ids=["whole", "too costly"])
+def test_a_redraw_leaves_nothing_to_the_garbage_collector(output: bytes, cells: int) -> None:
+    def act() -> None:
+        with contextlib.suppress(OverBudget):
+            redraw(output, COLS, ROWS, Budget(cells))
+
+    act()  # Once before, for objects that are made only once.
+    gc.collect()
+    gc.disable()
+    try:
+        act()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @given(st.binary(max_size=300))
