@@ -5,6 +5,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
+# Else every start of a controller compiles all modules, which is a quarter of its work.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run cluster test torture mutants check bench format vendor clean
 
 run: .venv/.installed
