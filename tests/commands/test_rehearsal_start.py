@@ -15,7 +15,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_instance_that_is_not_healthy_in_time_is_reported_with_its_health(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal_start, "_START_SECS", 8)
+    monkeypatch.setattr(rehearsal_start, "_START_SECS", 20)
     with pytest.raises(InvalidInput, match=r"is not healthy: .*unhealthy"):
         rehearsal_start.start(f"postgresql://127.0.0.1:{free_port()}/none")
 
