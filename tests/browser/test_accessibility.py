@@ -39,6 +39,13 @@ for (const other of dialog.querySelectorAll("[data-when=first]")) other.hidden =
 for (const slot of dialog.querySelectorAll("[data-slot]:empty:not(ul, ol, div)")) slot.textContent = "A text";
 """
 
+# The dialogs that a button of the page opens.
+_WITH_BUTTON = """
+const opened = new Set([...document.querySelectorAll("[data-dialog]")].map(({ dataset }) => dataset.dialog));
+return [...opened].filter((id) => document.getElementById(id));
+"""
+_ROWS = "return document.querySelectorAll('main tbody tr').length"
+
 
 @pytest.fixture(scope="module")
 def stock(admin: Api, recorded: str, lab: str) -> dict[str, str]:
@@ -77,6 +84,22 @@ def test_pages_and_their_dialogs_have_no_findings_and_fit_a_phone(
                 check(browser, f"{path} {dialog}")
                 close(browser, dialog, has_button=has_button)
     browser.prefer("light")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("paths", PATHS.values(), ids=PATHS)
+def test_a_reload_in_the_middle_of_a_form_gives_it_up(
+    browser: Browser, stock: dict[str, str], paths: tuple[str, ...]
+) -> None:
+    for path in paths:
+        browser.open(path.format(**stock))
+        rows = browser.run(_ROWS)
+        for dialog in browser.run(_WITH_BUTTON):
+            open_by_keyboard(browser, dialog)
+            browser.type("half-a-text")
+            browser.driver.refresh()
+            assert not is_open(browser, dialog), f"{path} {dialog}"
+            assert browser.run(_ROWS) == rows, f"{path} {dialog}"
 
 
 def test_no_entry_of_a_menu_is_left_out(browser: Browser) -> None:
