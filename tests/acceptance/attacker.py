@@ -144,10 +144,10 @@ class Attacker:
         lines = self._log.read_text()[self._seen :].splitlines()
         return "\n".join(line for line in lines if _FAILURE.search(line) and not _STACK.match(line))
 
-    def _make(self, path: str, **body: Any) -> Any:
+    def _make(self, path: str, *, method: str = "POST", **body: Any) -> Any:
         """The JSON of a successful answer."""
         headers = {**self._headers, "HTTP_ORIGIN": ORIGIN}
-        status, answered = self._ask("POST", path, json.dumps(body).encode(), headers)
+        status, answered = self._ask(method, path, json.dumps(body).encode(), headers)
         assert status in (200, 201) or b"ticket" in answered, f"{path}: {status} {answered!r}"
         return json.loads(answered)
 

@@ -25,7 +25,8 @@ ORIGIN = "http://127.0.0.1:8080"
 class Victims:
     """Makes objects, at first use each; `made` has those of this route, by the names of its parameters.
 
-    `ask` posts a body to a path and returns the JSON of the answer. `me` is the user whose log-in it uses.
+    `ask` sends a body to a path, by POST unless another `method` is given, and returns the JSON of the answer. `me` is
+    the user whose log-in it uses.
     """
 
     def __init__(
@@ -48,6 +49,10 @@ class Victims:
 
     def _make_device_id(self) -> str:
         return self._id("/api/devices", name=self._name, host="127.0.0.1", port=1)
+
+    def _make_edit_id(self) -> str:
+        devices, changes = [self["device_id"]], {"site": self._name}
+        return str(self._ask("/api/v1/devices", method="PATCH", ids=devices, changes=changes)["edit_id"])
 
     def _make_credential_id(self) -> str:
         is_personal = "/personal/" in self._path
