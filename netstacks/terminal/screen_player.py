@@ -46,6 +46,7 @@ class _Parser(Stream):
 
     def close(self) -> None:
         """Frees the parser with the last reference to it: until then, the generator holds it."""
+        assert self._parser is not None
         self._parser.close()
 
     @property
