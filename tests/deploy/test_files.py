@@ -6,15 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from netstacks.settings import SECRETS, Settings, load
 from tests.controller import ROOT
 from tests.deploy import compose
 from tests.deploy.balancers import Balancer, is_installed
 from tests.deploy.compose import Compose, controllers
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])
@@ -271,3 +275,26 @@ def test_a_first_start_that_fails_leaves_no_half_configuration(tmp_path: Path) -
     secret.write_text("requirepass of-the-sentinels\n")
     printed = start()
     assert (printed.returncode, "requirepass of-the-sentinels" in printed.stdout) == (0, True), printed
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+def test_no_token_is_logged_when_an_instance_does_not_answer(name: str) -> None:
+    if not is_installed(name):
+        pytest.skip(f"needs Debian's {name}")
+    with ThreadingHTTPServer(("127.0.0.1", free_port()), Healthy) as healthy:
+        threading.Thread(target=healthy.serve_forever, daemon=True).start()
+        with Balancer(name, [free_port(), healthy.server_port, free_port()]) as balancer:
+            for _ in range(6):
+                requests.get(f"{balancer.url}/ws/ssh?token=a-token-of-a-user", timeout=20)
+            assert "a-token-of-a-user" not in balancer.log()
+        healthy.shutdown()
