@@ -95,7 +95,7 @@ class PageLoggedIn(TypedDict):
 
 
 class SecondFactorRequired(TypedDict):
-    """A correct password of a user who has a second factor, too."""
+    """The password is correct, and the user must give a second factor as well."""
 
     error: str
     code: Literal["SECOND_FACTOR_REQUIRED"]
