@@ -10,6 +10,7 @@ from tests.acceptance.sharing import opened
 from tests.controller import Api, Controller, Terminal
 from tests.postgres import Postgres
 from tests.sshd import Sshd
+from tests.valkey import SentinelCluster
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,15 @@ def cluster(postgres: Postgres) -> Iterator[Cluster]:
     """Three instances of the test's own, to be killed, drained and frozen."""
     with Cluster(postgres, 3) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def sentinels() -> Iterator[SentinelCluster]:
+    sentinels = SentinelCluster()
+    try:
+        yield sentinels.start()
+    finally:
+        sentinels.destroy()
 
 
 @pytest.fixture

@@ -20,15 +20,6 @@ REGISTERED_SECS = 2 * HEARTBEAT_SECS + 20
 
 
 @pytest.fixture
-def sentinels() -> Iterator[SentinelCluster]:
-    sentinels = SentinelCluster()
-    try:
-        yield sentinels.start()
-    finally:
-        sentinels.destroy()
-
-
-@pytest.fixture
 def cluster(postgres: Postgres, sentinels: SentinelCluster) -> Iterator[Cluster]:
     with Cluster(postgres, 3, sentinels) as cluster:
         yield cluster

@@ -48,15 +48,6 @@ def valkey() -> Iterator[Valkey]:
         valkey.destroy()
 
 
-@pytest.fixture
-def sentinels() -> Iterator[SentinelCluster]:
-    sentinels = SentinelCluster()
-    try:
-        yield sentinels.start()
-    finally:
-        sentinels.destroy()
-
-
 def restarted(controller: Controller, unset: str = "", **settings: str) -> None:
     """As an operator does: SIGTERM, other settings, start."""
     controller.terminate()
