@@ -5,10 +5,11 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.controller import Controller
+from tests.controller import Controller, until
 
 HALF_A_HEAD = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n"
 NO_BODY = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
@@ -20,8 +21,15 @@ HALF_A_CHUNK = (
 UNREAD_ANSWERS = b"GET /static/vendor/xterm/xterm.mjs HTTP/1.1\r\nHost: x\r\n\r\n" * 400
 
 
+# States of a connection that the controller has not closed (proc(5), /proc/net/tcp): ESTABLISHED and CLOSE_WAIT.
+_OPEN = ("01", "08")
+
+
 class SlowClients:
-    """Connections of one address, held within the `with` block."""
+    """Connections of one address, held within the `with` block.
+
+    At its end the controller has closed its side, too: else they could take places of the next test's clients.
+    """
 
     def __init__(self, controller: Controller, address: str = "127.0.0.1") -> None:
         self._controller = controller
@@ -32,8 +40,10 @@ class SlowClients:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        ports = {each.getsockname()[1] for each in self._sockets}
         for each in self._sockets:
             each.close()
+        until(lambda: not ports & _remote_ports(self._controller.port), "the controller's end of these connections")
 
     def hold(self, count: int, sent: bytes = b"") -> Self:
         """More connections, each of which sends `sent` and nothing more, and reads nothing."""
@@ -57,6 +67,16 @@ def _is_open(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
     return not poll.poll(0)
+
+
+def _remote_ports(local_port: int) -> set[int]:
+    """The ports of clients whose connections to a port of this machine are open at that end."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {_port(remote) for _, local, remote, state, *_ in rows if _port(local) == local_port and state in _OPEN}
+
+
+def _port(address: str) -> int:
+    return int(address.split(":")[1], 16)
 
 
 class Pipeline:

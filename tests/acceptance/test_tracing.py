@@ -13,6 +13,7 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
+from netstacks.tracing.spans import Kind
 from tests.acceptance import ai
 from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.lab import Lab, make_lab
@@ -59,8 +60,13 @@ def span(collector: Collector, what: str, wanted: Callable[[dict[str, Any]], boo
     return found
 
 
-def in_trace(collector: Collector, trace_id: str, name: str) -> dict[str, Any]:
-    return span(collector, name, lambda each: each["traceId"] == trace_id and each["name"] == name)
+def in_trace(collector: Collector, trace_id: str, name: str, kind: Kind | None = None) -> dict[str, Any]:
+    """The span of that name, of any kind if none is given."""
+
+    def wanted(each: dict[str, Any]) -> bool:
+        return each["traceId"] == trace_id and each["name"] == name and kind in (None, each["kind"])
+
+    return span(collector, name, wanted)
 
 
 def test_one_trace_leads_from_the_browser_to_the_owner_of_its_session(
@@ -214,7 +220,8 @@ def test_a_wait_for_admission_and_a_hand_over_to_another_instance_are_traced(
                 f"traceparent: {traceparent}\r\n\r\n".encode()
             )
         wait = in_trace(collector, trace_id, "admission.wait")
-        hop = in_trace(collector, trace_id, "GET /peer/terminals")
+        # The request at the peer has the same name.
+        hop = in_trace(collector, trace_id, "GET /peer/terminals", Kind.CLIENT)
     waiting = span(collector, "the waiting request", lambda each: each["spanId"] == wait["parentSpanId"])
     # The wait is a part of the request.
     assert waiting["name"] == "GET /ws/ssh"
