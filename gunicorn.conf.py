@@ -21,6 +21,9 @@ worker_class = "gevent"
 # The limit of concurrent requests: an open WebSocket does not count towards it.
 # netstacks.web.listener.connection_limits divides it among anonymous clients, users and health probes.
 worker_connections = 10_000
+# Connections that wait for accept; the kernel allows at most net.core.somaxconn. After a loss thousands of clients
+# connect in one moment, and one that finds no place, perhaps a health probe, tries again only after a second.
+backlog = 65_535
 # A worker with a blocked event loop is killed before its peers declare it dead (HA_STALE_INSTANCE_TTL_SECS, 30 s).
 timeout = 20
 # The instance drains itself within DRAIN_TIMEOUT_SECS; the arbiter kills it 5 s after that.

@@ -8,7 +8,7 @@ from pathlib import Path
 PROGRAM = shutil.which("nginx")
 
 _SERVER = re.compile(r"^( +server )controller-api-\d+:8080( max_fails=.*;)$\n", re.MULTILINE)
-_LISTEN = re.compile(r"^( +listen )80;$", re.MULTILINE)
+_LISTEN = re.compile(r"^( +listen )80\b", re.MULTILINE)
 
 
 def configuration(text: str, port: int, instances: Sequence[int], folder: Path) -> str:
@@ -18,11 +18,11 @@ def configuration(text: str, port: int, instances: Sequence[int], folder: Path) 
     """
     found = list(_SERVER.finditer(text))
     if not found or not _LISTEN.search(text):
-        raise ValueError("deploy/nginx.conf has no `listen 80;` or no `server controller-api-1:8080 ...;`")
+        raise ValueError("deploy/nginx.conf has no `listen 80` or no `server controller-api-1:8080 ...;`")
     before, after = found[0].groups()
     servers = "".join(f"{before}127.0.0.1:{each}{after}\n" for each in instances)
     text = text[: found[0].start()] + servers + text[found[-1].end() :]
-    text = _LISTEN.sub(rf"\g<1>127.0.0.1:{port};", text)
+    text = _LISTEN.sub(rf"\g<1>127.0.0.1:{port}", text)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"    {kind}_temp_path {folder / 'nginx'};\n" for kind in kinds)
     return text.replace("http {\n", f"http {{\n{paths}", 1)

@@ -64,6 +64,11 @@ class Balancer:
         until(self._answers, "an answer through the load balancer")
         return self
 
+    @property
+    def pid(self) -> int:
+        """Of the first process, which leads the group of all of them."""
+        return self._process.pid
+
     def _answers(self) -> bool:
         try:
             return requests.get(f"{self.url}/api/v1/health/live", timeout=2, verify=self._ca).ok
@@ -99,9 +104,8 @@ class Balancer:
 def _nginx_with_tls(text: str, port: int, authority: Authority) -> str:
     """The commented lines about TLS in place of the plain `listen`."""
     certificate, key = authority.issue("127.0.0.1")
-    listen = f"        listen 127.0.0.1:{port};\n"
-    assert text.count(listen) == 1
-    text = text.replace(listen, "")
+    text, removed = re.subn(rf"^ +listen 127.0.0.1:{port}\b.*;\n", "", text, flags=re.MULTILINE)
+    assert removed == 1
     begin, end = text.index("        # listen 443 ssl;"), text.index("        # The controllers do not limit")
     lines = text[begin:end].replace("# ", "").replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     lines = lines.replace("/etc/nginx/tls/fullchain.pem", str(certificate))
