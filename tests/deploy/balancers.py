@@ -106,7 +106,7 @@ def _nginx_with_tls(text: str, port: int, authority: Authority) -> str:
     certificate, key = authority.issue("127.0.0.1")
     text, removed = re.subn(rf"^ +listen 127.0.0.1:{port}\b.*;\n", "", text, flags=re.MULTILINE)
     assert removed == 1
-    begin, end = text.index("        # listen 443 ssl;"), text.index("        # The controllers do not limit")
+    begin, end = text.index("        # listen 443 ssl"), text.index("        # The controllers do not limit")
     lines = text[begin:end].replace("# ", "").replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     lines = lines.replace("/etc/nginx/tls/fullchain.pem", str(certificate))
     return text[:begin] + lines.replace("/etc/nginx/tls/privkey.pem", str(key)) + text[end:]
