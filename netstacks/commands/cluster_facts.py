@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from netstacks.cluster.consistency import inconsistencies
 from netstacks.cluster.instance_rows import Inconsistency
 from netstacks.cluster.model import Event, LostInstance
-from netstacks.cluster.overview import ClusterCondition, InstanceStatus, condition_of, summarize
+from netstacks.cluster.overview import ClusterCondition, InstanceStatus, condition_of, summarize, unreadable_problem
 from netstacks.commands import circuits, store_facts
 from netstacks.commands.circuits import ProviderState
 from netstacks.commands.judging import is_blind, judged, silence
@@ -56,7 +56,13 @@ def gather(loaded: Settings, registry: Registry) -> ClusterFacts:
         status = registry.status()
     ttl_secs, statuses = loaded.ha_stale_instance_ttl_secs, judged(loaded, snapshot, status.figures)
     silent, found = silence(snapshot, ttl_secs), inconsistencies(store.rows)
-    problems = [silent, store.problem, *problems_of(status.figures, status.sentinels)]
+    unreadable = registry.unreadable()
+    problems = [
+        silent,
+        store.problem,
+        *problems_of(status.figures, status.sentinels),
+        unreadable_problem(len(unreadable)),
+    ]
     condition = condition_of(
         statuses,
         lost,
@@ -77,7 +83,7 @@ def gather(loaded: Settings, registry: Registry) -> ClusterFacts:
         unowned=None if is_blind(snapshot, status.figures, ttl_secs) else store.unowned,
         providers=circuits.states(store.providers, stored),
         failover=next((each for each in events if each.kind == "failover"), None),
-        unreadable=registry.unreadable(),
+        unreadable=unreadable,
     )
 
 

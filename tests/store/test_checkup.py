@@ -150,6 +150,10 @@ def test_a_role_without_rights_is_named_and_recovers(database: Database, databas
     assert "its role limited may not read and change devices, settings" in problem(checkup)
     with pytest.raises(StoreDenied, match="permission denied for table settings"):
         write(limited)
+    change(database_url, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM limited")
+    told = str(until(lambda: (found := problem(checkup)) and "other tables" in found and found, "a short list"))
+    assert "Let the role in DATABASE_URL own the database" in told
+    assert len(told) < 300
     change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO limited")
     until(lambda: is_well(checkup, limited), "writes")
     limited.close()

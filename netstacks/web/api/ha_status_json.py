@@ -16,6 +16,7 @@ from netstacks.cluster.overview import (
     loss_in_words,
     overview,
     summarize,
+    unreadable_problem,
 )
 from netstacks.instance.database_look import NOT_ASKED
 from netstacks.instance.observer import FRESH_SECS, View
@@ -186,6 +187,8 @@ def _shared_problems(view: View, heartbeat_problem: str | None) -> Iterable[str]
     elif heartbeat_problem:
         yield f"Valkey takes no heartbeats: {heartbeat_problem.removeprefix('Valkey: ')}"
     yield from problems_of(view.registry.figures, view.registry.sentinels)
+    if unreadable := unreadable_problem(len(view.unreadable)):
+        yield unreadable
     if view.database.connection == "disconnected" and view.database is not NOT_ASKED:
         yield f"PostgreSQL does not answer ({view.database.error})"
 
