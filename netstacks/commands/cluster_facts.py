@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netstacks.cluster.consistency import inconsistencies
+from netstacks.cluster.event_texts import last_failover
 from netstacks.cluster.instance_rows import Inconsistency
 from netstacks.cluster.model import Event, LostInstance
 from netstacks.cluster.overview import ClusterCondition, InstanceStatus, condition_of, summarize, unreadable_problem
@@ -82,7 +83,7 @@ def gather(loaded: Settings, registry: Registry) -> ClusterFacts:
         lost=lost,
         unowned=None if is_blind(snapshot, status.figures, ttl_secs) else store.unowned,
         providers=circuits.states(store.providers, stored),
-        failover=next((each for each in events if each.kind == "failover"), None),
+        failover=last_failover(events),
         unreadable=unreadable,
     )
 
@@ -90,7 +91,7 @@ def gather(loaded: Settings, registry: Registry) -> ClusterFacts:
 def _without_registry(loaded: Settings, status: RegistryStatus, error: RegistryUnavailable) -> ClusterFacts:
     store = store_facts.read(loaded.database_url, None, [])
     found = inconsistencies(store.rows)
-    why = (status.error or str(error)).removeprefix("Valkey: ")
+    why = (status.error or str(error)).removeprefix("Valkey: ").rstrip(".")
     problems = [f"Valkey does not answer ({why})", *problems_of(None, status.sentinels)]
     problems += [store.problem] if store.problem else []
     expected = loaded.ha_expected_instances

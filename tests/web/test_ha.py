@@ -68,7 +68,7 @@ class Registry(MemoryRegistry):
 
     def status(self) -> RegistryStatus:
         if self.away:
-            return RegistryStatus("disconnected", "plain", error="connection refused")
+            return RegistryStatus("disconnected", "plain", error="Valkey: connection refused.")
         return RegistryStatus("connected", "plain", FIGURES)
 
 
@@ -187,7 +187,7 @@ def test_without_valkey_the_last_view_is_shown_with_its_time(admin: Api, registr
     before = status_of(admin)
     registry.away = True
     after = status_of(admin)
-    now = {"connection": "disconnected", "error": "connection refused"}
+    now = {"connection": "disconnected", "error": "Valkey: connection refused."}
     assert after["valkey"] == before["valkey"] | now
     assert after["instances"] == before["instances"]
     assert after["seen_at"] == before["seen_at"] is not None

@@ -36,6 +36,7 @@ def test_a_healthy_cluster_in_one_sentence(page: Api, cluster: Cluster) -> None:
     assert html.count('<tr id="row-') == 3
     assert "Sessions in the last hour: " in row(html, "ctrl-00000000")
     assert "Lost instances" not in html
+    assert "Draining instances" not in html
     assert "Sessions without owner" not in html
 
 
@@ -76,6 +77,7 @@ def test_a_drain_can_be_cancelled_and_a_stale_instance_not_drained(page: Api, cl
         example.instance(2),
     ]
     html = page.get("/admin/ha").text
+    assert '<dt>Draining instances</dt><dd class="busy">1</dd>' in html
     assert 'data-method="DELETE"' in row(html, "ctrl-00000000")
     assert "/drain" not in row(html, "ctrl-00000001")
     assert 'data-forecast="/api/v1/ha/instances/ctrl-00000002/forecast"' in row(html, "ctrl-00000002")
@@ -250,7 +252,7 @@ def test_problems_are_named_with_what_to_do(page: Api, cluster: Cluster) -> None
     problem = {
         "kind": "settings",
         "problem": "Settings differ",
-        "remedy": "Restart both.",
+        "remedy": "restart both",
         "instances": ["ctrl-00000001"],
     }
     cluster.status |= {

@@ -182,7 +182,7 @@ def _status(parts: Services, view: View) -> HaStatus:
 def _shared_problems(view: View, heartbeat_problem: str | None) -> Iterable[str]:
     """Sentences about dependencies of the whole cluster that are down or threatened."""
     if view.registry.connection == "disconnected":
-        error = (view.registry.error or "").removeprefix("Valkey: ")
+        error = (view.registry.error or "").removeprefix("Valkey: ").rstrip(".")
         yield f"Valkey does not answer{f' ({error})' if error else ''}"
     elif heartbeat_problem:
         yield f"Valkey takes no heartbeats: {heartbeat_problem.removeprefix('Valkey: ')}"
