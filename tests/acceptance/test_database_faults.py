@@ -6,6 +6,7 @@ import sys
 import psycopg
 import pytest
 
+from tests.acceptance.diagnosis import doctor, fault, reason
 from tests.acceptance.lab import Lab, make_lab
 from tests.acceptance.recorded import verified
 from tests.controller import ROOT, Controller, until
@@ -83,6 +84,18 @@ def test_after_a_table_was_locked_until_every_time_limit_had_passed_the_database
         again.type("echo bac''k\r")
         again.expect("back")
         assert controller.health()["status"] == "healthy"
+    finally:
+        controller.stop()
+
+
+def test_a_database_that_refuses_the_controller_is_named(postgres: Postgres) -> None:
+    controller = Controller(postgres.url("no_such_database"))
+    try:
+        controller.start(wait_for="unhealthy")
+        reason(
+            controller, 'PostgreSQL refuses the connection: database "no_such_database" does not exist', "pg_hba.conf"
+        )
+        fault(doctor(controller), "PostgreSQL", 'database "no_such_database" does not exist', "DATABASE_URL")
     finally:
         controller.stop()
 
