@@ -73,6 +73,8 @@ class Checkup:
             contact.note(found or contact.fault)
         is_known = fresh is None or fresh.is_known
         fault = contact.fault if answers or is_known else None
+        if fault is None and not answers and contact.failure:
+            return Condition(answers, f"PostgreSQL is not reachable: {contact.failure}")
         return Condition(answers, str(fault) if fault else None)
 
     def _ask_pool(self) -> tuple[bool, Fault | None]:

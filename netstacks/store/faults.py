@@ -80,6 +80,11 @@ def of_connecting(error: psycopg.Error) -> Fault | None:
     return None
 
 
+def in_a_line(error: psycopg.Error) -> str:
+    """The text of the first failed attempt to connect, without the driver's hints."""
+    return str(error).partition("\n")[0].removeprefix("connection failed: ").strip()
+
+
 def _message(text: str, reason: str) -> str:
     """What the server says, of the line with the reason: a text may have a line for each attempt."""
     line = next(each for each in text.splitlines() if reason in each)

@@ -176,6 +176,21 @@ def test_a_refused_log_in_is_named_and_recovers(database: Database, database_url
     stranger.close()
 
 
+def test_a_server_that_is_gone_is_named_with_the_failure(server: Postgres) -> None:
+    database = Database(server.create_database())
+    database.open()
+    checkup = Checkup(database)
+    until(lambda: checkup.check() == WELL, "a well database")
+    server.kill()
+    told = until(lambda: "Connection refused" in (problem := str(checkup.check().problem)) and problem, "the failure")
+    expected = f'connection to server at "127.0.0.1", port {server.port} failed: Connection refused'
+    assert told == f"PostgreSQL is not reachable: {expected}"
+    server.start()
+    until(lambda: checkup.check() == WELL, "contact again")
+    assert database.contact.failure is None
+    database.close()
+
+
 _ATTEMPT = 'connection to server at "10.0.0.5", port 5432 failed: '
 
 
