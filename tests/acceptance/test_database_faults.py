@@ -53,7 +53,9 @@ def test_terminals_refresh_and_resume_go_on_without_a_database(
     assert "1 recordings, 0 broken" in verified(controller)
     with psycopg.connect(controller.environ["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT max(end_offset) FROM recording_chunks").fetchone()
-    assert row == (len(whole),)
+    # The shell of a session that is ended may still say so.
+    assert row is not None
+    assert row[0] - len(whole) in (0, len("logout\r\n"))
     events = [row["event"] for row in lab.api.get("/api/audit")["items"]]
     assert {"session.opened", "session.closed"} <= set(events)
 
