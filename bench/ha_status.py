@@ -29,8 +29,10 @@ from netstacks.instance.history import History
 from netstacks.instance.loop_watch import LoopWatch
 from netstacks.instance.observer import Observer
 from netstacks.peer.clocks import PeerClocks
+from netstacks.permissions import EVERYWHERE
 from netstacks.registry import hashes, keys
 from netstacks.registry.base import MAX_SAMPLES
+from netstacks.store.sight import Sight
 from netstacks.web.admin import ha as ha_page_views
 from netstacks.web.admin.ha_markup import Markup
 from netstacks.web.api import ha
@@ -45,7 +47,7 @@ from tests.web.test_metrics import parts as metrics_parts
 SIZES = (3, 300)
 VIEWERS = (1, 100)
 _STREAM_SECS = 10.0
-_VIEWER = UUID(int=1)
+_VIEWER = Sight(UUID(int=1), of_others=True, reach=EVERYWHERE)
 _SAMPLE_SECS = 10.0
 
 
@@ -144,7 +146,7 @@ def _watch(parts: Services, viewers: int) -> None:
 
 def _open(parts: Services, look: Callable[[], dict[str, Markup]], viewers: int) -> None:
     def stream(may_look: Callable[[], bool]) -> Iterator[str]:
-        return ha_page_views._changes(look, _Watch(parts, cast(Any, None), _VIEWER, may_look))
+        return ha_page_views._changes(look, _Watch(parts, cast(Any, None), _VIEWER.user_id, may_look))
 
     _consume(stream, viewers)
 

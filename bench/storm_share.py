@@ -10,15 +10,17 @@ from typing import Any, cast
 
 from bench.storm_database import SESSIONS_PER_USER, Counts, Full, Metered, full, id_of, name_of
 from netstacks import greenlets
+from netstacks.instance import targets
+from netstacks.instance.current_settings import CurrentSettings
 from netstacks.instance.login_slots import LoginSlots
 from netstacks.instance.login_trials import Trial
 from netstacks.instance.lookup import ROW_SECS
-from netstacks.instance.opener import Opener
+from netstacks.instance.opener import PERMISSION, Opener
 from netstacks.recording.chunks import Event, EventKind, make_chunk
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
 from netstacks.recording.storage import Batch, save
-from netstacks.store import audit, hostkeys, login_trials, logins, sessions
+from netstacks.store import access, audit, hostkeys, login_trials, logins, sessions
 from netstacks.store.audit import Actor
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.login_trials import CredentialAddress
@@ -88,7 +90,14 @@ class Share:
         unused = ("agent", "dialer", "recorder", "loop", "limits", "recording_quota")
         rest = dict.fromkeys(unused, cast(Any, None))
         holdings = cast(Any, SimpleNamespace(hub=None))
-        self._opener = Opener(database=self._routing, vault=full.vault, holdings=holdings, log_bytes=LOG_BYTES, **rest)
+        self._opener = Opener(
+            database=self._routing,
+            vault=full.vault,
+            holdings=holdings,
+            settings=CurrentSettings(self._routing),
+            log_bytes=LOG_BYTES,
+            **rest,
+        )
         self._users = max(1, full.sessions // SESSIONS_PER_USER)
 
     def take_over(self, numbers: list[int]) -> None:
@@ -122,10 +131,12 @@ class Share:
             row = self._look_up(token)
         actor = Actor(row.username, row.user_id, "192.0.2.7")
         with self._routing.transaction() as tx:
+            reach = access.confirm(tx, actor, PERMISSION).reach
+            targets.check_reach(tx, reach, row.device_id)
             claimed = sessions.claim(tx, row, owner=self._name, owner_address="10.99.0.2:40000")
             assert claimed is not None
             audit.append(tx, actor, "session.claimed", f"session:{row.id}", epoch=claimed.epoch, former=row.owner)
-            prepared = self._opener.prepare(tx, claimed, actor)
+            prepared = self._opener.prepare(tx, claimed, actor, reach)
         self._log_in(claimed, prepared.credential_id)
         self._record(claimed, prepared.end, prepared.sha256)
         self._deferred_writes.put(sessions.mark_attached, row.id, claimed.epoch, row.cols, row.rows)

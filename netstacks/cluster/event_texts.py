@@ -33,6 +33,19 @@ def matching(events: Iterable[Event], *, kinds: Iterable[str] = (), instance_id:
     ]
 
 
+def last_failover(events: Iterable[Event]) -> Event | None:
+    """The newest event, of events with the newest first, by which another server became the primary.
+
+    A server that was only restarted makes an event of the same kind.
+    """
+    return next((each for each in events if each.kind == "failover" and _has_moved(each.details)), None)
+
+
+def _has_moved(details: _Details) -> bool:
+    former, address = details.get("former"), details.get("address")
+    return bool(former and address and former != address)
+
+
 def _joined(name: str, details: _Details) -> str:
     lost = details.get("replaces")
     return f"{name} joined and replaces {lost}, which was lost" if lost else f"{name} joined"
@@ -49,7 +62,7 @@ def _replaced(name: str, details: _Details) -> str:
 def _draining(name: str, details: _Details) -> str:
     if "needs_secs" in details:
         return (
-            f"{name} hands over {_of(details, 'sessions')} sessions: the other instances need"
+            f"{name} hands over {_counted(details.get('sessions'), 'session')}: the other instances need"
             f" {_of(details, 'needs_secs')} s, the drain timeout leaves {_of(details, 'has_secs')} s"
         )
     return f"{details.get('by') or 'An administrator'} requested the drain of {name}"
@@ -91,7 +104,7 @@ def _fenced(name: str, details: _Details) -> str:
 def _failover(name: str, details: _Details) -> str:
     former, address = details.get("former"), details.get("address")
     sessions = f"{name} registered {_counted(details.get('sessions'), 'session')} again"
-    if former and address and former != address:
+    if _has_moved(details):
         return f"The Valkey primary moved from {former} to {address}: {sessions}"
     if address:
         return f"Valkey at {address} was restarted: {sessions}"

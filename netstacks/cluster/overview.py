@@ -188,6 +188,14 @@ def _few(names: Sequence[str], rest: str) -> list[str]:
     return [*names[:_MOST_NAMED], f"{more} more {rest}"] if more > 0 else list(names)
 
 
+def unreadable_problem(count: int) -> str | None:
+    """A sentence about `count` records of the registry that cannot be read; None for none."""
+    if not count:
+        return None
+    what, verb = ("1 record", "is") if count == 1 else (f"{count} records", "are")
+    return f"{what} in Valkey cannot be read and {verb} left out"
+
+
 def loss_in_words(lost: LostInstance, now: float, fates: Mapping[str, int] | None) -> str:
     """What has become of a lost instance and its sessions. `now` is by the registry's clock.
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netstacks.cluster.consistency import inconsistencies
+from netstacks.cluster.event_texts import last_failover
 from netstacks.cluster.instance_rows import Inconsistency
 from netstacks.cluster.model import Event, LostInstance
-from netstacks.cluster.overview import ClusterCondition, InstanceStatus, condition_of, summarize
+from netstacks.cluster.overview import ClusterCondition, InstanceStatus, condition_of, summarize, unreadable_problem
 from netstacks.commands import circuits, store_facts
 from netstacks.commands.circuits import ProviderState
 from netstacks.commands.judging import is_blind, judged, silence
@@ -56,7 +57,13 @@ def gather(loaded: Settings, registry: Registry) -> ClusterFacts:
         status = registry.status()
     ttl_secs, statuses = loaded.ha_stale_instance_ttl_secs, judged(loaded, snapshot, status.figures)
     silent, found = silence(snapshot, ttl_secs), inconsistencies(store.rows)
-    problems = [silent, store.problem, *problems_of(status.figures, status.sentinels)]
+    unreadable = registry.unreadable()
+    problems = [
+        silent,
+        store.problem,
+        *problems_of(status.figures, status.sentinels),
+        unreadable_problem(len(unreadable)),
+    ]
     condition = condition_of(
         statuses,
         lost,
@@ -76,15 +83,15 @@ def gather(loaded: Settings, registry: Registry) -> ClusterFacts:
         lost=lost,
         unowned=None if is_blind(snapshot, status.figures, ttl_secs) else store.unowned,
         providers=circuits.states(store.providers, stored),
-        failover=next((each for each in events if each.kind == "failover"), None),
-        unreadable=registry.unreadable(),
+        failover=last_failover(events),
+        unreadable=unreadable,
     )
 
 
 def _without_registry(loaded: Settings, status: RegistryStatus, error: RegistryUnavailable) -> ClusterFacts:
     store = store_facts.read(loaded.database_url, None, [])
     found = inconsistencies(store.rows)
-    why = (status.error or str(error)).removeprefix("Valkey: ")
+    why = (status.error or str(error)).removeprefix("Valkey: ").rstrip(".")
     problems = [f"Valkey does not answer ({why})", *problems_of(None, status.sentinels)]
     problems += [store.problem] if store.problem else []
     expected = loaded.ha_expected_instances

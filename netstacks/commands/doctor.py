@@ -15,7 +15,7 @@ from netstacks import settings
 from netstacks.cluster.model import LostInstance
 from netstacks.commands import bundle
 from netstacks.commands.examine.balancer import examine_balancer
-from netstacks.commands.examine.cluster import examine_peers, judge_cluster, judge_lost
+from netstacks.commands.examine.cluster import examine_peers, judge_cluster, judge_lost, judge_unreadable
 from netstacks.commands.examine.consistency import examine_consistency
 from netstacks.commands.examine.evidence import Part
 from netstacks.commands.examine.findings import Finding, Findings, Level
@@ -28,6 +28,7 @@ from netstacks.errors import NetstacksError, StoreUnavailable
 from netstacks.peer.tls import PeerTls
 from netstacks.registry import addresses
 from netstacks.registry.valkey import ValkeyRegistry
+from netstacks.registry.valkey_streams import MAX_EVENTS
 from netstacks.settings import Settings, SettingsError
 from netstacks.store import sessions
 from netstacks.store.pool import Database
@@ -127,6 +128,9 @@ def _cluster(loaded: Settings, database: Database, client: Redis, registry: Valk
 def _instances(loaded: Settings, database: Database, registry: ValkeyRegistry) -> Findings:
     snapshot, lost = registry.snapshot(), registry.lost()
     yield from judge_cluster(loaded, snapshot, lost, registry.status().figures)
+    # Only what has been read is known to be unreadable.
+    registry.events(MAX_EVENTS)
+    yield from judge_unreadable(registry.unreadable())
     if lost:
         yield from judge_lost(lost, snapshot.taken_at, _fates(database, lost))
     tls = PeerTls.of(loaded.ha_peer_tls_cert, loaded.ha_peer_tls_key, loaded.ha_peer_tls_ca)

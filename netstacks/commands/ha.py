@@ -51,7 +51,7 @@ def status_command(as_json: bool) -> None:
         ha_status.print_text(facts)
     if facts.error is not None:
         raise facts.error
-    if facts.unreadable or not facts.instances or facts.condition.state == "degraded":
+    if not facts.instances or facts.condition.state == "degraded":
         raise SystemExit(1)
 
 

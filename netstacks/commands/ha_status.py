@@ -11,8 +11,9 @@ from netstacks.commands.circuits import ModelState
 from netstacks.commands.cluster_facts import ClusterFacts
 from netstacks.commands.printing import clock, mib, print_line, print_table
 from netstacks.registry.base import RegistryStatus
-from netstacks.registry.figures import ValkeyFigures, failover_problem
+from netstacks.registry.figures import Replica, ValkeyFigures, failover_problem
 from netstacks.store.database_figures import DatabaseFigures
+from netstacks.store.rehearsals import Proof
 
 _HEADING = ("INSTANCE", "HOST", "ADDRESS", "STATE", "HEARTBEAT", "SESSIONS", "VERSION", "PROBLEM")
 
@@ -31,6 +32,7 @@ def as_json(facts: ClusterFacts) -> dict[str, Any]:
             "connection": "disconnected" if facts.store.problem else "connected",
             "error": facts.store.problem,
             **(asdict(figures) if figures else dict.fromkeys(each.name for each in fields(DatabaseFigures))),
+            "backup": _backup(facts.store.backup),
         },
         "unreadable": dict(facts.unreadable),
         "inconsistencies": [
@@ -89,14 +91,24 @@ def _valkey(figures: ValkeyFigures) -> str:
     limit = mib(figures.memory_limit_bytes) if figures.memory_limit_bytes else "unlimited"
     state = figures.persistence_problem or figures.persistence_state
     persistence = f"{figures.persistence}{f' ({state})' if state else ''}"
-    replicas = ", ".join(f"{each.address} ({each.state}, {each.lag_secs} s behind)" for each in figures.replicas)
+    replicas = ", ".join(map(_replica, figures.replicas))
+    upstream = f" of {figures.upstream}" if figures.upstream else ""
     saved = "none since its start" if figures.last_save_at is None else clock(figures.last_save_at)
     return (
-        f"version {figures.version}, {figures.role} at {figures.address}, up since {clock(figures.up_since)},"
+        f"version {figures.version}, {figures.role} at {figures.address}{upstream}, up since {clock(figures.up_since)},"
         f" latency {1000 * figures.latency_secs:.1f} ms, {figures.clients} clients,"
         f" memory {mib(figures.memory_used_bytes)} of {limit} ({figures.memory_policy}), persistence: {persistence},"
         f" last snapshot: {saved}, replicas: {replicas or 'none'}"
     )
+
+
+def _replica(replica: Replica) -> str:
+    to_copy = "" if replica.behind_bytes is None else f", {replica.behind_bytes} bytes to copy"
+    return f"{replica.address} ({replica.state}, {_lag(replica.lag_secs)}{to_copy})"
+
+
+def _lag(secs: float | None) -> str:
+    return "lag unknown" if secs is None else f"{secs:.3g} s behind"
 
 
 def _sentinels(registry: RegistryStatus) -> Iterator[str]:
@@ -117,6 +129,8 @@ def _others(facts: ClusterFacts) -> Iterator[str]:
         yield f"Last failover {clock(facts.failover.at)}: from {former} to {address}"
     figures = facts.store.figures
     yield f"PostgreSQL connected, {_database(figures)}" if figures else "PostgreSQL disconnected"
+    if figures:
+        yield f"Backup last proven: {_proof(facts.store.backup)}"
     for provider in facts.providers:
         yield f"AI provider {provider.title}: {', '.join(map(_circuit, provider.models)) or 'no model'}"
     for each in facts.inconsistencies:
@@ -132,12 +146,27 @@ def _database(figures: DatabaseFigures) -> str:
     replayed_secs = figures.replay_lag_secs
     replayed = "" if replayed_secs is None else f", {replayed_secs:.0f} s behind its primary"
     position = f", WAL position {figures.wal_position}" if figures.wal_position else ""
-    standbys = ", ".join(f"{each.name} ({each.state or 'state unknown'})" for each in figures.replicas)
+    standbys = ", ".join(
+        f"{each.name} ({each.state or 'state unknown'}, {_lag(each.lag_secs)})" for each in figures.replicas
+    )
     return (
         f"version {figures.version}, {figures.role}{replayed}{position},"
         f" {connections} of {figures.connections_limit} connections,"
         f" recordings {recordings}{oldest}, standbys: {standbys or 'none'}"
     )
+
+
+def _proof(backup: Proof | None) -> str:
+    if backup is None:
+        return "never"
+    return f"{clock(backup.proven_at.timestamp())}, of {clock(backup.backup_created_at.timestamp())}"
+
+
+def _backup(backup: Proof | None) -> Mapping[str, Any] | None:
+    if backup is None:
+        return None
+    at = {"proven_at": backup.proven_at.timestamp(), "backup_created_at": backup.backup_created_at.timestamp()}
+    return backup.model_dump() | at
 
 
 def _circuit(model: ModelState) -> str:

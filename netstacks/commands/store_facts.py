@@ -7,10 +7,11 @@ from uuid import uuid4
 
 from netstacks.cluster.instance_rows import MAX_AGE_SECS, InstanceRow
 from netstacks.errors import NetstacksError
-from netstacks.store import database_figures, instance_settings, llm_providers, sessions
+from netstacks.store import database_figures, instance_settings, llm_providers, rehearsals, sessions
 from netstacks.store.database_figures import DatabaseFigures
 from netstacks.store.llm_providers import StoredProvider
 from netstacks.store.pool import Database
+from netstacks.store.rehearsals import Proof
 from netstacks.store.sessions import LostCounts
 from netstacks.store.witness import Witness
 
@@ -22,7 +23,7 @@ class StoreFacts:
     """The facts; with `problem`, which says why PostgreSQL does not tell them, all others are empty.
 
     `unowned` is how many live sessions no registered instance owns, `of_lost` what became of those of lost instances,
-    `rows` what the living instances on this database say of themselves.
+    `rows` what the living instances on this database say of themselves, and `backup` the last proof of one.
     """
 
     problem: str | None = None
@@ -31,6 +32,7 @@ class StoreFacts:
     figures: DatabaseFigures | None = None
     providers: tuple[StoredProvider, ...] | None = None
     rows: tuple[InstanceRow, ...] = ()
+    backup: Proof | None = None
 
 
 def read(database_url: str, registered: Collection[str] | None, lost: Collection[str]) -> StoreFacts:
@@ -42,7 +44,8 @@ def read(database_url: str, registered: Collection[str] | None, lost: Collection
                 of_lost = sessions.counts_of_lost(tx, lost)
                 figures = database_figures.read(tx)
                 providers = tuple(llm_providers.list_all(tx))
-            return StoreFacts(None, unowned, of_lost, figures, providers, tuple(living_rows(database)))
+                backup = rehearsals.last(tx)
+            return StoreFacts(None, unowned, of_lost, figures, providers, tuple(living_rows(database)), backup)
     except NetstacksError as error:
         return StoreFacts(f"PostgreSQL does not answer ({error})")
 

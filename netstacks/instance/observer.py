@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from netstacks.cluster.event_texts import last_failover
 from netstacks.cluster.model import Event, LostInstance, Snapshot
 from netstacks.errors import NotFound, RegistryUnavailable
 from netstacks.instance.database_look import NOT_ASKED, DatabaseLook, DatabaseView
@@ -149,7 +150,7 @@ class Observer:
             self._lose(status.error or str(error), status)
             return
         now = time.time()
-        failover = next((each for each in events if each.kind == "failover"), self._view.failover)
+        failover = last_failover(events) or self._view.failover
         self._view = replace(
             self._view,
             snapshot=snapshot,

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -27,6 +28,7 @@ _DIAL_SECS = 2
 _WAIT_SECS = 2.0
 # The only table without UPDATE and DELETE rights: the audit log is append-only.
 _APPEND_ONLY = "audit"
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Checkup:
             contact.note(found or contact.fault)
         is_known = fresh is None or fresh.is_known
         fault = contact.fault if answers or is_known else None
+        if fault is None and not answers and contact.failure:
+            return Condition(answers, f"PostgreSQL is not reachable: {contact.failure}")
         return Condition(answers, str(fault) if fault else None)
 
     def _ask_pool(self) -> tuple[bool, Fault | None]:
@@ -128,12 +132,19 @@ def find(connection: psycopg.Connection[Any], *, try_space: bool = False) -> Fau
     if row["read_only"]:
         return faults.read_only("default_transaction_read_only is on")
     if row["denied"]:
-        return faults.denied(f"its role {row['role']} may not read and change {', '.join(row['denied'])}")
+        return faults.denied(f"its role {row['role']} may not read and change {_enumerated(row['denied'])}")
     if try_space:
         # A role without the right to temporary tables cannot test this; the next write does.
         with contextlib.suppress(errors.InsufficientPrivilege):
             connection.execute(_SQL["take_space"])
     return None
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """The names; of many, only the first: the advice that follows must not be lost behind them."""
+    if len(names) <= _MOST_NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} other tables"
 
 
 @cache

@@ -24,6 +24,8 @@ class Contact:
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
+        self.failure: str | None = None
+        """Why the last attempt to connect failed, as a text; None once PostgreSQL has answered."""
         self.renewals = 0
         """How often all connections were replaced. Holders of other connections reconnect when this changes."""
         self._answered_at = -math.inf
@@ -46,6 +48,7 @@ class Contact:
     def answered(self) -> None:
         self._answered_at = time.monotonic()
         self._failing_since = None
+        self.failure = None
 
     def failed(self) -> None:
         self._failed_at = time.monotonic()

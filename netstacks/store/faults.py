@@ -1,15 +1,21 @@
 """Faults of a PostgreSQL server that answers but cannot do its work, worded for health, the log and the doctor."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 import psycopg
 from psycopg import errors
 
-Kind = Literal["read_only", "full", "crowded", "denied"]
+Kind = Literal["read_only", "full", "crowded", "denied", "refused"]
 
 # libpq reports the reason for a refused connection as text only, without an SQLSTATE.
 _CROWDED = ("too many clients", "too many connections", "remaining connection slots")
+# Of the user, the password or the database.
+_NOT_ADMITTED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|is not permitted to log in"
+    r'|permission denied for database|(?:role|database) "[^"]*" does not exist'
+)
 _NOT_WRITABLE = ("session is read-only", "server is in hot standby mode")
 
 
@@ -63,11 +69,23 @@ def of_connecting(error: psycopg.Error) -> Fault | None:
     """The fault because of which a server refused a connection; None for other reasons, and if it is unreachable."""
     text = str(error)
     reason = next((each for each in (*_CROWDED, *_NOT_WRITABLE) if each in text), None)
-    if reason is None:
-        return None
     if reason in _NOT_WRITABLE:
         return read_only("no server in DATABASE_URL takes writes")
+    if reason is not None:
+        advice = "Raise max_connections, or the limit of its role or database, or run fewer instances"
+        return Fault("crowded", f"PostgreSQL takes no more connections: {_message(text, reason)}", advice)
+    if refused := _NOT_ADMITTED.search(text):
+        advice = "Correct the user, the password and the database in DATABASE_URL, or allow them in pg_hba.conf"
+        return Fault("refused", f"PostgreSQL refuses the connection: {_message(text, refused[0])}", advice)
+    return None
+
+
+def in_a_line(error: psycopg.Error) -> str:
+    """The text of the first failed attempt to connect, without the driver's hints."""
+    return str(error).partition("\n")[0].removeprefix("connection failed: ").strip()
+
+
+def _message(text: str, reason: str) -> str:
+    """What the server says, of the line with the reason: a text may have a line for each attempt."""
     line = next(each for each in text.splitlines() if reason in each)
-    message = line.rpartition("FATAL:")[2].strip()
-    advice = "Raise max_connections, or the limit of its role or database, or run fewer instances"
-    return Fault("crowded", f"PostgreSQL takes no more connections: {message}", advice)
+    return line.rpartition("FATAL:")[2].rpartition(" failed: ")[2].strip()

@@ -52,6 +52,7 @@ class _Connection(WritingConnection):
         except psycopg.OperationalError as error:
             if fault := faults.of_connecting(error):
                 contact.note(fault)
+            contact.failure = faults.in_a_line(error)
             raise
 
 

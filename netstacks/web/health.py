@@ -74,6 +74,6 @@ class HealthEndpoint:
         return (report.http_status, report.body()) if report else _STARTING
 
     def ready(self) -> tuple[int, HealthJson | StartingJson]:
-        """503 for any status but `healthy`."""
+        """503 unless the status is `healthy`, or `degraded` by `consistency` alone."""
         report = self._monitor.report()
         return (200 if report.is_ready else 503, report.body()) if report else _STARTING

@@ -38,6 +38,9 @@ def connection_errors_in_the_log(bench: Bench) -> None:
             reason(controller, "asks for a password", "VALKEY_URL must have")
         valkey.freeze()
         fault(doctor(bench.first, VALKEY_URL=valkey.url), "Valkey", "Timeout", "start it")
+        with bench.started("degraded", VALKEY_URL=valkey.url) as controller:
+            reason(controller, "Timeout")
+            assert "Timeout" in controller.log()
     finally:
         valkey.thaw()
         valkey.destroy()

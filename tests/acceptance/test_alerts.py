@@ -78,6 +78,10 @@ def test_every_query_of_the_dashboard_is_answered(cluster: Cluster, prometheus: 
     expected = [query for query in queries if not any(name in query for name in absent)]
     for query in queries:
         prometheus.query(query)
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()
+            assert len({series["metric"][label] for series in prometheus.query(metric)}) == 3, variable["name"]
     missing = until(lambda: not [query for query in expected if not prometheus.query(query)], "an answer of each query")
     assert missing
     terminal.leave()

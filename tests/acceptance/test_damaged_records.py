@@ -8,6 +8,7 @@ from redis import Redis
 
 from netstacks.registry import keys
 from tests.acceptance.cluster import Cluster
+from tests.acceptance.diagnosis import doctor, fault
 from tests.acceptance.ha import command, events, shown
 from tests.acceptance.lab import Lab
 from tests.controller import Controller, until
@@ -52,6 +53,8 @@ def test_damage_is_named_and_nothing_else_is_lost(postgres: Postgres, sshd: Sshd
         until(lambda: ("reaped", "ctrl-x") in events(lab.api), "a new event beside the damaged one")
         status = json.loads(command(first, "ha", "status", "--json").stdout)
         assert {each["instance"]["id"] for each in status["instances"]} == {a, b}
+        assert "in Valkey cannot be read" in lab.api.get("/api/v1/ha/status")["cluster"]["reason"]
+        fault(doctor(first), "Cluster", f"{keys.EVENTS} {EVENT} in Valkey cannot be read", "find what else writes")
         told = command(first, "ha", "events")
         assert (told.returncode, f"{keys.EVENTS} {EVENT} cannot be read" in told.stderr) == (0, True)
         [session] = json.loads(command(first, "ha", "sessions", "--json").stdout)

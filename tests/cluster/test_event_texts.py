@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from netstacks.cluster.event_texts import matching, text_of
+from netstacks.cluster.event_texts import last_failover, matching, text_of
 from netstacks.cluster.model import Event, EventKind
 
 SESSION = "0f9d2c4e-1111-2222-3333-444455556666"
@@ -19,6 +19,11 @@ SENTENCES: list[tuple[str, dict[str, str], str]] = [
         "draining",
         {"sessions": "40", "needs_secs": "12", "has_secs": "20"},
         "ctrl-a hands over 40 sessions: the other instances need 12 s, the drain timeout leaves 20 s",
+    ),
+    (
+        "draining",
+        {"sessions": "1", "needs_secs": "1", "has_secs": "20"},
+        "ctrl-a hands over 1 session: the other instances need 1 s, the drain timeout leaves 20 s",
     ),
     ("drain_cancelled", {"by": "lee"}, "lee cancelled the drain of ctrl-a, which goes on serving"),
     ("reaped", {"by": "ctrl-b"}, "ctrl-b declared ctrl-a dead and removed it"),
@@ -137,3 +142,12 @@ def test_events_are_found_by_kind_and_by_any_instance_they_name() -> None:
     assert matching(events, kinds=["joined", "left"]) == [joined, left]
     assert matching(events, instance_id="ctrl-a") == [reaped, left]
     assert matching(events, kinds=["left"], instance_id="ctrl-b") == []
+
+
+def test_a_restart_of_valkey_is_no_failover() -> None:
+    restarted = Event(3.0, "failover", "ctrl-a", {"former": "v2:6379", "address": "v2:6379"})
+    unknown = Event(2.5, "failover", "ctrl-a", {"sessions": "1"})
+    moved = Event(2.0, "failover", "ctrl-a", {"former": "v1:6379", "address": "v2:6379"})
+    earlier = Event(1.0, "failover", "ctrl-a", {"former": "v0:6379", "address": "v1:6379"})
+    assert last_failover([restarted, unknown, Event(2.2, "joined", "ctrl-b"), moved, earlier]) == moved
+    assert last_failover([restarted, unknown]) is None

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from netstacks.cluster.health import Facts, HealthReport, for_heartbeat, judge
-from netstacks.cluster.model import ClusterSummary
+from netstacks.cluster.model import MOST_REASON, ClusterSummary
+from netstacks.store import faults
 
 NOW = 1000.0
 REFRESH_SECS = 2.0
@@ -164,14 +165,28 @@ def test_several_problems_are_one_sentence() -> None:
         # The heartbeat that says this has arrived.
         ({"valkey": "disconnected"}, ("healthy", "")),
         ({"leased": False, "disk_problem": "10 MB free"}, ("degraded", "10 MB free")),
-        ({"schema_problem": "x" * 201}, ("unhealthy", "x" * 199 + "…")),
-        ({"schema_problem": "x" * 200}, ("unhealthy", "x" * 200)),
+        # HA status has the whole sentence, once.
+        (
+            {"inconsistencies": ("a has 1, b has 2",), "disk_problem": "10 MB free"},
+            ("degraded", "10 MB free; it does not agree with other instances: its health names the difference"),
+        ),
+        ({"schema_problem": "x" * (MOST_REASON + 1)}, ("unhealthy", "x" * (MOST_REASON - 1) + "…")),
+        ({"schema_problem": "x" * MOST_REASON}, ("unhealthy", "x" * MOST_REASON)),
     ],
 )
 def test_a_heartbeat_tells_the_health_but_not_that_valkey_is_away(
     facts: dict[str, object], told: tuple[str, str]
 ) -> None:
     assert for_heartbeat(health(**facts)) == told
+
+
+def test_a_heartbeat_has_room_for_all_faults_and_their_remedies() -> None:
+    """The longest texts of each kind, so far as this program words them."""
+    database = faults.denied("its role netstacks_controller may not read and change " + "a_table_of_ours, " * 5)
+    disk = "the disk of SPOOL_DIR has 12 MB free, less than the 512 MB of DISK_FREE_MIN_BYTES: free space, or change it"
+    facts = {"database_problem": str(database), "disk_problem": disk, "inconsistencies": ("a has 1, b has 2",)}
+    _, reason = for_heartbeat(health(**facts))
+    assert all(text in reason for text in (database.advice, disk, "does not agree"))
 
 
 def test_an_instance_without_facts_starts() -> None:

@@ -21,6 +21,7 @@ from netstacks.cluster.overview import (
     loss_in_words,
     overview,
     summarize,
+    unreadable_problem,
 )
 from netstacks.errors import Conflict, NetstacksError, NotFound
 
@@ -284,3 +285,9 @@ def test_only_a_living_instance_that_others_can_replace_is_drained(
     lines = overview(Snapshot(NOW, {each.id: each for each in instances}), INTERVAL_SECS, TTL_SECS)
     with pytest.raises(error, match=r"\ba\b") if error else contextlib.nullcontext():
         check_drain(lines, "a", force=force)
+
+
+def test_records_that_cannot_be_read_are_a_problem_of_the_cluster() -> None:
+    assert unreadable_problem(0) is None
+    assert unreadable_problem(1) == "1 record in Valkey cannot be read and is left out"
+    assert unreadable_problem(3) == "3 records in Valkey cannot be read and are left out"

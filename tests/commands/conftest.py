@@ -1,6 +1,6 @@
 """A cluster for the tests of `netstacks ha`: a registry in memory that stands for Valkey."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -42,6 +42,7 @@ class Registry(MemoryRegistry):
     figures = FIGURES
     sentinels: SentinelFigures | None = None
     away = False
+    bad: Mapping[str, str] = {}
 
     def age(self, secs: float, *names: str) -> None:
         """Sets the time since the last heartbeat of these instances."""
@@ -52,6 +53,9 @@ class Registry(MemoryRegistry):
         if self.away:
             raise RegistryUnavailable("Valkey: connection refused")
         return super().snapshot()
+
+    def unreadable(self) -> Mapping[str, str]:
+        return self.bad
 
     def status(self) -> RegistryStatus:
         mode: Mode = "sentinel" if self.sentinels else "plain"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from netstacks.cluster.model import Snapshot
-from netstacks.commands.examine.cluster import judge_cluster
+from netstacks.commands.examine.cluster import judge_cluster, judge_unreadable
 from netstacks.commands.examine.sentinels import judge_reports
 from netstacks.commands.examine.valkey import examine_valkey, judge_server
 from netstacks.registry import addresses
@@ -77,13 +77,11 @@ def test_an_instance_is_judged_by_its_own_health(health: str, level: str) -> Non
     assert (found, "the vault is locked" in what) == (level, health != "healthy")
 
 
-def test_an_instance_whose_record_cannot_be_read_is_named() -> None:
-    found = list(judge_cluster(LOADED, Snapshot(0.0, {}, {"ctrl-x\x1b[2J": "it has no host"})))
-    [told] = [each for each in found if "cannot be read" in each.what]
+def test_a_record_that_cannot_be_read_is_named() -> None:
+    [told] = judge_unreadable({"netstacks:instance:ctrl-x": "it has no host"})
     assert (told.topic, told.level) == ("Cluster", "warning")
-    assert "ctrl-x" in told.what
-    assert "it has no host" in told.what
-    assert told.what.isprintable()
+    assert told.what == "the record netstacks:instance:ctrl-x in Valkey cannot be read: it has no host"
+    assert "find what else writes" in told.do
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from netstacks.cluster import circuits
 from netstacks.cluster.circuits import Circuit
 from netstacks.cluster.instance_rows import InstanceRow
 from netstacks.cluster.model import LostInstance
-from netstacks.registry.figures import SentinelFigures, SentinelView
-from netstacks.store import instance_settings, llm_providers
+from netstacks.registry.figures import Replica, SentinelFigures, SentinelView
+from netstacks.store import instance_settings, llm_providers, rehearsals
 from netstacks.store.pool import Database
+from netstacks.store.rehearsals import Proof
 from netstacks.store.vault import Vault
 from netstacks.store.witness import Witness
 from tests.commands.conftest import FIGURES, Registry, Run
@@ -41,14 +43,14 @@ def test_a_healthy_cluster_exits_with_0(run: Run) -> None:
     assert lines[2] == (
         "Valkey connected, version 9.0.1, primary at v1:6379, up since 1970-01-01T00:00:00Z, latency 1.0 ms, 3 clients,"
         " memory 3.0 MiB of unlimited (noeviction), persistence: append-only file (last write ok), last snapshot: none"
-        " since its start, replicas: v2:6379 (online, 0 s behind)"
+        " since its start, replicas: v2:6379 (online, 0 s behind, 0 bytes to copy)"
     )
     assert lines[3].startswith("PostgreSQL connected, version ")
     assert ", primary, WAL position " in lines[3]
-    assert lines[4] == ""
+    assert lines[4:6] == ["Backup last proven: never", ""]
     # Prometheus is given these addresses.
-    assert lines[5].split()[:3] == ["INSTANCE", "HOST", "ADDRESS"]
-    assert [line.split()[2] for line in lines[6:]] == ["192.0.2.1:9443", "192.0.2.1:9443"]
+    assert lines[6].split()[:3] == ["INSTANCE", "HOST", "ADDRESS"]
+    assert [line.split()[2] for line in lines[7:]] == ["192.0.2.1:9443", "192.0.2.1:9443"]
 
 
 def test_a_lost_instance_degrades_the_cluster_and_exits_with_1(
@@ -217,6 +219,41 @@ def test_the_circuits_of_ai_providers_are_shown(run: Run, registry: Registry, da
     # Without PostgreSQL, the id stands for the name.
     away = run("status", DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing").stdout
     assert f"AI provider {provider.id}: org/small open until " in away
+
+
+def test_the_last_proof_of_a_backup_is_shown(run: Run, database: Database) -> None:
+    assert status(run, 0)["database"]["backup"] is None
+    made_at, proven_at = (datetime(2026, 11, 30, hour, tzinfo=UTC) for hour in (1, 2))
+    proof = Proof(
+        proven_at=proven_at, backup_created_at=made_at, recordings=3, audit_rows=50, secrets=4, start_secs=2.5
+    )
+    with database.transaction() as tx:
+        rehearsals.note(tx, proof)
+    assert "Backup last proven: 2026-11-30T02:00:00Z, of 2026-11-30T01:00:00Z\n" in run("status").stdout
+    assert status(run, 0)["database"]["backup"] == {
+        "proven_at": proven_at.timestamp(),
+        "backup_created_at": made_at.timestamp(),
+        "recordings": 3,
+        "audit_rows": 50,
+        "secrets": 4,
+        "start_secs": 2.5,
+    }
+
+
+def test_a_replica_is_shown_with_its_primary_and_what_is_not_known(run: Run, registry: Registry) -> None:
+    registry.figures = replace(FIGURES, role="replica", upstream="v1:6379, link up", replicas=())
+    assert "replica at v1:6379 of v1:6379, link up, up since" in run("status").stdout
+    registry.figures = replace(FIGURES, replicas=(Replica("v3:6379", "wait_bgsave", None, None),))
+    assert "replicas: v3:6379 (wait_bgsave, lag unknown)\n" in run("status").stdout
+
+
+def test_records_that_cannot_be_read_degrade_the_cluster(run: Run, registry: Registry) -> None:
+    registry.bad = {"netstacks:instance:ctrl-x": "it has no host"}
+    shown = run("status")
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("The cluster is degraded: 1 record in Valkey cannot be read and is left out\n")
+    assert "netstacks:instance:ctrl-x cannot be read and is left out: it has no host\n" in shown.stderr
+    assert status(run, 1)["unreadable"] == registry.bad
 
 
 def test_without_postgresql_the_rest_is_shown(run: Run) -> None:

@@ -111,7 +111,7 @@ def test_an_outage_before_the_first_look_shows_what_the_last_heartbeat_has_seen(
 
 @pytest.mark.usefixtures("impatient")
 def test_the_last_failover_is_found_among_many_events(registry: Registry) -> None:
-    registry.record_event("failover", "ctrl-a", sessions="1")
+    registry.record_event("failover", "ctrl-a", sessions="1", former="v1:6379", address="v2:6379")
     for _ in range(200):
         registry.record_event("joined", "ctrl-b")
     watcher = Observer(registry, PeerClocks())

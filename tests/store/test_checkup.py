@@ -150,9 +150,76 @@ def test_a_role_without_rights_is_named_and_recovers(database: Database, databas
     assert "its role limited may not read and change devices, settings" in problem(checkup)
     with pytest.raises(StoreDenied, match="permission denied for table settings"):
         write(limited)
+    change(database_url, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM limited")
+    told = str(until(lambda: (found := problem(checkup)) and "other tables" in found and found, "a short list"))
+    assert "Let the role in DATABASE_URL own the database" in told
+    assert len(told) < 300
     change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO limited")
     until(lambda: is_well(checkup, limited), "writes")
     limited.close()
+
+
+def test_a_refused_log_in_is_named_and_recovers(database: Database, database_url: str) -> None:
+    change(database_url, "CREATE ROLE stranger NOLOGIN")
+    change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO stranger")
+    stranger = Database(database_url.replace("postgres@", "stranger@"))
+    stranger.open()
+    checkup = Checkup(stranger)
+    assert problem(checkup).startswith(
+        'PostgreSQL refuses the connection: role "stranger" is not permitted to log in. Correct the user'
+    )
+    assert not checkup.check().answers
+    with pytest.raises(StoreUnavailable, match="is not permitted to log in"):
+        write(stranger)
+    change(database_url, "ALTER ROLE stranger LOGIN")
+    until(lambda: is_well(checkup, stranger), "writes")
+    stranger.close()
+
+
+def test_a_server_that_is_gone_is_named_with_the_failure(server: Postgres) -> None:
+    database = Database(server.create_database())
+    database.open()
+    checkup = Checkup(database)
+    until(lambda: checkup.check() == WELL, "a well database")
+    server.kill()
+    told = until(lambda: "Connection refused" in (problem := str(checkup.check().problem)) and problem, "the failure")
+    expected = f'connection to server at "127.0.0.1", port {server.port} failed: Connection refused'
+    assert told == f"PostgreSQL is not reachable: {expected}"
+    server.start()
+    until(lambda: checkup.check() == WELL, "contact again")
+    assert database.contact.failure is None
+    database.close()
+
+
+_ATTEMPT = 'connection to server at "10.0.0.5", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'password authentication failed for user "netstacks"',
+        'no pg_hba.conf entry for host "10.0.0.7", user "netstacks", database "netstacks", no encryption',
+        'database "netstack" does not exist',
+        'role "netstack" does not exist',
+        'permission denied for database "netstacks"',
+    ],
+)
+def test_what_the_server_says_of_a_refused_log_in_is_the_problem(message: str) -> None:
+    fault = faults.of_connecting(psycopg.OperationalError(f"{_ATTEMPT}Connection refused\n{_ATTEMPT}FATAL:  {message}"))
+    assert fault is not None
+    assert fault.problem == f"PostgreSQL refuses the connection: {message}"
+
+
+def test_other_texts_of_connecting_are_told_apart() -> None:
+    missing = faults.of_connecting(psycopg.OperationalError(f"{_ATTEMPT}fe_sendauth: no password supplied"))
+    assert missing is not None
+    assert missing.problem.endswith(": fe_sendauth: no password supplied")
+    for text in (
+        "Connection refused",
+        'root certificate file "/x" does not exist',
+        "FATAL:  the database is starting up",
+    ):
+        assert faults.of_connecting(psycopg.OperationalError(f"{_ATTEMPT}{text}")) is None
 
 
 def test_a_limit_of_connections_is_named_and_recovers(database: Database, database_url: str) -> None:

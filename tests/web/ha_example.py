@@ -130,6 +130,7 @@ def database(**changed: Any) -> dict[str, Any]:
         "oldest_transaction_secs": 0.1,
         "replay_lag_secs": None,
         "wal_position": "16/B374D848",
+        "backup": None,
         **changed,
     }
 

@@ -68,7 +68,7 @@ class Registry(MemoryRegistry):
 
     def status(self) -> RegistryStatus:
         if self.away:
-            return RegistryStatus("disconnected", "plain", error="connection refused")
+            return RegistryStatus("disconnected", "plain", error="Valkey: connection refused.")
         return RegistryStatus("connected", "plain", FIGURES)
 
 
@@ -187,7 +187,7 @@ def test_without_valkey_the_last_view_is_shown_with_its_time(admin: Api, registr
     before = status_of(admin)
     registry.away = True
     after = status_of(admin)
-    now = {"connection": "disconnected", "error": "connection refused"}
+    now = {"connection": "disconnected", "error": "Valkey: connection refused."}
     assert after["valkey"] == before["valkey"] | now
     assert after["instances"] == before["instances"]
     assert after["seen_at"] == before["seen_at"] is not None
@@ -492,10 +492,13 @@ def test_a_session_whose_owner_is_gone_has_none(
 
 
 def test_records_that_cannot_be_read_are_named(admin: Api, registry: Registry) -> None:
-    assert admin.get("/api/v1/ha/status").json["unreadable"] == []
+    assert status_of(admin)["unreadable"] == []
     registry.bad = {"netstacks:instance:ctrl-x": "it has no <b>host</b>"}
-    [told] = admin.get("/api/v1/ha/status").json["unreadable"]
-    assert told == {"key": "netstacks:instance:ctrl-x", "problem": "it has no <b>host</b>"}
+    status = status_of(admin)
+    assert status["unreadable"] == [{"key": "netstacks:instance:ctrl-x", "problem": "it has no <b>host</b>"}]
+    # The instances that are left out are not counted: "2 of 2 are healthy" would hide them.
+    assert status["cluster"]["condition"] == "degraded"
+    assert "1 record in Valkey cannot be read" in status["cluster"]["reason"]
 
 
 def test_no_detail_of_an_event_hides_what_it_is_about(admin: Api, registry: Registry) -> None:

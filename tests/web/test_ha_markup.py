@@ -48,3 +48,13 @@ def test_sparklines() -> None:
 )
 def test_coarse_ages(secs: int, expected: str) -> None:
     assert coarse(timedelta(seconds=secs)) == expected
+
+
+def test_an_event_has_the_same_html_in_lines_that_the_stream_allows() -> None:
+    first = Markup.of('<table id="t">\n<tr id="a">1\r2</tr>\n<tr id="b">3</tr>\n</table>')
+    second = Markup.of('<table id="t">\n<tr id="a">1\r2</tr>\n<tr id="b">4</tr>\n</table>')
+    whole = 'data: <table id="t">\ndata: <tr id="a">1&#13;2</tr>\ndata: <tr id="b">3</tr>\ndata: </table>\n\n'
+    assert first.event_since(None) == whole
+    assert first.event_since(None) is first.event_since(None)
+    assert second.event_since(first) == 'data: <tr id="b">4</tr>\n\n'
+    assert first.event_since(first) == ""

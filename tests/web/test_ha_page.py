@@ -36,6 +36,7 @@ def test_a_healthy_cluster_in_one_sentence(page: Api, cluster: Cluster) -> None:
     assert html.count('<tr id="row-') == 3
     assert "Sessions in the last hour: " in row(html, "ctrl-00000000")
     assert "Lost instances" not in html
+    assert "Draining instances" not in html
     assert "Sessions without owner" not in html
 
 
@@ -76,6 +77,7 @@ def test_a_drain_can_be_cancelled_and_a_stale_instance_not_drained(page: Api, cl
         example.instance(2),
     ]
     html = page.get("/admin/ha").text
+    assert '<dt>Draining instances</dt><dd class="busy">1</dd>' in html
     assert 'data-method="DELETE"' in row(html, "ctrl-00000000")
     assert "/drain" not in row(html, "ctrl-00000001")
     assert 'data-forecast="/api/v1/ha/instances/ctrl-00000002/forecast"' in row(html, "ctrl-00000002")
@@ -191,6 +193,32 @@ def test_the_panels_show_how_the_stores_write(page: Api, cluster: Cluster) -> No
     assert "<dt>Replay lag</dt><dd>4.25 s</dd>" in html
 
 
+def test_valkeys_panel_says_when_nothing_is_replicated(page: Api, cluster: Cluster) -> None:
+    cluster.status["valkey"] = example.valkey(mode="plain", sentinel=None, replicas=[])
+    assert "Replicas none" in panel(page.get("/admin/ha").text, "valkey")
+    cluster.status["valkey"] = example.valkey(
+        mode="plain", sentinel=None, replicas=[], role="replica", upstream="10.0.1.9:6379, link down"
+    )
+    shown = panel(page.get("/admin/ha").text, "valkey")
+    assert "Replica 10.0.1.1:6379 of 10.0.1.9:6379, link down" in shown
+    assert "Replicas" not in shown
+
+
+def test_the_last_proof_of_a_backup_is_shown(page: Api, cluster: Cluster) -> None:
+    assert "Backup last proven never" in panel(page.get("/admin/ha").text, "database")
+    proof = {
+        "proven_at": "2026-11-30T02:00:00Z",
+        "backup_created_at": "2026-11-30T01:00:00Z",
+        "recordings": 3,
+        "audit_rows": 50,
+        "secrets": 4,
+        "start_secs": 2.5,
+    }
+    cluster.status["database"] = example.database(backup=proof)
+    told = "Backup last proven 2026-11-30 02:00:00 UTC of 2026-11-30 01:00:00 UTC ; an instance on it was healthy after"
+    assert f"{told} 2.5 s" in panel(page.get("/admin/ha").text, "database")
+
+
 def test_without_any_figures_the_panels_say_so(page: Api, cluster: Cluster) -> None:
     nothing = dict.fromkeys(example.valkey()) | {"replicas": [], "connection": "disconnected", "mode": "plain"}
     cluster.status |= {
@@ -224,7 +252,7 @@ def test_problems_are_named_with_what_to_do(page: Api, cluster: Cluster) -> None
     problem = {
         "kind": "settings",
         "problem": "Settings differ",
-        "remedy": "Restart both.",
+        "remedy": "restart both",
         "instances": ["ctrl-00000001"],
     }
     cluster.status |= {

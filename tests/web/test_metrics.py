@@ -1,8 +1,9 @@
 """`/metrics` in process: its token, its formats, and parts that fail; tests/acceptance has real controllers."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ from netstacks.registry.base import RegistryStatus
 from netstacks.registry.figures import Replica, SentinelFigures
 from netstacks.registry.valkey import open_registry
 from netstacks.settings import SettingsError, load
+from netstacks.store.rehearsals import Proof
 from netstacks.terminal.attachment import Kind
 from netstacks.terminal.session_facts import State
 from netstacks.web.auth import metrics as login_metrics
@@ -212,9 +214,11 @@ def test_the_figures_of_valkey_and_the_sessions_without_owner_are_shown() -> Non
     figures = replace(FIGURES, memory_used_bytes=95, memory_limit_bytes=100, replicas=(Replica("r:1", "online", 0, 0),))
     sentinels = SentinelFigures("mymaster", 2, None, ())
 
-    def shown(database: DatabaseView = NOT_ASKED, **members: Any) -> dict[str, float]:
-        status = RegistryStatus("connected", "sentinel", figures, sentinels)
-        view = View(Snapshot(0.0, {}), (), replace(status, **members), seen_at=1.0, database=database)
+    def shown(
+        database: DatabaseView = NOT_ASKED, unreadable: Mapping[str, str] | None = None, **members: Any
+    ) -> dict[str, float]:
+        status = replace(RegistryStatus("connected", "sentinel", figures, sentinels), **members)
+        view = View(Snapshot(0.0, {}), (), status, seen_at=1.0, unreadable=unreadable or {}, database=database)
         collector = InstanceCollector(parts(observer=SimpleNamespace(look=lambda: view)))
         collector._read_view()
         found = {
@@ -225,7 +229,7 @@ def test_the_figures_of_valkey_and_the_sessions_without_owner_are_shown() -> Non
         return {
             name: value
             for name, value in found.items()
-            if name.startswith("valkey_") or name == "cluster_sessions_without_owner"
+            if name.startswith(("valkey_", "backup_")) or name == "cluster_sessions_without_owner"
         }
 
     whole = {
@@ -233,6 +237,7 @@ def test_the_figures_of_valkey_and_the_sessions_without_owner_are_shown() -> Non
         "valkey_memory_limit_bytes": 100,
         "valkey_replicas": 1,
         "valkey_persistence_ok": 1,
+        "valkey_unreadable_records": 0,
     }
     assert shown() == whole | {"valkey_failover_possible": 1}
     assert shown(sentinels=None) == whole
@@ -245,6 +250,11 @@ def test_the_figures_of_valkey_and_the_sessions_without_owner_are_shown() -> Non
     away: dict[str, Any] = {"connection": "disconnected", "figures": None}
     assert shown(**away) == {"valkey_failover_possible": 1}
     assert shown(**away, sentinels=replace(sentinels, quorum_problem="NOQUORUM")) == {"valkey_failover_possible": 0}
+    assert shown(unreadable={"netstacks:x": "no host"}, sentinels=None) == whole | {"valkey_unreadable_records": 1}
+    at = datetime(2026, 11, 30, 2, tzinfo=UTC)
+    proof = Proof(proven_at=at, backup_created_at=at, recordings=3, audit_rows=50, secrets=4)
+    proven = DatabaseView("connected", backup=proof)
+    assert shown(proven, sentinels=None) == whole | {"backup_proven_timestamp_seconds": at.timestamp()}
     assert shown(DatabaseView("connected", unowned=3), sentinels=None) == whole | {"cluster_sessions_without_owner": 3}
 
 

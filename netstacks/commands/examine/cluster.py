@@ -44,10 +44,6 @@ def judge_cluster(
     if not statuses:
         do = "start the controllers with this VALKEY_URL, and search their logs for registry.away"
         yield Finding("Cluster", "warning", "no instance is registered", "no instance serves users", do)
-    for instance_id, problem in snapshot.unreadable.items():
-        what = f"the record of instance {ascii(instance_id)[1:-1]} in Valkey cannot be read: {problem}"
-        do = "a running instance repairs its record within a minute; otherwise find what else writes to this Valkey"
-        yield Finding("Cluster", "warning", what, "other instances and HA status do not see this instance", do)
     if silent := silence(snapshot, loaded.ha_stale_instance_ttl_secs):
         why = "heartbeats are not judged, because all of them are old"
         do = f"check again in {loaded.ha_stale_instance_ttl_secs:g} s; if it stays, start the controllers"
@@ -63,6 +59,17 @@ def judge_cluster(
             yield Finding("Cluster", level, what, _WHY.get(status.condition, _OF_OTHERS), do)
     yield from _missing(loaded, snapshot, statuses, lost)
     yield from _differing_secrets(loaded, statuses)
+
+
+def judge_unreadable(unreadable: Mapping[str, str]) -> Findings:
+    """Findings about records in Valkey that cannot be read: the problem of each, by its key."""
+    for key, problem in unreadable.items():
+        what = f"the record {key} in Valkey cannot be read: {problem}"
+        why = "instances and HA status leave it out"
+        do = (
+            "running instances repair their own records within a minute; otherwise find what else writes to this Valkey"
+        )
+        yield Finding("Cluster", "warning", what, why, do)
 
 
 def _missing(

@@ -4,9 +4,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from netstacks.commands.examine.findings import Finding, Findings
+from netstacks.commands.printing import clock
 from netstacks.crypto.license import TIER_NAMES
 from netstacks.settings import Settings
-from netstacks.store import checkup, faults, schema
+from netstacks.store import checkup, faults, rehearsals, schema
 from netstacks.store.faults import Fault
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
@@ -35,6 +36,17 @@ def examine_database(loaded: Settings, database: Database) -> Findings:
     yield Finding("PostgreSQL", "ok", "its schema matches this version")
     Vault(database, loaded.vault_master_key, loaded.vault_master_key_previous).unlock()
     yield Finding("PostgreSQL", "ok", "VAULT_MASTER_KEY opens the vault")
+    yield Finding("PostgreSQL", "ok", _backup(database))
+
+
+def _backup(database: Database) -> str:
+    """When a backup was last proven, which may be as little as never: how old is too old, only its operator knows."""
+    with database.transaction() as tx:
+        proof = rehearsals.last(tx)
+    if proof is None:
+        return "no backup has been proven yet, which `netstacks rehearse-restore` does"
+    made_at, proven_at = (clock(each.timestamp()) for each in (proof.backup_created_at, proof.proven_at))
+    return f"the backup of {made_at} was proven at {proven_at}"
 
 
 def _finding(fault: Fault) -> Finding:

@@ -80,19 +80,16 @@ def _changes(look: Callable[[], dict[str, Markup]], watch: Watch) -> Iterator[st
     with watch.taken():
         yield f"retry: {_RETRY_MS}\n\n"
         while True:
+            # All pages of a lost instance are opened again at once, and keys must not wait for that.
+            greenlets.give_way()
             sections = look()
             # An event each: a parser of HTML drops rows that follow other elements.
-            changed = [_event(part) for name, each in sections.items() if (part := each.since(sent.get(name)))]
+            changed = "".join(each.event_since(sent.get(name)) for name, each in sections.items())
             # A page takes ten seconds of silence for a dead connection. Sending fails, and ends the stream, when the
             # client has gone.
-            yield "".join(changed) or _BEAT
+            yield changed or _BEAT
             sent = sections
             greenlets.sleep(_STEP_SECS)
             # After the first event: the page stays current while the only instance that it can reach is draining.
             if time.monotonic() > ends_at or not watch.goes_on():
                 return
-
-
-def _event(html: str) -> str:
-    # A carriage return ends a line of the stream, too.
-    return "".join(f"data: {line}\n" for line in html.replace("\r", "&#13;").split("\n")) + "\n"

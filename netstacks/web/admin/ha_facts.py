@@ -60,6 +60,7 @@ def facts_of(
             "status": {
                 **_members(status, "cluster", "totals", "clocks", "unreadable", "inconsistencies"),
                 **_age(status, valkey["connection"], now),
+                "draining": sum(each["status"] == "draining" for each in instances),
             },
             "valkey": _members(valkey, "connection", "error"),
             "database": _members(database, "connection", "error"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 _BEGIN, _END = "<tr id=", "</tr>"
 
@@ -28,3 +29,19 @@ class Markup:
         if sent is None or sent.frame != self.frame:
             return self.html
         return "\n".join(row for row, former in zip(self.rows, sent.rows, strict=True) if row != former)
+
+    def event_since(self, sent: "Markup | None") -> str:
+        """What `since` returns as a server-sent event; "" for nothing."""
+        html = self.since(sent)
+        return self._event if html is self.html else _event_of(html) if html else ""
+
+    @cached_property
+    def _event(self) -> str:
+        # Once for all viewers: a hundred pages may be opened at once, and sections of a large cluster have a megabyte.
+        return _event_of(self.html)
+
+
+def _event_of(html: str) -> str:
+    # A carriage return ends a line of the stream, too.
+    lines = html.replace("\r", "&#13;").replace("\n", "\ndata: ")
+    return f"data: {lines}\n\n"

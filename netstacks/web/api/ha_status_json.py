@@ -16,6 +16,7 @@ from netstacks.cluster.overview import (
     loss_in_words,
     overview,
     summarize,
+    unreadable_problem,
 )
 from netstacks.instance.database_look import NOT_ASKED
 from netstacks.instance.observer import FRESH_SECS, View
@@ -181,11 +182,13 @@ def _status(parts: Services, view: View) -> HaStatus:
 def _shared_problems(view: View, heartbeat_problem: str | None) -> Iterable[str]:
     """Sentences about dependencies of the whole cluster that are down or threatened."""
     if view.registry.connection == "disconnected":
-        error = (view.registry.error or "").removeprefix("Valkey: ")
+        error = (view.registry.error or "").removeprefix("Valkey: ").rstrip(".")
         yield f"Valkey does not answer{f' ({error})' if error else ''}"
     elif heartbeat_problem:
         yield f"Valkey takes no heartbeats: {heartbeat_problem.removeprefix('Valkey: ')}"
     yield from problems_of(view.registry.figures, view.registry.sentinels)
+    if unreadable := unreadable_problem(len(view.unreadable)):
+        yield unreadable
     if view.database.connection == "disconnected" and view.database is not NOT_ASKED:
         yield f"PostgreSQL does not answer ({view.database.error})"
 

@@ -58,6 +58,7 @@ class InstanceCollector(Collector):
             self._admission,
             self._language_models,
             self._valkey,
+            self._backup,
             self._cluster,
             self._sessions_of_cluster,
             self._consistency,
@@ -173,9 +174,16 @@ class InstanceCollector(Collector):
             yield gauge("valkey_replicas", "Replicas that are connected to Valkey's primary", len(figures.replicas))
             text = "0 while Valkey fails to write to its disk, else 1; also 1 without persistence"
             yield gauge("valkey_persistence_ok", text, figures.persistence_problem is None)
+            text = "Records in Valkey that cannot be read, and are left out"
+            yield gauge("valkey_unreadable_records", text, len(self._view.unreadable))
         if sentinels is not None:
             text = "Whether the Sentinels could replace a failed primary (1) or not (0); absent without Sentinels"
             yield gauge("valkey_failover_possible", text, failover_problem(figures, sentinels) is None)
+
+    def _backup(self) -> Iterator[Metric]:
+        if self._view is not None and self._view.database.backup is not None:
+            text = "When it was last proven that a backup can be restored, in seconds since 1970; absent before"
+            yield gauge("backup_proven_timestamp_seconds", text, self._view.database.backup.proven_at.timestamp())
 
     def _cluster(self) -> Iterator[Metric]:
         report = self._services.health.report()
