@@ -85,12 +85,12 @@ def _each(full: Full, action: Callable[[], None]) -> Cost:
 
 def _witness(full: Full) -> Cost:
     """As long as `_WITNESSES` instances hold theirs."""
-    hold = load("witness")["hold"]
+    take = load("witness")["take"]
     some = random.Random(1)
     with ExitStack() as held:
         for _ in range(_WITNESSES):
             connection = held.enter_context(psycopg.connect(full.url, autocommit=True))
-            connection.execute(hold.encode(), {"key": some.getrandbits(62)})
+            connection.execute(take.encode(), {"key": some.getrandbits(62)})
         reader = Witness(full.url, full.database, "ctrl-reader")
         calls = 50
         reader.of("ctrl-other")

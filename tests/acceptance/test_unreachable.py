@@ -65,8 +65,8 @@ def test_a_slow_link_to_valkey_costs_no_instance_its_place(postgres: Postgres, s
     with cluster, closing(wire):
         lab = cluster.lab(sshd)
         first, elsewhere = quiet(lab.open(epoch=0, offset=0)), quiet(lab.at(b).open(epoch=0, offset=0))
-        # A third of a reply's time limit; a heartbeat needs several replies.
-        wire.delay(0.15)
+        # A fifth of a reply's time limit; a heartbeat needs several replies.
+        wire.delay(0.1)
         delayed = a.health()["instance_id"]
         began_at = last_heartbeat(cluster, delayed)
 
