@@ -66,11 +66,14 @@ def index() -> Response:
 
 
 def menu(may: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """The entries of the pages that a user with these permissions may open."""
-    return [
-        {"label": label, "url": url_for(f"admin.{endpoint}"), "is_current": request.endpoint == f"admin.{endpoint}"}
+    """The entries of the pages that a user with these permissions may open; that of a page is current below it, too."""
+    entries = [
+        (label, url_for(f"admin.{endpoint}"))
         for label, endpoint, *permissions in _MENU
         if all(may(each) for each in permissions)
+    ]
+    return [
+        {"label": label, "url": url, "is_current": f"{request.path}/".startswith(f"{url}/")} for label, url in entries
     ]
 
 
