@@ -1,6 +1,7 @@
 /** The second factors of the account page. Each change is confirmed by the password or a passkey first. */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { announce, refreshFragment } from "./fragment.js";
 import { arePossible, createPasskey, usePasskey } from "./passkeys.js";
 import { showCodes } from "./recovery-codes.js";
@@ -105,7 +106,7 @@ async function prove(text) {
 function complete(dialog, attempt, values = {}) {
   const form = dialog.querySelector("form");
   const alert = dialog.querySelector("[role=alert]");
-  const buttons = form.querySelectorAll("button:not([data-close])");
+  const buttons = [...form.querySelectorAll("button:not([data-close])")];
   form.reset();
   alert.textContent = "";
   for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
@@ -113,14 +114,11 @@ function complete(dialog, attempt, values = {}) {
   return new Promise((resolve, reject) => {
     const run = async (way) => {
       alert.textContent = "";
-      buttons.forEach((button) => (button.disabled = true));
       try {
-        resolve(await attempt(form.elements, way));
+        resolve(await whileBusy(buttons, () => attempt(form.elements, way)));
         dialog.close();
       } catch (error) {
         alert.textContent = sentence(error.message);
-      } finally {
-        buttons.forEach((button) => (button.disabled = false));
       }
     };
     form.onsubmit = (event) => {

@@ -1,6 +1,7 @@
 /** The audit log: new entries as they are written, and the test of a target in words. */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { refreshFragment } from "./fragment.js";
 
 const follow = document.getElementById("follow");
@@ -41,14 +42,12 @@ document.addEventListener("click", ({ target }) => {
 });
 
 async function test(button) {
-  button.disabled = true;
   show("Sending a test message …");
   try {
-    show((await api(button.dataset.test, { method: "POST", body: {} })).message);
+    const { message } = await whileBusy([button], () => api(button.dataset.test, { method: "POST", body: {} }));
+    show(message);
   } catch (error) {
     show(error.message);
-  } finally {
-    button.disabled = false;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The import of devices: a dry run with the fate of every row, then the import of the very same file. */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 
 const URL = "/api/v1/devices/import";
 const SHOWN_AT_ONCE = 200;
@@ -46,14 +47,11 @@ async function dryRun() {
 async function send(form, query) {
   const button = form.querySelector("[type=submit]");
   say(form, "");
-  button.disabled = true;
   try {
-    return await api(`${URL}?${query}`, { method: "POST", body: file });
+    return await whileBusy([button], () => api(`${URL}?${query}`, { method: "POST", body: file }));
   } catch (error) {
     say(form, error.message);
     return null;
-  } finally {
-    button.disabled = false;
   }
 }
 

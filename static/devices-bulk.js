@@ -1,6 +1,7 @@
 /** The dialog that changes or deletes many devices: what to change, a preview of it, then the change. */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { words } from "./forms.js";
 
 const dialog = document.getElementById("bulk");
@@ -78,15 +79,13 @@ function body() {
 }
 
 async function call(extra) {
-  slot("submit").disabled = true;
   say("");
   try {
-    return await api("/api/v1/devices", { method: "PATCH", body: { ...body(), ...extra } });
+    const change = { ...body(), ...extra };
+    return await whileBusy([slot("submit")], () => api("/api/v1/devices", { method: "PATCH", body: change }));
   } catch (error) {
     say(error.message);
     return null;
-  } finally {
-    slot("submit").disabled = false;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { announce, refreshFragment } from "./fragment.js";
 
 /** The code of a refusal because another user has changed the object meanwhile. */
@@ -84,26 +85,27 @@ function showChosen(select) {
 }
 
 async function submit(form) {
-  const button = form.querySelector("[type=submit]");
   showError(form, "");
-  button.disabled = true;
   try {
-    const body = values(form);
-    // A page whose fields are not the members of the call changes them.
-    form.dispatchEvent(new CustomEvent("form-values", { bubbles: true, detail: body }));
-    const answer = await api(form.dataset.url, { method: form.dataset.method, body });
-    const done = new CustomEvent("form-done", { bubbles: true, cancelable: true, detail: answer });
-    if (!form.dispatchEvent(done)) return;
-    form.closest("dialog")?.close();
-    form.reset();
+    const isDone = await whileBusy([form.querySelector("[type=submit]")], () => send(form));
     // The dialog may be opened again while the list is refreshed.
-    button.disabled = false;
-    await showDone(form.dataset.done);
+    if (isDone) await showDone(form.dataset.done);
   } catch (error) {
     showRefusal(form, error);
-  } finally {
-    button.disabled = false;
   }
+}
+
+/** Calls the API with the fields and closes the form; returns false when the page goes on with the answer itself. */
+async function send(form) {
+  const body = values(form);
+  // A page whose fields are not the members of the call changes them.
+  form.dispatchEvent(new CustomEvent("form-values", { bubbles: true, detail: body }));
+  const answer = await api(form.dataset.url, { method: form.dataset.method, body });
+  const done = new CustomEvent("form-done", { bubbles: true, cancelable: true, detail: answer });
+  if (!form.dispatchEvent(done)) return false;
+  form.closest("dialog")?.close();
+  form.reset();
+  return true;
 }
 
 /** Shows the error; after a change by another administrator, the form also offers the newest values. */
@@ -123,8 +125,10 @@ async function loadNewest(form) {
   dialog.close();
   const openers = [...document.querySelectorAll(`[data-dialog="${dialog.id}"][data-method="${form.dataset.method}"]`)];
   const opener = openers.find(({ dataset }) => withoutQuery(dataset.url) === withoutQuery(form.dataset.url));
-  if (opener) opener.click();
-  else announce("It is not in the list any more.");
+  if (!opener) return announce("It is not in the list any more.");
+  // The button that had opened the dialog is gone, so the focus could not go back to it.
+  opener.focus();
+  opener.click();
 }
 
 const withoutQuery = (url) => url.split("?")[0];

@@ -4,7 +4,8 @@ import { renewLogin } from "./login.js";
 import { localiseTimes } from "./times.js";
 
 /**
- * Replaces the element marked `data-fragment` by the one that the server renders now at `url`, and keeps the focus.
+ * Replaces the element marked `data-fragment` by the one that the server renders now at `url`, and keeps the focus:
+ * on the same button or link, or on the fragment when that is gone.
  * An expired log-in is renewed in a dialog; with `quietly` the page stays as it is.
  */
 export async function refreshFragment(url = location.href, { quietly = false } = {}) {
@@ -18,13 +19,15 @@ export async function refreshFragment(url = location.href, { quietly = false } =
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   const fragment = fresh.querySelector("[data-fragment]");
   localiseTimes(fragment);
-  const focused = sameElementIn(fragment, document.activeElement);
-  document.querySelector("[data-fragment]").replaceWith(fragment);
-  focused?.focus();
+  const old = document.querySelector("[data-fragment]");
+  const hadFocus = old.contains(document.activeElement);
+  const focused = hadFocus ? sameElementIn(fragment, document.activeElement) : null;
+  if (hadFocus && !focused) fragment.tabIndex = -1;
+  old.replaceWith(fragment);
+  if (hadFocus) (focused ?? fragment).focus({ preventScroll: !focused });
 }
 
 function sameElementIn(fragment, element) {
-  if (!element?.closest("[data-fragment]")) return null;
   const { url, method } = element.dataset;
   // Each button of a row has a label of its own; some have no URL, or share it with another one.
   const label = element.getAttribute("aria-label");

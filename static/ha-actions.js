@@ -4,6 +4,7 @@
  */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { announce, refreshFragment } from "./fragment.js";
 import { atRisk, inWords, needsForce } from "./ha-words.js";
 
@@ -32,16 +33,13 @@ form.addEventListener("submit", async (event) => {
   const { call, method, done } = action;
   const body = action.kind === "drain" ? { force: form.elements.force.checked } : undefined;
   error.textContent = "";
-  submit.disabled = true;
   try {
-    await api(call, { method, body });
+    await whileBusy([submit], () => api(call, { method, body }));
     dialog.close();
     announce(done);
     if (document.querySelector("[data-fragment]")) await refreshFragment(location.href, { quietly: true });
   } catch (problem) {
     error.textContent = problem.message;
-  } finally {
-    submit.disabled = false;
   }
 });
 

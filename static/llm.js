@@ -1,6 +1,7 @@
 /** The page LLM: the test of a provider in words, the patterns of redaction, and what redaction makes of a text. */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { lines, showRefusal } from "./forms.js";
 import { announce } from "./fragment.js";
 
@@ -28,15 +29,12 @@ redaction.addEventListener("submit", async (event) => {
   const alert = redaction.querySelector("[role=alert]");
   const submit = redaction.querySelector("[type=submit]");
   alert.textContent = "";
-  submit.disabled = true;
   try {
-    const { version } = await api(CONFIG, { method: "PUT", body: config() });
+    const { version } = await whileBusy([submit], () => api(CONFIG, { method: "PUT", body: config() }));
     redaction.elements.based_on.value = version;
     announce("The redaction was saved.");
   } catch (error) {
     showRefusal(redaction, error);
-  } finally {
-    submit.disabled = false;
   }
 });
 
@@ -56,15 +54,12 @@ trial.addEventListener("form-done", (event) => {
 });
 
 async function test(button) {
-  button.disabled = true;
   say("Asking the provider …");
   try {
-    const { message, advice } = await api(button.dataset.test, { method: "POST", body: {} });
+    const { message, advice } = await whileBusy([button], () => api(button.dataset.test, { method: "POST", body: {} }));
     say([message, advice].filter(Boolean).join(" "));
   } catch (error) {
     say(error.message);
-  } finally {
-    button.disabled = false;
   }
 }
 

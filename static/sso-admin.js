@@ -1,6 +1,7 @@
 /** The page Single sign-on: copies of the addresses to register, and the test of a provider. */
 
 import { api } from "./api.js";
+import { whileBusy } from "./busy.js";
 import { announce } from "./fragment.js";
 
 const outcome = document.getElementById("outcome");
@@ -13,15 +14,12 @@ document.addEventListener("click", ({ target }) => {
 });
 
 async function test(button) {
-  button.disabled = true;
   say("Asking the provider …");
   try {
-    const { text } = await api(button.dataset.test, { method: "POST", body: {} });
+    const { text } = await whileBusy([button], () => api(button.dataset.test, { method: "POST", body: {} }));
     say(text);
   } catch (error) {
     say(error.message);
-  } finally {
-    button.disabled = false;
   }
 }
 

@@ -50,6 +50,7 @@ async function begin(button, url) {
   } else {
     alert.textContent = error;
     button.disabled = false;
+    button.focus();
   }
 }
 

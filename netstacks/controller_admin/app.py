@@ -50,7 +50,6 @@ def create_app(settings: Settings) -> Flask:
     app.add_url_rule(_HEALTH, view_func=_health)
     app.add_url_rule("/login", view_func=_login)
     app.add_url_rule("/share", view_func=_share)
-    app.context_processor(lambda: {"home_label": "To the first page"})
     app.after_request(put_cookies)
     app.after_request(_finish)
     app.register_error_handler(ApiUnreachable, _unreachable)

@@ -38,6 +38,12 @@ Transaction = psycopg.Connection[DictRow]
 # A connection that was idle for longer is tested before it is handed out.
 _CHECK_AFTER_SECS = 1.0
 GET_CONNECTION_SECS = 2.0
+# What the user has entered and another row has already, by the unique index that says so.
+_TAKEN = {
+    "audit_targets_name": "name: is the name of another target",
+    "users_email": "email: is the address of another user",
+    "users_username": "username: is the name of another user",
+}
 # A server that has not ended a statement this long after the statement timeout is frozen or unreachable.
 _SILENCE_SECS = 1.0
 
@@ -130,7 +136,8 @@ class Database:
                 yield connection
         except (errors.UniqueViolation, errors.ForeignKeyViolation) as error:
             self.contact.answered()
-            raise Conflict(f"conflicts with stored data ({error.diag.constraint_name})") from error
+            name = error.diag.constraint_name or ""
+            raise Conflict(_TAKEN.get(name, f"conflicts with stored data ({name})")) from error
         except (
             errors.ReadOnlySqlTransaction,
             errors.DiskFull,

@@ -6,6 +6,7 @@ import pytest
 from selenium import webdriver
 
 from tests.browser.browser import CHROMEDRIVER, CHROMIUM, Browser, launch
+from tests.browser.keyboard import Keyboard
 from tests.controller import ADMIN, Api, Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -85,3 +86,14 @@ def browser(stranger: Browser) -> Browser:
     """A browser in which the administrator is logged in."""
     stranger.log_in(*ADMIN)
     return stranger
+
+
+@pytest.fixture
+def keyboard(stranger: Browser) -> Keyboard:
+    return Keyboard(stranger)
+
+
+@pytest.fixture(scope="module")
+def readers(admin: Api) -> None:
+    """A role that those may give who have nothing but the permission that they need."""
+    admin.post("/api/v1/roles", {"name": "readers", "permissions": ["devices.access"]})

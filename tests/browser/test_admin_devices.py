@@ -84,7 +84,14 @@ def choose_found(browser: Browser, name: str) -> None:
     """Searches the device in the dialog, by Enter too, and chooses it for the test."""
     browser.find("dialog[open] [type=search]").send_keys(name, Keys.ENTER)
     until(lambda: choices(browser, "test_device_id") == {"No test", name}, "the device is found")
-    browser.find("dialog[open] [name=test_device_id]").send_keys(name)
+    selected = "return document.querySelector('dialog[open] [name=test_device_id]').selectedOptions[0].text"
+
+    def choose() -> bool:
+        """The list of a former search may be replaced while the name is typed."""
+        browser.find("dialog[open] [name=test_device_id]").send_keys(name)
+        return bool(browser.run(selected) == name)
+
+    until(choose, "the device is chosen")
 
 
 def submit(browser: Browser) -> None:

@@ -206,7 +206,8 @@ def test_a_wrong_target_is_refused_in_words(admin: Api, change: dict[str, str], 
 
 def test_two_targets_have_two_names_and_there_are_only_so_many(admin: Api) -> None:
     assert admin.post("/api/v1/audit/targets", json=HOOK).status_code == 201
-    assert admin.post("/api/v1/audit/targets", json=HOOK | {"name": "siem"}).status_code == 409
+    refused = admin.post("/api/v1/audit/targets", json=HOOK | {"name": "siem"})
+    assert (refused.status_code, refused.json["error"]) == (409, "name: is the name of another target")
     for number in range(9):
         assert admin.post("/api/v1/audit/targets", json=HOOK | {"name": str(number)}).status_code == 201
     assert "10 targets" in admin.post("/api/v1/audit/targets", json=HOOK | {"name": "one more"}).json["error"]

@@ -120,6 +120,28 @@ def test_the_navigation_offers_what_the_role_allows(browser: Callable[[str], Fla
     assert re.findall(r">(\w[\w ]*)</a>", navigation) == ["Devices", "Sessions", "Admin"]
 
 
+@pytest.mark.parametrize(("permission", "first"), [("users.manage", "/admin"), ("sessions.connect", "/sessions")])
+def test_a_log_in_of_a_user_without_the_device_list_leads_to_another_page(
+    admin: Api, browser: Callable[[str], FlaskClient], permission: str, first: str
+) -> None:
+    admin.post("/api/v1/roles", json={"name": "special", "permissions": [permission]})
+    user = browser("special")
+    answer = user.get("/")
+    assert (answer.status_code, answer.location) == (302, first)
+    assert user.get("/", follow_redirects=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "current"),
+    [("/admin/audit", "page"), ("/admin/audit/targets", "true"), ("/admin/devices/import", "true")],
+)
+def test_the_menu_marks_the_entry_of_a_page_and_of_those_below_it(page: Api, path: str, current: str) -> None:
+    html = page.get(path).text
+    menu = html[html.index('<nav class="side"') :].partition("</nav>")[0]
+    entry = "/".join(path.split("/")[:3])
+    assert re.findall(r'href="([^"]*)" aria-current="(\w+)"', menu) == [(entry, current)]
+
+
 @pytest.mark.parametrize("path", ["/admin/users", "/admin/audit", "/terminals/new", "/credentials"])
 def test_a_page_that_the_role_does_not_allow_says_so(browser: Callable[[str], FlaskClient], path: str) -> None:
     answer = browser("viewer").get(path)

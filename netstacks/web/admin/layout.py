@@ -16,14 +16,14 @@ from netstacks.web.http.outputs import moment
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
-# Label, endpoint, and the permission that the entry requires.
-MENU = (
+# Label, endpoint, and the permissions that the entry requires.
+_MENU = (
     ("HA status", "ha", "ha.view"),
     ("Sessions", "sessions", "sessions.manage"),
     ("Users", "users", "users.manage"),
     ("Roles", "roles", "users.manage"),
     ("Single sign-on", "sso", "sso.manage"),
-    ("Devices", "devices", "devices.manage"),
+    ("Devices", "devices", "devices.access", "devices.manage"),
     ("Credentials", "credentials", "credentials.manage"),
     ("Host keys", "host_keys", "devices.access"),
     ("Audit", "audit", "audit.view"),
@@ -61,16 +61,19 @@ def _redirect_to_login(_: Unauthorized) -> Response:
 @blueprint.get("")
 def index() -> Response:
     """The first page of the menu that the user may see."""
-    entries = menu(viewer())
+    entries = menu(viewer().may)
     return redirect(entries[0]["url"] if entries else url_for("admin.about"))
 
 
-def menu(user: Viewer) -> list[dict[str, Any]]:
-    """The entries that `user` may open."""
+def menu(may: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """The entries of the pages that a user with these permissions may open; that of a page is current below it, too."""
+    entries = [
+        (label, url_for(f"admin.{endpoint}"))
+        for label, endpoint, *permissions in _MENU
+        if all(may(each) for each in permissions)
+    ]
     return [
-        {"label": label, "url": url_for(f"admin.{endpoint}"), "is_current": request.endpoint == f"admin.{endpoint}"}
-        for label, endpoint, permission in MENU
-        if user.may(permission)
+        {"label": label, "url": url, "is_current": f"{request.path}/".startswith(f"{url}/")} for label, url in entries
     ]
 
 
@@ -81,7 +84,7 @@ def render_page(template: str, **context: Any) -> str:
         template,
         me=me,
         frame=current_app.extensions[_FRAME](me),
-        menu=menu(me),
+        menu=menu(me.may),
         csrf_token=me.csrf_token,
         notice=me.notice,
         now=datetime.now(UTC),

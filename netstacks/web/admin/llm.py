@@ -46,6 +46,6 @@ def _with_forms(provider: dict[str, Any], moves: dict[str, Any]) -> dict[str, An
         **provider,
         **moves,
         "values": {name: provider[name] for name in _CHANGEABLE},
-        "may_trip": any(each["state"] != "open" for each in provider["circuits"]),
+        "may_trip": provider["enabled"] and any(each["state"] != "open" for each in provider["circuits"]),
         "may_reset": any(each["state"] != "closed" for each in provider["circuits"]),
     }

@@ -267,5 +267,5 @@ def providers(llm: Llm) -> list[AiProviderJson]:
                 for each in llm.state_of(provider.id)["circuits"]
             ],
         }
-        for provider in llm.directory.configured()
+        for provider in llm.directory.providers()
     ]

@@ -3,8 +3,11 @@
 import json
 import re
 from html import unescape
-from typing import Any
+from typing import Any, cast
 
+from netstacks.llm.service import Llm
+from netstacks.web.api import ha_figures_json
+from netstacks.web.context import Services
 from tests.web.conftest import Api
 
 
@@ -39,6 +42,15 @@ def test_it_shows_the_providers_in_their_order_and_never_a_key(page: Api) -> Non
         "daily_tokens": 0,
         "version": 2,
     }
+
+
+def test_a_provider_that_is_not_used_has_no_calls_to_stop(page: Api, services: Services) -> None:
+    added(page, "Local", enabled=False)
+    html = page.get("/admin/llm").text
+    assert "not used" in html
+    assert "calls go to it" not in html
+    assert "Stop calls to Local" not in html
+    assert ha_figures_json.providers(cast(Llm, services.llm)) == []
 
 
 def test_it_shows_the_switch_and_the_redaction(page: Api) -> None:
