@@ -31,7 +31,7 @@ RUN useradd --system --uid 10001 --home-dir /nonexistent netstacks \
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     SPOOL_DIR=/var/lib/netstacks/spool LOG_FORMAT=json
 COPY --from=built /venv /venv
-COPY deploy/entrypoint /usr/local/bin/entrypoint
+COPY deploy/entrypoint deploy/systemd/netstacks-backup /usr/local/bin/
 WORKDIR /
 USER 10001
 VOLUME /var/lib/netstacks/spool

@@ -11,6 +11,7 @@ from netstacks.commands.backup import backup_command, rehearse_command, restore_
 from netstacks.commands.doctor import doctor_command
 from netstacks.commands.ha import ha_group
 from netstacks.commands.license import license_group
+from netstacks.commands.migrate import migrate_command
 from netstacks.commands.recordings import recordings_group
 from netstacks.commands.second_factors import reset_command
 from netstacks.commands.users import users_group
@@ -53,6 +54,7 @@ for command in (
     doctor_command,
     ha_group,
     license_group,
+    migrate_command,
     recordings_group,
     rehearse_command,
     restore_command,

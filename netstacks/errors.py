@@ -109,7 +109,14 @@ class RetryLater(NetstacksError):
 
 
 class OwnerOverdue(RetryLater):
-    """The session's owner does not answer, and its heartbeat is overdue: it returns soon, or loses the session."""
+    """The session's owner does not answer, and its heartbeat is overdue.
+
+    It returns within `secs`, or another instance may claim the session then.
+    """
+
+    def __init__(self, reason: str, secs: float) -> None:
+        super().__init__(reason)
+        self.secs = secs
 
 
 class PeerFailed(RetryLater):

@@ -90,8 +90,8 @@ class Wait:
     """No instance can serve the connection now: the client must retry."""
 
     reason: str
-    is_owner_overdue: bool = False
-    """Whether the owner's heartbeat is overdue: a retry within the TTL finds the owner, or claims the session."""
+    overdue_secs: float | None = None
+    """With an owner whose heartbeat is overdue: the seconds within which a retry finds it or claims the session."""
 
 
 @dataclass(frozen=True)
@@ -140,20 +140,22 @@ def _wait_for_owner(placement: Placement, owner: str, epoch: int, now: float, tt
     While its witness is held it is alive and only slow or unreachable from here, and the wait goes on.
     """
     dial = _dial_of(placement, owner, epoch)
-    overdue = not placement.blind and placement.owner is not None and is_overdue(placement.owner, now, ttl_secs)
+    overdue_secs = None
+    if not placement.blind and placement.owner is not None and is_overdue(placement.owner, now, ttl_secs):
+        overdue_secs = max(0.0, placement.owner.last_heartbeat_at + ttl_secs - now)
     if dial is not None and dial.proves_death:
         return None
     if dial is not None and dial.outcome == "declined":
         return Wait("the instance that holds the session cannot serve it at this moment")
     if dial is not None and dial.witness == "held":
-        return Wait("the instance that holds the session is alive but does not answer", overdue)
+        return Wait("the instance that holds the session is alive but does not answer", overdue_secs)
     if placement.blind:
         return Wait("the instance that holds the session does not answer, and may be alive")
     if placement.owner is None or is_stale(placement.owner, now, ttl_secs):
         return None
     remaining_secs = placement.owner.last_heartbeat_at + ttl_secs - now
     reason = f"the instance that holds the session does not answer; it has {remaining_secs:.0f} s left to do so"
-    return Wait(reason, overdue)
+    return Wait(reason, overdue_secs)
 
 
 def _dial_of(placement: Placement, owner: str, epoch: int) -> Dial | None:

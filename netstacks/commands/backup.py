@@ -59,7 +59,7 @@ def restore_command(file: Path) -> None:
 
     Every user has to log in again. Changes that were made after the backup are lost, withdrawn access among them.
     """
-    with _opened(settings.load(os.environ).database_url) as opened:
+    with database.unchecked(settings.load(os.environ).database_url) as opened:
         manifest = backups.restore(opened, file, _show)
         _hide()
         click.echo(
@@ -85,7 +85,7 @@ def rehearse_command(file: Path, server: str) -> None:
     """
     try:
         with _throw_away(server) as url:
-            with _opened(url) as restored:
+            with database.unchecked(url) as restored:
                 proof = _prove(restored, backups.restore(restored, file, _show))
                 with restored.transaction() as tx:
                     rehearsals.isolate(tx)
@@ -125,17 +125,6 @@ def _prove(restored: Database, manifest: Manifest) -> Proof:
         audit_rows=verdict.rows,
         secrets=sealed,
     )
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[Database]:
-    """A database without the check of its schema."""
-    opened = Database(url, max_size=2)
-    opened.open()
-    try:
-        yield opened
-    finally:
-        opened.close()
 
 
 @contextmanager

@@ -12,10 +12,17 @@ from netstacks.store.pool import Database
 @contextmanager
 def opened() -> Iterator[Database]:
     """The configured database, open during the block; raises SchemaMismatch when its schema is another one."""
-    database = Database(settings.load(os.environ).database_url, max_size=2)
+    with unchecked(settings.load(os.environ).database_url) as database:
+        schema.require(database)
+        yield database
+
+
+@contextmanager
+def unchecked(url: str) -> Iterator[Database]:
+    """The database of the URL, open during the block, whatever its schema is."""
+    database = Database(url, max_size=2)
     database.open()
     try:
-        schema.require(database)
         yield database
     finally:
         database.close()

@@ -194,8 +194,8 @@ class Broker:
                     if claimed is not None:
                         return claimed
                     dial = None
-                case Wait(reason, is_owner_overdue):
-                    raise OwnerOverdue(reason) if is_owner_overdue else RetryLater(reason)
+                case Wait(reason, overdue_secs):
+                    raise RetryLater(reason) if overdue_secs is None else OwnerOverdue(reason, overdue_secs)
                 case Gone(reason):
                     raise SessionGone(f"the session has ended: {reason}")
         raise RetryLater("the session has changed its owner too often")

@@ -135,9 +135,9 @@ def unowned(is_unowned: bool) -> bytes:
     return bytes([FrameType.UNOWNED, is_unowned])
 
 
-def waiting(*, place: int, wait_secs: int, ticket: str) -> bytes:
-    """The client's place in the queue, from 1, the estimated wait, and the ticket that keeps the place."""
-    return b"\x0b" + json.dumps({"place": place, "wait_secs": wait_secs, "ticket": ticket}).encode()
+def waiting(*, place: int, wait_secs: int, ticket: str, why: str) -> bytes:
+    """The client's place in the queue, from 1, the estimated wait, the ticket that keeps the place, and the reason."""
+    return b"\x0b" + json.dumps({"place": place, "wait_secs": wait_secs, "ticket": ticket, "why": why}).encode()
 
 
 def error(text: str) -> bytes:

@@ -147,10 +147,11 @@ export class Connection {
     }
   }
 
-  #queued({ place, wait_secs: waitSecs, ticket }) {
+  #queued({ place, wait_secs: waitSecs, ticket, why }) {
     this.ticket = ticket;
     this.attempts = 0;
-    this.#show({ name: "queued", isResuming: Boolean(this.resumePoint.token), place, until: Date.now() + waitSecs * 1000 });
+    const until = Date.now() + waitSecs * 1000;
+    this.#show({ name: "queued", isResuming: Boolean(this.resumePoint.token), isOwnerSilent: why === "owner", place, until });
   }
 
   #arrived({ session_id: sessionId, epoch, offset }) {

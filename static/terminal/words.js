@@ -13,7 +13,9 @@ export function describe(state, now) {
     case "queued":
       return {
         text: state.isResuming ? "Restoring your session" : "Waiting for a terminal",
-        detail: `${about(state.until, now)}, place ${state.place} in the queue`,
+        detail: state.isOwnerSilent
+          ? `Its instance does not answer: another one takes over in ${about(state.until, now)}`
+          : `${about(state.until, now)}, place ${state.place} in the queue`,
         tone: "busy",
         offers: ["cancel"],
       };

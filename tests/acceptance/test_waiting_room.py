@@ -232,3 +232,29 @@ def test_clients_that_would_wait_long_are_served_by_an_instance_with_room(postgr
         assert idle.health()["instance_id"] in owners
         for each in crowd:
             each.close()
+
+
+def test_a_page_whose_owner_is_frozen_is_told_how_long_it_waits(postgres: Postgres, sshd: Sshd) -> None:
+    """Once the heartbeat is overdue; the TTL leaves enough time to be told."""
+    times = {"HA_HEARTBEAT_INTERVAL_SECS": "5", "HA_STALE_INSTANCE_TTL_SECS": "30"}
+    with Cluster(postgres, 2, **times) as cluster:
+        owner, other = cluster.controllers
+        first = cluster.lab(sshd).at(owner).open(epoch=0, offset=0)
+        first.vanish()
+        resume = {**first.query, "reconnect_token": first.token, "epoch": 1, "offset": len(first.output)}
+        api = first.api.at(other)
+        owner.freeze()
+        page = until(lambda: accepted(api, resume), "an accepted upgrade", 60)
+        while (told := page.waits())["why"] != "owner":
+            pass
+        assert 0 < told["wait_secs"] <= 30
+        owner.thaw()
+        assert json.loads(page.next(0x08))["session_id"] == first.info["session_id"]
+
+
+def accepted(api: Api, query: dict[str, Any]) -> Caller | None:
+    """None while the upgrade is refused, because the heartbeat is not overdue yet."""
+    try:
+        return Caller(api, query)
+    except ConnectionError:
+        return None

@@ -136,7 +136,7 @@ def test_a_wait_tells_whether_the_owners_heartbeat_is_overdue(facts: Dial) -> No
         owner = instance("a", last_heartbeat_at=NOW - heartbeat_age_secs)
         route = choose_route(replace(PLACED, owner=owner, dial=facts, **more), ME, NOW, TTL_SECS)
         assert isinstance(route, Wait)
-        return route.is_owner_overdue
+        return route.overdue_secs is not None
 
     assert not is_told(10)
     assert is_told(11)

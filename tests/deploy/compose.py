@@ -54,6 +54,15 @@ def environ(service: dict[str, Any], secrets: Path) -> dict[str, str]:
     return {name: value.replace("/run/secrets", str(secrets)) for name, value in given.items()}
 
 
+def controller(service: dict[str, Any], secrets: Path) -> Controller:
+    """A container of controller-api as a process of this host, with ports of its own; it is not started."""
+    made = Controller("")
+    mine = environ(service, secrets) | {"TRUSTED_PROXIES": "127.0.0.1"}
+    mine |= {name: str(free_port()) for name in ("AGENT_CHECK_PORT", "HA_PEER_PORT") if name in mine}
+    made.environ = {**os.environ, **{name: made.environ[name] for name in ("PORT", "SPOOL_DIR")}, **mine}
+    return made
+
+
 class Graph:
     """The services of a compose file on addresses of the loopback network, with their own commands and files.
 
@@ -106,25 +115,24 @@ class Graph:
         words = [word.replace("/etc/valkey", str(mounted)) for word in words]
         return [*words, "--dir", str(data)] if words[0] == "valkey-server" else words
 
-    def start(self) -> Self:
+    def start_stores(self) -> None:
         with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as connection:
             connection.execute("CREATE ROLE netstacks LOGIN SUPERUSER")
             connection.execute("CREATE DATABASE netstacks OWNER netstacks")
         for store in self.stores.values():
             store.start()
             self._stack.callback(store.stop)
-        agent_ports = []
+
+    def start_controller(self, service: dict[str, Any], secrets: Path) -> Controller:
+        started = controller(service, secrets)
+        self.controllers.append(started)
+        self._stack.callback(started.stop)
+        return started.start(wait_for="healthy")
+
+    def start(self) -> Self:
+        self.start_stores()
         for service in controllers(self.compose).values():
-            controller = Controller("")
-            mine = environ(service, self.secrets) | {"TRUSTED_PROXIES": "127.0.0.1"}
-            if "AGENT_CHECK_PORT" in mine:
-                agent_ports.append(free_port())
-                mine["AGENT_CHECK_PORT"] = str(agent_ports[-1])
-            kept = {name: controller.environ[name] for name in ("PORT", "SPOOL_DIR")}
-            controller.environ = {**os.environ, **kept, **mine}
-            self.controllers.append(controller)
-            self._stack.callback(controller.stop)
-            controller.start(wait_for="healthy")
+            self.start_controller(service, self.secrets)
         self.front = self.controllers[0]
         if "nginx" in self.compose["services"]:
             ports = [each.port for each in self.controllers]

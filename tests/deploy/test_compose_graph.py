@@ -3,6 +3,7 @@
 import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,10 +14,11 @@ import pytest
 import requests
 
 from netstacks.settings import load
+from tests.acceptance.fronts import Front
 from tests.acceptance.ha import command
 from tests.controller import ROOT, Api, until
 from tests.deploy import compose
-from tests.deploy.balancers import is_installed
+from tests.deploy.balancers import Balancer, is_installed
 from tests.deploy.compose import VALKEY, Graph
 from tests.postgres import _BIN as POSTGRES
 from tests.postgres import Postgres
@@ -73,6 +75,28 @@ def test_the_graph_of_a_compose_file_serves_users(graph: Graph) -> None:
         graph.stores["valkey-1"].start()
         until(lambda: b"role:slave" in cli(graph, "valkey-1", "info", "replication"), "the old primary follows", 60)
         assert load(first.environ).valkey_url is None
+
+
+def test_controllers_on_hosts_of_their_own_form_one_cluster(own_postgres: Postgres, tmp_path: Path) -> None:
+    """deploy/compose.host.yaml on two hosts, with the PostgreSQL and the Valkey of compose.yaml elsewhere."""
+    if not is_installed("nginx"):
+        pytest.skip("needs Debian's nginx")
+    (service,) = compose.read(compose.HOST)["services"].values()
+    graph = Graph("compose.yaml", tmp_path / "first", own_postgres)
+    try:
+        graph.start_stores()
+        copied = shutil.copytree(graph.secrets, tmp_path / "second/secrets")
+        first, second = (graph.start_controller(service, secrets) for secrets in (graph.secrets, copied))
+        with Balancer("nginx", [first.port, second.port]) as balancer:
+            api = Api(Front(balancer))
+            api.login("admin", (copied / "bootstrap_admin_password").read_text().strip())
+            until(lambda: len(api.get("/api/v1/ha/status")["instances"]) == 2, "both instances", 60)
+            # Each is healthy, and is reached by the other one at the address that it advertises.
+            until(lambda: command(second, "ha", "status").returncode == 0, "a healthy cluster", 60)
+            told = {each["peer_address"] for each in api.get("/api/v1/ha/status")["instances"]}
+            assert told == {f"127.0.0.1:{each.environ['HA_PEER_PORT']}" for each in (first, second)}
+    finally:
+        graph.stop()
 
 
 def check_stores(graph: Graph) -> None:

@@ -1,6 +1,7 @@
 """A client that waits for its turn: its input is kept, and only a close or a lost connection counts as an end."""
 
 import contextlib
+import json
 import socket
 import uuid
 from collections.abc import Iterator
@@ -116,7 +117,19 @@ def test_nothing_but_a_close_frame_is_taken_for_one(frames: list[tuple[Opcode, i
 def test_a_page_is_told_its_place_in_a_frame() -> None:
     made = line(query={"offset": "0"})
     made.client.show_place(212, 40.2)
-    assert made.far.recv(4096)[2:] == b'\x0b{"place": 212, "wait_secs": 40, "ticket": "a ticket"}'
+    assert made.far.recv(4096)[2:] == b'\x0b{"place": 212, "wait_secs": 40, "ticket": "a ticket", "why": "queue"}'
+
+
+def test_a_page_whose_owner_is_overdue_is_told_when_the_session_continues() -> None:
+    made = line(query={"offset": "0"}, token=uuid.uuid4())
+    made.client.awaits_owner(18.0)
+    made.client.show_place(1, 0.0)
+    told = json.loads(made.far.recv(4096)[3:])
+    assert told["why"] == "owner"
+    assert 0 < told["wait_secs"] <= 18
+    made.client.awaits_owner(None)
+    made.client.show_place(1, 0.0)
+    assert json.loads(made.far.recv(4096)[3:]) == {"place": 1, "wait_secs": 0, "ticket": "a ticket", "why": "queue"}
 
 
 def test_another_client_is_told_in_words_when_it_has_an_empty_screen() -> None:

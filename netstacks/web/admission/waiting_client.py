@@ -70,6 +70,8 @@ class WaitingClient:
         self.place: Place | None = None
         self.tries_until = 0.0
         """The time after which a failed attempt is final (monotonic clock); 0 before the first attempt."""
+        self.owner_until = 0.0
+        """The time until which an overdue owner of the session may return (monotonic clock); 0 without one."""
         self.stays = False
         """Whether another instance has refused the client for a reason other than capacity."""
         self._speaks_offsets = "offset" in request.query
@@ -121,7 +123,15 @@ class WaitingClient:
 
     def show_place(self, place: int, wait_secs: float) -> None:
         if self._speaks_offsets:
-            self._send_frame(frames.waiting(place=place, wait_secs=round(wait_secs), ticket=self.ticket))
+            owner_secs = self.owner_until - time.monotonic()
+            self._send_frame(
+                frames.waiting(
+                    place=place,
+                    wait_secs=round(max(wait_secs, owner_secs)),
+                    ticket=self.ticket,
+                    why="owner" if self.owner_until else "queue",
+                )
+            )
             return
         if time.monotonic() - self._ponged_at >= _PONG_SECS:
             self._ponged_at = time.monotonic()
@@ -131,6 +141,10 @@ class WaitingClient:
             self._has_progress_line = True
             words = f"many terminals are being opened: place {place}, {about(wait_secs)}"
             self._send_frame(frames.data(f"\r\x1b[K[{words}]".encode()))
+
+    def awaits_owner(self, secs: float | None) -> None:
+        """Notes the seconds within which the overdue owner of the session returns or loses it; None without one."""
+        self.owner_until = time.monotonic() + secs if secs is not None else 0.0
 
     def admit(self, grant: Grant) -> None:
         self._on_turn(self, grant)

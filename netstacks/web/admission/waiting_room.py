@@ -152,11 +152,15 @@ class WaitingRoom:
             return
         client.unread += read_ahead(environ)
         client.send(answer)
+        client.awaits_owner(environ.get(OWNER_OVERDUE))
         if is_away:
             greenlets.spawn("moved-away", self._move_away, client)
             return
         self._enter(client)
-        client.show_place(len(services.admission), services.admission.wait_secs(len(services.admission)))
+        self._show_place(client, len(services.admission))
+
+    def _show_place(self, client: WaitingClient, place: int) -> None:
+        client.show_place(place, self._services.admission.wait_secs(place))
 
     def _enter(self, client: WaitingClient) -> None:
         request = client.request
@@ -199,12 +203,14 @@ class WaitingRoom:
         client.begin()
         response = LateResponse()
         environ = {**client.environ, "gunicorn.socket": client.socket, ACCEPTED: Accepted(bytes(client.unread))}
+        environ.pop(OWNER_OVERDUE, None)
         client.socket.settimeout(None)
         try:
             body = b"".join(self._begin(environ, response.start, grant))
         except StopIteration:
             client.socket.close()
             return
+        client.awaits_owner(environ.get(OWNER_OVERDUE))
         if response.code != 503 or not self._tries_again(client):
             client.refuse(response.code, body)
 
@@ -214,10 +220,12 @@ class WaitingRoom:
         client.tries_until = client.tries_until or now + _TRY_SECS
         if now > client.tries_until:
             return False
+        client.socket.settimeout(0)
+        # Also a sign of life: a proxy cuts a connection that is silent.
+        self._show_place(client, 1)
         greenlets.sleep(_PAUSE_SECS)
         if not self._is_open:
             return False
-        client.socket.settimeout(0)
         self._enter(client)
         return True
 

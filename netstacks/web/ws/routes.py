@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 # The key of `Accepted` in the environment of a request.
 ACCEPTED = "netstacks.accepted"
-# The key that is set when the owner of the request's session is overdue (errors.OwnerOverdue).
+# The key of the seconds of errors.OwnerOverdue, set when the owner of the request's session is overdue.
 OWNER_OVERDUE = "netstacks.owner_overdue"
 # The key of the application's extension that holds the greenlets of its open connections.
 _SERVING = "netstacks.websockets"

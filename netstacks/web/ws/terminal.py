@@ -64,7 +64,7 @@ def authorise(actor: Actor, token: str | None) -> ControlRequest | Upstream:
         # A client with a token retries a refused upgrade by itself, and its user still sees the terminal.
         if token is not None:
             if isinstance(error, OwnerOverdue):
-                request.environ[OWNER_OVERDUE] = True
+                request.environ[OWNER_OVERDUE] = error.secs
             raise
         return _failed(actor, error, is_new=token is None)
 

@@ -27,6 +27,11 @@
 - name: HA_PEER_TLS_CA
   value: /run/secrets/peer-tls/ca.crt
 {{- end }}
+{{ include "netstacks.settingsEnv" . | trim }}
+{{- end -}}
+
+{{/* The settings and the files of the secrets: what commands need. */}}
+{{- define "netstacks.settingsEnv" -}}
 {{- range $name, $value := .Values.settings }}
 {{- if not (kindIs "invalid" $value) }}
 - name: {{ $name }}
@@ -39,4 +44,20 @@
   value: /run/secrets/netstacks/{{ $name }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The volume in which the secrets are files. */}}
+{{- define "netstacks.secretsVolume" -}}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range $name, $source := .Values.secrets }}
+      {{- if $source }}
+      - secret:
+          name: {{ $source.name }}
+          items:
+            - {key: {{ $source.key | quote }}, path: {{ $name }}}
+      {{- end }}
+      {{- end }}
 {{- end -}}

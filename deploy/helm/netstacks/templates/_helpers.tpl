@@ -28,6 +28,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{- define "netstacks.jobSelectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-job
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "netstacks.jobLabels" -}}
+{{ include "netstacks.jobSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
 {{- define "netstacks.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
@@ -70,6 +82,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- if and .autoscaling.enabled (gt (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas)) -}}
 {{- fail "\n\nautoscaling.minReplicas must not be above autoscaling.maxReplicas." -}}
+{{- end -}}
+{{- if and .backup.enabled (not .backup.claimName) -}}
+{{- fail "\n\nbackup needs backup.claimName, an existing PersistentVolumeClaim." -}}
 {{- end -}}
 {{- if and .serviceMonitor.enabled (not .secrets.METRICS_TOKEN) -}}
 {{- fail "\n\nserviceMonitor needs secrets.METRICS_TOKEN: without a token the controller has no /metrics." -}}
