@@ -70,7 +70,7 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query."""
-        answer = requests.get(f"{self._url}/api/v1/query", {"query": expression}, timeout=10).json()
+        answer = requests.get(f"{self._url}/api/v1/query", {"query": expression}, timeout=60).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         series: list[dict[str, Any]] = answer["data"]["result"]
         return series

@@ -140,6 +140,16 @@ class SentinelCluster:
         userinfo = f":{password}@" if password else ""
         self.url = f"redis://{userinfo}" + ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
 
+    def __enter__(self) -> "SentinelCluster":
+        try:
+            return self.start()
+        except BaseException:
+            self.destroy()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
+
     def start(self) -> "SentinelCluster":
         for node in (*self.nodes, *self.sentinels):
             node.start()
@@ -152,8 +162,11 @@ class SentinelCluster:
 
     def _is_whole(self, sentinel: Valkey) -> bool:
         with redis.Redis(port=sentinel.port, password=self._password or None, socket_timeout=1) as client:
-            state = client.sentinel_master(self.MASTER_NAME)
-            replicas = client.sentinel_slaves(self.MASTER_NAME)
+            try:
+                state = client.sentinel_master(self.MASTER_NAME)
+                replicas = client.sentinel_slaves(self.MASTER_NAME)
+            except (redis.ConnectionError, redis.TimeoutError):
+                return False
         linked = [each for each in replicas if each["master-link-status"] == "ok"]
         return state["num-other-sentinels"] == 2 and len(linked) == 2
 

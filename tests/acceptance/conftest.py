@@ -48,11 +48,8 @@ def cluster(postgres: Postgres) -> Iterator[Cluster]:
 
 @pytest.fixture
 def sentinels() -> Iterator[SentinelCluster]:
-    sentinels = SentinelCluster()
-    try:
-        yield sentinels.start()
-    finally:
-        sentinels.destroy()
+    with SentinelCluster() as sentinels:
+        yield sentinels
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Faults of the Sentinels, as the troubleshooting chapter lists them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from tests.acceptance.bench_of_faults import Bench
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.diagnosis import doctor, fault, faults, reason
@@ -11,17 +8,8 @@ from tests.controller import until
 from tests.valkey import Sentinel, SentinelCluster, Valkey
 
 
-@contextmanager
-def _sentinels() -> Iterator[SentinelCluster]:
-    sentinels = SentinelCluster()
-    try:
-        yield sentinels.start()
-    finally:
-        sentinels.destroy()
-
-
 def sentinels_do_not_reach_a_node(bench: Bench) -> None:
-    with _sentinels() as sentinels:
+    with SentinelCluster() as sentinels:
         sentinels.nodes[1].kill()
         lost = f"127.0.0.1:{sentinels.nodes[1].port}"
 
@@ -33,7 +21,7 @@ def sentinels_do_not_reach_a_node(bench: Bench) -> None:
 
 
 def wrong_master_name(bench: Bench) -> None:
-    with _sentinels() as sentinels:
+    with SentinelCluster() as sentinels:
         changed = {"VALKEY_URL": "", "VALKEY_SENTINEL_URL": sentinels.url, "VALKEY_SENTINEL_MASTER_NAME": "MyMaster"}
         found = doctor(bench.first, **changed)
         told = fault(found, "Sentinels", "watch no primary named 'MyMaster'", "VALKEY_SENTINEL_MASTER_NAME")
@@ -60,7 +48,7 @@ def too_few_sentinels(bench: Bench) -> None:
 
 
 def failover_does_not_trigger(bench: Bench) -> None:
-    with _sentinels() as sentinels:
+    with SentinelCluster() as sentinels:
         for each in sentinels.sentinels[:2]:
             each.kill()
 
@@ -73,7 +61,7 @@ def failover_does_not_trigger(bench: Bench) -> None:
 
 
 def after_a_failover(bench: Bench) -> None:
-    with _sentinels() as sentinels, Cluster(bench.postgres, 1, sentinels) as cluster:
+    with SentinelCluster() as sentinels, Cluster(bench.postgres, 1, sentinels) as cluster:
         [controller] = cluster.controllers
         former = cluster.valkey
         former.kill()

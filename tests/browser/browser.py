@@ -145,15 +145,28 @@ class Browser:
 
     def choose(self, label: str) -> None:
         """Clicks the option whose label begins with this text, in the open dialog."""
-        self._first("dialog[open] label", lambda option: option.text.startswith(label), f"the option {label!r}").click()
+
+        def chosen() -> bool:
+            what = f"the option {label!r}"
+            self._first("dialog[open] label", lambda option: option.text.startswith(label), what).click()
+            return True
+
+        until(lambda: _unless_replaced(chosen), f"a click on {label!r}")
 
     def fill(self, **fields: str) -> None:
         """Types into the fields of these names, in the open dialog if there is one."""
         scope = "dialog[open] " if self.run("return !!document.querySelector('dialog[open]')") else ""
         for name, value in fields.items():
-            field = self.find(f"{scope}[name={name}]")
+            self._fill(f"{scope}[name={name}]", value)
+
+    def _fill(self, selector: str, value: str) -> None:
+        def filled() -> bool:
+            field = self.find(selector)
             field.clear()
             field.send_keys(value)
+            return True
+
+        until(lambda: _unless_replaced(filled), f"a value of {selector}")
 
     def type(self, *keys: str) -> None:
         """Types where the keyboard is."""

@@ -61,7 +61,7 @@ class Balancer:
         with (self._folder / "log").open("wb") as log:
             # In the foreground nginx writes its access log to a path: /dev/stdout needs a file that can be reopened.
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
-        until(self._answers, "an answer through the load balancer")
+        until(self.answers, "an answer through the load balancer")
         return self
 
     @property
@@ -69,7 +69,7 @@ class Balancer:
         """Of the first process, which leads the group of all of them."""
         return self._process.pid
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             return requests.get(f"{self.url}/api/v1/health/live", timeout=2, verify=self._ca).ok
         except requests.RequestException:

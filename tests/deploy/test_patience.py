@@ -57,7 +57,7 @@ class _Slow(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"one")
             time.sleep(ANSWER_SECS)
-            self.wfile.write(b"two" if self.has_read.wait(10) else b"???")
+            self.wfile.write(b"two" if self.has_read.wait(60) else b"???")
         else:
             time.sleep(ANSWER_SECS)
             self._answer(b"late")

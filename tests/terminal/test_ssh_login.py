@@ -489,7 +489,7 @@ def test_an_answer_about_the_shell_counts_whichever_call_receives_it(
     monkeypatch.setattr(Connection, "advance", staticmethod(slow_step))
     # A console server: it prints nothing before the first key.
     with device(by_password(SECRET), Console(prompt="", requests=requests)) as server:
-        target = SshTarget(server.host, server.port, "ada", password=SECRET, patience_secs=5)
+        target = SshTarget(server.host, server.port, "ada", password=SECRET, patience_secs=60)
         user = User()
         if requests:
             with pytest.raises(DeviceError, match="refused to start a shell"):

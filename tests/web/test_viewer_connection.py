@@ -362,7 +362,7 @@ def test_a_viewer_that_has_left_causes_no_dial_and_no_lookup(world: World) -> No
     ws = world.serve()
     greenlets.sleep(0.01)
     ws.leaves()
-    world.served.join(5)
+    world.served.join(30)
     owner, another = Owner(1), Owner(2)
     world.leads_to(owner, another)
     greenlets.sleep(0.01)
@@ -376,11 +376,11 @@ def test_a_viewer_that_is_sent_away_while_it_joins_does_not_stay_attached(world:
 
     def over() -> None:
         asked.set()
-        may_answer.wait(5)
+        may_answer.wait(30)
 
     ws = world.serve(over=over)
     world.leads_to(room.session)
-    assert asked.wait(5)
+    assert asked.wait(30)
     ws.brings(b"\xff not a frame")
     until(lambda: ws.closed)
     may_answer.set()

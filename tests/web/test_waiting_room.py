@@ -71,11 +71,11 @@ def test_of_two_connections_to_a_moved_session_the_newer_one_is_kept() -> None:
     first = greenlets.spawn("older", waiting_room._move_away, older)
     greenlets.give_way()
     second = greenlets.spawn("newer", waiting_room._move_away, newer)
-    first.join(10)
+    first.join(30)
     assert closed_with(far) == (CloseCode.SUPERSEDED, b"this terminal was opened elsewhere")
     assert not second.ready()
     moved.clear()
-    second.join(10)
+    second.join(30)
     assert entered == [newer]
     far.close()
     other.close()

@@ -40,7 +40,7 @@ class WebSocketServer:
     def is_up(self) -> bool:
         try:
             return requests.get(self.http("/said"), timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def said(self) -> list[str]:
