@@ -153,6 +153,7 @@ def test_who_edits_or_deletes_a_user_after_another_edit_is_told_and_offered_the_
     browser.find("#confirm [type=submit]").click()
     browser.wait_for("The user max was changed meanwhile by admin, so nothing was saved or deleted")
     browser.click("Load the newest values")
+    browser.wait_for("was changed meanwhile by ", gone=True)
     browser.find("#confirm [type=submit]").click()
     browser.wait_for("max was deleted.")
 
