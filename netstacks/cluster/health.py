@@ -13,8 +13,6 @@ from netstacks.cluster.model import MOST_REASON, ClusterSummary, HealthStatus
 
 ValkeyStatus = Literal["connected", "disconnected", "disabled"]
 
-# HA status shows an inconsistency once, with its remedy, and not again in the row of each instance.
-_IN_HEARTBEAT = {"consistency": "it does not agree with other instances: its health names the difference"}
 # Facts that are this many refreshes old mean that the greenlet which refreshes them is stuck.
 MAX_MISSED_REFRESHES = 3
 
@@ -171,11 +169,7 @@ def for_heartbeat(report: HealthReport | None) -> tuple[HealthStatus, str]:
         return "unhealthy", "starting"
     status, reason = report.status, report.reason or ""
     if status == "degraded":
-        remaining = [
-            _IN_HEARTBEAT.get(name, text)
-            for name, text in _down(report.facts).items()
-            if name not in ("valkey", "lease")
-        ]
+        remaining = [text for name, text in _down(report.facts).items() if name not in ("valkey", "lease")]
         status, reason = ("degraded", "; ".join(remaining)) if remaining else ("healthy", "")
     reason = " ".join(reason.split())
     return status, reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…"
