@@ -41,7 +41,7 @@ def test_a_row_that_names_a_living_instance_in_vain_is_released(postgres: Postgr
                 (uuid.uuid4().hex, terminal.info["session_id"]),
             )
         until(lambda: states(cluster, "lost") == [(None, 2, "detached")], "the release")
-        until(lambda: states(cluster, "lost") == [(None, 3, "ended")], "the end", 40)
+        until(lambda: states(cluster, "lost") == [(None, 3, "ended")], "the end", 60)
         keeps_typing(0, terminal)
         kept(terminal, cluster)
 
