@@ -263,6 +263,7 @@ def test_questions_do_not_wait_for_valkey_and_open_circuits_stay_open_without_it
         until(lambda: are_back(everywhere, first_id, third_id), "agreement of the instances")
 
 
+@pytest.mark.timeout(300)
 def test_a_probe_whose_instance_was_killed_is_made_up_for_by_another(
     cluster: Cluster, everywhere: list[Api], first: ScriptedProvider
 ) -> None:

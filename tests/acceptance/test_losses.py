@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import redis
 
 from tests.acceptance.cluster import Cluster, come_back
@@ -91,6 +92,7 @@ def test_a_killed_instance_that_no_client_misses_is_lost_without_waiting_for_the
         assert len(until(lambda: details(api, "reaped", killed), "the event of the loss")) == 1
 
 
+@pytest.mark.timeout(300)
 def test_a_valkey_that_comes_back_empty_has_the_losses_from_before_and_of_the_outage(postgres: Postgres) -> None:
     with Cluster(postgres, 3) as cluster:
         a, b, c = cluster.controllers
