@@ -1,6 +1,7 @@
 """Users that call language models through real controllers, and the providers that answer or fail."""
 
 import json
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,14 @@ def post(api: Api, path: str, body: Any, **kwargs: Any) -> requests.Response:
     """The answer, whatever its status, within the 30 s that the Terminal client waits for."""
     headers = {"Authorization": f"Bearer {api.token}"}
     return requests.post(api.controller.url + path, json=body, headers=headers, **{"timeout": 30, **kwargs})
+
+
+def begin(api: Api, path: str, body: Any) -> HTTPConnection:
+    """A question whose answer is not waited for: to close the connection is to leave."""
+    connection = HTTPConnection("127.0.0.1", api.controller.port, timeout=30)
+    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
+    connection.request("POST", path, json.dumps(body), headers)
+    return connection
 
 
 def conversation(text: str = "What is up?", **body: Any) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Box:
     @property
     def shown(self) -> str:
         """The shown text, without cursor movements."""
-        return _SEQUENCE.sub("", self.terminal.output.decode())
+        # The last character may still be on its way.
+        return _SEQUENCE.sub("", self.terminal.output.decode(errors="ignore"))
 
     def expect(self, text: str) -> str:
         """Waits for `text` behind what was expected before, and returns what was shown up to it."""
@@ -405,7 +406,7 @@ def test_a_drain_closes_it_with_a_reason(postgres: Postgres, sshd: Sshd) -> None
 
 
 def test_a_drain_lets_no_other_in(postgres: Postgres, sshd: Sshd) -> None:
-    leaving = Controller(postgres.create_database(), DRAIN_TIMEOUT_SECS="20").start()
+    leaving = Controller(postgres.create_database(), DRAIN_TIMEOUT_SECS="60").start()
     try:
         lab = make_lab(leaving.login(), sshd)
         busy = lab.open()

@@ -6,7 +6,8 @@ import pytest
 
 from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.lab import Lab
-from tests.controller import JWT_SECRET, Controller
+from tests.acceptance.short_ttl import statuses
+from tests.controller import JWT_SECRET, Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
@@ -48,7 +49,7 @@ def test_the_secret_changes_and_everybody_stays_logged_in(cluster: Cluster, sshd
             terminal.api.token = lab.api.token
             terminal = come_back(terminal, *cluster.controllers, epoch=terminal.info["epoch"], offset=0)
             assert terminal.info["session_id"] == session_id
-            assert {each.health()["status"] for each in cluster.controllers} == {"healthy"}
+            until(lambda: statuses(cluster) == {"healthy"}, "good health of both")
     terminal.type("echo still-$((6*7))\r")
     terminal.expect("still-42")
     # At the end the new secret is enough.

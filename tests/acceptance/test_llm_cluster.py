@@ -99,8 +99,11 @@ def test_failures_on_several_instances_open_one_circuit_for_all(
         assert shown["opened_at"] < shown["next_probe_at"]
     assert len(ai.questions(first)) == 3
 
-    events = [each for each in b.get("/api/v1/ha/status")["events"] if each["kind"] == "breaker"]
-    opened = next(each for each in events if each["circuit"] == "open")
+    def openings() -> list[Any]:
+        events = [each for each in b.get("/api/v1/ha/status")["events"] if each["kind"] == "breaker"]
+        return [each for each in events if each["circuit"] == "open"]
+
+    opened = until(openings, "the event of the open circuit")[0]
     assert opened["provider"] == "first"
     assert opened["reason"].startswith("answered 500")
 
@@ -150,7 +153,9 @@ def test_a_rate_limit_holds_on_every_instance_until_the_named_time(
     first_id = ai.add_provider(a, first)
     ai.known_to(everywhere, "first")
     refused = ai.ask(a)
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "120")
+    assert refused.status_code == 503
+    # Time passes before it is answered.
+    assert 110 < int(refused.headers["Retry-After"]) <= 120
     until(lambda: ai.states(everywhere, first_id) == ["open"] * 3, "the open circuit on every instance")
     for each in (b, c):
         shown = ai.circuit(each, first_id)
@@ -164,7 +169,9 @@ def test_a_rate_limit_holds_on_every_instance_until_the_named_time(
 
 @pytest.mark.timeout(300)
 def test_six_workers_send_one_probe(postgres: Postgres) -> None:
-    with Cluster(postgres, 2, WEB_CONCURRENCY="3", **SETTINGS) as cluster, ScriptedProvider() as server:
+    # Long enough for questions between the opening and the probe.
+    settings = SETTINGS | {"LLM_BREAKER_COOLDOWN_SECS": "8"}
+    with Cluster(postgres, 2, WEB_CONCURRENCY="3", **settings) as cluster, ScriptedProvider() as server:
         admin = cluster.controllers[0].login()
         # Any worker of a controller takes a request.
         apis = [admin.at(each) for each in cluster.controllers] * 15
@@ -194,8 +201,9 @@ def test_six_workers_send_one_probe(postgres: Postgres) -> None:
             # Longer than a heartbeat, after which each worker knows the circuit: a second probe would have been sent.
             time.sleep(2 * HEARTBEAT_SECS)
             assert len(ai.probes(server)) == already + 1
-            assert {ai.ask(each).status_code for each in apis} == {200}
+            until(lambda: {ai.ask(each).status_code for each in apis} == {200}, "answers of every worker")
         events = ("llm.circuit_opened", "llm.circuit_half_open", "llm.circuit_closed")
+        until(lambda: min(map(changes, events)) >= 3, "the lines of each change")
         assert list(map(changes, events)) == [3, 3, 3]
 
 
@@ -255,6 +263,7 @@ def test_questions_do_not_wait_for_valkey_and_open_circuits_stay_open_without_it
         until(lambda: are_back(everywhere, first_id, third_id), "agreement of the instances")
 
 
+@pytest.mark.timeout(300)
 def test_a_probe_whose_instance_was_killed_is_made_up_for_by_another(
     cluster: Cluster, everywhere: list[Api], first: ScriptedProvider
 ) -> None:
@@ -279,7 +288,7 @@ def test_a_probe_whose_instance_was_killed_is_made_up_for_by_another(
         first.always(answer("from the first"))
         living = [each for each in everywhere if each.controller is not killed]
         assert are_resting(living, first_id)
-        until(lambda: are_back(living, first_id), "the closed circuit on the living instances", 60)
+        until(lambda: are_back(living, first_id), "the closed circuit on the living instances", 120)
         assert len(ai.probes(first)) == 2
         assert [ai.ask(each).status_code for each in living] == [200, 200]
     finally:

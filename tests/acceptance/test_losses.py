@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import redis
 
 from tests.acceptance.cluster import Cluster, come_back
@@ -58,10 +59,11 @@ def test_a_killed_instance_is_lost_until_a_new_one_takes_its_place(cluster: Clus
     assert killed not in shown(api)
     wanted = {"total": 4, "taken_over": 1, "waiting": 3, "ended": 0}
     until(lambda: counted(api, killed) == wanted, "one session that was taken over")
-    [reaped] = details(api, "reaped", killed)
+    # Events are stored after what they tell of.
+    [reaped] = until(lambda: details(api, "reaped", killed), "the event of the loss")
     assert reaped["by"] in judges
     assert (reaped["proof"], reaped["sessions"]) == ("refused", "4")
-    claims = details(api, "claimed", taker)
+    claims = until(lambda: details(api, "claimed", taker), "the event of the claim")
     assert [claim["former"] for claim in claims] == [killed]
 
     for orphan in terminals[1:3]:
@@ -71,8 +73,9 @@ def test_a_killed_instance_is_lost_until_a_new_one_takes_its_place(cluster: Clus
 
     added = id_of(add(cluster))
     until(lambda: not lost(api), "the end of the loss")
-    assert [each["replaces"] for each in details(api, "joined", added)] == [killed]
-    assert status(api)["cluster"]["condition"] == "healthy"
+    [joined] = until(lambda: details(api, "joined", added), "the event of the new instance")
+    assert joined["replaces"] == killed
+    until(lambda: status(api)["cluster"]["condition"] == "healthy", "a healthy cluster")
     taken.leave()
 
 
@@ -86,9 +89,10 @@ def test_a_killed_instance_that_no_client_misses_is_lost_without_waiting_for_the
         until(lambda: killed in lost(api), "the lost instance", 120)
         assert lost(api)[killed]["proof"] == "refused"
         assert status(api)["cluster"]["condition"] == "degraded"
-        assert len(details(api, "reaped", killed)) == 1
+        assert len(until(lambda: details(api, "reaped", killed), "the event of the loss")) == 1
 
 
+@pytest.mark.timeout(300)
 def test_a_valkey_that_comes_back_empty_has_the_losses_from_before_and_of_the_outage(postgres: Postgres) -> None:
     with Cluster(postgres, 3) as cluster:
         a, b, c = cluster.controllers
@@ -107,10 +111,11 @@ def test_a_valkey_that_comes_back_empty_has_the_losses_from_before_and_of_the_ou
         until(lambda: lost(api).keys() == {before, meanwhile}, "both losses", 120)
         assert {each["proof"] for each in lost(api).values()} == {"refused"}
         assert status(api)["cluster"]["condition"] == "degraded"
-        assert [each["by"] for each in details(api, "reaped", meanwhile)] == [id_of(a)]
+        [reaped] = until(lambda: details(api, "reaped", meanwhile), "the event of the second loss")
+        assert reaped["by"] == id_of(a)
         for _ in range(2):
             add(cluster)
-        until(lambda: not lost(api), "the end of the losses")
+        until(lambda: not lost(api), "the end of the losses", 60)
 
 
 def test_an_outage_of_postgresql_is_told_once(own_postgres: Postgres) -> None:
@@ -121,7 +126,8 @@ def test_an_outage_of_postgresql_is_told_once(own_postgres: Postgres) -> None:
         own_postgres.start()
         until(lambda: kinds(api, "database_back"), "the end of the outage", 60)
         cluster.gathered(2)
-        [gone], [back] = kinds(api, "database_lost"), kinds(api, "database_back")
+        [gone] = until(lambda: kinds(api, "database_lost"), "the event of the outage")
+        [back] = kinds(api, "database_back")
         assert gone["text"].startswith(f"{gone['instance_id']} lost contact with PostgreSQL")
         assert int(back["away_secs"]) >= 3
 
@@ -152,10 +158,13 @@ def test_a_process_that_is_restarted_before_its_loss_is_known_leaves_none(cluste
     added = id_of(add(cluster))
     until(lambda: details(api, "reaped", killed), "the dead instance to be reaped", 60)
     until(lambda: not lost(api), "the end of the loss")
-    # Whichever was first: the loss that was noticed, or the new instance.
-    replaced = [each["by"] for each in details(api, "replaced", killed)]
-    replaced += [added for each in details(api, "joined", added) if each.get("replaces") == killed]
-    assert replaced == [added]
+
+    def replaced_by() -> list[str]:
+        """Whichever was first: the loss that was noticed, or the new instance."""
+        replaced = [each["by"] for each in details(api, "replaced", killed)]
+        return replaced + [added for each in details(api, "joined", added) if each.get("replaces") == killed]
+
+    assert until(replaced_by, "the event of the replacement") == [added]
 
 
 def test_an_outage_of_valkey_is_told_once_and_stays_visible_in_the_history(postgres: Postgres) -> None:

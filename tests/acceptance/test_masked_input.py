@@ -36,6 +36,7 @@ def test_commands_stand_as_they_were_typed_and_a_hidden_secret_that_is_printed_n
     session_id = terminal.info["session_id"]
     lab.api.call("DELETE", f"/api/sessions/{session_id}", expect=204)
     terminal.leave()
+    until(lambda: lab.api.get(f"/api/recordings/{session_id}")["state"] == "ended", "the end of the recording")
     lines = lab.api.get(f"/api/recordings/{session_id}/data?input=1").splitlines()[1:]
     events = [event[1:] for event in map(json.loads, lines)]
     typed = "".join(text for kind, text in events if kind == "i")

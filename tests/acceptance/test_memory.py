@@ -42,7 +42,7 @@ class ProbedController(Controller):
 
 @pytest.fixture(scope="module")
 def probed(postgres: Postgres) -> Iterator[ProbedController]:
-    short = {"SESSION_DETACH_TTL_SECS": "3", "SESSION_CLOSE_GRACE_SECS": "1", "HA_HEARTBEAT_INTERVAL_SECS": "1"}
+    short = {"SESSION_DETACH_TTL_SECS": "10", "SESSION_CLOSE_GRACE_SECS": "1", "HA_HEARTBEAT_INTERVAL_SECS": "1"}
     controller = ProbedController(postgres.create_database(), **short)
     controller.start()
     yield controller

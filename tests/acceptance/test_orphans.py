@@ -31,7 +31,9 @@ def test_a_frozen_instances_sessions_end_when_their_users_do_not_come(postgres: 
 
 def test_a_row_that_names_a_living_instance_in_vain_is_released(postgres: Postgres, sshd: Sshd) -> None:
     """The state after a commit whose reply was lost. No client ever asks for the session."""
-    with Cluster(postgres, 1, **ENDING_TIMES) as cluster:
+    # Long enough to be seen between the release and the end.
+    times = ENDING_TIMES | {"SESSION_DETACH_TTL_SECS": "15"}
+    with Cluster(postgres, 1, **times) as cluster:
         terminal = cluster.lab(sshd).open(epoch=0, offset=0)
         with psycopg.connect(cluster.database_url) as connection:
             connection.execute(
@@ -41,7 +43,7 @@ def test_a_row_that_names_a_living_instance_in_vain_is_released(postgres: Postgr
                 (uuid.uuid4().hex, terminal.info["session_id"]),
             )
         until(lambda: states(cluster, "lost") == [(None, 2, "detached")], "the release")
-        until(lambda: states(cluster, "lost") == [(None, 3, "ended")], "the end", 40)
+        until(lambda: states(cluster, "lost") == [(None, 3, "ended")], "the end", 60)
         keeps_typing(0, terminal)
         kept(terminal, cluster)
 

@@ -28,6 +28,7 @@ def paste_text(size: int) -> bytes:
     return (text * 2)[: size - 8].decode(errors="ignore").encode().ljust(size, b".")
 
 
+@pytest.mark.timeout(300)
 def test_a_long_paste_to_a_slow_device_is_exact_and_so_is_what_others_type(lab: Lab) -> None:
     pasting, other = lab.open(), lab.open()
     other.type("stty raw -echo; echo rea''dy; exec cat\r")

@@ -47,13 +47,13 @@ def test_a_read_only_database_is_degraded_with_a_reason_and_recovers(own_control
     set_read_only(url, "on")
     until(lambda: controller.health().get("status") == "degraded", "degraded health")
     until(lambda: controller.health().get("reason", "").startswith("PostgreSQL is read-only"), "the reason")
-    health = requests.get(f"{controller.url}/api/v1/health", timeout=5)
+    health = requests.get(f"{controller.url}/api/v1/health", timeout=30)
     assert (health.status_code, health.json()["database"], health.json()["degraded"]) == (
         200,
         "connected",
         ["database"],
     )
-    assert requests.get(f"{controller.url}/api/v1/health/ready", timeout=5).status_code == 503
+    assert requests.get(f"{controller.url}/api/v1/health/ready", timeout=30).status_code == 503
     refused = saving(lab)
     assert refused.status_code == 503
     assert "Nothing can be saved at the moment: PostgreSQL is read-only" in refused.json()["error"]

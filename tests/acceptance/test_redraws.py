@@ -14,7 +14,7 @@ def test_viewers_of_a_flooded_screen_delay_no_other_client(controller: Controlle
     other = opened(lab)
     terminal = opened(lab)
     terminal.type(FLOOD)
-    terminal.expect("flooded")
+    terminal.expect("flooded", 90)
     token = share(terminal, max_viewers=GUESTS)
     guests = [Viewer(controller, token) for _ in range(GUESTS)]
     controller.login()
@@ -31,7 +31,7 @@ def test_viewers_of_a_flooded_screen_delay_no_other_client(controller: Controlle
 def test_a_flooded_terminal_comes_back_at_the_largest_size(controller: Controller, lab: Lab) -> None:
     terminal = opened(lab)
     terminal.type(FLOOD)
-    terminal.expect("flooded")
+    terminal.expect("flooded", 90)
     back = terminal.again(epoch=1, offset="tail", cols=1000, rows=1000).connected()
     until(lambda: b"this screen costs too much to redraw" in back.notices, "what was sent instead of the screen")
     back.type("stty size; echo do''ne\r")

@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.cluster import Cluster
+from tests.acceptance.ha import lost
 from tests.acceptance.lab import Lab
 from tests.acceptance.test_withdrawal_cluster import PASSWORD, Person
 from tests.controller import Controller, Terminal, until
@@ -118,8 +119,11 @@ def test_a_session_of_a_dead_instance_is_not_taken_over_for_a_user_without_its_d
         terminal = ana.open(epoch=0, offset=0)
         terminal.type("echo al''ive\r")
         terminal.expect("alive")
+        killed = cluster.controllers[1].health()["instance_id"]
         cluster.controllers[1].kill()
         lab.api.call("PUT", f"/api/devices/{lab.device['id']}", json={"tags": ["edge"]}, expect=200)
+        # Before its death is proven, the client may be told to come again later.
+        until(lambda: killed in lost(lab.api), "the lost instance", 60)
         back = until(lambda: _again(terminal, cluster.controllers[0]), "an answer")
         assert back.closed()[0] == 4001
         assert "may not use this device any more" in back.errors[-1]

@@ -27,7 +27,7 @@ def test_a_rolling_restart_under_load_loses_no_byte_and_leaves_every_client_atta
         for controller in cluster.controllers:
             controller.terminate()
             assert controller.process is not None
-            assert controller.process.wait(30) == 0
+            assert controller.process.wait(60) == 0
             controller.start()
             cluster.gathered(3)
             until(lambda: all(each.is_attached for each in counters), "every client on some instance", 60)

@@ -3,7 +3,8 @@
 import secrets
 
 from tests.acceptance.cluster import Cluster
-from tests.controller import MASTER_KEY
+from tests.acceptance.short_ttl import statuses
+from tests.controller import MASTER_KEY, until
 from tests.postgres import Postgres
 
 NEW_KEY = secrets.token_hex(32)
@@ -13,8 +14,8 @@ def test_an_instance_with_the_old_key_beside_a_new_one_is_accepted(postgres: Pos
     with Cluster(postgres, 2) as cluster:
         other = cluster.controllers[1]
         other.terminate()
-        other.process.wait(30)
+        other.process.wait(60)
         other.environ |= {"VAULT_MASTER_KEY": NEW_KEY, "VAULT_MASTER_KEY_PREVIOUS": MASTER_KEY}
         other.start()
         cluster.gathered(2)
-        assert {each.health()["status"] for each in cluster.controllers} == {"healthy"}
+        until(lambda: statuses(cluster) == {"healthy"}, "good health of both")
