@@ -93,7 +93,7 @@ class Controller:
 
     def health(self) -> dict[str, Any]:
         try:
-            body: dict[str, Any] = requests.get(f"{self.url}/api/v1/health", timeout=5).json()
+            body: dict[str, Any] = requests.get(f"{self.url}/api/v1/health", timeout=15).json()
         except (requests.RequestException, ValueError):
             return {}
         return body

@@ -8,7 +8,7 @@ from netstacks.web.ws import keepalive
 from tests.acceptance.bench_of_faults import Bench
 from tests.acceptance.diagnosis import doctor, fault, reason
 from tests.acceptance.sharing import opened
-from tests.controller import ROOT
+from tests.controller import ROOT, until
 
 UPGRADE = "proxy_set_header Upgrade $http_upgrade;"
 CONNECTION = "proxy_set_header Connection $connection_upgrade;"
@@ -24,7 +24,7 @@ def headers_are_not_passed(bench: Bench) -> None:
         for _ in range(6):
             requests.get(f"{balancer.url}/ws/ssh", headers={"Sec-WebSocket-Key": "AAAA"}, timeout=30)
     fault(found, "Load balancer", "it removes the header Upgrade", "forward the headers Upgrade and Connection")
-    assert any("websocket.upgrade_removed" in each.log() for each in bench.cluster.controllers)
+    is_logged(bench, "websocket.upgrade_removed")
     for removed, cause in (
         (CONNECTION, "it does not pass the header Connection on"),
         (HTTP_VERSION, "it sends HTTP/1.0 to the instances"),
@@ -35,7 +35,11 @@ def headers_are_not_passed(bench: Bench) -> None:
     with bench.nginx(HOST, FORWARDED_HOST) as balancer:
         found = doctor(bench.first, "--load-balancer", balancer.url)
     fault(found, "Load balancer", "it does not pass the header Host on", "proxy_set_header Host $http_host")
-    assert any("origin.refused" in each.log() for each in bench.cluster.controllers)
+    is_logged(bench, "origin.refused")
+
+
+def is_logged(bench: Bench, event: str) -> None:
+    until(lambda: any(event in each.log() for each in bench.cluster.controllers), f"{event} in a log")
 
 
 def no_sticky_sessions(bench: Bench) -> None:
@@ -63,7 +67,7 @@ def health_checks(bench: Bench) -> None:
 def idle_timeout(bench: Bench) -> None:
     """A short timeout cuts a silent terminal, without a close frame; its session is there when the client returns."""
     terminal = opened(bench.cluster.lab(bench.sshd))
-    with bench.nginx(silence="3s") as balancer:
+    with bench.nginx(silence="5s") as balancer:
         port, terminal.api.controller.port = terminal.api.controller.port, balancer.port
         try:
             cut = terminal.again().connected()

@@ -66,7 +66,9 @@ class Counter:
 
     @property
     def is_attached(self) -> bool:
-        return self.failure is None and self._terminal.close is None and bool(self._terminal.info)
+        """Whether a shell counts for it: one that is lost before has printed nothing that `check` could look at."""
+        counts = self._terminal.close is None and re.search(rb"line-\d", self._terminal.output)
+        return self.failure is None and bool(counts)
 
     @property
     def epoch(self) -> int:

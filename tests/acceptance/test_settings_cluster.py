@@ -21,7 +21,8 @@ OPERATOR = {"username": "oda", "password": "an operator of the tests", "role": "
 
 @pytest.fixture(scope="module")
 def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 3) as cluster:
+    # The sessions of a lost instance wait for the mail about it.
+    with Cluster(postgres, 3, SESSION_DETACH_TTL_SECS="300") as cluster:
         yield cluster
 
 

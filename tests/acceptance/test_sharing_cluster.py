@@ -16,7 +16,7 @@ from tests.acceptance.sharing import (
     shares_path,
     watching,
 )
-from tests.controller import Terminal
+from tests.controller import Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 
@@ -91,6 +91,7 @@ def test_without_postgresql_a_link_opens_through_every_instance(own_postgres: Po
     with Cluster(own_postgres, 2) as cluster:
         terminal = cluster.lab(sshd).open()
         token = share(terminal, permission="read-write")
+        until(lambda: cluster.keys(f"netstacks:session:{terminal.info['session_id']}"), "the session in Valkey")
         own_postgres.stop()
         views = [Viewer(instance, token).joined() for instance in cluster.controllers]
         views[1].type("echo with$((1+1))\r")

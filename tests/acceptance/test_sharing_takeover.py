@@ -37,6 +37,7 @@ def test_a_viewer_outlives_the_owner(
     told(viewer, WAITING)
     is_served(viewer)
     viewer.type("echo lo''st\r")
+    is_served(viewer)
     again = claimed(terminal, cluster.controllers[claimant])
     goes_on(again, viewer)
     assert {name: viewer.info[name] for name in ("viewer_id", "permission")} == {

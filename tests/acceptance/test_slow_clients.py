@@ -106,9 +106,10 @@ def test_a_flood_is_one_line_of_the_log(small: Controller) -> None:
     before = small.log().count("connections.limited")
     with SlowClients(small, ATTACKER) as attackers:
         attackers.hold(4 * PER_ADDRESS)
+        until(lambda: attackers.held() <= PER_ADDRESS, "the oldest ones closed")
+    until(lambda: "connections.limited" in small.log(), "the line")
     logged = small.log()
     assert logged.count("connections.limited") <= before + 2
-    assert "connections.limited" in logged
     assert "Traceback" not in logged
 
 
@@ -137,11 +138,11 @@ def test_an_answer_without_a_look_at_a_long_body_is_followed_by_the_next_one(sma
 def test_a_client_that_asks_without_a_pause_holds_up_no_other(small: Controller, lab: Lab) -> None:
     terminal = quiet(lab.open(epoch=0, offset=0))
     cheap = b"GET /api/v1/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    pipelines = [Pipeline(small, cheap, 50_000) for _ in range(2)]
+    pipelines = [Pipeline(small, cheap, 200_000) for _ in range(2)]
     with pipelines[0].running(), pipelines[1].running():
         until(lambda: all(each.answers for each in pipelines), "the first answers")
         for _ in range(5):
             types_on(terminal)
-            assert requests.get(f"{small.url}/api/v1/health", timeout=10).ok
-        assert all(each.answers < 50_000 for each in pipelines)
+            assert requests.get(f"{small.url}/api/v1/health", timeout=30).ok
+        assert all(each.answers < 200_000 for each in pipelines)
     terminal.leave()

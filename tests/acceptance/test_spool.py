@@ -25,15 +25,17 @@ def own(own_postgres: Postgres, sshd: Sshd, tmp_path: Path) -> Iterator[tuple[Co
 def end_without_postgres(controller: Controller, lab: Lab, fail: Callable[[], None]) -> Terminal:
     """Prints before and after PostgreSQL fails, and ends the controller without it."""
     terminal = lab.open(epoch=0, offset=0)
-    terminal.type("stty -echo; PS1=; clear; seq 1 2000; echo be''fore\r")
+    terminal.type("stty -echo; PS1='shell> '; clear; seq 1 2000; echo be''fore\r")
     terminal.expect("before\r\n")
     fail()
     terminal.type("seq 2001 20000; echo af''ter\r")
     terminal.expect("after\r\n")
+    # What the shell prints later may reach the recording alone.
+    until(lambda: terminal.output.endswith(b"shell> "), "the prompt, behind which the shell is silent")
     controller.terminate()
     assert terminal.closed()[0] == 1012
     assert controller.process is not None
-    assert controller.process.wait(30) == 0
+    assert controller.process.wait(60) == 0
     return terminal
 
 

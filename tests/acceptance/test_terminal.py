@@ -176,6 +176,8 @@ def test_a_wrong_password_is_told_in_words_and_not_tried_again_at_once(lab: Lab,
     first = lab.api.open(lab.device, wrong, offset=0)
     assert first.closed()[0] == 4002
     assert sshd.user in first.errors[0]
+    # A line that the server writes after its answer about the password, and after the line about that.
+    until(lambda: "authenticating user" in sshd.log, "the end of the log-in at the device")
     tried = sshd.log.count("Failed password")
     second = lab.api.open(lab.device, wrong, offset=0)
     assert second.closed()[0] == 4002

@@ -51,7 +51,7 @@ def test_an_instance_that_is_cut_off_from_valkey_keeps_its_sessions(postgres: Po
         types_on(come_back(opened, b, epoch=1, offset=len(opened.output)))
 
         wire.restore() if fault == "cut" else wire.thaw()
-        until(lambda: a.health()["status"] == "healthy", "contact again")
+        until(lambda: a.health().get("status") == "healthy", "contact again")
         until(lambda: registered_epochs(cluster, [first, opened]) == ["1", "1"], "both sessions in Valkey")
         assert audited(cluster, "session.claimed") == 0
         types_on(again)
@@ -110,7 +110,7 @@ def test_an_instance_whose_stores_all_hang_still_gets_its_users(own_postgres: Po
         first = quiet(cluster.lab(sshd).open(epoch=0, offset=0))
         own_postgres.freeze()
         cluster.valkey.freeze()
-        until(lambda: controller.health()["degraded"] == ["valkey", "database"], "both to be missed")
+        until(lambda: controller.health().get("degraded") == ["valkey", "database"], "both to be missed")
         frozen_at = time.monotonic()
         while time.monotonic() < frozen_at + 2 * TTL_SECS:
             assert controller.health()["status"] == "degraded"
@@ -135,5 +135,5 @@ def test_an_instance_whose_places_are_held_answers_its_balancer_and_its_peers(po
             # Half a request: its greenlet waits for the rest.
             connection.sendall(b"GET /api/v1/health HTTP/1.1\r\n")
         assert controller.health()["status"] == "healthy"
-        answer = requests.get(f"http://{private}/api/v1/health", timeout=5)
+        answer = requests.get(f"http://{private}/api/v1/health", timeout=30)
         assert answer.json()["status"] == "healthy"

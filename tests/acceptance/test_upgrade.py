@@ -98,7 +98,7 @@ def replace(controller: Controller, folder: Path) -> None:
     """Drains an instance and starts it with the program in a folder."""
     controller.terminate()
     assert controller.process is not None
-    assert controller.process.wait(30) == 0
+    assert controller.process.wait(60) == 0
     controller.folder = folder
     controller.start()
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -57,7 +58,7 @@ class Caller:
 @pytest.fixture
 def crowd(lab: Lab, controller: Controller) -> Iterator[list[socket.socket]]:
     """Connections that have used up what is let in at once: each asks for a session that there never was."""
-    connections = [ask(controller, lab.api.token, uuid4()) for _ in range(6 * BURST)]
+    connections = [ask(controller, lab.api.token, uuid4()) for _ in range(12 * BURST)]
     yield connections
     for each in connections:
         each.close()
@@ -219,7 +220,9 @@ def test_clients_that_would_wait_long_are_served_by_an_instance_with_room(postgr
         ben = busy.login("ben", body["password"])
         # All of one user, so another user's terminals come first, and these are handed on.
         crowd = [ask(busy, ben.token, uuid4()) for _ in range(40 * BURST)]
-        pages = [Caller(lab.api.at(busy), query(lab, epoch=0, offset=0)) for _ in range(30)]
+        # At once: those that come one by one find the one place that is free by then.
+        with ThreadPoolExecutor(30) as pool:
+            pages = list(pool.map(lambda _: Caller(lab.api.at(busy), query(lab, epoch=0, offset=0)), range(30)))
         for page in pages:
             page.next(0x08)
             page.socket.send(b"\x01echo over$((40+2))\r")

@@ -52,7 +52,7 @@ def restarted(controller: Controller, unset: str = "", **settings: str) -> None:
     """As an operator does: SIGTERM, other settings, start."""
     controller.terminate()
     assert controller.process is not None
-    assert controller.process.wait(30) == 0
+    assert controller.process.wait(60) == 0
     controller.environ.update(settings)
     controller.environ.pop(unset, None)
     controller.start()

@@ -36,13 +36,13 @@ class Api:
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
-        self.waiting = 0
+        self.waiting: set[socket.socket] = set()
 
     def serve(self, connection: socket.socket, head: bytes) -> None:
         if b"/api/slow" in head:
-            self.waiting += 1
+            self.waiting.add(connection)
             assert self.may_answer.wait(60)
-            self.waiting -= 1
+            self.waiting.remove(connection)
         if head.startswith(b"GET /ws/"):
             connection.sendall(_SWITCHED)
             while connection.recv(1024):
@@ -92,7 +92,7 @@ def test_health_is_served_while_all_places_are_busy(site: ControllerAdmin, api: 
     with ExitStack() as stack:
         for n in range(PLACES // 2):
             stack.enter_context(SlowClients(site, f"127.0.0.{30 + n}")).hold(1, _SLOW)
-        until(lambda: api.waiting == PLACES // 2, "all of them are being served")
+        until(lambda: len(api.waiting) == PLACES // 2, "all of them are being served")
         refused = requests.get(f"{site.url}/api/x", timeout=20)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
         assert "Too many requests" in refused.json()["error"]

@@ -295,4 +295,4 @@ def _drain(cluster: Cluster) -> None:
         controller.terminate()
     for controller in running:
         assert controller.process is not None
-        controller.process.wait(30)
+        controller.process.wait(60)
