@@ -17,7 +17,8 @@ STOPS = "\r"
 
 def prints(word: str) -> str:
     """What has a shell print the word five times a second, until it is typed STOPS."""
-    return f"until read -t .2; do echo {word[0]}''{word[1:]}; done\r"
+    # With 0 it only looks whether a line waits. A read with a limit may lose one that comes as it ends.
+    return f"until read -t 0; do echo {word[0]}''{word[1:]}; sleep .2; done\r"
 
 
 def shell_pid(terminal: Terminal) -> bytes:
