@@ -93,7 +93,7 @@ class Controller:
 
     def health(self) -> dict[str, Any]:
         try:
-            body: dict[str, Any] = requests.get(f"{self.url}/api/v1/health", timeout=15).json()
+            body: dict[str, Any] = requests.get(f"{self.url}/api/v1/health", timeout=20).json()
         except (requests.RequestException, ValueError):
             return {}
         return body
@@ -225,7 +225,7 @@ class Terminal:
         *,
         path: str = "/ws/ssh",
         origin: str | None = None,
-        open_timeout_secs: float = 10,
+        open_timeout_secs: float = 20,
     ) -> None:
         self.api = api
         self.query = query

@@ -18,7 +18,7 @@ def doctor(controller: Controller, *words: str, **changed: str) -> list[Finding]
         env={**controller.environ, **changed},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
     )
     assert run.stderr == "", run.stderr
     found: list[Finding] = json.loads(run.stdout)

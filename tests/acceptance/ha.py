@@ -33,5 +33,5 @@ def command(controller: Controller, *words: str) -> subprocess.CompletedProcess[
         env=controller.environ,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=120,
     )

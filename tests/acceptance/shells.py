@@ -11,6 +11,14 @@ from tests.controller import Terminal, until
 COUNT = "PS1=; stty -echo; clear; for i in $(seq 1 40); do seq $((i*1000)) $((i*1000+999)); sleep .05; done\r"
 COUNTED = b"".join(b"%d\r\n" % number for number in range(1000, 41_000))
 _numbers = itertools.count(1)
+# Ends what `prints` has begun, and unlike Ctrl+C, which bash may miss between two commands, always.
+STOPS = "\r"
+
+
+def prints(word: str) -> str:
+    """What has a shell print the word five times a second, until it is typed STOPS."""
+    # With 0 it only looks whether a line waits. A read with a limit may lose one that comes as it ends.
+    return f"until read -t 0; do echo {word[0]}''{word[1:]}; sleep .2; done\r"
 
 
 def shell_pid(terminal: Terminal) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.lab import make_lab
+from tests.acceptance.shells import STOPS, prints
 from tests.controller import Controller, until
 from tests.deploy.balancers import HAPROXY, Balancer
 from tests.ports import free_port
@@ -33,7 +34,7 @@ def agent_answer(controller: Controller) -> str:
 @pytest.fixture
 def cluster(postgres: Postgres) -> Iterator[Cluster]:
     # Half of a drain's time is a printing device's.
-    cluster = Cluster(postgres, 2, TRUSTED_PROXIES="127.0.0.1", DRAIN_TIMEOUT_SECS="40")
+    cluster = Cluster(postgres, 2, TRUSTED_PROXIES="127.0.0.1", DRAIN_TIMEOUT_SECS="120")
     for each in cluster.controllers:
         each.environ["AGENT_CHECK_PORT"] = str(free_port())
     with cluster:
@@ -91,10 +92,13 @@ def test_the_weight_of_a_busy_instance_falls_and_rises_again(cluster: Cluster, h
     def weights() -> list[int]:
         return [int(each["srv_uweight"]) for each in haproxy.servers()]
 
-    until(lambda: min(weights()) > 80, "two idle instances")
+    def loads() -> list[int]:
+        return [each.health()["load"] for each in cluster.controllers]
+
+    until(lambda: min(weights()) > 80, "two idle instances", 60)
     with Busy(cluster.controllers[0]):
         until(lambda: weights()[0] + 20 < weights()[1], "the busy instance's lower weight", 60)
-        assert cluster.controllers[0].health()["load"] > cluster.controllers[1].health()["load"]
+        until(lambda: loads()[0] > loads()[1], "the busy instance's higher load")
     until(lambda: min(weights()) > 80, "two idle instances again", 60)
     assert {each["srv_op_state"] for each in haproxy.servers()} == {RUNNING}
 
@@ -125,16 +129,17 @@ def test_a_draining_instance_keeps_its_open_terminal_and_comes_back_after_a_rest
     def state() -> dict[str, str]:
         return haproxy.servers()[number]
 
-    terminal.type("while sleep 0.1; do echo still-$((1+1)); done\r")
-    terminal.expect("still-2\r\n")
+    terminal.type(prints("still"))
+    terminal.expect("still\r\n")
     drained.terminate()
     until(lambda: int(state()["srv_admin_state"]) & FORCED_DRAIN, "the drain")
     assert agent_answer(drained) == "drain\n"
     # Not stopped: its open connections would be cut.
     until(lambda: state()["srv_op_state"] == STOPPING, "the answers of its health checks")
-    printed = terminal.output.count(b"still-2")
-    until(lambda: terminal.output.count(b"still-2") > printed + 5, "more of the terminal's output")
+    printed = terminal.output.count(b"still\r\n")
+    until(lambda: terminal.output.count(b"still\r\n") > printed + 5, "more of the terminal's output")
     assert terminal.close is None
+    terminal.type(STOPS)
     assert terminal.closed() == (1012, "the controller is restarting")
     assert drained.process is not None
     assert drained.process.wait(60) == 0

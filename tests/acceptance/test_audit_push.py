@@ -142,9 +142,9 @@ def test_nothing_is_lost_or_reordered_while_a_webhook_fails_and_nothing_waits_fo
     with webhook(certificate, port) as hook:
         hook.status = 500
         write(admin, 2, "failing")
-        until(lambda: "status 500" in (state_of(admin, target)["problem"] or ""), "the other problem", 60)
+        until(lambda: "status 500" in (state_of(admin, target)["problem"] or ""), "the other problem", 120)
         hook.status = 200
-        until(lambda: arrived(hook, "failing", 2), "the rows", 60)
+        until(lambda: arrived(hook, "failing", 2), "the rows", 120)
         assert hook.rows() == sorted(hook.rows())
         assert len(set(hook.rows())) == len(hook.rows())
         until(lambda: state_of(admin, target)["problem"] is None, "the end of the problem")
@@ -158,9 +158,9 @@ def test_a_webhook_that_answers_byte_by_byte_is_given_up(
         hook.trickles = True
         target = add(admin, targets, "webhook", hook.address, ca=authority.ca.read_text())
         write(admin, 1, "trickling")
-        until(lambda: state_of(admin, target)["problem"], "the problem", 60)
+        until(lambda: state_of(admin, target)["problem"], "the problem", 120)
         hook.trickles = False
-        until(lambda: arrived(hook, "trickling", 1), "the row", 60)
+        until(lambda: arrived(hook, "trickling", 1), "the row", 120)
 
 
 def test_another_instance_goes_on_when_the_one_that_delivers_is_killed(

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from netstacks.store import schema
-from tests.acceptance.cluster import Cluster
+from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.lab import make_lab
 from tests.acceptance.recorded import verified
 from tests.controller import ADMIN, ROOT, Api, Controller, until
@@ -33,7 +33,7 @@ def cluster(postgres: Postgres) -> Iterator[Cluster]:
 def netstacks(controller: Controller, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "netstacks", *words]
     return subprocess.run(
-        command, cwd=ROOT, env=controller.environ | environ, capture_output=True, text=True, timeout=90
+        command, cwd=ROOT, env=controller.environ | environ, capture_output=True, text=True, timeout=240
     )
 
 
@@ -72,7 +72,8 @@ def test_a_cluster_goes_on_from_a_backup(cluster: Cluster, postgres: Postgres, s
 
     printer = threading.Thread(target=print_on)
     printer.start()
-    until(lambda: "open-42" in str(recording_of(lab.api, live.info["session_id"])), "the recording has the output")
+    for terminal, output in ((ended, "kept-42"), (live, "open-42")):
+        until(lambda t=terminal, o=output: o in str(recording_of(lab.api, t.info["session_id"])), f"{output} is stored")
     assert "schema version" in done(netstacks(a, "backup", str(file)))
     printing.set()
     printer.join()
@@ -106,7 +107,7 @@ def test_a_cluster_goes_on_from_a_backup(cluster: Cluster, postgres: Postgres, s
     assert ", 0 broken" in verified(b)
     # The terminal that was open comes back as after a crash: the same session, another log-in to the device.
     live.api.token = lab.api.token
-    resumed = live.again(b).connected()
+    resumed = come_back(live, b).connected()
     assert resumed.info["session_id"] == live.info["session_id"]
     assert resumed.info["epoch"] > live.info["epoch"]
     resumed.type("echo back-$((6*7))\r")

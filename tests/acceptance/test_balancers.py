@@ -82,6 +82,6 @@ def test_a_frozen_valkey_takes_no_instance_from_its_users(cluster: Cluster, fron
         types_on(another)
     finally:
         cluster.valkey.thaw()
-    until(lambda: statuses(cluster) == {"healthy"}, "healthy again")
+    until(lambda: statuses(cluster) == {"healthy"}, "healthy again", 60)
     for each in (terminal, another):
         each.leave()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +61,11 @@ def test_a_terminal_goes_on_through_an_instance_with_another_clock(cluster: Clus
 def test_the_difference_is_shown_told_once_and_kept_as_an_event(cluster: Cluster, lab: Lab, skew_secs: int) -> None:
     right, off = cluster.controllers
     ids = [each.health()["instance_id"] for each in cluster.controllers]
-    told = "40 s ahead" if skew_secs > 0 else "290 s behind"
+
+    def tells(text: str) -> bool:
+        """Whether it has the difference in words; a busy host measures it by half a second wrong."""
+        found = re.findall(rf"\b([\d.]+) s {'ahead' if skew_secs > 0 else 'behind'}", text)
+        return any(float(secs) == pytest.approx(abs(skew_secs), abs=1) for secs in found)
 
     def seen(controller: Controller, instance_id: str) -> Any:
         return until(lambda: shown(lab.api.at(controller))[instance_id]["clock_skew_secs"], "a measurement")
@@ -69,10 +74,11 @@ def test_the_difference_is_shown_told_once_and_kept_as_an_event(cluster: Cluster
     assert seen(off, ids[0]) == pytest.approx(-skew_secs, abs=1)
     warning = lab.api.get("/api/v1/ha/status")["clocks"]["warning"]
     assert f"{ids[1]} on " in warning
-    assert told in warning
+    assert tells(warning), warning
 
     until(lambda: ("clock", ids[1]) in events(lab.api), "the event")
-    assert told in command(right, "ha", "events").stdout
+    recorded = command(right, "ha", "events").stdout
+    assert tells(recorded), recorded
     assert right.log().count("clock.differs") == 1
     assert "peer token" not in right.log() + off.log()
 
@@ -80,7 +86,7 @@ def test_the_difference_is_shown_told_once_and_kept_as_an_event(cluster: Cluster
     assert doctor.returncode == 1, doctor.stdout
     [found] = [each for each in json.loads(doctor.stdout) if each["level"] != "ok"]
     assert ids[1] in found["what"]
-    assert told in found["what"]
+    assert tells(found["what"]), found
     assert "run a time service" in found["do"]
 
 
@@ -96,7 +102,8 @@ def test_a_share_of_five_minutes_can_be_joined_through_either_instance(cluster: 
     terminal = lab.open()
     token = share(terminal, ttl_minutes=5)
     for controller in cluster.controllers:
-        found = lab.api.at(controller).get(f"{shares_path(terminal)}/{token}")
-        assert found["viewer_count"] == 0
+        # The viewer of before has left; its instance may notice later.
+        path = f"{shares_path(terminal)}/{token}"
+        until(lambda at=controller, path=path: lab.api.at(at).get(path)["viewer_count"] == 0, "no viewer")
         Viewer(controller, token).joined().leave()
     terminal.leave()

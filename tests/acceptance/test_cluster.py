@@ -88,8 +88,8 @@ def test_peers_use_tls_and_refuse_a_peer_without_a_certificate(postgres: Postgre
         assert relayed.closed()[0] == 4001
         for address in cluster.peer_addresses().values():
             with pytest.raises(requests.ConnectionError):
-                requests.get(f"http://{address}/health", timeout=10)
+                requests.get(f"http://{address}/health", timeout=60)
             with pytest.raises(requests.ConnectionError):
-                requests.get(f"https://{address}/health", verify=str(authority.ca), timeout=10)
-            shown = requests.get(f"https://{address}/health", verify=str(authority.ca), cert=(cert, key), timeout=10)
+                requests.get(f"https://{address}/health", verify=str(authority.ca), timeout=60)
+            shown = requests.get(f"https://{address}/health", verify=str(authority.ca), cert=(cert, key), timeout=60)
             assert shown.status_code == 200

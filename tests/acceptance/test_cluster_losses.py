@@ -172,7 +172,7 @@ def test_clients_that_race_for_an_orphan_cause_one_claim_and_all_end_attached(cl
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(60)
+        racer.join(90)
     assert [each.info["epoch"] for each in attached] == [2] * 4
     assert row(cluster, first)[1:] == (2, "active")
     assert audited(cluster, "session.claimed") == 1
@@ -190,7 +190,7 @@ def test_a_relaying_instance_that_is_drained_costs_no_byte(cluster: Cluster, lab
     again.expect("40999\r\n", 60)
     assert COUNTED in relayed.output + again.output
     assert b.process is not None
-    assert b.process.wait(30) == 0
+    assert b.process.wait(60) == 0
     again.leave()
 
 

@@ -65,9 +65,10 @@ def reported(controllers: list[Controller], *parts: str) -> None:
         _WAIT_SECS,
     )
     for each in controllers:
-        health = requests.get(f"{each.url}/api/v1/health", timeout=10)
-        assert (health.status_code, health.json()["degraded"]) == (200, ["consistency"])
-        assert requests.get(f"{each.url}/api/v1/health/ready", timeout=10).status_code == 200
+        # A busy host is late with a heartbeat now and then, which is another reason for a moment.
+        until(lambda each=each: each.health().get("degraded") == ["consistency"], "no other reason")
+        for path in ("health", "health/ready"):
+            assert requests.get(f"{each.url}/api/v1/{path}", timeout=30).status_code == 200
 
 
 def cleared(controllers: list[Controller]) -> None:
@@ -169,7 +170,7 @@ def test_an_address_at_which_peers_do_not_reach_an_instance(cluster: Cluster, ap
         reported([*cluster.controllers, lost], f"{name(lost)} on ", f"advertises the address {_NOWHERE}:")
         [found] = shown(api)
         assert "set HA_ADVERTISE_HOST on " in found["remedy"]
-        assert name(lost) in inconsistent_events(api)
+        until(lambda: name(lost) in inconsistent_events(api), "the event")
         lost.kill()
         cleared(cluster.controllers)
 
@@ -196,7 +197,7 @@ def test_other_secrets_are_the_unhealthy_ones_problem_and_shown_to_all(cluster: 
     try:
         other.start(wait_for="unhealthy")
         until(lambda: [each["kind"] for each in shown(api)] == ["secrets"], "the inconsistency", _WAIT_SECS)
-        assert "JWT_SECRET" in reason(other)
+        until(lambda: "JWT_SECRET" in reason(other), "the reason", _WAIT_SECS)
         assert [each.health()["status"] for each in cluster.controllers] == ["healthy", "healthy"]
     finally:
         other.stop()

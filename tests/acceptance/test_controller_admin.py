@@ -76,17 +76,17 @@ def test_its_menu_is_the_controllers_and_no_entry_is_untested(cluster: Cluster, 
 def test_its_pages_are_those_of_a_controller(cluster: Cluster, site: ControllerAdmin, path: str) -> None:
     visitors = Visitor(site), Visitor(cluster.controllers[0])
 
-    def pages() -> list[requests.Response]:
-        return [each.get(path) for each in visitors]
+    pages: list[requests.Response] = []
 
     def are_equal() -> bool:
-        of_admin, of_controller = pages()
+        pages[:] = [each.get(path) for each in visitors]
+        of_admin, of_controller = pages
         return content(of_admin.text) == content(of_controller.text)
 
     # Both log-ins are entries of the audit log, which are sealed some seconds later.
     with suppress(AssertionError):
         until(are_equal)
-    of_admin, of_controller = pages()
+    of_admin, of_controller = pages
     assert of_admin.status_code == of_controller.status_code == 200
     assert content(of_admin.text) == content(of_controller.text)
     for header in (
@@ -100,11 +100,12 @@ def test_its_pages_are_those_of_a_controller(cluster: Cluster, site: ControllerA
 
 
 def test_ha_status_has_the_sections_of_a_controllers(cluster: Cluster, site: ControllerAdmin) -> None:
-    of_admin, of_controller = Visitor(site).get("/admin/ha").text, Visitor(cluster.controllers[0]).get("/admin/ha").text
+    visitor = Visitor(site)
+    of_admin = until(lambda: "3 of 3 instances" in (page := visitor.get("/admin/ha").text) and page, "three instances")
+    of_controller = Visitor(cluster.controllers[0]).get("/admin/ha").text
     sections = re.findall(r'id="(ha-[\w-]+)"', of_controller)
     assert re.findall(r'id="(ha-[\w-]+)"', of_admin) == sections
     assert re.findall(r'<tr id="row-(ctrl-\w+)"', of_admin) == re.findall(r'<tr id="row-(ctrl-\w+)"', of_controller)
-    assert "3 of 3 instances" in of_admin
 
 
 def test_a_change_goes_through_and_is_audited_with_the_users_address(cluster: Cluster, site: ControllerAdmin) -> None:

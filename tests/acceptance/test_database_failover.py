@@ -40,6 +40,14 @@ def cluster(primary: Postgres, standby: Postgres) -> Iterator[Cluster]:
         yield cluster
 
 
+def caught_up(primary: Postgres) -> None:
+    """Waits until the standby has everything that the primary has now."""
+    with psycopg.connect(primary.url("postgres"), autocommit=True) as connection:
+        now = connection.execute("SELECT pg_current_wal_lsn()").fetchone()
+        caught_up = "SELECT 1 FROM pg_stat_replication WHERE replay_lsn >= %s"
+        until(lambda: connection.execute(caught_up, now).fetchone(), "the standby")
+
+
 def lag_behind(standby: Postgres) -> None:
     """The standby receives nothing from now on."""
     with psycopg.connect(standby.url("postgres"), autocommit=True) as connection:
@@ -55,7 +63,8 @@ def test_what_a_standby_had_not_received_is_stored_again(
     terminal = Lab(lab.api.at(cluster.controllers[0]), lab.device, lab.credential).open(epoch=0, offset=0)
     terminal.type("for n in $(seq 100000); do echo line-$n; sleep 0.01; done\r")
     terminal.expect("line-100\r\n")
-    until(lambda: row(cluster, terminal), "the session's row")
+    assert row(cluster, terminal)
+    caught_up(primary)
     lag_behind(standby)
     # Chunks that only the primary has.
     size = len(terminal.output)
@@ -66,9 +75,9 @@ def test_what_a_standby_had_not_received_is_stored_again(
     standby.promote()
     # The terminal goes on meanwhile and afterwards.
     size = len(terminal.output)
-    until(lambda: len(terminal.output) > size + 2000, "output")
+    until(lambda: len(terminal.output) > size + 2000, "output", 60)
     log = until(
-        lambda: next((c.log() for c in cluster.controllers if "recorder.stored_again" in c.log()), ""), "the log"
+        lambda: next((c.log() for c in cluster.controllers if "recorder.stored_again" in c.log()), ""), "the log", 90
     )
     assert "failed over" in log
     terminal.exit()

@@ -21,13 +21,10 @@ from tests.acceptance.sharing import (
     told,
     watching,
 )
-from tests.acceptance.shells import quiet, types_on
+from tests.acceptance.shells import STOPS, prints, quiet, types_on
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
-
-# A device that prints is handed over last, after half of the window.
-PRINTS = "while sleep .2; do echo ti''ck; done\r"
 
 
 @pytest.fixture
@@ -53,10 +50,10 @@ def session_path(terminal: Terminal, action: str) -> str:
     return f"/api/v1/ha/sessions/{terminal.info['session_id']}/{action}"
 
 
-def prints(lab: Lab) -> Terminal:
-    """A terminal whose device prints until it is interrupted."""
+def printing(lab: Lab) -> Terminal:
+    """A terminal whose device prints until it is typed STOPS: it is handed over last, after half of the window."""
     terminal = lab.open(epoch=0, offset=0)
-    terminal.type(PRINTS)
+    terminal.type(prints("tick"))
     terminal.expect("tick\r\n")
     return terminal
 
@@ -74,7 +71,7 @@ def test_a_drain_is_cancelled_in_the_middle_and_a_second_one_works(cluster: Clus
     a, b = cluster.controllers
     drained = id_of(a)
     idle = [quiet(lab.open(epoch=0, offset=0)) for _ in range(3)]
-    busy = [prints(lab) for _ in range(3)]
+    busy = [printing(lab) for _ in range(3)]
     lab.api.at(b).post(drain_path(drained), {})
     for terminal in idle:
         assert terminal.closed()[0] == 1012
@@ -87,7 +84,7 @@ def test_a_drain_is_cancelled_in_the_middle_and_a_second_one_works(cluster: Clus
     until(lambda: shown(lab.api.at(b))[drained]["status"] == "healthy", "the table of the other instance")
     for terminal in busy:
         assert terminal.close is None
-        terminal.type("\x03")
+        terminal.type(STOPS)
     types_on(*busy)
     again = [back(terminal, b) for terminal in idle]
     types_on(*again)
@@ -96,6 +93,7 @@ def test_a_drain_is_cancelled_in_the_middle_and_a_second_one_works(cluster: Clus
         # The release and the claim each begin an epoch.
         assert terminal.info["epoch"] == 3
     types_on(lab.open())
+    until(lambda: ("drain_cancelled", drained) in events(lab.api.at(b)), "the event drain_cancelled")
     told = events(lab.api.at(b))
     assert told.index(("drain_cancelled", drained)) < told.index(("draining", drained))
     rows = lab.api.at(b).get("/api/audit?event=instance.drain_cancelled")["items"]
@@ -119,7 +117,7 @@ def test_a_drain_is_cancelled_on_the_page_of_the_instance_itself_while_valkey_is
     cluster: Cluster, lab: Lab
 ) -> None:
     a, b = cluster.controllers
-    terminal = prints(lab)
+    terminal = printing(lab)
     lab.api.post(drain_path(id_of(a)), {})
     until(lambda: a.health()["status"] == "draining", "the drain")
     until(lambda: shown(lab.api.at(b))[id_of(a)]["status"] == "draining", "the table")
@@ -132,7 +130,7 @@ def test_a_drain_is_cancelled_on_the_page_of_the_instance_itself_while_valkey_is
     until(lambda: shown(lab.api.at(b)).get(id_of(a), {}).get("status") == "healthy", "the table", 60)
     until(lambda: a.health()["status"] == "healthy", "health")
     assert terminal.close is None
-    terminal.type("\x03")
+    terminal.type(STOPS)
     types_on(terminal)
 
 
@@ -141,14 +139,14 @@ def test_the_command_line_cancels_a_drain(cluster: Cluster, lab: Lab) -> None:
     drained = id_of(a)
     nothing = command(b, "ha", "drain", drained, "--cancel")
     assert (nothing.returncode, "is not draining" in nothing.stderr) == (1, True)
-    terminal = prints(lab)
+    terminal = printing(lab)
     assert command(b, "ha", "drain", drained).returncode == 0
     until(lambda: a.health()["status"] == "draining", "the drain")
     assert command(b, "ha", "drain", drained, "--cancel").returncode == 0
     until(lambda: a.health()["status"] == "healthy", "the end of the drain")
     until(lambda: ("drain_cancelled", drained) in events(lab.api), "the event drain_cancelled")
     assert terminal.close is None
-    terminal.type("\x03")
+    terminal.type(STOPS)
     types_on(terminal)
 
 
@@ -157,7 +155,7 @@ def test_the_drain_of_sigterm_cannot_be_cancelled_and_the_last_instance_is_drain
 ) -> None:
     a, b = cluster.controllers
     first, last = id_of(a), id_of(b)
-    terminal = prints(lab)
+    terminal = printing(lab)
     a.terminate()
     until(lambda: a.health()["status"] == "draining", "the drain")
     for api in (lab.api, lab.api.at(b)):
@@ -166,8 +164,8 @@ def test_the_drain_of_sigterm_cannot_be_cancelled_and_the_last_instance_is_drain
     refused = lab.api.at(b).post(drain_path(last), {}, expect=409)
     assert "the last healthy instance" in refused["error"]
     assert terminal.close is None
-    terminal.type("\x03")
-    assert terminal.closed(60)[0] == 1012
+    terminal.type(STOPS)
+    assert terminal.closed(90)[0] == 1012
     assert a.process is not None
     assert a.process.wait(60) == 0
 
@@ -279,7 +277,7 @@ def test_the_forecast_names_what_a_drain_would_cost(cluster: Cluster, lab: Lab) 
     commits.expect("lab@mx# ")
     commits.type("commit confirmed 5\r")
     commits.expect("commit complete\r\n")
-    busy.type(PRINTS)
+    busy.type(prints("tick"))
     busy.expect("tick\r\n")
     lost = lab.open()
     lost.vanish()
@@ -289,14 +287,15 @@ def test_the_forecast_names_what_a_drain_would_cost(cluster: Cluster, lab: Lab) 
         found: dict[str, Any] = lab.api.at(b).get(path)
         return found
 
-    def risks() -> dict[str, str]:
-        return {each["session_id"]: each["risk"] for each in forecast()["at_risk"]}
-
     expected = {commits: "commit-confirmed", configuring: "configuration", busy: "output"}
     wanted = {terminal.info["session_id"]: kind for terminal, kind in expected.items()}
-    until(lambda: risks() == wanted, "the risks of the sessions that are not silent")
-    until(lambda: forecast()["detached"] == 1, "the lost client")
-    found = forecast()
+
+    def foreseen() -> dict[str, Any] | None:
+        found = forecast()
+        risks = {each["session_id"]: each["risk"] for each in found["at_risk"]}
+        return found if risks == wanted and found["detached"] == 1 else None
+
+    found = until(foreseen, "the risks of the sessions that are not silent, and the lost client")
     assert [each["risk"] for each in found["at_risk"]] == ["commit-confirmed", "configuration", "output"]
     assert (found["instance_id"], found["sessions"], found["attached"]) == (id_of(a), 5, 4)
     assert (found["has_secs"], found["is_too_short"]) == (110.0, False)

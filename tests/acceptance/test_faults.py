@@ -19,7 +19,7 @@ def test_sigterm_hands_over_and_a_restart_claims_the_session(own: tuple[Controll
     controller.terminate()
     assert terminal.closed()[0] == 1012
     assert controller.process is not None
-    assert controller.process.wait(30) == 0
+    assert controller.process.wait(60) == 0
     assert "1 recordings, 0 broken" in verified(controller)
 
     controller.start()
@@ -103,7 +103,7 @@ def test_bad_handshakes_are_told_without_a_traceback(controller: Controller, lab
             b"400",
         ),
     ):
-        with socket.create_connection(("127.0.0.1", controller.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", controller.port), timeout=30) as raw:
             raw.sendall(head.encode())
             assert raw.recv(4096).split(b" ")[1] == status
     assert "Traceback" not in controller.log()

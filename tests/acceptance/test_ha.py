@@ -9,10 +9,12 @@ import pytest
 import redis
 import requests
 
+from netstacks.registry import keys
 from tests.acceptance.ai import add_user
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster, come_back
 from tests.acceptance.ha import command, events, lost, shown, status
 from tests.acceptance.lab import Lab
+from tests.acceptance.shells import STOPS, prints
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -20,7 +22,8 @@ from tests.sshd import Sshd
 
 @pytest.fixture
 def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 2) as cluster:
+    # Half of a drain's time is a printing device's. A session whose client has gone stays longer than a test takes.
+    with Cluster(postgres, 2, DRAIN_TIMEOUT_SECS="120", SESSION_DETACH_TTL_SECS="600") as cluster:
         yield cluster
 
 
@@ -95,9 +98,13 @@ def test_after_an_outage_of_valkey_no_living_instance_is_shown_as_stale(cluster:
 
     while time.monotonic() < frozen_until:
         watch()
-    seen = watch()
+
+    def disconnected() -> list[dict[str, Any]] | None:
+        seen = watch()
+        return seen if {view["valkey"]["connection"] for view in seen} == {"disconnected"} else None
+
+    seen = until(disconnected, "that both miss it")
     for view in seen:
-        assert view["valkey"]["connection"] == "disconnected"
         assert view["seen_at"]
         assert view["cluster"]["reason"].startswith("Valkey does not answer")
     # The last figures stay, with their time.
@@ -106,7 +113,7 @@ def test_after_an_outage_of_valkey_no_living_instance_is_shown_as_stale(cluster:
     cluster.valkey.thaw()
     back = f"heartbeats are judged again, {TTL_SECS} s after the return"
     back_at = until(
-        lambda: all(view["cluster"]["condition"] == "healthy" for view in watch()) and time.monotonic(), back
+        lambda: all(view["cluster"]["condition"] == "healthy" for view in watch()) and time.monotonic(), back, 60
     )
     while time.monotonic() < back_at + TTL_SECS:
         watch()
@@ -173,6 +180,9 @@ def test_an_instance_is_drained_through_another_one(cluster: Cluster, lab: Lab) 
     a, b = cluster.controllers
     drained = a.health()["instance_id"]
     terminal = lab.open(epoch=0, offset=0)
+    # Work that the drain waits for: the instance does not end meanwhile.
+    terminal.type(prints("working"))
+    terminal.expect("working\r\n")
     assert cluster.keys(f"netstacks:*{drained}")
     lab.api.at(b).post(f"/api/v1/ha/instances/{drained}/drain", {})
 
@@ -184,12 +194,14 @@ def test_an_instance_is_drained_through_another_one(cluster: Cluster, lab: Lab) 
     until(is_draining, "health that says so")
     # It leaves on purpose.
     assert lab.api.at(b).get("/api/v1/ha/status")["cluster"]["condition"] == "healthy"
-    assert terminal.closed()[0] == 1012
+    terminal.type(STOPS)
+    assert terminal.closed(90)[0] == 1012
     again = come_back(terminal, b, epoch=1, offset=len(terminal.output))
     assert again.info["epoch"] > 1
     assert a.process is not None
-    assert a.process.wait(30) == 0
-    assert cluster.keys(f"netstacks:*{drained}") == []
+    assert a.process.wait(60) == 0
+    # Its history stays for two hours, if it has lived long enough to have one.
+    assert set(cluster.keys(f"netstacks:*{drained}")) <= {keys.samples(drained)}
     # A view of a moment ago is shown again for a second.
     until(lambda: ("left", drained) in events(lab.api.at(b)), "its farewell")
     told = events(lab.api.at(b))
@@ -221,7 +233,7 @@ def test_the_command_line_shows_and_drains(cluster: Cluster, lab: Lab) -> None:
     drained = b.health()["instance_id"]
     assert command(a, "ha", "drain", drained).returncode == 0
     assert b.process is not None
-    assert b.process.wait(30) == 0
+    assert b.process.wait(60) == 0
     last = command(a, "ha", "drain", a.health()["instance_id"])
     assert last.returncode == 1
     assert "the last healthy instance" in last.stderr
@@ -241,11 +253,12 @@ def test_an_instance_with_another_secret_stays_up_says_so_and_takes_nothing(clus
     try:
         reason = "differs from the rest of the cluster: JWT_SECRET"
         until(lambda: stranger.health().get("reason") == reason, reason)
-        health = requests.get(f"{stranger.url}/api/v1/health", timeout=5)
+        health = requests.get(f"{stranger.url}/api/v1/health", timeout=30)
         assert health.status_code == 503
-        listed = shown(lab.api)[health.json()["instance_id"]]
-        assert listed["status"] == "refused"
-        assert "JWT_SECRET" in listed["problem"]
+        instance_id = health.json()["instance_id"]
+        # Its next heartbeat says so.
+        until(lambda: shown(lab.api).get(instance_id, {}).get("status") == "refused", "its row")
+        assert "JWT_SECRET" in shown(lab.api)[instance_id]["problem"]
         assert command(a, "ha", "status").returncode == 1
         refused = stranger.login().open(lab.device, lab.credential)
         refused.closed()
@@ -290,9 +303,9 @@ def test_a_valkey_that_takes_no_heartbeats_is_named_with_its_reason(cluster: Clu
             until(lambda each=each: "too few replicas" in each.health().get("reason", ""), "the reason")
             assert (each.health()["status"], each.health()["valkey"]) == ("degraded", "connected")
             assert each.health()["degraded"] == ["lease"]
-        seen = status(lab.api)
-        assert seen["valkey"]["connection"] == "connected"
-        assert "Valkey takes no heartbeats: it refuses changes because too few replicas" in seen["cluster"]["reason"]
+        told = "Valkey takes no heartbeats: it refuses changes because too few replicas"
+        until(lambda: told in (status(lab.api)["cluster"]["reason"] or ""), "the reason of the cluster")
+        assert status(lab.api)["valkey"]["connection"] == "connected"
         client.config_set("min-replicas-to-write", 0)
-    until(lambda: all(each.health()["status"] == "healthy" for each in controllers), "healthy again")
+    until(lambda: all(each.health()["status"] == "healthy" for each in controllers), "healthy again", 60)
     until(lambda: {each["status"] for each in shown(lab.api).values()} == {"healthy"}, "healthy rows")
