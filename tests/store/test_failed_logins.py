@@ -6,7 +6,7 @@ import pytest
 
 from netstacks.store import failed_logins
 from netstacks.store.failed_logins import Attempt, forgive, note, note_pair, reserve, sweep
-from netstacks.store.pool import Database
+from netstacks.store.pool import Database, Transaction
 
 
 def rows(database: Database) -> int:
@@ -14,6 +14,11 @@ def rows(database: Database) -> int:
         row = tx.execute("SELECT count(*) AS count FROM failed_logins").fetchone()
     assert row is not None
     return int(row["count"])
+
+
+def just_failed(tx: Transaction, where: str = "true") -> None:
+    """Makes the failures those of this moment, so that a wait has all of its seconds left."""
+    tx.execute(f"UPDATE failed_logins SET last_at = now() WHERE {where}")
 
 
 def test_attempts_count_only_once_they_have_failed(database: Database) -> None:
@@ -27,6 +32,7 @@ def test_attempts_count_only_once_they_have_failed(database: Database) -> None:
             assert reserve(tx, attempt).wait_secs == 0
             note(tx, attempt)
     with database.transaction() as tx:
+        just_failed(tx)
         assert reserve(tx, attempt).wait_secs == 10
 
 
@@ -57,6 +63,7 @@ def test_an_address_that_has_guessed_too_much_is_told_once(database: Database) -
             told.append(note(tx, Attempt(f"name {number}", "192.0.2.1")))
     assert [number for number, is_now in enumerate(told, 1) if is_now] == [100]
     with database.transaction() as tx:
+        just_failed(tx)
         assert reserve(tx, Attempt("lee", "192.0.2.1")).shared_secs == 60
         assert reserve(tx, Attempt("lee", "192.0.2.2")).shared_secs is None
 
@@ -151,6 +158,7 @@ def test_a_wait_of_one_of_its_limits_begins_no_wait_of_another(database: Databas
         for _ in range(9):
             note_pair(tx, stranger)
     with database.transaction() as tx:
+        just_failed(tx, "failures < 100")
         assert reserve(tx, stranger).wait_secs == 10
         assert reserve(tx, Attempt("lee", "203.0.113.1")).wait_secs == 0
 
@@ -164,6 +172,7 @@ def test_the_failures_of_an_office_are_forgotten_after_a_quarter_of_an_hour_thos
             note(tx, Attempt("lee", f"203.0.113.{number}"))
         tx.execute("UPDATE failed_logins SET since = since - interval '901 seconds'")
     with database.transaction() as tx:
+        just_failed(tx)
         assert reserve(tx, Attempt("kim", "192.0.2.1")).wait_secs == 0
         assert reserve(tx, Attempt("lee", "198.51.100.1")).wait_secs == 10
 
