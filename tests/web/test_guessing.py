@@ -41,6 +41,11 @@ def later(database: Database, secs: int) -> None:
         )
 
 
+def are_waits(told: list[int], whole: list[int]) -> bool:
+    """Whether these are the waits: a few seconds of each may have passed when it is told."""
+    return len(told) == len(whole) and all(each - 5 < secs <= each for secs, each in zip(told, whole, strict=True))
+
+
 def test_guessing_one_user_is_made_to_wait_after_ten_attempts(anonymous: Api, add_user: AddUser) -> None:
     add_user("lee")
     assert wrong(anonymous, 10) == [401] * 10
@@ -62,7 +67,7 @@ def test_each_guess_waits_twice_as_long_and_five_minutes_at_most(
         waits.append(int(blocked.headers["Retry-After"]))
         later(database, waits[-1])
         assert wrong(anonymous, 1) == [401]
-    assert waits == [10, 20, 40, 80, 160, 300, 300]
+    assert are_waits(waits, [10, 20, 40, 80, 160, 300, 300])
     assert attempt(anonymous).json["error"].endswith("Try again in 5 minutes.")
     later(database, 300)
     assert attempt(anonymous).status_code == 200
@@ -108,7 +113,7 @@ def test_strangers_at_an_address_that_guesses_many_names_share_one_wait_that_gro
         waits.append(int(blocked.headers["Retry-After"]))
         later(database, waits[-1])
         assert wrong(throttled, 1, username="nobody") == [429]
-    assert waits == [10, 20, 40, 60, 60]
+    assert are_waits(waits, [10, 20, 40, 60, 60])
     assert attempt(at(throttled, "192.0.2.1"), username="kim").status_code == 200
     later(database, 60)
     assert attempt(throttled, username="kim").status_code == 200
