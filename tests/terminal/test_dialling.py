@@ -18,6 +18,7 @@ from netstacks.terminal import dialling, lookup
 from netstacks.terminal.dialling import dial
 from netstacks.terminal.lookup import Address
 from tests.patched import patched
+from tests.processes import sockets_and_pipes
 
 # No test reaches this limit: it makes a hanging test fail.
 LIMIT_SECS = 20.0
@@ -113,14 +114,10 @@ def after(calls: int) -> Callable[[], bool]:
     return lambda: next(left, True)
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def connects_to_the_living(place: Place, host: str) -> None:
-    before = open_files()
+    before = sockets_and_pipes()
     with dial(host, place.port, timeout_secs=LIMIT_SECS, is_abandoned=stays) as sock:
-        assert open_files() == before + 1
+        assert len(sockets_and_pipes() - before) == 1
         assert sock.getpeername() == ("127.0.0.1", place.port)
         assert sock.gettimeout() == 0.0
 
@@ -150,9 +147,9 @@ def test_the_address_that_answers_wins_in_a_worker() -> None:
 def test_one_of_two_addresses_that_answer_at_once_stays_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "HEAD_START_SECS", 0.0)
     with socket.create_server(("127.0.0.4", place.port)), names({"r1": ["127.0.0.4", "127.0.0.1"]}):
-        before = open_files()
+        before = sockets_and_pipes()
         with dial("r1", place.port, timeout_secs=LIMIT_SECS, is_abandoned=stays):
-            assert open_files() == before + 1
+            assert len(sockets_and_pipes() - before) == 1
 
 
 def test_the_families_take_turns() -> None:
@@ -184,13 +181,13 @@ def test_an_address_that_refuses_is_told(place: Place) -> None:
 
 
 def test_each_address_and_its_reason_are_told(place: Place) -> None:
-    before = open_files()
+    before = sockets_and_pipes()
     with names({"xn--mnchen-3ya": ["127.0.0.3", place.dead, "127.0.0.4"]}), pytest.raises(DeviceUnreachable) as told:
         dial("xn--mnchen-3ya", place.port, timeout_secs=1.5, is_abandoned=stays)
     assert str(told.value) == (
         f"münchen:{place.port} cannot be reached: Connection refused (127.0.0.3, 127.0.0.4); no answer (127.0.0.2)"
     )
-    assert open_files() == before
+    assert sockets_and_pipes() <= before
 
 
 def test_some_of_many_addresses_are_named(place: Place) -> None:
@@ -201,10 +198,10 @@ def test_some_of_many_addresses_are_named(place: Place) -> None:
 
 
 def test_a_client_that_leaves_ends_the_dial_and_leaves_no_socket(place: Place) -> None:
-    before = open_files()
+    before = sockets_and_pipes()
     with names({"r1": [place.dead]}), pytest.raises(OpeningAbandoned):
         dial("r1", place.port, timeout_secs=LIMIT_SECS, is_abandoned=after(3))
-    assert open_files() == before
+    assert sockets_and_pipes() <= before
 
 
 def test_a_connection_that_is_made_while_the_client_leaves_is_closed(place: Place) -> None:
@@ -216,12 +213,12 @@ def test_a_connection_that_is_made_while_the_client_leaves_is_closed(place: Plac
         greenlets.sleep(0.05)
         return True
 
-    before = open_files()
+    before = sockets_and_pipes()
     with pytest.raises(OpeningAbandoned) as told:
         dial("127.0.0.1", place.port, timeout_secs=LIMIT_SECS, is_abandoned=leaves)
     # The traceback keeps every object of the dial, so that no socket is closed only because it is forgotten.
     assert told.tb is not None
-    assert open_files() == before
+    assert sockets_and_pipes() <= before
     with place.live.accept()[0] as accepted:
         assert accepted.recv(1) == b""
 
