@@ -92,6 +92,7 @@ class Node:
             settings.session_detach_ttl_secs,
             settings.session_close_grace_secs,
             on_gone=self._withdraw,
+            on_changed=self._republish,
         )
         holdings = Holdings(hub, stores.recorder)
         startup = Startup(
@@ -291,6 +292,10 @@ class Node:
     def _withdraw(self, session: Session) -> None:
         """A callback of the hub, which the agent that it uses is built around."""
         self._agent.withdraw(session.id, session.facts.epoch)
+
+    def _republish(self, session: Session) -> None:
+        """A callback of the hub, as `_withdraw`."""
+        self._agent.republish(session.record())
 
     def _end_detached(self, session_id: UUID, reason: str) -> None:
         """A callback of the opener, which the broker that it uses is built around."""

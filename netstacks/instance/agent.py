@@ -247,6 +247,10 @@ class Agent:
         """
         self._publisher.publish(record)
 
+    def republish(self, record: SessionRecord) -> None:
+        """Publishes a session that has changed and that this instance still holds. Returns at once; never raises."""
+        self._publisher.republish(record)
+
     def withdraw(self, session_id: UUID, epoch: int) -> None:
         """Removes a session that this instance no longer holds from the registry. Returns at once; never raises."""
         self._publisher.withdraw(session_id, epoch)

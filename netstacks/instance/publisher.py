@@ -60,10 +60,18 @@ class Publisher:
 
     def publish(self, record: SessionRecord) -> None:
         """Returns after the attempt, which closes the copy if it is fenced. A later heartbeat repairs a failure."""
+        self._put(record)
+        self._run()
+
+    def republish(self, record: SessionRecord) -> None:
+        """The same for a published session that has changed and is still held. Returns at once."""
+        self._put(record)
+        self._run.begin()
+
+    def _put(self, record: SessionRecord) -> None:
         waiting = self._published.get(record.id)
         if waiting is None or waiting.epoch <= record.epoch:
             self._published[record.id] = record
-        self._run()
 
     def withdraw(self, session_id: UUID, epoch: int) -> None:
         """Removes the session from the registry, unless it is there at a later epoch. Returns at once."""

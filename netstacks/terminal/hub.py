@@ -35,7 +35,8 @@ _IN_USE_SECS = 120.0
 class Hub:
     """Finds live sessions by id and by reconnect token, without any I/O.
 
-    `on_gone` is called with every session that this instance stops owning.
+    `on_gone` is called with every session that this instance stops owning, `on_changed` with every other one whose
+    client has come or gone. Neither must yield.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Hub:
         close_grace_secs: float,
         *,
         on_gone: Callable[[Session], None] = lambda session: None,
+        on_changed: Callable[[Session], None] = lambda session: None,
     ) -> None:
         self._deferred_writes = deferred_writes
         self._detach_ttl_secs = detach_ttl_secs
@@ -56,6 +58,7 @@ class Hub:
         # By token and by session id: the user and the reason of the end.
         self._ended: TTLCache[UUID, tuple[UUID, str]] = TTLCache(_ENDED_KEYS, _ENDED_SECS)
         self._on_gone = on_gone
+        self._on_changed = on_changed
         self.hooks = Hooks(self._attached, self._detached, self._closed)
 
     def __iter__(self) -> Iterator[Session]:
@@ -162,13 +165,19 @@ class Hub:
 
     def _attached(self, session: Session, attachment: Attachment) -> None:
         if attachment.kind is Kind.CONTROL:
-            self.write_state(session)
+            self._changed(session)
         _note(session, attachment, "session.attached")
 
     def _detached(self, session: Session, attachment: Attachment) -> None:
         if attachment.kind is Kind.CONTROL:
-            self.write_state(session)
+            self._changed(session)
         _note(session, attachment, "session.detached")
+
+    def _changed(self, session: Session) -> None:
+        self.write_state(session)
+        # The sockets of a session close after its end, when it has left the registry.
+        if self._sessions.get(session.id) is session:
+            self._on_changed(session)
 
     def _closed(self, session: Session, reason: str) -> None:
         self._sessions.pop(session.id, None)

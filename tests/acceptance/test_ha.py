@@ -222,10 +222,13 @@ def test_the_command_line_shows_and_drains(cluster: Cluster, lab: Lab) -> None:
         sorted(each["instance"]["id"] for each in json.loads(command(a, "ha", "status", "--json").stdout)["instances"])
         == ids
     )
+    until(lambda: " active " in command(a, "ha", "sessions").stdout, "a session with its client")
     [session] = json.loads(command(a, "ha", "sessions", "--json").stdout)
     assert session["id"] == terminal.info["session_id"]
     assert terminal.info["session_id"] in command(a, "ha", "sessions").stdout
     assert "joined" in command(a, "ha", "events").stdout
+    terminal.vanish()
+    until(lambda: " detached " in command(a, "ha", "sessions").stdout, "a session without its client")
 
     wrong = command(a, "ha", "drain", "ctrl-00000000")
     assert (wrong.returncode, wrong.stdout) == (1, "")

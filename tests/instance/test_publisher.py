@@ -1,6 +1,7 @@
 """The publisher: after failures and events in any order, the registry names the sessions that are held."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netstacks import greenlets
-from netstacks.cluster.model import SessionRecord
+from netstacks.cluster.model import SessionRecord, SessionState
 from netstacks.errors import RegistryUnavailable
 from netstacks.instance.publisher import Publisher
 from netstacks.registry.memory import MemoryRegistry
@@ -82,6 +83,12 @@ class Lab:
         opened = self.held.by_id[session_id] = record("a", epoch, session_id=session_id)
         self.publisher.publish(opened)
 
+    def change(self, session_id: UUID) -> None:
+        if held := self.held.by_id.get(session_id):
+            state: SessionState = "detached" if held.state == "active" else "active"
+            changed = self.held.by_id[session_id] = replace(held, state=state)
+            self.publisher.republish(changed)
+
     def close(self, session_id: UUID) -> None:
         if closed := self.held.by_id.pop(session_id, None):
             self.publisher.withdraw(session_id, closed.epoch)
@@ -110,6 +117,7 @@ def lab() -> Lab:
 TROUBLES = ["not done", "done all the same", "done later", None]
 STEPS = st.one_of(
     st.tuples(st.just("open"), st.integers(1, 3)),
+    st.tuples(st.just("change"), st.integers(1, 3)),
     st.tuples(st.just("close"), st.integers(1, 3)),
     st.tuples(st.just("pass"), st.integers(1, 4)),
     st.tuples(st.just("trouble"), st.sampled_from(TROUBLES)),
@@ -124,6 +132,8 @@ def play(lab: Lab, steps: list[tuple[str, Any]]) -> None:
             case "open":
                 epochs[what] += 1
                 lab.meanwhile(lab.open, UUID(int=what), epochs[what])
+            case "change":
+                lab.meanwhile(lab.change, UUID(int=what))
             case "close":
                 lab.meanwhile(lab.close, UUID(int=what))
             case "pass":

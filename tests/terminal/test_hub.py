@@ -32,12 +32,19 @@ def gone() -> list[str]:
 
 
 @pytest.fixture
-def hub(gone: list[str]) -> Hub:
+def changed() -> list[tuple[str, str]]:
+    """The device and the state of each session whose client came or left, in order."""
+    return []
+
+
+@pytest.fixture
+def hub(gone: list[str], changed: list[tuple[str, str]]) -> Hub:
     return Hub(
         DeferredWrites(Database("postgresql://nobody@127.0.0.1:1/x")),
         detach_ttl_secs=60,
         close_grace_secs=10,
         on_gone=lambda session: gone.append(session.facts.device_name),
+        on_changed=lambda session: changed.append((session.facts.device_name, session.record().state)),
     )
 
 
@@ -95,6 +102,31 @@ def test_a_user_that_returns_after_a_close_is_waited_for_like_any_other(hub: Hub
     session.detached_at -= 30
     hub.expire_detached()
     assert gone == []
+
+
+def test_a_client_that_comes_or_leaves_changes_its_session_and_a_viewer_does_not(
+    hub: Hub, changed: list[tuple[str, str]]
+) -> None:
+    session = add(hub, "r1", attached=True, silent_secs=0)
+    viewer = Attachment(Client(), Kind.VIEWER, user_id=None, username="bo")
+    session.attach(viewer, 0)
+    session.detach(viewer)
+    assert changed == [("r1", "active")]
+    assert session.control is not None
+    session.detach(session.control)
+    assert changed == [("r1", "active"), ("r1", "detached")]
+
+
+def test_a_session_that_has_ended_changes_no_more_when_its_socket_closes(
+    hub: Hub, gone: list[str], changed: list[tuple[str, str]]
+) -> None:
+    """Its entry in the registry would come back, and stay."""
+    session = add(hub, "r1", attached=True, silent_secs=0)
+    control = session.control
+    assert control is not None
+    session.end("the device has closed the connection")
+    session.detach(control)
+    assert (gone, changed) == (["r1"], [("r1", "active")])
 
 
 def test_nothing_to_hand_over_takes_no_time(hub: Hub, gone: list[str]) -> None:
