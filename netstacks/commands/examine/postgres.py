@@ -57,7 +57,7 @@ def examine_license(loaded: Settings, database: Database) -> Findings:
     grant = Licensing(database, loaded.license_key).current()
     name = f"{TIER_NAMES[grant.tier]}, {grant.status}"
     if grant.problem:
-        why, do = "the limits of an evaluation licence apply", "activate a valid licence on the page About"
+        why, do = "the limits of an evaluation licence apply", "activate a valid licence on the page Licence"
         yield Finding("Licence", "warning", grant.problem, why, do)
     if grant.tier == "enterprise":
         yield Finding("Licence", "ok", name)
