@@ -12,7 +12,8 @@ def unreachable_instances(rows: Sequence[InstanceRow]) -> Iterator[Inconsistency
     """The wrong addresses and broken networks among the instances, for each Valkey that they share."""
     by_registry: dict[str, list[InstanceRow]] = defaultdict(list)
     for row in rows:
-        if row.registry != UNKNOWN_REGISTRY:
+        # Without an address it is the environment of a command, which neither dials nor is dialled.
+        if row.registry != UNKNOWN_REGISTRY and row.peer_address:
             by_registry[row.registry].append(row)
     for group in by_registry.values():
         yield from _within(group)
@@ -36,8 +37,8 @@ def _within(rows: Sequence[InstanceRow]) -> Iterator[Inconsistency]:
     wrong: set[str] = set()
     for target in rows:
         observers = [observer for observer, seen in trusted if seen is target]
-        others = [each for each in rows if each is not target and each.id not in isolated]
-        if observers and (len(observers) > 1 or len(observers) == len(others)):
+        others = [each for each in rows if each.id not in isolated | {target.id} | set(ids(observers))]
+        if observers and (len(observers) > 1 or not any(_reaches_the_rest(each, rows) for each in others)):
             wrong.add(target.id)
             yield _wrong_address(target, observers)
     for observer in rows:
@@ -45,6 +46,11 @@ def _within(rows: Sequence[InstanceRow]) -> Iterator[Inconsistency]:
         if observer.id in wrong or not missed:
             continue
         yield _cut_off(observer, missed) if observer.id in isolated else _no_route(observer, missed)
+
+
+def _reaches_the_rest(observer: InstanceRow, rows: Sequence[InstanceRow]) -> bool:
+    """Whether every peer that it does not name as unreachable has answered it: its failures are named after a while."""
+    return observer.reached + len(observer.unreachable.keys() & set(ids(rows))) >= len(rows) - 1
 
 
 def _has_tls(row: InstanceRow) -> str | None:

@@ -205,12 +205,29 @@ def test_one_route_that_is_broken_is_named_with_both_ends() -> None:
     assert "between host-a and host-b" in found.remedy
 
 
+def test_one_that_has_not_reached_an_address_yet_is_no_proof_that_it_is_right() -> None:
+    """Its dials have failed as well, and no heartbeat has followed them yet."""
+    found = only(row("a", reached=1, unreachable={"ctrl-c": "no answer"}), row("b", reached=1), row("c", reached=2))
+    assert found.about == "ctrl-c"
+    assert "at which ctrl-a on host-a cannot reach it" in found.problem
+
+
+def test_an_environment_that_dials_no_instance_changes_no_verdict() -> None:
+    """That of `netstacks doctor`, which has no address."""
+    doctor = replace(row("doctor"), peer_address="")
+    assert only(row("a", unreachable={"ctrl-b": "no answer"}), row("b", reached=1), doctor).about == "ctrl-b"
+    found = inconsistencies([*ALL_WRONG, doctor])
+    assert [each.about for each in found] == ["ctrl-a", "ctrl-b", "ctrl-c"]
+    assert all("HA_ADVERTISE_HOST" in each.remedy for each in found)
+
+
+ALL_WRONG = [
+    row(name, unreachable={f"ctrl-{other}": "connection refused" for other in "abc" if other != name}) for name in "abc"
+]
+
+
 def test_all_addresses_are_wrong() -> None:
-    rows = [
-        row(name, unreachable={f"ctrl-{other}": "connection refused" for other in "abc" if other != name})
-        for name in "abc"
-    ]
-    found = inconsistencies(rows)
+    found = inconsistencies(ALL_WRONG)
     assert [each.about for each in found] == ["ctrl-a", "ctrl-b", "ctrl-c"]
     assert all("HA_ADVERTISE_HOST" in each.remedy for each in found)
 
