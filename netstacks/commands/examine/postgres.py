@@ -40,7 +40,7 @@ def examine_database(loaded: Settings, database: Database) -> Findings:
 
 
 def _backup(database: Database) -> str:
-    """When a backup was last proven, which may be as little as never: how old is too old, only its operator knows."""
+    """When a backup was last proven. Never a problem: only its operator knows how old the proof may be."""
     with database.transaction() as tx:
         proof = rehearsals.last(tx)
     if proof is None:
@@ -57,7 +57,7 @@ def examine_license(loaded: Settings, database: Database) -> Findings:
     grant = Licensing(database, loaded.license_key).current()
     name = f"{TIER_NAMES[grant.tier]}, {grant.status}"
     if grant.problem:
-        why, do = "the limits of an evaluation licence apply", "activate a valid licence on the page About"
+        why, do = "the limits of an evaluation licence apply", "activate a valid licence on the page Licence"
         yield Finding("Licence", "warning", grant.problem, why, do)
     if grant.tier == "enterprise":
         yield Finding("Licence", "ok", name)
