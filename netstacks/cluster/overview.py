@@ -126,7 +126,7 @@ class ClusterCondition:
 def expected_number(setting: int, summary: ClusterSummary, lost: int) -> int:
     """How many instances there should be: `setting` is HA_EXPECTED_INSTANCES; with 0 the number is learned.
 
-    A learned number has no instance that drains: it leaves on purpose.
+    A learned number leaves out the draining instances: they leave on purpose.
     """
     return setting or max(1, summary.registered_instances - summary.draining_instances + lost)
 

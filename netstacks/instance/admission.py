@@ -222,7 +222,7 @@ class Admission:
         try:
             has_gone = self._applicants[place].is_gone()
         except Exception:
-            log.exception("admission.not_asked")
+            log.exception("admission.check_failed")
             has_gone = True
         if has_gone:
             self.leave(place)
@@ -270,9 +270,9 @@ class Admission:
                         self._touch()
                         touch_at = time.monotonic() + _TOUCH_SECS
                 except StoreUnavailable as error:
-                    log.info("admission.records_not_kept", error=str(error))
+                    log.info("admission.ranking_failed", error=str(error))
                 except Exception:
-                    log.exception("admission.records_not_kept")
+                    log.exception("admission.ranking_failed")
             self._unranked.clear()
 
     def _rank(self) -> None:

@@ -30,8 +30,8 @@ class Agent:
 
     Each heartbeat reports `load`. `on_drain` is called when an administrator requests a drain, through the registry or
     the API; it must return at once, and it may be called again before the drain begins. `on_cancel` is called when an
-    administrator cancels the drain through the registry; it must return at once, whether it can be cancelled. `clock`
-    only measures durations.
+    administrator cancels the drain through the registry; it must return at once, and tells whether the drain could
+    still be cancelled. `clock` only measures durations.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Agent:
             self._heart.wake()
 
     def heartbeat(self) -> None:
-        """Sends a heartbeat; returns when what the registry lacked has been registered, or has failed to be."""
+        """Sends a heartbeat, and tries to register what the registry lacks before it returns."""
         self.beat_anew()
         self._publisher.flush()
 
@@ -216,7 +216,7 @@ class Agent:
             self._tell_state()
 
     def _tell_state(self) -> None:
-        """Best effort: after a failure, the next heartbeat finds the difference and comes here again."""
+        """Best effort: after a failure, the next heartbeat finds the difference and calls this again."""
         with self._failures.tolerate("set_state"):
             self._registry.set_state(self.me.id, self.me.state)
             self._told_at = self._clock()

@@ -99,7 +99,7 @@ class Contact:
             return
         former_at, former_registry = self._times
         registry_secs = registry_now - former_registry
-        # The registry has read its clock at some moment since it was asked: an answer that took long is no other clock.
+        # The registry has read its clock at some moment since the call: a slow answer must not look like a set clock.
         now = min(max(former_at + registry_secs, asked_at), self._clock())
         self._times = now, registry_now
         elapsed_secs = now - former_at

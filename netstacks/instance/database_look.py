@@ -74,7 +74,7 @@ class DatabaseLook:
                 figures = database_figures.read(tx) if self._are_figures_due() else None
                 backup = rehearsals.last(tx) if figures else self._view.backup
         except StoreBusy:
-            # It answers. The next look, in a moment, tries again.
+            # PostgreSQL answers. The next look, which is due soon, tries again.
             self._view = replace(self._view, connection="connected", error=None)
             return
         except StoreUnavailable as error:

@@ -68,7 +68,7 @@ class Hour:
 
 
 class History:
-    """Reads only the samples that are new, and only when someone looks. `instance_ids` returns the ids to read.
+    """Reads only the samples that are new, and only on request. `instance_ids` returns the ids to read.
 
     The points of an instance that is no longer asked for are dropped.
     """
@@ -113,7 +113,7 @@ class History:
 
     def _add(self, instance_id: str, samples: Sequence[Sample], first: int) -> None:
         minutes = self._minutes.setdefault(instance_id, {})
-        # A sample of a later time, which another program has written, would hide those that follow it.
+        # A sample from the future, which another program has written, would hide those that follow it.
         ends_at = (first + POINTS + 1) * STEP_SECS
         samples = [each for each in samples if each.at < ends_at]
         for sample in samples:

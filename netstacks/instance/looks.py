@@ -1,4 +1,4 @@
-"""Queries on demand that many callers share, and that none of them waits for longer than its patience."""
+"""Queries on demand whose result many callers share. No caller waits longer than its own limit."""
 
 import math
 import time

@@ -39,7 +39,7 @@ class View:
     events: tuple[Event, ...]
     registry: RegistryStatus
     seen_at: float | None
-    """When the registry last answered, by a clock that tells the day; None before it ever did."""
+    """When the registry last answered, in seconds since 1970; None when it never has."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """The unreadable records of the registry: the problem of each, by its key."""
     clock_skews: Mapping[str, float] = field(default_factory=dict)

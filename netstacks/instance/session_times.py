@@ -20,7 +20,7 @@ from netstacks.terminal.session import Session
 log = structlog.get_logger()
 
 LOOK_SECS = 5.0
-# The user is told so many seconds before the end.
+# How long before the end the user is warned, in seconds.
 WARN_SECS = (300.0, 60.0)
 
 Kind = Literal["idle", "longest"]
