@@ -21,8 +21,8 @@ from netstacks.terminal.session_hooks import Hooks
 
 log = structlog.get_logger()
 
-# After the end of its session a client reconnects with its token, a page with the session's id. So many of both are
-# kept for this long, for the answer with the reason of the end.
+# After the end of its session a client reconnects with its token, and a page asks with the session's id: both get the
+# reason of the end for this long. One limit holds for the number of both together.
 _ENDED_KEYS = 20_000
 _ENDED_SECS = 3600.0
 # In a drain a session counts as idle when its device has printed nothing for this long.
