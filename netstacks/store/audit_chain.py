@@ -37,7 +37,7 @@ class State:
 
 @dataclass(frozen=True)
 class Feed:
-    """Rows, each with its `position`, its `seal` and that one's `head`; and the position after them.
+    """Rows, each with its `position`, its `seal` and the `head` of that seal; and the position after them.
 
     Rows that retention has removed are left out.
     """

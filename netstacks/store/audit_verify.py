@@ -143,7 +143,7 @@ def _digests(tx: Transaction, ids: list[int]) -> Digests:
 
 
 def _link_problem(previous: dict[str, Any] | None, seal: dict[str, Any], dropped_until: str) -> Problem | None:
-    """Whether a seal follows the one before it."""
+    """The problem of a seal that does not follow the one before it; None when it does."""
     number, is_empty = seal["number"], seal["ids"] is None
     if is_empty and seal["month"] >= dropped_until:
         text = f"the rows of seal {number} are missing, and the log has no entry that retention has removed them"

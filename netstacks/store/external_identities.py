@@ -1,4 +1,4 @@
-"""Which user a subject of an identity provider is. Provider and subject identify a person; names and addresses do not.
+"""The users of the subjects of identity providers. Provider and subject identify a person; names and addresses do not.
 
 The provider is its row, not its issuer: an administrator who adds the same issuer again, with another client, must not
 log in the users of the first one. Deleting a provider removes its identities, and leaves the users.

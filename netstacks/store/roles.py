@@ -96,7 +96,7 @@ def get(tx: Transaction, name: str) -> StoredRole:
 
 
 def check_known(tx: Transaction, names: Sequence[str]) -> None:
-    """Raises InvalidInput for the first name that is none of a role. The roles stay until the transaction ends."""
+    """Raises InvalidInput for the first name that no role has. The roles stay until the transaction ends."""
     known = {row["name"] for row in tx.execute(_SQL["lock"], {"names": list(names)}).fetchall()}
     for name in names:
         if name not in known:
