@@ -227,7 +227,7 @@ def _verified(
         expected_rp_id=site.rp_id,
         expected_origin=site.origin,
         credential_public_key=passkey.public_key,
-        # Compared by `_use`, which tells the user's administrators.
+        # `_use` compares it, and its problem is in the audit log.
         credential_current_sign_count=0,
         require_user_verification=asked.replaces_password,
     )
