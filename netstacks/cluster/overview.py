@@ -16,7 +16,7 @@ Condition = Literal["healthy", "degraded", "late", "stale", "draining", "refused
 # single: one instance without Valkey, which no other one can replace.
 ClusterState = Literal["healthy", "degraded", "single"]
 
-# A sentence names at most so many instances.
+# The most instances that a sentence names.
 _MOST_NAMED = 5
 _LATE_HEARTBEATS = 2.5
 _NOT_JUDGED = "heartbeats are not judged until Valkey has been back for {:g} s"
@@ -197,7 +197,7 @@ def unreadable_problem(count: int) -> str | None:
 
 
 def loss_in_words(lost: LostInstance, now: float, fates: Mapping[str, int] | None) -> str:
-    """What has become of a lost instance and its sessions. `now` is by the registry's clock.
+    """The fate of a lost instance and its sessions, as text. `now` is by the registry's clock.
 
     `fates` counts the sessions that are `taken_over`, `waiting` or `ended`; None while PostgreSQL does not tell.
     """

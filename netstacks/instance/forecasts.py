@@ -30,7 +30,7 @@ _EXAMINE_SECS = 1.5
 
 
 class ForecastTarget(TypedDict):
-    """An instance that takes over about so many sessions."""
+    """An instance that is expected to take over sessions, and about how many."""
 
     instance_id: str
     host: str

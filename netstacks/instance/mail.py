@@ -171,7 +171,7 @@ def _silence(server: MailServer, step: str) -> str:
 
 
 def _answer(code: int, text: bytes | str) -> str:
-    """The code, and the first line of the text without what is not printable."""
+    """The code, and the printable characters of the first line of the text."""
     shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     first = (shown.splitlines() or [""])[0]
     printable = "".join(each if each.isprintable() else " " for each in first)

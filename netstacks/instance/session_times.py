@@ -36,7 +36,7 @@ class Remaining:
 
     @property
     def warning(self) -> float | None:
-        """The warning that is due, as its seconds before the end. None for a limit that is no longer than it."""
+        """The warning that is due, in seconds before the end. None for a limit that is not longer than the warning."""
         due = [each for each in WARN_SECS if self.secs <= each < self.limit_secs]
         return min(due, default=None)
 

@@ -118,7 +118,7 @@ def _addressed(tx: Transaction, request: ConnectRequest, within: Reach, may_ad_h
 
 
 def _ad_hoc(host: str, port: int) -> Target:
-    """An address that is not in the device list. Raises InvalidInput when it is none."""
+    """An address that is not in the device list. Raises InvalidInput when it is not an address."""
     host = normal_host(host)
     return Target(
         device_id=None,

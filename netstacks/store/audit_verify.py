@@ -15,8 +15,8 @@ from netstacks.store.queries import load
 
 _SQL = load("audit_chain")
 
-# So many seals are read at a time, at most, with about so many rows; and so many ids are searched for rows that were
-# never sealed.
+# The most seals that are read at a time, and about the most rows of them; and how many ids are searched at a time for
+# rows that were never sealed.
 _SLICE_SEALS, _SLICE_ROWS = 5000, 5000
 _SLICE_IDS = 20_000
 

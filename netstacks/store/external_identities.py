@@ -39,7 +39,7 @@ def user_of(tx: Transaction, provider_id: UUID, subject: str) -> UUID | None:
 
 
 def add(tx: Transaction, provider_id: UUID, subject: str, user_id: UUID, *, by: str, is_link: bool) -> None:
-    """Makes a user that of a subject; `is_link` when an administrator does so.
+    """Assigns a subject to a user; `is_link` when an administrator does so.
 
     Raises Conflict when the subject has a user already.
     """

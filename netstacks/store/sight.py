@@ -16,7 +16,7 @@ _SQL = load("sight")
 
 # Resources of the audit log that are about one device, or a session on one: what is in sight is looked up by id.
 _BY_ID = ("device", "session", "session_definition", "credential")
-# An address of a device, but that of a client in the events of log-ins.
+# The address of a device; in the events of log-ins, that of a client.
 _BY_ADDRESS = ("host", "address")
 # Rows about several devices, or about one that the row does not identify.
 _UNKNOWN = ("devices", "target", "host_key_prompt")

@@ -28,7 +28,7 @@ _ENDED_SECS = 3600.0
 # In a drain a session counts as idle when its device has printed nothing for this long.
 IDLE_SECS = 2.0
 _IDLE_POLL_SECS = 0.1
-# A session with output in the last so many seconds is in use. Input counts too: the device echoes it.
+# A session is in use for this long after output. Input counts too: the device echoes it.
 _IN_USE_SECS = 120.0
 
 

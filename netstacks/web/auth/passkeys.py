@@ -257,7 +257,7 @@ def _credential_id(credential: Mapping[str, Any]) -> bytes:
 
 
 def _decoded(text: Any) -> bytes:
-    """Raises TypeError and ValueError (binascii.Error is one) for what is no base64url."""
+    """Raises TypeError and ValueError (binascii.Error is one) for a value that is not base64url."""
     if not isinstance(text, str):
         raise TypeError("no text")
     try:
