@@ -81,7 +81,7 @@ class Agent:
         self._is_resuming = False
         """Whether the registry may still show a drain that was cancelled here."""
         self._beating = greenlets.SingleFlight("beat", self._beat)
-        self._heart = greenlets.Periodic("heartbeat", self.beat_anew, interval_secs)
+        self._heartbeats = greenlets.Periodic("heartbeat", self.beat_anew, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
 
     @property
@@ -112,7 +112,7 @@ class Agent:
 
     def background(self) -> tuple[greenlets.Background, ...]:
         """The greenlets that run from `start` to `leave`."""
-        return self._heart, self._reaper
+        return self._heartbeats, self._reaper
 
     def advertise(self, peer_address: str) -> None:
         """Sets the `host:port` of this worker's private listener; call it before `start`.
@@ -122,7 +122,7 @@ class Agent:
         self.me = replace(self.me, peer_address=peer_address)
 
     def start(self) -> None:
-        self._heart.start()
+        self._heartbeats.start()
         self._reaper.start()
 
     def beat_anew(self) -> None:
@@ -136,7 +136,7 @@ class Agent:
     def report_health(self) -> None:
         """Has a heartbeat sent now if the health has changed since the last one. Returns at once."""
         if self._load().health != self._reported_health:
-            self._heart.wake()
+            self._heartbeats.wake()
 
     def heartbeat(self) -> None:
         """Sends a heartbeat, and tries to register what the registry lacks before it returns."""
@@ -228,7 +228,7 @@ class Agent:
         self.me = replace(self.me, started_at=pulse.at - (self._clock() - self._began_at))
         self._register()
         self._joined = True
-        self._publisher.doubt()
+        self._publisher.mark_incomplete()
         held = len(self._sessions.records())
         replaced = self._replacements.replace_by(self.me)
         failover = self._outages.take_failover()
@@ -282,7 +282,7 @@ class Agent:
 
     def leave(self) -> None:
         """Unregisters this instance and its remaining sessions, after the last heartbeat and batch have ended."""
-        self._heart.stop()
+        self._heartbeats.stop()
         self._reaper.stop()
         self._left = True
         # Wait for a heartbeat or a batch that is under way: it could register something after `deregister`.
