@@ -47,7 +47,7 @@ class MovedClients:
             if self._newest.get(token) is not client:
                 client.close(CloseCode.SUPERSEDED, "this terminal was opened elsewhere")
                 return True
-            peer = self._room.peer(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
+            peer = self._room.reserve(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
             if peer is not None and hand_on(self._services, client, peer):
                 return True
             greenlets.sleep(_PAUSE_SECS)

@@ -233,7 +233,7 @@ class WaitingRoom:
         """Hands a client that would wait long to another instance; False when none has capacity."""
         agent = self._services.agent
         ttl_secs = self._services.settings.ha_stale_instance_ttl_secs
-        peer = self._room.peer(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
+        peer = self._room.reserve(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
         if peer is None:
             return False
         self._waiting.discard(client)
