@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from netstacks.errors import StoreBusy, StoreUnavailable
-from netstacks.instance.looks import Look
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.store import database_figures, rehearsals, sessions
 from netstacks.store.database_figures import DatabaseFigures
 from netstacks.store.pool import Database
@@ -50,7 +50,7 @@ class DatabaseLook:
         self._figures_at = -math.inf
         self._registered: tuple[str, ...] | None = None
         self._lost: tuple[str, ...] = ()
-        self._look = Look("observer-database", self._read)
+        self._look = SharedQuery("observer-database", self._read)
 
     def look(self, registered: Collection[str] | None, lost: Collection[str], patience_secs: float) -> DatabaseView:
         """The current view for these instance ids, or the last one when PostgreSQL does not answer in time.

@@ -8,7 +8,7 @@ from typing import Self
 from netstacks import greenlets
 from netstacks.cluster.model import Sample
 from netstacks.errors import RegistryUnavailable
-from netstacks.instance.looks import Look
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.registry.base import Registry
 
 STEP_SECS = 60
@@ -82,7 +82,7 @@ class History:
         """The time of the newest sample of each instance, by the registry's clock."""
         self._hours: dict[str, Hour] = {}
         """Made when samples are read, with pauses: a page is rendered more often than samples arrive."""
-        self._look = Look("history", self.read)
+        self._look = SharedQuery("history", self.read)
         self._is_loaded = False
 
     def refresh(self) -> None:
