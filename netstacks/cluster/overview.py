@@ -199,7 +199,7 @@ def unreadable_problem(count: int) -> str | None:
 def loss_in_words(lost: LostInstance, now: float, fates: Mapping[str, int] | None) -> str:
     """The fate of a lost instance and its sessions, as text. `now` is by the registry's clock.
 
-    `fates` counts the sessions that are `taken_over`, `waiting` or `ended`; None while PostgreSQL does not tell.
+    `fates` counts the sessions that are `taken_over`, `waiting` or `ended`; None while PostgreSQL cannot be read.
     """
     when = f"lost {ago(now - lost.lost_at)}"
     if fates is None:

@@ -140,7 +140,7 @@ def _instances(loaded: Settings, database: Database, registry: ValkeyRegistry) -
 
 
 def _fates(database: Database, lost: Sequence[LostInstance]) -> Mapping[str, LostCounts]:
-    """What became of the sessions of lost instances; empty while PostgreSQL does not tell."""
+    """The fates of the sessions of lost instances, by instance id; empty while PostgreSQL cannot be read."""
     with suppress(StoreUnavailable), database.transaction() as tx:
         return sessions.counts_of_lost(tx, [each.id for each in lost])
     return {}

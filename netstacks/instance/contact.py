@@ -92,7 +92,7 @@ class Contact:
     def check_clock(self, asked_at: float, registry_now: float) -> None:
         """Restarts the contact when the registry's clock was set: ages of heartbeats prove nothing then.
 
-        Call it as soon as the registry has told its time, for which it was asked at `asked_at`, by `clock`.
+        Call it as soon as the registry has answered with its time. `asked_at` is when it was asked, by `clock`.
         """
         if self._times is None:
             self._times = asked_at, registry_now

@@ -1,4 +1,4 @@
-"""What operators see of PostgreSQL, and what only PostgreSQL knows of the sessions of lost instances."""
+"""The state of PostgreSQL that operators see, and the fates of the sessions of lost instances, which only it has."""
 
 import math
 import time

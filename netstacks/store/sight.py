@@ -59,8 +59,8 @@ def seen_sessions(tx: Transaction, session_ids: Iterable[UUID], sight: Sight) ->
 def seen_audit_rows(tx: Transaction, rows: Sequence[dict[str, Any]], sight: Sight) -> list[dict[str, Any]]:
     """The audit rows without those about devices beyond a limited reach, and about sessions that are not in sight.
 
-    A device or session that has been deleted is not in sight, since its place is not known any more. Rows that name no
-    device stay.
+    A device or session that has been deleted is not in sight, since its tags and site are not known any more. Rows that
+    name no device stay.
     """
     if not sight.is_limited:
         return list(rows)
