@@ -42,7 +42,7 @@ class MovedClients:
         until = time.monotonic() + _MOVE_SECS
         # While the former owner stores the session's last output, a peer declines its client, and is asked again.
         while time.monotonic() < until and moves.is_away(token) and not client.stays and agent.me.state == "active":
-            if client.is_gone():
+            if client.drop_if_gone():
                 return True
             if self._newest.get(token) is not client:
                 client.close(CloseCode.SUPERSEDED, "this terminal was opened elsewhere")
