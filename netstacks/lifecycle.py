@@ -136,7 +136,7 @@ class Lifecycle:
     def drain(self, on_leaving: Callable[[], object] = lambda: None) -> bool:
         """Hands over the sessions within DRAIN_TIMEOUT_SECS and leaves the cluster; accepts no new ones meanwhile.
 
-        Calls `on_leaving` when the hand-over has ended and the drain can be cancelled no more. False when it was
+        Calls `on_leaving` when the hand-over has ended and the drain can no longer be cancelled. False when it was
         cancelled before: this instance serves on, with the sessions that were not handed over.
         """
         services, parts = self._services, self._parts

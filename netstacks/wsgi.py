@@ -46,7 +46,7 @@ def start(worker: Any) -> None:
         control.terminate()
 
     def stop_arbiter() -> None:
-        """Has gunicorn stop with this worker, which it would replace: an administrator removes the whole instance.
+        """Stops gunicorn, which would replace this worker: an administrator removes the whole instance.
 
         Not before the hand-over has ended: gunicorn cannot be told to go on.
         """

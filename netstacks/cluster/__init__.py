@@ -1,4 +1,4 @@
 """The rules of a cluster: liveness, ownership, routing, admission. Pure functions: no I/O, time is an argument.
 
-Does not know the rest of the program.
+Imports nothing of the rest of the program but its errors.
 """

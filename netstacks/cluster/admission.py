@@ -43,7 +43,7 @@ class Queue:
 
     def __init__(self) -> None:
         # Lazy deletion: an entry is valid when its place still waits and has the same key. Invariant: each waiting
-        # place has exactly one valid entry.
+        # place has exactly one valid entry. So the standing of a place must never change back to an earlier one.
         self._heap: list[tuple[tuple[int, int, int, float], int, Place]] = []
         self._numbers = itertools.count()
         self._waiting = 0
@@ -70,7 +70,7 @@ class Queue:
         return place
 
     def rank(self, place: Place, standing: Standing) -> None:
-        """Sets the standing of the session, once it is known."""
+        """Sets the standing of the session, once it is known; at most one call per place."""
         if place.is_waiting and place.standing is not standing:
             place.standing = standing
             self._push(place)

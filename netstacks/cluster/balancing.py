@@ -22,8 +22,8 @@ class Room:
         self._handed_at: dict[str, float] = {}
         self._declined_at: dict[str, float] = {}
 
-    def peer(self, snapshot: Snapshot, me: str, ttl_secs: float, now: float) -> Instance | None:
-        """The peer with the most room, counted as handed one client; None when no peer has room.
+    def reserve(self, snapshot: Snapshot, me: str, ttl_secs: float, now: float) -> Instance | None:
+        """Counts one client as handed to the peer with the most room, and returns it; None when no peer has room.
 
         A peer gets no more clients per second than it opens: it declines clients that arrive in a burst.
         """

@@ -61,7 +61,8 @@ def inconsistencies(rows: Iterable[InstanceRow]) -> list[Inconsistency]:
 def of_health(found: Iterable[Inconsistency], instance_id: str, *, is_refused: bool) -> tuple[str, ...]:
     """The problems that the health of an instance reports.
 
-    Different secrets are those of the minority; one that its registry refuses, `is_refused`, is unhealthy by them.
+    Different secrets are reported only by the instances of the minority. An instance that its registry has refused for
+    them (`is_refused`) is unhealthy already, and does not report them again.
     """
     return tuple(
         each.problem for each in found if each.kind != "secrets" or (instance_id in each.differing and not is_refused)
@@ -138,7 +139,7 @@ def _minorities(groups: Sequence[Sequence[InstanceRow]]) -> Sequence[Sequence[In
 
 
 def _is_apart(row: InstanceRow, rows: Iterable[InstanceRow]) -> bool:
-    """Whether some of the others do not share its registry, which could have compared its secrets with theirs."""
+    """Whether another instance has another registry, or none: a shared one compares the secrets itself."""
     return row.registry == NO_REGISTRY or any(each.registry != row.registry for each in rows)
 
 

@@ -65,8 +65,8 @@ class Inconsistency:
     about: str = ""
     """The setting or the instance in question."""
     differing: tuple[str, ...] = ()
-    """Of secrets, which a registry compares too: the instances that are in the wrong though their registry has not
-    refused them."""
+    """Only for different secrets: the instances of the minority that do not share one registry with all others. A
+    shared registry compares the secrets itself, and refuses the different ones."""
 
     @property
     def key(self) -> str:

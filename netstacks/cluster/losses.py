@@ -32,7 +32,7 @@ def successors(lost: LostInstance, snapshot: Snapshot, interval_secs: float) -> 
 
 
 def accounted_for(snapshot: Snapshot, lost: Iterable[LostInstance], events: Iterable[Event]) -> set[str]:
-    """The instances of which the registry knows what became of them: by its records, or by its events.
+    """The ids of the instances whose fate the registry knows, by its records or by its events.
 
     An instance whose record is unreadable may be alive.
     """

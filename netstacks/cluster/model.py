@@ -111,7 +111,8 @@ class SessionRecord:
 class LostInstance:
     """An instance that was reaped and not replaced yet. Times are by the registry's clock, in seconds since 1970.
 
-    `sessions` is how many the registry had of it at its loss, `reaped_by` the instance that declared it dead.
+    `sessions` is how many sessions the registry had of it when it was lost, `reaped_by` the instance that declared it
+    dead.
     """
 
     id: str

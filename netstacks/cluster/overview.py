@@ -16,7 +16,7 @@ Condition = Literal["healthy", "degraded", "late", "stale", "draining", "refused
 # single: one instance without Valkey, which no other one can replace.
 ClusterState = Literal["healthy", "degraded", "single"]
 
-# A sentence names at most so many instances.
+# The most instances that a sentence names.
 _MOST_NAMED = 5
 _LATE_HEARTBEATS = 2.5
 _NOT_JUDGED = "heartbeats are not judged until Valkey has been back for {:g} s"
@@ -126,7 +126,7 @@ class ClusterCondition:
 def expected_number(setting: int, summary: ClusterSummary, lost: int) -> int:
     """How many instances there should be: `setting` is HA_EXPECTED_INSTANCES; with 0 the number is learned.
 
-    A learned number has no instance that drains: it leaves on purpose.
+    A learned number leaves out the draining instances: they leave on purpose.
     """
     return setting or max(1, summary.registered_instances - summary.draining_instances + lost)
 
@@ -197,9 +197,9 @@ def unreadable_problem(count: int) -> str | None:
 
 
 def loss_in_words(lost: LostInstance, now: float, fates: Mapping[str, int] | None) -> str:
-    """What has become of a lost instance and its sessions. `now` is by the registry's clock.
+    """The fate of a lost instance and its sessions, as text. `now` is by the registry's clock.
 
-    `fates` counts the sessions that are `taken_over`, `waiting` or `ended`; None while PostgreSQL does not tell.
+    `fates` counts the sessions that are `taken_over`, `waiting` or `ended`; None while PostgreSQL cannot be read.
     """
     when = f"lost {ago(now - lost.lost_at)}"
     if fates is None:

@@ -36,7 +36,7 @@ def check(path: Path) -> None:
 
 
 def parts(loaded: Settings | None) -> Iterator[Part]:
-    """What is known of this deployment; without valid settings only of the program."""
+    """The facts of this deployment; without valid settings, only those of the program."""
     yield from evidence.of_program(loaded)
     if loaded is None:
         return

@@ -19,7 +19,7 @@ class ModelState:
 
 @dataclass(frozen=True)
 class ProviderState:
-    """A provider with its models. `name` and `type` are None while PostgreSQL does not tell them."""
+    """A provider with its models. `name` and `type` are None while PostgreSQL cannot be read."""
 
     id: str
     name: str | None

@@ -21,10 +21,10 @@ from netstacks.settings import Settings
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """What is known. With `error`, Valkey does not tell the instances: then `store` has the rows of those that live.
+    """What is known. With `error`, Valkey does not list the instances: then `store` has the rows of the living ones.
 
-    `now` is the time of the look by the registry's clock, `healthy` how many instances are, and `unowned` how many live
-    sessions have no registered owner: both are None while that is not known.
+    `now` is the time of the snapshot by the registry's clock. `healthy` is the number of healthy instances, `unowned`
+    that of live sessions without a registered owner: each is None while it is not known.
     """
 
     registry: RegistryStatus

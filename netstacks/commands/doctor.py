@@ -140,7 +140,7 @@ def _instances(loaded: Settings, database: Database, registry: ValkeyRegistry) -
 
 
 def _fates(database: Database, lost: Sequence[LostInstance]) -> Mapping[str, LostCounts]:
-    """What became of the sessions of lost instances; empty while PostgreSQL does not tell."""
+    """The fates of the sessions of lost instances, by instance id; empty while PostgreSQL cannot be read."""
     with suppress(StoreUnavailable), database.transaction() as tx:
         return sessions.counts_of_lost(tx, [each.id for each in lost])
     return {}
@@ -156,7 +156,7 @@ def _guarded(topic: str, look: Callable[[], Findings]) -> Findings:
     except (NetstacksError, RedisError, OSError) as error:
         yield Finding(topic, "error", str(error), _UNKNOWN, "correct this, and run the doctor again")
     except Exception as error:
-        # A doctor that fails at one patient must go on to the next.
+        # A failure of one check must not end the others.
         what = f"the check failed with {type(error).__name__}: {error}"
         yield Finding(topic, "error", what, _UNKNOWN, "report this as a fault of the doctor, with a support bundle")
 

@@ -79,7 +79,7 @@ def sessions_command(instance_id: str | None, as_json: bool) -> None:
     loaded, registry = _opened()
     snapshot, figures = registry.snapshot(), registry.status().figures
     registered = snapshot.instances
-    # Then an instance that is not registered may be about to register again.
+    # While the registry is blind, an unregistered instance may be alive and about to register again.
     any_may_own = is_blind(snapshot, figures, loaded.ha_stale_instance_ttl_secs)
     owners = [instance_id] if instance_id else sorted(registered)
     found = [asdict(record) for owner in owners for record in registry.sessions_of(owner)]

@@ -197,7 +197,7 @@ def _lost(lost: LostInstance, facts: ClusterFacts) -> tuple[str, ...]:
 
 def _alive(row: InstanceRow) -> tuple[str, ...]:
     state, age = "draining" if row.is_draining else "alive", f"it wrote to PostgreSQL {row.age_secs:.0f} s ago"
-    return row.id, row.host, row.peer_address, state, "", "", row.version, f"{age}; Valkey does not tell its state"
+    return row.id, row.host, row.peer_address, state, "", "", row.version, f"{age}; its state in Valkey is not known"
 
 
 def _loss(lost: LostInstance, facts: ClusterFacts) -> str:

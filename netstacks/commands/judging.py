@@ -8,7 +8,7 @@ from netstacks.settings import Settings
 
 
 def judged(loaded: Settings, snapshot: Snapshot, figures: ValkeyFigures | None) -> list[InstanceStatus]:
-    """The status of each instance. `figures` are those of the server, None when it did not tell them."""
+    """The status of each instance. `figures` are those of the server, None when it could not be read."""
     ttl_secs = loaded.ha_stale_instance_ttl_secs
     return overview(
         snapshot, loaded.ha_heartbeat_interval_secs, ttl_secs, is_blind=is_blind(snapshot, figures, ttl_secs)

@@ -32,5 +32,5 @@ def clock(at: float) -> str:
 
 
 def mib(count: int) -> str:
-    """A number of bytes."""
+    """A number of bytes as text, in MiB."""
     return f"{count / (1 << 20):.1f} MiB"

@@ -1,11 +1,11 @@
 """What commands about the cluster read from PostgreSQL."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from netstacks.cluster.instance_rows import MAX_AGE_SECS, InstanceRow
+from netstacks.commands.database import unchecked
 from netstacks.errors import NetstacksError
 from netstacks.store import database_figures, instance_settings, llm_providers, rehearsals, sessions
 from netstacks.store.database_figures import DatabaseFigures
@@ -20,10 +20,10 @@ _STATEMENT_SECS = 2.0
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """The facts; with `problem`, which says why PostgreSQL does not tell them, all others are empty.
+    """The facts; with `problem`, which says why they could not be read, all others are empty.
 
-    `unowned` is how many live sessions no registered instance owns, `of_lost` what became of those of lost instances,
-    `rows` what the living instances on this database say of themselves, and `backup` the last proof of one.
+    `unowned` is the number of live sessions that no registered instance owns, `of_lost` the fate of the sessions of
+    lost instances, `rows` those of the living instances on this database, and `backup` the last proof of a backup.
     """
 
     problem: str | None = None
@@ -38,7 +38,7 @@ class StoreFacts:
 def read(database_url: str, registered: Collection[str] | None, lost: Collection[str]) -> StoreFacts:
     """The facts for these instance ids. `registered` is None while it is not known."""
     try:
-        with opened(database_url) as database:
+        with unchecked(database_url) as database:
             with database.transaction(timeout_secs=_STATEMENT_SECS) as tx:
                 unowned = None if registered is None else sessions.unowned(tx, registered)
                 of_lost = sessions.counts_of_lost(tx, lost)
@@ -65,13 +65,3 @@ def living_rows(database: Database) -> list[InstanceRow]:
     finally:
         witness.stop()
     return [each for each in rows if states[each.id] not in ("free", "silent")]
-
-
-@contextmanager
-def opened(database_url: str) -> Iterator[Database]:
-    database = Database(database_url, max_size=1)
-    database.open()
-    try:
-        yield database
-    finally:
-        database.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from netstacks.commands.store_facts import opened
+from netstacks.commands.database import unchecked
 from netstacks.store import live_sessions
 from netstacks.store.live_sessions import LiveSession
 from netstacks.store.pool import Database
@@ -12,7 +12,7 @@ _PAGE = 1000
 
 def find(database_url: str, registered: Collection[str]) -> list[LiveSession]:
     """The live sessions without a registered owner, newest first. Raises StoreUnavailable."""
-    with opened(database_url) as database:
+    with unchecked(database_url) as database:
         return [each for each in _live(database) if each.owner not in registered]
 
 

@@ -69,7 +69,7 @@ def _home() -> AnyResponse:
 
 
 def _health() -> dict[str, str]:
-    """This process alone: that of the API is at /api/v1/health."""
+    """The health of this process; that of an instance is at /api/v1/health."""
     return {"status": "healthy"}
 
 
@@ -105,7 +105,7 @@ def _check_client() -> None:
 
 def _finish(response: Response) -> Response:
     csp.protect(response)
-    # That of the API stays: its log has the request.
+    # An id that the API has set stays: its log has the request under it.
     response.headers.setdefault("X-Request-Id", g.get("request_id", ""))
     return response
 

@@ -14,7 +14,7 @@ timeout = 20
 graceful_timeout = 3
 keepalive = 75
 control_socket_disable = True
-# X-Forwarded-* headers are passed on to the API, which decides whose it believes.
+# X-Forwarded-* headers are passed on to the API, which has the list of trusted proxies.
 forwarded_allow_ips = ""
 # No access log: query strings contain tokens.
 accesslog = None

@@ -45,7 +45,7 @@ _NOT_PASSED_ON = frozenset(
 
 
 def of_call(environ: Mapping[str, str]) -> list[Pair]:
-    """The headers of a call that a page makes: who asks, from where, and under which name."""
+    """The headers of a call that a page makes: the user's cookies, the client's address, the site's host name."""
     return [
         ("Host", environ.get("HTTP_HOST", "")),
         ("Accept", "application/json"),
@@ -88,7 +88,7 @@ def _key(name: str) -> str:
 
 
 def _cookie(environ: Mapping[str, str]) -> list[Pair]:
-    """The controller's own cookies: those of other programs on this host are not its business."""
+    """The controller's own cookies, without those of other programs on this host."""
     given = (part.strip() for part in environ.get("HTTP_COOKIE", "").split(";"))
     ours = [part for part in given if part.startswith(_COOKIES)]
     return [("Cookie", "; ".join(ours))] if ours else []

@@ -33,7 +33,7 @@ _READY = """
   A cluster of {size} controllers is running.
 
     Address    {address}
-    HA status  {address}ha
+    HA status  {address}admin/ha
     User name  {username}
     Password   {password}
 

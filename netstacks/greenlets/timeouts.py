@@ -6,7 +6,7 @@ from typing import Any
 import gevent
 
 
-class deadline:  # noqa: N801 - used as a function, a class because it stands in every socket read
+class deadline:  # noqa: N801 - used like a function; a class is faster, and every socket read has one
     """A context manager that raises `error` inside its block when the block has not ended after `seconds`.
 
     Only for waits on a socket of our own: see the docstring of this package.

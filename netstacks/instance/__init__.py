@@ -1,4 +1,4 @@
 """The logic of one instance: heartbeat, broker, claims, opener, reconciler, health.
 
-Combines the layers below and does not know Flask.
+Combines the layers below; independent of Flask.
 """

@@ -204,7 +204,7 @@ class Admission:
 
     def _admit(self) -> None:
         while (place := self._queue.first()) is not None:
-            if self._has_gone(place):
+            if self._drop_if_gone(place):
                 continue
             grant = self._grant()
             if grant is None:
@@ -217,12 +217,12 @@ class Admission:
                 log.exception("admission.not_admitted")
                 grant.done()
 
-    def _has_gone(self, place: Place) -> bool:
+    def _drop_if_gone(self, place: Place) -> bool:
         """Drops a client that has left, and one whose check fails: it would block all clients behind it."""
         try:
-            has_gone = self._applicants[place].is_gone()
+            has_gone = self._applicants[place].drop_if_gone()
         except Exception:
-            log.exception("admission.not_asked")
+            log.exception("admission.check_failed")
             has_gone = True
         if has_gone:
             self.leave(place)
@@ -249,7 +249,7 @@ class Admission:
         number = 0
         for place in self._queue.in_order():
             # `give_way` below yields: this place may have been admitted meanwhile.
-            if place not in self._applicants or self._has_gone(place):
+            if place not in self._applicants or self._drop_if_gone(place):
                 continue
             number += 1
             self._applicants[place].show_place(number, self.wait_secs(number))
@@ -270,9 +270,9 @@ class Admission:
                         self._touch()
                         touch_at = time.monotonic() + _TOUCH_SECS
                 except StoreUnavailable as error:
-                    log.info("admission.records_not_kept", error=str(error))
+                    log.info("admission.ranking_failed", error=str(error))
                 except Exception:
-                    log.exception("admission.records_not_kept")
+                    log.exception("admission.ranking_failed")
             self._unranked.clear()
 
     def _rank(self) -> None:

@@ -30,8 +30,8 @@ class Agent:
 
     Each heartbeat reports `load`. `on_drain` is called when an administrator requests a drain, through the registry or
     the API; it must return at once, and it may be called again before the drain begins. `on_cancel` is called when an
-    administrator cancels the drain through the registry; it must return at once, whether it can be cancelled. `clock`
-    only measures durations.
+    administrator cancels the drain through the registry; it must return at once, and tells whether the drain could
+    still be cancelled. `clock` only measures durations.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Agent:
         self._is_resuming = False
         """Whether the registry may still show a drain that was cancelled here."""
         self._beating = greenlets.SingleFlight("beat", self._beat)
-        self._heart = greenlets.Periodic("heartbeat", self.beat_anew, interval_secs)
+        self._heartbeats = greenlets.Periodic("heartbeat", self.beat_anew, interval_secs)
         self._reaper = greenlets.Periodic("reaper", self.reap, interval_secs)
 
     @property
@@ -112,7 +112,7 @@ class Agent:
 
     def background(self) -> tuple[greenlets.Background, ...]:
         """The greenlets that run from `start` to `leave`."""
-        return self._heart, self._reaper
+        return self._heartbeats, self._reaper
 
     def advertise(self, peer_address: str) -> None:
         """Sets the `host:port` of this worker's private listener; call it before `start`.
@@ -122,7 +122,7 @@ class Agent:
         self.me = replace(self.me, peer_address=peer_address)
 
     def start(self) -> None:
-        self._heart.start()
+        self._heartbeats.start()
         self._reaper.start()
 
     def beat_anew(self) -> None:
@@ -136,10 +136,10 @@ class Agent:
     def report_health(self) -> None:
         """Has a heartbeat sent now if the health has changed since the last one. Returns at once."""
         if self._load().health != self._reported_health:
-            self._heart.wake()
+            self._heartbeats.wake()
 
     def heartbeat(self) -> None:
-        """Sends a heartbeat; returns when what the registry lacked has been registered, or has failed to be."""
+        """Sends a heartbeat, and tries to register what the registry lacks before it returns."""
         self.beat_anew()
         self._publisher.flush()
 
@@ -216,7 +216,7 @@ class Agent:
             self._tell_state()
 
     def _tell_state(self) -> None:
-        """Best effort: after a failure, the next heartbeat finds the difference and comes here again."""
+        """Best effort: after a failure, the next heartbeat finds the difference and calls this again."""
         with self._failures.tolerate("set_state"):
             self._registry.set_state(self.me.id, self.me.state)
             self._told_at = self._clock()
@@ -228,7 +228,7 @@ class Agent:
         self.me = replace(self.me, started_at=pulse.at - (self._clock() - self._began_at))
         self._register()
         self._joined = True
-        self._publisher.doubt()
+        self._publisher.mark_incomplete()
         held = len(self._sessions.records())
         replaced = self._replacements.replace_by(self.me)
         failover = self._outages.take_failover()
@@ -286,7 +286,7 @@ class Agent:
 
     def leave(self) -> None:
         """Unregisters this instance and its remaining sessions, after the last heartbeat and batch have ended."""
-        self._heart.stop()
+        self._heartbeats.stop()
         self._reaper.stop()
         self._left = True
         # Wait for a heartbeat or a batch that is under way: it could register something after `deregister`.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Applicant(Protocol):
     """A member of the queue. No method waits."""
 
-    def is_gone(self) -> bool:
-        """Whether its client has left."""
+    def drop_if_gone(self) -> bool:
+        """Ends the wait if its client has left; returns whether it has."""
 
     def show_place(self, place: int, wait_secs: float) -> None:
         """Reports its position, counted from 1, and the estimated wait."""
@@ -36,7 +36,7 @@ class WaitingCaller:
         self.has_left = False
         self._is_gone = is_gone
 
-    def is_gone(self) -> bool:
+    def drop_if_gone(self) -> bool:
         if self._is_gone():
             self.has_left = True
             self.news.set()

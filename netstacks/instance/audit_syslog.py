@@ -21,9 +21,9 @@ _CLOSE_SECS = 2.0
 # Facility 13, 'log audit'; severity 5, 'notice', and 4, 'warning', for what was refused or has failed.
 _FACILITY, _NOTICE, _WARNING = 13, 5, 4
 _WARNED = re.compile(r"(failed|refused|throttled|reused|lost|denied)")
-# The number of RFC 5612 for examples: this program has none of its own.
+# The enterprise number that RFC 5612 reserves for examples: this program has none of its own.
 _SD_ID = "netstacks@32473"
-# The most that RFC 5426 lets a sender expect of every network; the datagram is cut there.
+# The length that receivers should accept (RFC 5426, section 3.2); longer messages are cut.
 _DATAGRAM_BYTES = 2048
 _MESSAGE_BYTES = 65_536
 _NOT_PRINTABLE = re.compile(r"[^\x21-\x7e]")
@@ -95,7 +95,7 @@ def _finish(connection: socket.socket) -> None:
         while connection.recv(4096):
             pass
     except (TimeoutError, ssl.SSLError):
-        # It has taken the data and keeps the connection open, or closes it without TLS's own end.
+        # The server has received the data; it keeps the connection open, or closes it without TLS's close_notify.
         return
 
 

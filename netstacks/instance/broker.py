@@ -89,7 +89,7 @@ class Broker:
         return found
 
     def proxy_viewer(self, held: Held, principal: PeerPrincipal, upgrade: Upgrade) -> Upstream:
-        """Forwards a viewer's upgrade to the owner that `locate` found. Raises RetryLater when that declines it."""
+        """Forwards a viewer's upgrade to the owner that `locate` found. Raises RetryLater when the owner declines."""
         upstream = self._upgrade(held.owner, held.session_id, held.epoch, "shared", principal, upgrade)
         if isinstance(upstream, NoAnswer):
             raise RetryLater("the session has just moved or ended")

@@ -20,7 +20,7 @@ from netstacks.store.witness import Witness
 
 log = structlog.get_logger()
 
-# A look waits no longer for PostgreSQL, so that an instance which ends meanwhile does not either.
+# How long a look and the removal of the row at the end wait for PostgreSQL: they delay the end of the process.
 _LOOK_SECS, _LEAVE_SECS = 3.0, 1.0
 
 
@@ -53,7 +53,7 @@ class ConsistencyWatch:
         self._registry_id = UNKNOWN_REGISTRY if registry.is_shared else NO_REGISTRY
         """The id of the registry; while that is away, the last known one."""
         self._first_seen: dict[str, float] = {}
-        """When each other instance had renewed its row at the first sight of it."""
+        """By instance id, when the row of another instance had last been renewed at the time this one first read it."""
         self._found: set[str] = set()
         """The keys of what the last look found."""
         self._problems: dict[str, Inconsistency] = {}
@@ -92,16 +92,16 @@ class ConsistencyWatch:
             # Health reports this; the problems stay as they are.
             return
         rows = [me, *self._living([each for each in found if each.id != me.id])]
-        mates = [each for each in rows if each.registry == me.registry and not each.is_draining]
-        self._report([*self._databases(mates, found), *inconsistencies(rows)])
-        self._record(mates)
+        same_registry = [each for each in rows if each.registry == me.registry and not each.is_draining]
+        self._report([*self._databases(same_registry, found), *inconsistencies(rows)])
+        self._record(same_registry)
 
-    def _databases(self, mates: Sequence[InstanceRow], rows: Sequence[InstanceRow]) -> Sequence[Inconsistency]:
-        """The inconsistency with instances that share the registry of `mates` and have none of `rows`."""
-        if not mates:
+    def _databases(self, same_registry: Sequence[InstanceRow], rows: Sequence[InstanceRow]) -> Sequence[Inconsistency]:
+        """The inconsistency of `same_registry`, which share this registry, with others that share it without a row."""
+        if not same_registry:
             return ()
         others = self._others.look({each.id for each in rows})
-        return [different_databases(mates, others)] if others else ()
+        return [different_databases(same_registry, others)] if others else ()
 
     def _me(self) -> InstanceRow:
         me = self._agent.me
@@ -125,7 +125,7 @@ class ConsistencyWatch:
         )
 
     def _living(self, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
-        """The rows that were renewed since the first sight of them, and whose instances still hold their witness locks.
+        """The rows that were renewed since this instance first read them, and whose instances still hold witness locks.
 
         So the row of a killed process never counts for its replacement, even where witness locks cannot be read.
         """
@@ -147,10 +147,10 @@ class ConsistencyWatch:
         self._found, self._problems = set(now), confirmed | kept
         self._recorded &= self._problems.keys()
 
-    def _record(self, mates: Sequence[InstanceRow]) -> None:
+    def _record(self, same_registry: Sequence[InstanceRow]) -> None:
         """Records an event of the cluster for each new problem, by one of the instances that share the registry."""
-        known = {key for each in mates for key in each.recorded}
-        is_first = self._agent.me.id == min((each.id for each in mates), default=None)
+        known = {key for each in same_registry for key in each.recorded}
+        is_first = self._agent.me.id == min((each.id for each in same_registry), default=None)
         for key in self._problems.keys() - self._recorded:
             if key not in known:
                 if not is_first:

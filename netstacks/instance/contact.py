@@ -92,14 +92,14 @@ class Contact:
     def check_clock(self, asked_at: float, registry_now: float) -> None:
         """Restarts the contact when the registry's clock was set: ages of heartbeats prove nothing then.
 
-        Call it as soon as the registry has told its time, for which it was asked at `asked_at`, by `clock`.
+        Call it as soon as the registry has answered with its time. `asked_at` is when it was asked, by `clock`.
         """
         if self._times is None:
             self._times = asked_at, registry_now
             return
         former_at, former_registry = self._times
         registry_secs = registry_now - former_registry
-        # The registry has read its clock at some moment since it was asked: an answer that took long is no other clock.
+        # The registry has read its clock at some moment since the call: a slow answer must not look like a set clock.
         now = min(max(former_at + registry_secs, asked_at), self._clock())
         self._times = now, registry_now
         elapsed_secs = now - former_at

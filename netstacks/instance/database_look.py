@@ -1,4 +1,4 @@
-"""What operators see of PostgreSQL, and what only PostgreSQL knows of the sessions of lost instances."""
+"""The state of PostgreSQL that operators see, and the fates of the sessions of lost instances, which only it has."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from netstacks.errors import StoreBusy, StoreUnavailable
-from netstacks.instance.looks import Look
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.store import database_figures, rehearsals, sessions
 from netstacks.store.database_figures import DatabaseFigures
 from netstacks.store.pool import Database
@@ -50,7 +50,7 @@ class DatabaseLook:
         self._figures_at = -math.inf
         self._registered: tuple[str, ...] | None = None
         self._lost: tuple[str, ...] = ()
-        self._look = Look("observer-database", self._read)
+        self._look = SharedQuery("observer-database", self._read)
 
     def look(self, registered: Collection[str] | None, lost: Collection[str], patience_secs: float) -> DatabaseView:
         """The current view for these instance ids, or the last one when PostgreSQL does not answer in time.
@@ -74,7 +74,7 @@ class DatabaseLook:
                 figures = database_figures.read(tx) if self._are_figures_due() else None
                 backup = rehearsals.last(tx) if figures else self._view.backup
         except StoreBusy:
-            # It answers. The next look, in a moment, tries again.
+            # PostgreSQL answers. The next look, which is due soon, tries again.
             self._view = replace(self._view, connection="connected", error=None)
             return
         except StoreUnavailable as error:

@@ -37,8 +37,8 @@ def _ask(peers: PeerClient, other: Peer) -> Outcome:
 class DeathWatch:
     """A death is proven when no process of the instance listens at its address and its witness lock is free.
 
-    A frozen instance and one that is cut off do not prove that: for them the TTL decides. An instance that leaves in
-    order unregisters before it frees its lock, so it is never declared dead.
+    That proves nothing of a frozen instance or one that is cut off: for them the TTL decides. An instance that leaves
+    in order unregisters before it frees its lock, so it is never declared dead.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class DeathWatch:
         self.judge(dials.absent(dial_all(self._peers, late)))
 
     def suspect(self, peer_ids: Sequence[str]) -> None:
-        """Judges these peers, which do not listen, in the background."""
+        """Calls `judge` in the background."""
         if peer_ids:
             greenlets.spawn("death-check", self.judge, peer_ids)
 
     def judge(self, peer_ids: Sequence[str]) -> None:
-        """Reaps those of these peers, which do not listen, that hold no witness lock."""
+        """Reaps those of the peers that hold no witness lock. None of them may listen at its address."""
         # Without Valkey no instance can be reaped, whatever PostgreSQL says.
         if not peer_ids or not self._agent.contact.is_kept:
             return

@@ -30,7 +30,7 @@ _EXAMINE_SECS = 1.5
 
 
 class ForecastTarget(TypedDict):
-    """An instance that takes over about so many sessions."""
+    """An instance that is expected to take over sessions, and about how many."""
 
     instance_id: str
     host: str
@@ -105,7 +105,7 @@ class Forecasts:
         self._of_instance = greenlets.SingleFlight("forecast", self._forecast_instance)
 
     def of_instance(self) -> DrainForecast:
-        """The forecast of a drain, as the API answers it (docs/protocol.md, 12). Callers at one time share it."""
+        """The forecast of a drain, as the API answers it (docs/protocol.md, 12). Concurrent calls share it."""
         found: DrainForecast = self._of_instance()
         return found
 

@@ -8,7 +8,7 @@ from typing import Self
 from netstacks import greenlets
 from netstacks.cluster.model import Sample
 from netstacks.errors import RegistryUnavailable
-from netstacks.instance.looks import Look
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.registry.base import Registry
 
 STEP_SECS = 60
@@ -68,7 +68,7 @@ class Hour:
 
 
 class History:
-    """Reads only the samples that are new, and only when someone looks. `instance_ids` returns the ids to read.
+    """Reads only the samples that are new, and only on request. `instance_ids` returns the ids to read.
 
     The points of an instance that is no longer asked for are dropped.
     """
@@ -82,7 +82,7 @@ class History:
         """The time of the newest sample of each instance, by the registry's clock."""
         self._hours: dict[str, Hour] = {}
         """Made when samples are read, with pauses: a page is rendered more often than samples arrive."""
-        self._look = Look("history", self.read)
+        self._look = SharedQuery("history", self.read)
         self._is_loaded = False
 
     def refresh(self) -> None:
@@ -113,7 +113,7 @@ class History:
 
     def _add(self, instance_id: str, samples: Sequence[Sample], first: int) -> None:
         minutes = self._minutes.setdefault(instance_id, {})
-        # A sample of a later time, which another program has written, would hide those that follow it.
+        # A sample from the future, which another program has written, would hide those that follow it.
         ends_at = (first + POINTS + 1) * STEP_SECS
         samples = [each for each in samples if each.at < ends_at]
         for sample in samples:

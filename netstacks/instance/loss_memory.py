@@ -62,7 +62,7 @@ class LossMemory:
         self._dead: set[str] = set()
         """Those for which this was so at two looks: a process that leaves in order removes its row at its very end."""
         self._was_blind = False
-        # A look at every heartbeat: no outage begins and ends between two looks, because it blinds for a TTL.
+        # A look at every heartbeat: no outage falls between two looks, since the registry is blind for a TTL after it.
         self.periodic = greenlets.Periodic("loss-memory", self.look, interval_secs)
 
     def start(self) -> None:

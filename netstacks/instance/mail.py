@@ -16,7 +16,7 @@ from netstacks.instance.bounded_connection import bounded
 STEP_SECS = 10.0
 # For all of the conversation after the connection: a server may answer slowly, and without an end.
 CONVERSATION_SECS = 120.0
-# Of an answer of the server, its code included: another service may have sent it.
+# The part of a server's answer that is shown, with its code: another service may have sent it.
 _ANSWER_LENGTH = 100
 
 
@@ -135,7 +135,7 @@ def _in_words(server: MailServer, step: str) -> Iterator[None]:
             f"the mail server refused the sender {server.sender} ({_answer(error.smtp_code, error.smtp_error)})"
         ) from None
     except smtplib.SMTPConnectError:
-        # Its text is that of any service at this address, which is none of the user's business.
+        # Its text may be from any service at this address, so it is not shown.
         raise MailFailed(f"{step}: {server.address} does not answer as a mail server (220)") from None
     except smtplib.SMTPResponseException as error:
         raise MailFailed(f"{step}: {server.address} answered {_answer(error.smtp_code, error.smtp_error)}") from None
@@ -171,7 +171,7 @@ def _silence(server: MailServer, step: str) -> str:
 
 
 def _answer(code: int, text: bytes | str) -> str:
-    """The code, and the first line of the text without what is not printable."""
+    """The code, and the printable characters of the first line of the text."""
     shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     first = (shown.splitlines() or [""])[0]
     printable = "".join(each if each.isprintable() else " " for each in first)

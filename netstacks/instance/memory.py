@@ -7,8 +7,8 @@ from pathlib import Path
 
 # Reference counts free almost everything: neither sessions nor requests leave cycles of ours behind
 # (tests/acceptance/test_memory.py). Each object that stays is looked at twice, in a collection of 5,000 young objects
-# and in one of 30,000: larger ones cost the same in all, but stop the loop for longer at a time. With 120,000 it was 40
-# to 130 ms while terminals were taken over. A full collection must be rare, because it stops the loop for 0.15 s per
+# and in one of 30,000: larger ones cost the same in total, but stop the loop for longer at a time. With 120,000 it was
+# 40 to 130 ms while terminals were taken over. A full collection must be rare, because it stops the loop for 0.15 s per
 # million objects; a session has about 200.
 _THRESHOLDS = 5_000, 5, 4_000
 # Fixed, because glibc adapts them: after the first password hash (argon2, 19 MB) it would keep that much memory.

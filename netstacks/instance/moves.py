@@ -9,7 +9,7 @@ from netstacks.errors import Conflict
 from netstacks.instance.agent import Agent
 from netstacks.terminal.session import Session
 
-# For so long a client that comes back here is handed to another instance.
+# How long a client that comes back here is handed to another instance.
 AWAY_SECS = 60.0
 _MOST_MOVES = 10_000
 

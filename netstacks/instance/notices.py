@@ -83,7 +83,7 @@ class Notices:
     def background(self) -> tuple[greenlets.Background, ...]:
         return self._sending, self._judging
 
-    # What happens.
+    # Events.
 
     def look_at_events(self) -> None:
         """Queues notices of the cluster's events since the last look. Raises RegistryUnavailable."""
@@ -196,9 +196,9 @@ class Notices:
         return server
 
     def _server(self) -> MailServer:
-        """The server of the stored settings: those that this instance knows may be older than the password."""
+        """The mail server of the stored settings; the settings in memory may be older than the stored password."""
         with self._database.transaction() as tx:
-            # A password must not go to the server of the settings before or after it.
+            # Both are read of one state: the password of one server must never be sent to another.
             read_one_state(tx)
             stored = system_settings.stored(tx)
             for setting in (MAIL_HOST, MAIL_FROM, MAIL_TO):

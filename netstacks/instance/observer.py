@@ -12,7 +12,7 @@ from netstacks.cluster.event_texts import last_failover
 from netstacks.cluster.model import Event, LostInstance, Snapshot
 from netstacks.errors import NotFound, RegistryUnavailable
 from netstacks.instance.database_look import NOT_ASKED, DatabaseLook, DatabaseView
-from netstacks.instance.looks import Look
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.peer.clocks import PeerClocks
 from netstacks.registry.base import Registry, RegistryStatus
 from netstacks.registry.figures import ValkeyFigures
@@ -39,7 +39,7 @@ class View:
     events: tuple[Event, ...]
     registry: RegistryStatus
     seen_at: float | None
-    """When the registry last answered, by a clock that tells the day; None before it ever did."""
+    """When the registry last answered, in seconds since 1970; None when it never has."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """The unreadable records of the registry: the problem of each, by its key."""
     clock_skews: Mapping[str, float] = field(default_factory=dict)
@@ -75,10 +75,10 @@ class Observer:
         self._last_snapshot = last_snapshot
         self._check_clock = check_clock
         self._view = View(_NOTHING, (), RegistryStatus("disconnected", error="not queried yet"), None)
-        self._look = Look("observer", self._read)
+        self._look = SharedQuery("observer", self._read)
         self._database_look = DatabaseLook(database) if database else None
         self._searched: tuple[Event, ...] | None = None
-        self._events_look = Look("observer-events", self._read_events)
+        self._events_look = SharedQuery("observer-events", self._read_events)
 
     def look(self) -> View:
         """The current view, or the last one when the registry does not answer within PATIENCE_SECS."""

@@ -1,4 +1,7 @@
-"""Finds the registered instances that use another database than this one; each of them must answer for it."""
+"""Finds the registered instances that use another database than this one.
+
+An instance counts only if it says that its database answers.
+"""
 
 from collections.abc import Collection, Sequence
 

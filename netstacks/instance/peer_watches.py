@@ -1,4 +1,4 @@
-"""What one instance watches its peers with: their answers, their clocks, their deaths and their losses."""
+"""The watches of one instance over its peers: their answers, their clocks, their deaths and their losses."""
 
 from collections.abc import Iterator
 

@@ -52,7 +52,7 @@ class Publisher:
         at an epoch is never published at that epoch again, and a removal does not touch a later epoch."""
         self._events: deque[tuple[EventKind, str, float, dict[str, str]]] = deque(maxlen=_MAX_EVENTS)
         """Kind, instance id, `once_secs` and details of each event that waits."""
-        self._in_doubt = False
+        self._may_be_incomplete = False
         """Whether the registry may differ from the held sessions by more than the waiting changes."""
         self._comparing = False
         """Whether the next run compares all sessions, which makes the waiting changes obsolete."""
@@ -87,13 +87,13 @@ class Publisher:
         self._events.append((kind, instance_id, once_secs, details))
         self._run.begin()
 
-    def doubt(self) -> None:
+    def mark_incomplete(self) -> None:
         """Marks the registry as possibly incomplete, as after this instance has registered."""
-        self._in_doubt = True
+        self._may_be_incomplete = True
 
     def catch_up(self) -> None:
         """Starts to repair failed calls; call it after a successful heartbeat. Returns at once."""
-        self._comparing = self._in_doubt
+        self._comparing = self._may_be_incomplete
         if self._comparing or self._published or self._withdrawn or self._events:
             self._run.begin()
 
@@ -107,7 +107,7 @@ class Publisher:
         withdrawn, self._withdrawn = self._withdrawn, {}
         comparing, self._comparing = self._comparing, False
         if comparing:
-            self._in_doubt = False
+            self._may_be_incomplete = False
         try:
             if comparing:
                 self._compare()
@@ -115,7 +115,7 @@ class Publisher:
                 self._publish(list(published.values()))
                 self._remove(withdrawn)
         except Exception as error:
-            self._in_doubt = True
+            self._may_be_incomplete = True
             self._failures.failed("publish", error)
         else:
             self._failures.succeeded("publish")

@@ -23,7 +23,7 @@ class Replacements:
         self._failures = failures
         self._interval_secs = interval_secs
         self._is_new = True
-        """Whether it is not decided yet which lost instance this one replaces: only a new one replaces any."""
+        """Whether this instance may still replace a lost one: only a new one does, and it decides once."""
 
     def replace_by(self, me: Instance) -> str | None:
         """The lost instance that this one, which has joined, replaces from now on.

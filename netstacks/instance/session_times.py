@@ -20,7 +20,7 @@ from netstacks.terminal.session import Session
 log = structlog.get_logger()
 
 LOOK_SECS = 5.0
-# The user is told so many seconds before the end.
+# How long before the end the user is warned, in seconds.
 WARN_SECS = (300.0, 60.0)
 
 Kind = Literal["idle", "longest"]
@@ -36,7 +36,7 @@ class Remaining:
 
     @property
     def warning(self) -> float | None:
-        """The warning that is due, as its seconds before the end. None for a limit that is no longer than it."""
+        """The warning that is due, in seconds before the end. None for a limit that is not longer than the warning."""
         due = [each for each in WARN_SECS if self.secs <= each < self.limit_secs]
         return min(due, default=None)
 

@@ -57,7 +57,7 @@ class Target:
 
     @property
     def resource(self) -> str:
-        """What the audit log calls it."""
+        """Its name in the audit log."""
         return f"device:{self.device_id}" if self.device_id else f"address:{self.host}:{self.port}"
 
 
@@ -118,7 +118,7 @@ def _addressed(tx: Transaction, request: ConnectRequest, within: Reach, may_ad_h
 
 
 def _ad_hoc(host: str, port: int) -> Target:
-    """An address that is not in the device list. Raises InvalidInput when it is none."""
+    """An address that is not in the device list. Raises InvalidInput when it is not an address."""
     host = normal_host(host)
     return Target(
         device_id=None,
@@ -137,7 +137,7 @@ def _ad_hoc(host: str, port: int) -> Target:
 def check_reach(tx: Transaction, reach: Reach, device_id: UUID | None) -> None:
     """Raises AccessWithdrawn when the device of a session is not within the reach of its user's role any more.
 
-    A session without a device in the list has none that a tag or a site could allow.
+    The device of a session without a device in the list has no tag and no site, so it is within no limited reach.
     """
     if reach.is_limited and (device_id is None or devices.find(tx, device_id, within=reach) is None):
         raise AccessWithdrawn(OUT_OF_REACH)

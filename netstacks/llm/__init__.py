@@ -1,4 +1,4 @@
 """Language models: requests to providers with failover, circuit breakers shared by the cluster, and redaction.
 
-Knows HTTP, `store` and `registry`; knows nothing of Flask or terminals.
+Uses HTTP, `store` and `registry`; independent of Flask and terminals.
 """

@@ -1,4 +1,4 @@
-"""The client of one provider. Its time limits run in the caller, which no state of the network can block longer."""
+"""The client of one provider. Its time limits run in the caller's greenlet: no state of the network can block it."""
 
 import time
 from collections.abc import Generator

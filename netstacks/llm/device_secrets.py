@@ -4,7 +4,7 @@ import re
 
 from netstacks.llm.secret_syntax import ASSIGNED, BEGIN, END, KIND, PLAIN, SECRET, VALUE, Entry
 from netstacks.llm.secret_syntax import BLANKS as _S
-from netstacks.llm.secret_syntax import MAY_BLANKS as _O
+from netstacks.llm.secret_syntax import OPTIONAL_BLANKS as _O
 
 _ALGORITHM = rf"(?:(?:md5|sha\S{{0,12}}|3?des\S{{0,12}}|aes\S{{0,12}}|128|192|256){_S}){{0,2}}"
 _SNMP_USER = rf"\bsnmp(?:(?:v3|-server){_S}user|-agent{_S}(?:\w{{1,20}}-)?usm-user){_S}[^\n]{{1,300}}?"

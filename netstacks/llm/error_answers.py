@@ -22,7 +22,7 @@ _SENTENCE_CHARACTERS = 300
 _NESTED = 3
 # Keys that the provider has masked still show their first and last characters.
 _MASKED = re.compile(r"\S*\*{3,}\S*")
-# A provider may also quote a part of the key without stars: so many equal characters count as one.
+# A provider may also quote a part of the key without stars: the shortest part that counts as a quotation.
 _SHOWN_OF_KEY = 6
 # A request above a per-minute limit never succeeds, however long it waits.
 _TOO_LARGE = re.compile(r"request (is )?too large|too large for|reduce the length", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from netstacks.llm.secret_syntax import ASSIGNED, PLAIN, VALUE, Entry
 from netstacks.llm.secret_syntax import BLANKS as _S
-from netstacks.llm.secret_syntax import MAY_BLANKS as _O
+from netstacks.llm.secret_syntax import OPTIONAL_BLANKS as _O
 
 _BEARER = r"[A-Za-z0-9._~+/=-]"
 _SNMP_TOOL = r"\bsnmp(?:walk|get|getnext|bulkwalk|bulkget|set|table|trap)\b[^\n]{0,200}?[ \t]"

@@ -9,10 +9,10 @@ Entry = tuple[str, str, str]
 
 # Blanks only: a pattern never reads beyond its line.
 BLANKS = r"[ \t]{1,20}"
-MAY_BLANKS = r"[ \t]{0,20}"
-BEGIN = rf"(?:^(?:[ \t+-]{{0,60}}|[\w.@()/:~\[\]-]{{1,100}}[#>]{MAY_BLANKS})|logged command:{MAY_BLANKS})"
+OPTIONAL_BLANKS = r"[ \t]{0,20}"
+BEGIN = rf"(?:^(?:[ \t+-]{{0,60}}|[\w.@()/:~\[\]-]{{1,100}}[#>]{OPTIONAL_BLANKS})|logged command:{OPTIONAL_BLANKS})"
 """The beginning of a line, or of the command behind a prompt or in the log of a device."""
-END = rf"(?={MAY_BLANKS};?\r?$)"
+END = rf"(?={OPTIONAL_BLANKS};?\r?$)"
 _HASH = (
     r"\$1\$[./\w]{1,8}\$[./\w]{22}|\$5\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{43}"
     r"|\$6\$(?:rounds=\d{1,9}\$)?[./\w]{1,16}\$[./\w]{86}|\$[89]\$[./\w]{14}\$[./\w]{43}"
@@ -33,4 +33,4 @@ PLAIN = (
 )
 SECRET = KIND + PLAIN + VALUE
 _NOTHING = r"(?!(?:none|null|nil|true|false|yes|no|required|enabled|disabled|unset)(?:[\s.,;}\]]|$))"
-ASSIGNED = rf"""["']?{MAY_BLANKS}[=:]{MAY_BLANKS}{_NOTHING}{VALUE}"""
+ASSIGNED = rf"""["']?{OPTIONAL_BLANKS}[=:]{OPTIONAL_BLANKS}{_NOTHING}{VALUE}"""

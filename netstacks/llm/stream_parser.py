@@ -73,7 +73,7 @@ class StreamParser:
                 if read and isinstance(read[-1], Finished):
                     return
         except ProviderFailure:
-            # What follows the answer's own end takes nothing from it.
+            # An answer that is complete stays so, whatever fails after its end.
             if not self._reader.is_complete:
                 raise
             is_last = True

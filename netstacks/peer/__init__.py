@@ -1,4 +1,4 @@
 """Communication between instances: signed tokens, the client of private listeners, the splice of two sockets.
 
-Does not know sessions.
+Independent of sessions.
 """

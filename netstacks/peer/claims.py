@@ -114,7 +114,7 @@ class Wanted(BaseModel):
 
 
 class Surveyed(BaseModel):
-    """A question for figures of sessions that the receiver may hold."""
+    """A request for the figures of sessions that the receiver may hold."""
 
     session_ids: Annotated[tuple[UUID, ...], Field(max_length=1000)]
 

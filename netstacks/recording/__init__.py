@@ -1,4 +1,4 @@
 """Recordings of sessions: events are masked, packed into chained chunks, stored or spooled, read and removed.
 
-Uses `store`; does not know terminals.
+Uses `store`; independent of terminals.
 """

@@ -91,7 +91,7 @@ class Chunk:
 
     def _events(self) -> Iterator[Event]:
         if not 0 <= self.began_at <= _LATEST:
-            raise ChunkDamaged(self, "is damaged: it began at no time")
+            raise ChunkDamaged(self, "is damaged: the time of its beginning is not valid")
         events = self.plain().events
         position = 0
         while position < len(events):
@@ -104,7 +104,7 @@ class Chunk:
             if position + size > len(events):
                 raise ChunkDamaged(self, "is damaged: it ends within an event")
             if micros > _LONGEST_MICROS:
-                raise ChunkDamaged(self, "is damaged: an event has no time")
+                raise ChunkDamaged(self, "is damaged: the time of an event is not valid")
             yield Event(self.began_at + micros / 1e6, kind, events[position : position + size])
             position += size
 

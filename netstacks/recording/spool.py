@@ -145,7 +145,7 @@ def _put_back(tx: Transaction, leftover: Leftover, name: str) -> str | None:
         return storage.refused(tx, batch, kept_in=name)
     if late:
         text = f"stored late, at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: the {output_bytes(late)} bytes"
-        storage.append_note(tx, batch.session_id, batch.epoch, f"{text} before this, the database having been away")
+        storage.append_note(tx, batch.session_id, batch.epoch, f"{text} before this, because the database was away")
     if leftover.closing:
         close(tx, batch.session_id, batch.epoch, leftover.closing)
     return None

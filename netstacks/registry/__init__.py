@@ -1,4 +1,4 @@
 """The registry of instances and session locations: in Valkey for a cluster, in memory for a single instance.
 
-One protocol, `base.Registry`, for both. Knows only `cluster`.
+One protocol, `base.Registry`, for both. Uses only `cluster`, `greenlets`, `errors` and `urls`.
 """

@@ -79,7 +79,7 @@ class Registry(Protocol):
         """The greenlets that run until the process ends."""
 
     def register(self, instance: Instance) -> None:
-        """Registers the instance with a heartbeat; idempotent. An instance that had been lost is lost no more."""
+        """Registers the instance with a heartbeat; idempotent. It is no longer lost, if it was."""
 
     def heartbeat(self, instance_id: str, load: Load = NO_LOAD) -> Pulse:
         """Renews the heartbeat and the load of a registered instance; an unknown one must register again."""
@@ -147,7 +147,10 @@ class Registry(Protocol):
         """Stores samples of an instance, oldest first; about MAX_SAMPLES of each instance are kept."""
 
     def samples(self, after: Mapping[str, float]) -> dict[str, list[Sample]]:
-        """The samples later than the given time (0 for all), oldest first, by instance id; all the ids given."""
+        """By instance id, the samples that are later than the time given for that id (0 for all), oldest first.
+
+        Has an entry for each id that was given.
+        """
 
     def record_event(self, kind: EventKind, instance_id: str, *, once_secs: float = 0.0, **details: str) -> None:
         """Stores an event of the cluster; the oldest events are dropped.

@@ -205,7 +205,7 @@ def _refusal(connection: Connection) -> str:
 
 
 def _refuse_sentinel(connection: Connection) -> None:
-    """A Sentinel answers INFO and no script, and the errors of the scripts do not tell what is wrong."""
+    """Raises RedisError for a Sentinel: it answers INFO but no script, and those errors do not tell what is wrong."""
     _greet(connection)
     connection.send_command("ROLE")
     try:

@@ -61,7 +61,7 @@ def from_hash(reply: Iterable[str]) -> dict[str, str]:
 
 
 def _check_id(instance_id: str) -> None:
-    """An id becomes a part of URLs and keys, so that of another program must not reach them."""
+    """Raises ValueError for an id that this program never writes: ids become parts of URLs and keys."""
     if not _INSTANCE_ID.fullmatch(instance_id):
         raise ValueError(f"its id is {instance_id[:40]!r}, not letters, digits and any of . _ -")
 

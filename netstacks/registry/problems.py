@@ -91,7 +91,7 @@ def hangs_up(text: str) -> bool:
 
 
 def _of_reply(text: str) -> str:
-    """Errors that the client library does not tell apart; the first word of Valkey's answer does."""
+    """Errors that the client library does not distinguish; the first word of Valkey's answer does."""
     match text.partition(" ")[0]:
         case "DENIED":
             return (

@@ -14,7 +14,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class _Removed:
-    """`records` is how many records of instances were there and are gone, `ids` the instances that are gone wholly."""
+    """`records` is how many records of instances were removed, `ids` the instances of which nothing is left."""
 
     records: int
     ids: list[str]

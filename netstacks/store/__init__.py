@@ -1,4 +1,4 @@
 """Persistence in PostgreSQL: one module for each kind of row, SQL in files, transactions with a time limit.
 
-Knows `cluster` and `crypto`. Raises the errors of `netstacks.errors`, never those of the driver.
+Uses `cluster` and `crypto`. Raises the errors of `netstacks.errors`, never those of the driver.
 """

@@ -37,7 +37,7 @@ class State:
 
 @dataclass(frozen=True)
 class Feed:
-    """Rows, each with its `position`, its `seal` and that one's `head`; and the position after them.
+    """Rows, each with its `position`, its `seal` and the `head` of that seal; and the position after them.
 
     Rows that retention has removed are left out.
     """
@@ -93,7 +93,7 @@ def seal_some(tx: Transaction, *, pause_secs: float = 0.0) -> int:
 
 
 def _take(tx: Transaction) -> list[dict[str, Any]]:
-    """The next rows to seal, by id, which then wait no more."""
+    """The next rows to seal, by id; removes them from those that wait."""
     waiting = tx.execute(_SQL["waiting"], {"limit": SEAL_ROWS}).fetchall()
     if not waiting:
         return []

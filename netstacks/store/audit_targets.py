@@ -18,7 +18,7 @@ TargetType = Literal["syslog_udp", "syslog_tcp", "syslog_tls", "webhook"]
 TYPES: tuple[TargetType, ...] = ("syslog_udp", "syslog_tcp", "syslog_tls", "webhook")
 # Each has a greenlet while it has rows to deliver.
 MOST_TARGETS = 10
-# An instance that has died delivers for another one after this time.
+# After this time another instance delivers in place of one that has died.
 LEASE_SECS = 30.0
 _SECRET = "push_secret"  # noqa: S105 - the name of a field
 

@@ -15,8 +15,8 @@ from netstacks.store.queries import load
 
 _SQL = load("audit_chain")
 
-# So many seals are read at a time, at most, with about so many rows; and so many ids are searched for rows that were
-# never sealed.
+# The most seals that are read at a time, and about the most rows of them; and how many ids are searched at a time for
+# rows that were never sealed.
 _SLICE_SEALS, _SLICE_ROWS = 5000, 5000
 _SLICE_IDS = 20_000
 
@@ -143,7 +143,7 @@ def _digests(tx: Transaction, ids: list[int]) -> Digests:
 
 
 def _link_problem(previous: dict[str, Any] | None, seal: dict[str, Any], dropped_until: str) -> Problem | None:
-    """Whether a seal follows the one before it."""
+    """The problem of a seal that does not follow the one before it; None when it does."""
     number, is_empty = seal["number"], seal["ids"] is None
     if is_empty and seal["month"] >= dropped_until:
         text = f"the rows of seal {number} are missing, and the log has no entry that retention has removed them"

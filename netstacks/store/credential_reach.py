@@ -1,4 +1,4 @@
-"""What a role for some devices may make of shared credentials: nothing that devices outside the reach depend on."""
+"""The shared credentials that a role for some devices may change: none that devices outside its reach depend on."""
 
 from uuid import UUID
 

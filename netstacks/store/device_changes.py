@@ -105,7 +105,7 @@ def delete_all(tx: Transaction, ids: Sequence[UUID]) -> None:
 
 @dataclass(frozen=True)
 class Edited:
-    """A device that a change of many has changed: its version since then, and the values that it had before."""
+    """A device as changed by a change of many devices: its version after the change, and its values before it."""
 
     id: UUID
     name: str

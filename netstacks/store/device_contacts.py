@@ -1,4 +1,4 @@
-"""What became of the last contact with a device, and the last use of a credential: one write per log-in to a device."""
+"""The outcome of the last contact with a device, and the last use of a credential: one write per log-in to a device."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -22,7 +22,7 @@ _MOST_TAGS, _MOST_TAG_CHARS = 20, 40
 
 # The weakest cryptography that is allowed with a device.
 Algorithms = Literal["modern", "legacy", "antique"]
-# What became of the last contact with a device: see store/device_contacts.py.
+# The outcome of the last contact with a device: see store/device_contacts.py.
 Contact = Literal["reached", "refused", "host_key", "unreachable"]
 
 

@@ -1,4 +1,4 @@
-"""Which user a subject of an identity provider is. Provider and subject identify a person; names and addresses do not.
+"""The users of the subjects of identity providers. Provider and subject identify a person; names and addresses do not.
 
 The provider is its row, not its issuer: an administrator who adds the same issuer again, with another client, must not
 log in the users of the first one. Deleting a provider removes its identities, and leaves the users.
@@ -39,7 +39,7 @@ def user_of(tx: Transaction, provider_id: UUID, subject: str) -> UUID | None:
 
 
 def add(tx: Transaction, provider_id: UUID, subject: str, user_id: UUID, *, by: str, is_link: bool) -> None:
-    """Makes a user that of a subject; `is_link` when an administrator does so.
+    """Assigns a subject to a user; `is_link` when an administrator does so.
 
     Raises Conflict when the subject has a user already.
     """

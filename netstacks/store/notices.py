@@ -11,7 +11,7 @@ _SQL = load("notices")
 MOST_WAITING = 500
 """Further notices are dropped: a mail server that is away must not fill the database."""
 MOST_ATTEMPTS = 8
-# A notice that was sent, or given up, is kept for so long: it is not sent twice.
+# A notice that was sent, or given up, is kept for this long, so that it is not sent twice.
 KEEP_DAYS = 60
 
 

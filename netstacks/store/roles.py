@@ -59,7 +59,7 @@ def role_of_row(row: dict[str, Any]) -> Role:
 def _texts(array: list[Any]) -> list[str]:
     """An array that this program has not written may be nested, or contain nulls.
 
-    They are no permission. As a tag or a site they stand for none, so that a scope does not become that of all devices.
+    Such members are no permission. As a tag or a site they match no device, so that a scope never becomes all devices.
     """
     return [each if isinstance(each, str) else "(unreadable)" for each in array]
 
@@ -96,7 +96,7 @@ def get(tx: Transaction, name: str) -> StoredRole:
 
 
 def check_known(tx: Transaction, names: Sequence[str]) -> None:
-    """Raises InvalidInput for the first name that is none of a role. The roles stay until the transaction ends."""
+    """Raises InvalidInput for the first name that no role has. The roles stay until the transaction ends."""
     known = {row["name"] for row in tx.execute(_SQL["lock"], {"names": list(names)}).fetchall()}
     for name in names:
         if name not in known:

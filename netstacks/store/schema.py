@@ -30,7 +30,7 @@ def migrate(database: Database) -> int:
     """Brings the schema up to date and returns its version.
 
     Each migration has a transaction of its own: it locks the tables that it changes, and no other one. A process that
-    is killed leaves the schema of a migration before, from which the next start goes on.
+    is killed leaves the schema of an earlier migration, and the next start goes on from there.
 
     Raises SchemaMismatch when the database is too new for this program, StoreUnavailable when it cannot be reached.
     """

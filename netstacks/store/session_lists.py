@@ -12,7 +12,7 @@ from netstacks.store.queries import all_of, load, mark, read_in_order
 from netstacks.store.sight import Sight
 
 _SQL = load("session_lists")
-# A search by device, and one of a limited reach, tests so many sessions for one page; the next page goes on from there.
+# A search by device, and one of a limited reach, tests this many sessions for a page; the next page goes on from there.
 SEARCHED_SESSIONS = 20_000
 
 

@@ -76,7 +76,7 @@ class WaitingSession:
 
 @dataclass(frozen=True)
 class LostCounts:
-    """What has become of the sessions of a lost instance: live at another owner, waiting for a client, or ended."""
+    """The fate of the sessions of a lost instance: live at another owner, waiting for a client, or ended."""
 
     taken_over: int = 0
     waiting: int = 0
@@ -202,7 +202,7 @@ def other_owners(tx: Transaction, instance_id: str) -> list[Peer]:
 
 
 def counts_of_lost(tx: Transaction, ids: Collection[str]) -> dict[str, LostCounts]:
-    """What has become of the sessions of these instances; an instance without sessions has zeros."""
+    """By instance, the fate of its sessions; an instance without sessions has zeros."""
     rows = tx.execute(_SQL["counts_of_lost"], {"ids": list(ids)}).fetchall()
     found = {row["id"]: LostCounts(row["taken_over"], row["waiting"], row["ended"]) for row in rows}
     return {id: found.get(id, LostCounts()) for id in ids}

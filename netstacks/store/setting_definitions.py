@@ -47,7 +47,7 @@ AI = feature(
 SHARING = feature(
     "features.sharing",
     "Sharing of sessions",
-    "Users give others a link to a live session. Off for a role: its users create no more shares, and those that they"
+    "Users give others a link to a live session. Off for a role: its users create no new shares, and those that they"
     " have created stay valid until they expire or are revoked. Off for all: existing shares end within a minute, too.",
 )
 INPUT_RECORDING = feature(
@@ -121,7 +121,7 @@ ADMIN_PASSWORD_LENGTH = number(
 FREE_ATTEMPTS = number(
     "passwords.free_attempts",
     "Failed log-ins before a wait",
-    "After so many wrong passwords of a user from one place, each further attempt must wait, at first 10 seconds and"
+    "After this many wrong passwords of a user from one place, each further attempt must wait, at first 10 seconds and"
     " then twice as long each time.",
     10,
     least=3,

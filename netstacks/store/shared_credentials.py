@@ -49,7 +49,7 @@ def list_all(
     """The shared credentials by name; `search` is a part of the name or the user name.
 
     Of a limited reach only those that can be used in it, and of their uses those with its devices.
-    `unused_days` leaves out those that were used within so many days, `never` those that were used at any time.
+    `unused_days` leaves out those that were used in that number of days, `never` those that were ever used.
     """
     with tx.cursor(row_factory=kwargs_row(_as_stored)) as cursor:
         values = {"search": search, "unused_days": unused_days, "never": never, **within_of(within)}

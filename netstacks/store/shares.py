@@ -15,7 +15,7 @@ _SQL = load("shares")
 
 @dataclass(frozen=True)
 class Share:
-    """A share as stored; its token is made from it (web/share_tokens.py)."""
+    """A share as stored; its token is made from it (web/auth/share_tokens.py)."""
 
     id: UUID
     session_id: UUID

@@ -16,7 +16,7 @@ _SQL = load("sight")
 
 # Resources of the audit log that are about one device, or a session on one: what is in sight is looked up by id.
 _BY_ID = ("device", "session", "session_definition", "credential")
-# An address of a device, but that of a client in the events of log-ins.
+# The address of a device; in the events of log-ins, that of a client.
 _BY_ADDRESS = ("host", "address")
 # Rows about several devices, or about one that the row does not identify.
 _UNKNOWN = ("devices", "target", "host_key_prompt")
@@ -24,7 +24,7 @@ _UNKNOWN = ("devices", "target", "host_key_prompt")
 
 @dataclass(frozen=True)
 class Sight:
-    """The sessions that a user may see and act on: the own ones, and with `of_others` those within the reach.
+    """The sessions that a user may see and act on: the user's own, and with `of_others` those within the reach.
 
     A session is within a limited reach while its device is.
     """
@@ -59,7 +59,8 @@ def seen_sessions(tx: Transaction, session_ids: Iterable[UUID], sight: Sight) ->
 def seen_audit_rows(tx: Transaction, rows: Sequence[dict[str, Any]], sight: Sight) -> list[dict[str, Any]]:
     """The audit rows without those about devices beyond a limited reach, and about sessions that are not in sight.
 
-    What exists no more is not in sight: nothing tells where it was. Rows that name no device stay.
+    A device or session that has been deleted is not in sight, since its tags and site are not known any more. Rows that
+    name no device stay.
     """
     if not sight.is_limited:
         return list(rows)

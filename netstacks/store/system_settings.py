@@ -1,4 +1,4 @@
-"""The stored values of the system settings, with who changed each last, and when."""
+"""The stored values of the system settings, each with the user and the time of its last change."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar

@@ -240,7 +240,7 @@ def check_administrators(tx: Transaction) -> None:
 
 
 def _active_administrators(tx: Transaction) -> set[UUID]:
-    """Those who can log in. The rows stay locked, so that two administrators cannot remove each other at a time."""
+    """Those who can log in. The rows stay locked: two administrators must not remove each other at the same time."""
     return {row["id"] for row in tx.execute(_SQL["lock_active_admins"]).fetchall()}
 
 

@@ -281,7 +281,7 @@ class Attachment:
 
         A slow client acknowledges bytes at the TCP level long before it reaches the ping behind them: that counts while
         more bytes wait. The delivery of the last bytes does not count, since the host of a frozen client accepts them
-        too, except when the client `is_read` no more: then there is no other sign.
+        too. It counts when `is_read` is false: then nothing more is read from the client, and there is no other sign.
         """
         delivered = self.sink.delivered_bytes()
         if delivered > self._delivered_bytes and (self.sink.undelivered_bytes() or not is_read):

@@ -22,7 +22,7 @@ _SILENT_SECS = 3.0
 # After this silence a pager is waiting. A key that it does not need does no harm.
 _PAGE_SECS = 0.02
 _CHECK_SECS = 1.0
-# After so many different lines the device is taken to have no constant prompt.
+# After this many different lines the device is assumed to have no constant prompt.
 _PROMPT_TRIES = 4
 # Ctrl-C, and Ctrl-^ for IOS. Each has this long to bring the prompt back.
 _BREAKS = (b"\x03", b"\x1e")

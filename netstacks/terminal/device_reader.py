@@ -31,7 +31,7 @@ class DeviceSession(HeldSession, Protocol):
 class DeviceReader:
     """Reads in a greenlet while the device sends; a silent device needs none.
 
-    The session is an argument and no member: the two would keep each other in memory until the garbage collector runs.
+    The session is an argument, not a member: the two would keep each other in memory until the garbage collector runs.
     """
 
     def __init__(self, transport: Transport, charset: Charset) -> None:

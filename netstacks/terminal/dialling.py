@@ -18,7 +18,7 @@ from netstacks.terminal.lookup import Address
 HEAD_START_SECS = 0.25
 # How often a dial checks whether its client is still there.
 _CHECK_SECS = 0.5
-# An error names at most so many addresses.
+# The most addresses that an error names.
 _MAX_NAMED = 8
 
 

@@ -6,7 +6,7 @@ from netstacks import greenlets
 from netstacks.terminal.attachment import Attachment
 from netstacks.terminal.session import Session
 
-# The window shrinks so long after the client has attached: a user who types meanwhile needs no redraw.
+# The window shrinks this long after the client has attached: a user who types meanwhile needs no redraw.
 _REDRAW_AFTER_SECS = 0.5
 # A program that gets two SIGWINCH before it looks at its window sees the second size only, which is the old one. So the
 # old size is restored when the program has drawn something for the first, and after this long in any case: a program

@@ -21,14 +21,14 @@ from netstacks.terminal.session_hooks import Hooks
 
 log = structlog.get_logger()
 
-# After the end of its session a client reconnects with its token, a page with the session's id. So many of both are
-# kept for this long, for the answer with the reason of the end.
+# After the end of its session a client reconnects with its token, and a page asks with the session's id: both get the
+# reason of the end for this long. One limit holds for the number of both together.
 _ENDED_KEYS = 20_000
 _ENDED_SECS = 3600.0
 # In a drain a session counts as idle when its device has printed nothing for this long.
 IDLE_SECS = 2.0
 _IDLE_POLL_SECS = 0.1
-# A session with output in the last so many seconds is in use. Input counts too: the device echoes it.
+# A session is in use for this long after output. Input counts too: the device echoes it.
 _IN_USE_SECS = 120.0
 
 

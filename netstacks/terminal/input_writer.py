@@ -56,7 +56,7 @@ class InputWriter:
             greenlets.spawn(f"session-input-{self._session_id}", self._write_waiting)
 
     def stop(self) -> None:
-        """Writes no more; to be called before the transport is closed."""
+        """Stops writing; to be called before the transport is closed."""
         self._stopped = True
         # `may_write` refers to the session: a reference cycle would keep both in memory.
         self._may_write = _never

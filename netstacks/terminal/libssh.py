@@ -16,7 +16,7 @@ _LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_c
 
 def _loaded() -> ctypes.CDLL:
     """The libssh that ssh-python has loaded: the one from its wheel, or the system's."""
-    # ssh-python does not tell the path of its library: the memory map of the process has it.
+    # ssh-python does not expose the path of its library: the memory map of the process has it.
     fields = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
     files = (Path(each[5]) for each in fields if len(each) == 6)
     library = ctypes.CDLL(str(next(file for file in files if file.name.startswith(("libssh-", "libssh.")))))

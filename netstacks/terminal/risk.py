@@ -54,7 +54,8 @@ _OVER_COMMAND = re.compile(
     _AT_PROMPT + r"(?:commit\b(?!\s+conf)|conf\w*\s+(?:confirm|revert\s+now)|rel\w*\s+cancel)", re.IGNORECASE
 )
 _OVER_TEXTS = ("rollback complete", "was not confirmed", "SHUTDOWN ABORTED")
-# Sort out almost all sessions, and almost all lines of the others, before a line is read as a terminal shows it.
+# Texts that exclude almost all sessions, and almost all lines of the others, before a line is rendered as a terminal
+# shows it.
 _MAYBE = (b"confirmed", b"commit conf", b"revert timer", b"reload in", b"Reload scheduled")
 _MAYBE_OVER = tuple(text.encode() for text in _OVER_TEXTS)
 # No more lines are read, and no longer ones: the event loop waits meanwhile.

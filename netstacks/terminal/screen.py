@@ -11,7 +11,7 @@ from netstacks.terminal.screen_player import Player
 
 # The part of the output that a redraw uses: several screens of text. More would seldom change the screen.
 TAIL_BYTES = 32 * 1024
-# A sequence that does not end within so many bytes counts as text.
+# A sequence that does not end within this many bytes counts as text.
 _LONGEST_SEQUENCE = 4096
 
 # An incomplete escape sequence, control sequence or control string (ECMA-48).

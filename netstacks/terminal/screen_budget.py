@@ -13,7 +13,7 @@ SECS = 0.5
 # A computing thread releases the interpreter every 5 ms only, and the event loop would wait that long each time. So the
 # thread sleeps after this slice, for as long as it has computed.
 _SLICE_SECS = 0.001
-# The clock is read once per so many cells.
+# The clock is read once per this many cells.
 _LOOK_CELLS = 5_000
 
 

@@ -86,7 +86,7 @@ class Player:
         self._parser.close()
 
     def _play_tokens(self, position: int) -> int:
-        """Plays tokens from `position`; returns the position of the first text that is none."""
+        """Plays tokens from `position`; returns the position of the first text that is not a token."""
         text, screen = self._text, self._screen
         while True:
             token = _TOKEN.match(text, position)

@@ -48,6 +48,6 @@ class SessionInput:
             self._writer.resume()
 
     def stop(self) -> None:
-        """Writes no more; to be called before the transport is closed."""
+        """Stops writing; to be called before the transport is closed."""
         self._writer.stop()
         self._ownership.stop()

@@ -4,7 +4,7 @@ import math
 import re
 import time
 
-# Saves the cursor, moves it there, requests its position (DSR 6), and restores it.
+# Saves the cursor, moves it to the last row and column, requests its position (DSR 6), and restores it.
 _ASK = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"
 # CPR. No window has a single row: that form is the key F3 with modifiers.
 _ANSWER = re.compile(rb"\x1b\[(?!1;)(\d{1,4});(\d{1,4})R")

@@ -20,12 +20,9 @@ def open_channel(connection: Connection, target: SshTarget) -> tuple[Channel, bo
     Shows the user what the device refuses. Raises DeviceError without a shell, with the device's reason.
     """
     channel = _new_channel(connection, target)
-    missing = _request_terminal(connection, target, channel)
-    if missing is not None:
-        connection.dialogue.say(missing)
-        if "answered" in missing:
-            # libssh sends nothing more on a channel with an unanswered request.
-            channel = _new_channel(connection, target)
+    if not _request_terminal(connection, target, channel):
+        # libssh sends nothing more on a channel with an unanswered request.
+        channel = _new_channel(connection, target)
     return channel, _start_shell(connection, target, channel)
 
 
@@ -39,19 +36,22 @@ def _new_channel(connection: Connection, target: SshTarget) -> Channel:
     return channel
 
 
-def _request_terminal(connection: Connection, target: SshTarget, channel: Channel) -> str | None:
-    """Requests a terminal (pty-req); returns a notice for the user when the device gives none, else None."""
+def _request_terminal(connection: Connection, target: SshTarget, channel: Channel) -> bool:
+    """Requests a terminal (pty-req), and tells the user when the device gives none; returns whether it has answered."""
     consequence = "this session has no terminal type and no window size, and programs may not draw in it"
     patience_secs = min(_TERMINAL_SECS, target.patience_secs)
     try:
         with connection.step("the device to give a terminal", patience_secs):
             connection.drive(channel.request_pty_size, target.term, target.cols, target.rows)
     except DeviceUnreachable:
-        return f"the device has not answered the request for a terminal for {patience_secs:.0f} s: {consequence}"
+        connection.dialogue.say(
+            f"the device has not answered the request for a terminal for {patience_secs:.0f} s: {consequence}"
+        )
+        return False
     except BaseSSHError as error:
         _raise_if_broken(connection, target, error)
-        return f"the device refused to give a terminal: {consequence}"
-    return None
+        connection.dialogue.say(f"the device refused to give a terminal: {consequence}")
+    return True
 
 
 def _start_shell(connection: Connection, target: SshTarget, channel: Channel) -> bool:

@@ -97,7 +97,7 @@ def _value(value: Value) -> dict[str, Any]:
 
 
 def rejected_spans(answer: bytes) -> int:
-    """How many spans the collector has rejected in an answer of success; 0 when the answer does not tell."""
+    """How many spans the collector has rejected in an answer of success; 0 when the answer does not say."""
     try:
         return max(0, int(json.loads(answer)["partialSuccess"]["rejectedSpans"]))
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -19,7 +19,7 @@ def snapshot(*instances: Instance) -> Snapshot:
 
 def handed(room: Room, seen: Snapshot) -> list[str]:
     """The instances to which clients are handed until there is no room left."""
-    asked = [room.peer(seen, "me", TTL_SECS, float(second)) for second in range(100)]
+    asked = [room.reserve(seen, "me", TTL_SECS, float(second)) for second in range(100)]
     return [each.id for each in asked if each is not None]
 
 
@@ -53,15 +53,15 @@ def test_a_later_heartbeat_makes_room_again() -> None:
 def test_a_peer_that_declines_is_left_alone_for_a_while() -> None:
     room, b = Room(), peer("b")
     room.declined(b, 100.0)
-    assert room.peer(snapshot(b), "me", TTL_SECS, 104.0) is None
-    assert room.peer(snapshot(b), "me", TTL_SECS, 105.0) == b
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 104.0) is None
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 105.0) == b
 
 
 def test_a_peer_is_handed_no_more_a_second_than_it_opens() -> None:
     room, b = Room(), peer("b", opens_per_sec=10.0)
-    assert room.peer(snapshot(b), "me", TTL_SECS, 100.0) == b
-    assert room.peer(snapshot(b), "me", TTL_SECS, 100.05) is None
-    assert room.peer(snapshot(b), "me", TTL_SECS, 100.11) == b
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 100.0) == b
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 100.05) is None
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 100.11) == b
 
 
 def test_no_client_is_handed_to_an_instance_that_takes_no_sessions_or_cannot_be_reached() -> None:
@@ -72,10 +72,10 @@ def test_no_client_is_handed_to_an_instance_that_takes_no_sessions_or_cannot_be_
         replace(peer("no listener"), peer_address=""),
         peer("says nothing", opens_per_sec=0.0),
     ]
-    assert Room().peer(snapshot(peer("me"), *others), "me", TTL_SECS, 100.0) is None
+    assert Room().reserve(snapshot(peer("me"), *others), "me", TTL_SECS, 100.0) is None
 
 
 def test_a_peer_that_opens_two_a_second_is_handed_the_next_client_half_a_second_later() -> None:
     room, b = Room(), peer("b", opens_per_sec=2.0)
-    assert room.peer(snapshot(b), "me", TTL_SECS, 100.0) == b
-    assert room.peer(snapshot(b), "me", TTL_SECS, 100.5) == b
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 100.0) == b
+    assert room.reserve(snapshot(b), "me", TTL_SECS, 100.5) == b

@@ -28,7 +28,7 @@ class Client:
         self.finds_room = False
         self.was_handed_on = False
 
-    def is_gone(self) -> bool:
+    def drop_if_gone(self) -> bool:
         return self.has_left
 
     def show_place(self, place: int, wait_secs: float) -> None:

@@ -10,8 +10,8 @@ from netstacks.cluster.model import Event, Instance, LostInstance, Snapshot
 from netstacks.errors import NotFound, RegistryUnavailable, StoreBusy, StoreUnavailable
 from netstacks.instance import database_look, observer
 from netstacks.instance.database_look import DatabaseLook
-from netstacks.instance.looks import Look
 from netstacks.instance.observer import Observer
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.peer.clocks import PeerClocks
 from netstacks.registry.base import RegistryStatus
 from netstacks.registry.memory import MemoryRegistry
@@ -143,7 +143,7 @@ def test_an_expired_look_runs_again_even_if_a_run_was_under_way() -> None:
         runs.append(greenlets.Event())
         runs[-1].wait()
 
-    look = Look("test", run)
+    look = SharedQuery("test", run)
     assert not look.refresh(60, 0)
     until(lambda: runs, "the first run")
     look.expire()
@@ -161,7 +161,7 @@ def test_a_look_that_failed_says_so() -> None:
     def fail() -> None:
         raise ValueError("malformed")
 
-    look = Look("test", fail)
+    look = SharedQuery("test", fail)
     assert not look.refresh(60, 10)
     assert look.has_failed
 

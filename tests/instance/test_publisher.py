@@ -230,7 +230,7 @@ def test_a_copy_that_came_back_while_the_registry_was_asked_is_not_closed(lab: L
 def test_a_comparison_publishes_only_what_differs(lab: Lab) -> None:
     lab.open(SESSION, 1)
     lab.registry.calls.clear()
-    lab.publisher.doubt()
+    lab.publisher.mark_incomplete()
     lab.heartbeat()
     assert lab.registry.calls == ["sessions_of"]
     lab.open(SESSION, 2)

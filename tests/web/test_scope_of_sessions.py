@@ -326,7 +326,7 @@ def stored(world: World) -> Iterator[Any]:
 
 
 ROWS = {
-    "a device that exists no more": ("device.deleted", lambda _: f"device:{uuid4()}", False),
+    "a device that no longer exists": ("device.deleted", lambda _: f"device:{uuid4()}", False),
     "a host key outside": ("host_key.approved", lambda _: f"host:{HOSTS['outside']}:22", False),
     "a host key within": ("host_key.approved", lambda _: f"host:{HOSTS['within']}:22", True),
     "an address outside": ("session.refused", lambda _: f"address:{HOSTS['outside']}:22", False),

@@ -73,7 +73,7 @@ def _has_database(loaded: Settings, instance: Instance) -> bool:
 
 def _this_environment(loaded: Settings, client: Redis | None) -> InstanceRow:
     try:
-        # Only read: instances store the id. A Valkey without one is none of theirs.
+        # Only read: instances store the id. A Valkey without an id is not used by any of them.
         registry_id = (str(client.get(keys.CLUSTER) or "") or uuid4().hex) if client is not None else NO_REGISTRY
     except (RedisError, RegistryUnavailable):
         registry_id = UNKNOWN_REGISTRY

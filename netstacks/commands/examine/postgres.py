@@ -40,7 +40,7 @@ def examine_database(loaded: Settings, database: Database) -> Findings:
 
 
 def _backup(database: Database) -> str:
-    """When a backup was last proven, which may be as little as never: how old is too old, only its operator knows."""
+    """When a backup was last proven. Never a problem: only its operator knows how old the proof may be."""
     with database.transaction() as tx:
         proof = rehearsals.last(tx)
     if proof is None:

@@ -25,7 +25,7 @@ def examine_circuits(database: Database, registry: Registry) -> Findings:
 
 
 def _enabled(database: Database) -> list[StoredProvider] | None:
-    """None while PostgreSQL does not tell them."""
+    """The enabled providers; None while PostgreSQL cannot be read."""
     try:
         with database.transaction() as tx:
             return [each for each in llm_providers.list_all(tx) if each.enabled]

@@ -67,10 +67,10 @@ def _answers(client: Redis) -> bool:
     try:
         client.ping()
     except (AuthenticationError, AuthorizationError, BusyLoadingError):
-        # To the client library, these are failures of the connection.
+        # Subclasses of ConnectionError in the client library, but the server has answered.
         return True
     except ConnectionError as error:
-        # To a failed handshake of TLS there is a server.
+        # A failed TLS handshake shows that a server answers.
         return "SSL" in str(error)
     except (TimeoutError, RegistryUnavailable):
         return False
@@ -99,7 +99,7 @@ def judge_server(figures: ValkeyFigures, protected_mode: str | None, clock_diffe
         what = f"it is a {figures.role}, which accepts no writes"
         do = "set VALKEY_URL to the primary, or use Sentinels"
         yield Finding("Valkey", "error", what, "no instance can register", do)
-    # With another policy it evicts, which is told below.
+    # With another policy it evicts: the finding below.
     full = memory_problem(figures) if figures.memory_policy == "noeviction" else None
     if full:
         why = "running instances go on alone; new ones cannot join, and dead ones are noticed late"

@@ -1,4 +1,4 @@
--- Registers an instance with a heartbeat; keeps its sessions, if it has any here. It is lost no more.
+-- Registers an instance with a heartbeat; keeps its sessions, if it has any here. It is no longer lost.
 -- KEYS: 1 netstacks:instances, 2 netstacks:instance:{id}, 3 netstacks:owned:{id}, 4 netstacks:lost,
 --       5 netstacks:lost:{id}
 -- ARGV: 1 instance id, 2... alternating fields and values of its hash

@@ -1,5 +1,5 @@
 -- name: names
--- What there is now; and what the log says of what there is no more.
+-- The current names; for deleted objects, the names in the rows of the log.
 SELECT 'user' AS kind, id, username AS name, true AS is_current FROM users WHERE id = ANY(%(ids)s)
 UNION ALL SELECT 'device', id, name, true FROM devices WHERE id = ANY(%(ids)s)
 UNION ALL SELECT 'credential', id, name, true FROM credentials WHERE id = ANY(%(ids)s)

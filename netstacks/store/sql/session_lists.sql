@@ -1,5 +1,5 @@
 -- name: page
--- The filters have no index: PostgreSQL tests them on so many sessions at most.
+-- The filters have no index: PostgreSQL tests them on a limited number of sessions.
 SELECT * FROM (
     SELECT * FROM sessions
     WHERE {conditions} AND started_at < coalesce(%(before)s::timestamptz, 'infinity')

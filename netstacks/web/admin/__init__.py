@@ -1,4 +1,4 @@
-"""The pages of administration. They know the JSON API alone: a controller and a controller-admin serve the same ones.
+"""The pages of administration. They use only the JSON API: a controller and a controller-admin serve the same ones.
 
 Importing the package registers the views of its modules on one blueprint.
 """

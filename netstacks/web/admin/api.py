@@ -18,7 +18,7 @@ class Api(Protocol):
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """The decoded answer. Members of `query` that are None are left out.
 
-        Raises an error that the application renders as an error page when the answer is none of success.
+        Raises an error that the application renders as an error page when the answer is not a success.
         """
 
 

@@ -15,7 +15,7 @@ _SERIES = (
     ("Valkey latency", " ms", "valkey_latency_ms"),
     ("Memory", " MiB", "memory_mib"),
 )
-_RESTLESS = frozenset(
+_VOLATILE = frozenset(
     {
         "heartbeat_age_secs",
         "latency_ms",
@@ -89,17 +89,17 @@ def facts_of(
     }
 
 
-def without_restless(facts: Facts) -> Facts:
+def without_volatile(facts: Facts) -> Facts:
     """The facts without what changes at every look and is no news: ages of heartbeats, figures of Valkey and so on."""
-    calm = {name: _calm(each) if name in ("valkey", "database") else each for name, each in facts.items()}
+    stable = {name: _stable(each) if name in ("valkey", "database") else each for name, each in facts.items()}
     if "instances" in facts.get("status", {}):
-        instances = [_calm(each) for each in facts["status"]["instances"]]
-        calm["status"] = {**facts["status"], "instances": instances}
-    return calm
+        instances = [_stable(each) for each in facts["status"]["instances"]]
+        stable["status"] = {**facts["status"], "instances": instances}
+    return stable
 
 
-def _calm(facts: Facts) -> dict[str, Any]:
-    return {name: each for name, each in facts.items() if name not in _RESTLESS}
+def _stable(facts: Facts) -> dict[str, Any]:
+    return {name: each for name, each in facts.items() if name not in _VOLATILE}
 
 
 def _members(whole: Facts, *names: str) -> dict[str, Any]:

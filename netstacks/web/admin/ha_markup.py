@@ -14,7 +14,7 @@ class Markup:
     html: str
     rows: Sequence[str]
     frame: Sequence[str]
-    """What is left of the HTML without the rows, and their ids."""
+    """The HTML without the rows, and the ids of the rows."""
 
     @classmethod
     def of(cls, html: str) -> "Markup":

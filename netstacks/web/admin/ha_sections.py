@@ -10,14 +10,14 @@ from cachetools import TTLCache
 
 from netstacks import greenlets
 from netstacks.web.admin.api import Viewer
-from netstacks.web.admin.ha_facts import Filters, facts_of, without_restless
+from netstacks.web.admin.ha_facts import Filters, facts_of, without_volatile
 from netstacks.web.admin.ha_markup import Markup
 from netstacks.web.admin.ha_source import Facts, Source
 
 # How long a rendering is reused.
 FRESH_SECS = 1.0
 # A section in which only ages and the like have changed is rendered at most this often.
-_RESTLESS_SECS = 5.0
+_VOLATILE_SECS = 5.0
 _EVENTS = 20
 # Pages that are kept, by rights and filters. Viewers choose the filters: such a page has the filtered sections alone.
 _MAX_PAGES = 50
@@ -125,6 +125,6 @@ class _Section:
     def is_outdated(self, facts: Facts) -> bool:
         if facts == self.facts:
             return False
-        return time.monotonic() - self.rendered_at > _RESTLESS_SECS or without_restless(facts) != without_restless(
+        return time.monotonic() - self.rendered_at > _VOLATILE_SECS or without_volatile(facts) != without_volatile(
             self.facts
         )

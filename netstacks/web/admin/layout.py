@@ -49,7 +49,7 @@ class Frame:
 
 
 def install_frame(app: Flask, frame: Callable[[Viewer], Frame]) -> None:
-    """Makes `frame` what is around each page: a controller has pages of its own as well, a controller-admin has not."""
+    """Sets the frame around each page: a controller also has pages other than these, a controller-admin does not."""
     app.extensions[_FRAME] = frame
 
 
@@ -66,7 +66,7 @@ def index() -> Response:
 
 
 def menu(may: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """The entries of the pages that a user with these permissions may open; that of a page is current below it, too."""
+    """The entries of the pages that a user with these permissions may open; one is current also below its page."""
     entries = [
         (label, url_for(f"admin.{endpoint}"))
         for label, endpoint, *permissions in _MENU

@@ -1,4 +1,4 @@
-"""Small charts of the last hour as SVG paths, with the numbers in words for those who do not see them."""
+"""Small charts of the last hour as SVG paths, with their numbers as text for screen readers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ HANDED_ON_PATH = "/peer/terminals"
 QUEUED_AT = "netstacks.queued_at_ns"
 
 
-def is_taken(services: Services, client: WaitingClient, peer: Instance) -> bool:
+def hand_on(services: Services, client: WaitingClient, peer: Instance) -> bool:
     """Asks the peer to serve the client; True when it does from now on.
 
     Otherwise `client.stays` tells whether the peer has refused it for a reason other than capacity.

@@ -6,7 +6,7 @@ from uuid import UUID
 from netstacks import greenlets
 from netstacks.cluster.balancing import Room
 from netstacks.terminal.frames import CloseCode
-from netstacks.web.admission.handing_on import is_taken
+from netstacks.web.admission.handing_on import hand_on
 from netstacks.web.admission.waiting_client import WaitingClient
 from netstacks.web.context import Services
 
@@ -26,29 +26,29 @@ class MovedClients:
         self._room = room
         self._newest: dict[UUID | None, WaitingClient] = {}
 
-    def is_handled(self, client: WaitingClient) -> bool:
+    def hand_on(self, client: WaitingClient) -> bool:
         """Hands the client on; False when no other instance takes it, or this one stops."""
         token = client.request.token
         self._newest[token] = client
         try:
-            return self._hand_on(client)
+            return self._try_peers(client)
         finally:
             if self._newest.get(token) is client:
                 del self._newest[token]
 
-    def _hand_on(self, client: WaitingClient) -> bool:
+    def _try_peers(self, client: WaitingClient) -> bool:
         agent, moves, token = self._services.agent, self._services.moves, client.request.token
         ttl_secs = self._services.settings.ha_stale_instance_ttl_secs
         until = time.monotonic() + _MOVE_SECS
         # While the former owner stores the session's last output, a peer declines its client, and is asked again.
         while time.monotonic() < until and moves.is_away(token) and not client.stays and agent.me.state == "active":
-            if client.is_gone():
+            if client.drop_if_gone():
                 return True
             if self._newest.get(token) is not client:
                 client.close(CloseCode.SUPERSEDED, "this terminal was opened elsewhere")
                 return True
-            peer = self._room.peer(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
-            if peer is not None and is_taken(self._services, client, peer):
+            peer = self._room.reserve(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
+            if peer is not None and hand_on(self._services, client, peer):
                 return True
             greenlets.sleep(_PAUSE_SECS)
         return False

@@ -82,7 +82,7 @@ class WaitingClient:
         self._has_progress_line = False
         self._ponged_at = time.monotonic()
 
-    def is_gone(self) -> bool:
+    def drop_if_gone(self) -> bool:
         if not self._is_lost and self._is_there():
             return False
         self._on_gone(self)

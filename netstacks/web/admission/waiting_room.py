@@ -26,7 +26,7 @@ from netstacks.instance.admission import MOST_WAITING, Grant
 from netstacks.instance.applicants import about
 from netstacks.terminal.frames import CloseCode
 from netstacks.web.admission import tickets
-from netstacks.web.admission.handing_on import PATH, QUEUED_AT, is_taken
+from netstacks.web.admission.handing_on import PATH, QUEUED_AT, hand_on
 from netstacks.web.admission.moved_clients import MovedClients
 from netstacks.web.admission.waiting_client import WaitingClient, WaitingRequest
 from netstacks.web.auth import guard
@@ -211,10 +211,10 @@ class WaitingRoom:
             client.socket.close()
             return
         client.awaits_owner(environ.get(OWNER_OVERDUE))
-        if response.code != 503 or not self._tries_again(client):
+        if response.code != 503 or not self._retry(client):
             client.refuse(response.code, body)
 
-    def _tries_again(self, client: WaitingClient) -> bool:
+    def _retry(self, client: WaitingClient) -> bool:
         """Returns a client to the queue at its former place; False when its time for retries is over."""
         now = time.monotonic()
         client.tries_until = client.tries_until or now + _TRY_SECS
@@ -233,7 +233,7 @@ class WaitingRoom:
         """Hands a client that would wait long to another instance; False when none has capacity."""
         agent = self._services.agent
         ttl_secs = self._services.settings.ha_stale_instance_ttl_secs
-        peer = self._room.peer(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
+        peer = self._room.reserve(agent.snapshot, agent.me.id, ttl_secs, time.monotonic())
         if peer is None:
             return False
         self._waiting.discard(client)
@@ -242,7 +242,7 @@ class WaitingRoom:
 
     def _move_away(self, client: WaitingClient) -> None:
         """Hands on a client whose session was moved away from here; serves it here when no other instance takes it."""
-        if self._moved.is_handled(client):
+        if self._moved.hand_on(client):
             return
         self._services.moves.forget(client.request.token)
         # It has not been counted in the queue yet.
@@ -253,7 +253,7 @@ class WaitingRoom:
         self._return(client)
 
     def _ask_peer(self, client: WaitingClient, peer: Instance) -> None:
-        if is_taken(self._services, client, peer):
+        if hand_on(self._services, client, peer):
             return
         if not client.stays:
             self._room.declined(peer, time.monotonic())

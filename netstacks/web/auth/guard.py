@@ -146,10 +146,10 @@ def _check_permission(user: Identity) -> None:
 
 
 def lasting() -> Callable[[], bool]:
-    """A function that tells at any later time whether the user of this request still has the required permission.
+    """A function that tells at any later time whether the user of this request still has the required permission, for
+    the same devices.
 
-    And whether it is for the same devices. For responses that are sent over a longer time, which must end when access
-    is withdrawn.
+    For responses that are sent over a longer time, which must end when access is withdrawn.
     """
     permission: str | None = g.get("permission")
     user, states = identity(), login_states()

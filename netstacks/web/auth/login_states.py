@@ -27,8 +27,8 @@ _MOST_ROLES = 1000
 class LoginStates:
     """A revocation takes effect within FRESH_SECS. Without PostgreSQL its last answer counts, or else the token.
 
-    The same holds for what a role permits. Of a role that PostgreSQL has not told, the built-in ones permit what this
-    version knows, and others nothing.
+    The same holds for the permissions of roles. Before PostgreSQL has answered for a role, a built-in one has the
+    permissions that this version gives it, and any other none.
     """
 
     def __init__(self, database: Database, *, max_days: int) -> None:
@@ -38,7 +38,7 @@ class LoginStates:
         self._known: LRUCache[UUID, tuple[str | None, float]] = LRUCache(maxsize=_MOST_KNOWN)
         """By log-in, the name of the role and the time of the answer (monotonic clock)."""
         self._roles: LRUCache[str, Role] = LRUCache(maxsize=_MOST_ROLES)
-        """By name, what PostgreSQL has told of the roles."""
+        """By name, the roles as PostgreSQL last returned them."""
         self._roles_changed_at = -math.inf
         self._stale_at: LRUCache[UUID, float] = LRUCache(maxsize=_MOST_KNOWN)
         """By user and log-in, the time before which answers of PostgreSQL are invalid."""

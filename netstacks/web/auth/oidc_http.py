@@ -140,7 +140,7 @@ _LATE = f"It did not answer within {TOTAL_SECS:.0f} seconds."
 
 
 def _cause(error: BaseException | None) -> str:
-    """Why a provider could not be reached. Not in the words of the error: that of a proxy may quote a password."""
+    """Why a provider could not be reached. Never the text of the error: that of a proxy may contain a password."""
     while error is not None:
         match error:
             case ssl.SSLCertVerificationError():

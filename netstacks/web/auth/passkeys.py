@@ -227,7 +227,7 @@ def _verified(
         expected_rp_id=site.rp_id,
         expected_origin=site.origin,
         credential_public_key=passkey.public_key,
-        # Compared by `_use`, which tells the user's administrators.
+        # `_use` compares it, and its problem is in the audit log.
         credential_current_sign_count=0,
         require_user_verification=asked.replaces_password,
     )
@@ -257,7 +257,7 @@ def _credential_id(credential: Mapping[str, Any]) -> bytes:
 
 
 def _decoded(text: Any) -> bytes:
-    """Raises TypeError and ValueError (binascii.Error is one) for what is no base64url."""
+    """Raises TypeError and ValueError (binascii.Error is one) for a value that is not base64url."""
     if not isinstance(text, str):
         raise TypeError("no text")
     try:

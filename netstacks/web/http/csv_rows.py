@@ -40,7 +40,7 @@ def neutral(text: str) -> str:
 
 
 def original(cell: str) -> str:
-    """The text that `neutral` has made this cell of. A cell of another origin keeps what is no such apostrophe."""
+    """The inverse of `neutral`. Other apostrophes, in cells of another origin, stay."""
     if cell.startswith("'") and _LINE_END.match(cell):
         cell = cell[1:]
     return _BEGINNING.sub(lambda found: (found[1].removesuffix("'") if found[2] else found[1]) + found[2], cell)

@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 from netstacks import __version__, greenlets
 from netstacks.cluster.model import HealthStatus, InstanceState
 from netstacks.cluster.overview import expected_number
-from netstacks.instance.looks import Look
 from netstacks.instance.observer import View
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.registry.connection import connection_counts
 from netstacks.registry.figures import failover_problem
 from netstacks.terminal.attachment import Kind
@@ -42,7 +42,7 @@ class InstanceCollector(Collector):
         self._services = services
         self._view: View | None = None
         """The last view of the cluster; None before the first one."""
-        self._look = Look("metrics-look", self._read_view)
+        self._look = SharedQuery("metrics-look", self._read_view)
 
     def collect(self) -> Iterator[Metric]:
         # In the background. Its result is mostly there by the time that `_valkey` uses it, else at the next scrape.

@@ -43,7 +43,7 @@ class MetricsEndpoint:
             return _refuse(start_response, HTTPStatus.METHOD_NOT_ALLOWED, text, ("Allow", ", ".join(_METHODS)))
         try:
             encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-        except ValueError:  # The version that the header names is no version.
+        except ValueError:  # The header names an invalid version.
             encode, content_type = choose_encoder("")
         return _answer(start_response, HTTPStatus.OK, content_type, encode(self._collector), is_head=method == "HEAD")
 

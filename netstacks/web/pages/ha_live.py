@@ -10,7 +10,7 @@ from flask import current_app
 from flask.blueprints import BlueprintSetupState
 
 from netstacks.errors import RegistryUnavailable, StoreUnavailable
-from netstacks.instance.looks import Look
+from netstacks.instance.shared_query import SharedQuery
 from netstacks.store.sight import Sight
 from netstacks.web.admin import ha_source
 from netstacks.web.admin.ha_sections import HaSections
@@ -59,7 +59,7 @@ class LiveSessions:
         self._parts = parts
         self._seen_by = seen_by
         self._query = ha.SessionQuery(instance=owner, before=before, limit=SESSION_ROWS)
-        self._look = Look("ha-sessions", self._read)
+        self._look = SharedQuery("ha-sessions", self._read)
         self._listed: Facts = {"error": "PostgreSQL has not answered yet."}
 
     def current(self) -> Facts:

@@ -87,10 +87,10 @@ class ViewerConnection:
     # From the client.
 
     def _receive(self) -> None:
-        looks = Watchdog(self._look)
+        watchdog = Watchdog(self._look)
         while True:
-            message = self._ws.receive(timeout=looks.due_secs)
-            looks.look_if_due()
+            message = self._ws.receive(timeout=watchdog.due_secs)
+            watchdog.look_if_due()
             if self._has_left:
                 continue  # The close is under way: discard input unparsed, it must cost nothing.
             if message is None:
@@ -105,7 +105,7 @@ class ViewerConnection:
                 case frames.Data(payload):
                     # Input is discarded while the session has no owner (docs/protocol.md, 6.6).
                     if self._view is not None:
-                        looks.during(partial(self._view.type, payload))
+                        watchdog.during(partial(self._view.type, payload))
                 case frames.Ping() if isinstance(self._view, RemoteView):
                     # Forwarded: the answer must prove that the owner is reachable, not this instance.
                     self._view.ping()

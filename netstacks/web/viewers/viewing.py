@@ -243,10 +243,10 @@ def _is_connected(ws: WebSocket) -> bool:
 
 def _serve(ws: WebSocket, request: ViewerRequest, session: Session, viewer: Viewer) -> None:
     # The first check at once: a revocation before `attach` could not end this view.
-    looks = Watchdog(partial(_look, ws, request, session, viewer), at_once=True)
+    watchdog = Watchdog(partial(_look, ws, request, session, viewer), at_once=True)
     while True:
-        looks.look_if_due()
-        message = ws.receive(timeout=looks.due_secs)
+        watchdog.look_if_due()
+        message = ws.receive(timeout=watchdog.due_secs)
         if message is None:
             continue
         viewer.heard()
@@ -257,7 +257,7 @@ def _serve(ws: WebSocket, request: ViewerRequest, session: Session, viewer: View
             continue
         match frame:
             case frames.Data(payload):
-                looks.during(partial(viewer.type, payload))
+                watchdog.during(partial(viewer.type, payload))
             case frames.Ping():
                 ws.send(frames.PONG)
             case frames.Close():

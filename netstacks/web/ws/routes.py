@@ -99,18 +99,18 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
                         _open(log_context, sock, ws, partial(handler, ws, *context, **arguments))
                 return _AlreadyAnswered(status=101)
 
-            front = self._front(bp)
-            front.add_url_rule(path, view_func=view, websocket=True)
-            front.add_url_rule(path, endpoint=f"{handler.__name__}_without_upgrade", view_func=_ask_for_upgrade)
+            scaffold = self._scaffold(bp)
+            scaffold.add_url_rule(path, view_func=view, websocket=True)
+            scaffold.add_url_rule(path, endpoint=f"{handler.__name__}_without_upgrade", view_func=_ask_for_upgrade)
             return handler
 
         return decorator
 
-    def _front(self, bp: Blueprint | None) -> Flask | Blueprint:
-        front = bp or self.app
-        if front is None:
-            front = self.bp = self.bp or Blueprint("sockets", __name__)  # Registered by `init_app`.
-        return front
+    def _scaffold(self, bp: Blueprint | None) -> Flask | Blueprint:
+        scaffold = bp or self.app
+        if scaffold is None:
+            scaffold = self.bp = self.bp or Blueprint("sockets", __name__)  # Registered by `init_app`.
+        return scaffold
 
 
 class _AlreadyAnswered(Response):

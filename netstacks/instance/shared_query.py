@@ -1,4 +1,4 @@
-"""Queries on demand that many callers share, and that none of them waits for longer than its patience."""
+"""Queries on demand whose result many callers share. No caller waits longer than its own limit."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from netstacks import greenlets
 from netstacks.greenlets import Greenlet
 
 
-class Look:
+class SharedQuery:
     """Runs `function` for callers that want a result of a certain freshness. Runs never overlap.
 
     A run ends by the time limits of what it calls; a caller that has run out of patience leaves it running.
@@ -36,7 +36,7 @@ class Look:
         is_old = self._is_expired or time.monotonic() - self._ended_at > fresh_secs
         if is_old and (self._run is None or self._run.ready()):
             self._is_expired = False
-            self._run = greenlets.spawn(self._name, self._look)
+            self._run = greenlets.spawn(self._name, self._run_once)
         assert self._run is not None
         run = self._run
         self._wait(run, wait_until)
@@ -57,7 +57,7 @@ class Look:
         """Makes the next `refresh` start a run, because something has changed."""
         self._is_expired = True
 
-    def _look(self) -> None:
+    def _run_once(self) -> None:
         try:
             self._function()
         finally:
