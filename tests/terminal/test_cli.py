@@ -7,11 +7,28 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
+from netstacks.terminal import cli
 from netstacks.terminal.cli import MOST_OUTPUT_CHARS, CommandLine
 from netstacks.terminal.output_log import OutputLog
 from tests.terminal.test_session import Device, Room
 
-PATIENCE_SECS = 10
+PATIENCE_SECS = 60
+
+
+class Clock:
+    """Real time, in which a pause of this machine is no silence of the device: no two readings are far apart."""
+
+    # Less than any silence by which the end of a command is recognised.
+    _LONGEST_STEP_SECS = 0.05
+
+    def __init__(self) -> None:
+        self._now = self._read_at = time.monotonic()
+
+    def monotonic(self) -> float:
+        read_at = time.monotonic()
+        self._now += min(read_at - self._read_at, self._LONGEST_STEP_SECS)
+        self._read_at = read_at
+        return self._now
 
 
 class Console(Device):
@@ -66,14 +83,15 @@ class Desk:
             raise DeviceError("left")
 
     def find_prompt(self) -> None:
-        self.line.find_prompt(time.monotonic() + PATIENCE_SECS)
+        self.line.find_prompt(cli.time.monotonic() + PATIENCE_SECS)
 
     def run(self, command: str, secs: float = PATIENCE_SECS) -> tuple[bool, str]:
-        return self.line.run(command, time.monotonic() + secs), self.line.output(command)
+        return self.line.run(command, cli.time.monotonic() + secs), self.line.output(command)
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(cli, "time", Clock())
     desk = Desk()
     yield desk
     desk.room.close()
