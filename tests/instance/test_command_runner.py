@@ -12,14 +12,15 @@ from netstacks.instance.targets import ConnectRequest
 from netstacks.store.audit import Actor
 from netstacks.terminal import cli
 from netstacks.terminal.unattended import UnattendedDialogue
-from tests.terminal.test_cli import Clock, Desk
+from tests.clocks import SteadyClock
+from tests.terminal.test_cli import CLOCK_STEP_SECS, Desk
 
 WISH = ConnectRequest(Actor("ana", None, None), None, "device-x", None, None, "vt100", 200, 50)
 
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    clock = Clock()
+    clock = SteadyClock(CLOCK_STEP_SECS)
     for module in (cli, command_runner):
         monkeypatch.setattr(module, "time", clock)
     desk = Desk(is_in_use=False)

@@ -1,6 +1,5 @@
 """Commands that a program types: the end of a command, and the output of devices in between."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,25 +9,12 @@ from netstacks.errors import DeviceError
 from netstacks.terminal import cli
 from netstacks.terminal.cli import MOST_OUTPUT_CHARS, CommandLine
 from netstacks.terminal.output_log import OutputLog
+from tests.clocks import SteadyClock
 from tests.terminal.test_session import Device, Room
 
 PATIENCE_SECS = 60
-
-
-class Clock:
-    """Real time, in which a pause of this machine is no silence of the device: no two readings are far apart."""
-
-    # Less than any silence by which the end of a command is recognised.
-    _LONGEST_STEP_SECS = 0.05
-
-    def __init__(self) -> None:
-        self._now = self._read_at = time.monotonic()
-
-    def monotonic(self) -> float:
-        read_at = time.monotonic()
-        self._now += min(read_at - self._read_at, self._LONGEST_STEP_SECS)
-        self._read_at = read_at
-        return self._now
+# Less than any silence by which the end of a command is recognised.
+CLOCK_STEP_SECS = 0.05
 
 
 class Console(Device):
@@ -91,7 +77,7 @@ class Desk:
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setattr(cli, "time", Clock())
+    monkeypatch.setattr(cli, "time", SteadyClock(CLOCK_STEP_SECS))
     desk = Desk()
     yield desk
     desk.room.close()
