@@ -13,6 +13,7 @@ from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from tests.postgres import Postgres
 from tests.sshd import SSHD, Sshd
+from tests.waits import until
 
 # Tests and their servers write to memory where there is room: a slow disk makes every commit slow.
 _MEMORY = Path("/dev/shm")
@@ -75,8 +76,10 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 def _opened(url: str) -> Database:
-    database = Database(url)
+    # A machine that pauses in a transaction, or while the first connection is made, fails no test.
+    database = Database(url, idle_in_transaction_secs=60.0)
     database.open()
+    until(database.ping, "the first connection")
     migrate(database)
     return database
 

@@ -48,6 +48,9 @@ class StallReporter:
             if overslept_secs < STALL_SECS or time.process_time() - computed_secs > overslept_secs / 2:
                 self._report(time.monotonic() - due_at)
                 may_report_at = time.monotonic() + _PAUSE_SECS
+            else:
+                # A loop that does not tick after the freeze either is at fault: this thread will not have overslept.
+                may_report_at = time.monotonic() + STALL_SECS
 
     def _report(self, stalled_secs: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)

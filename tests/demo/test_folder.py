@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from netstacks.demo.folder import Folder, free_port
+from tests import ports
 
 
 @pytest.fixture
@@ -27,6 +28,8 @@ def test_the_host_key_stays(folder: Folder) -> None:
 
 
 def test_the_port_stays_while_it_is_free(folder: Folder) -> None:
+    # A demo beside this test takes the ports that every demo begins with.
+    (folder.path / "device.port").write_text(f"{ports.free_port()}\n")
     port = folder.port()
     assert folder.port() == port
     with socket.create_server(("127.0.0.1", port)):

@@ -437,7 +437,8 @@ def test_very_many_failures_are_one_line_in_the_log(agent: Agent, registry: Regi
         registry.failing = frozenset()
         agent.withdraw(SESSION, 1)
         agent.heartbeat()
-    assert [(each["event"], each["call"]) for each in logs] == [
+    # Greenlets of earlier tests may log beside it.
+    assert [(each["event"], each["call"]) for each in logs if each["event"].startswith("registry.")] == [
         ("registry.call_failed", "publish"),
         ("registry.call_succeeded", "publish"),
     ]

@@ -1,6 +1,5 @@
 """Agents on a real Valkey that dies, comes back, and forgets, or that is asked very much at once."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -16,6 +15,7 @@ from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import SESSION, instance, record
 from tests.instance.test_agent import Sessions
 from tests.patched import patched
+from tests.patience import wait_patiently
 from tests.valkey import SentinelCluster, Valkey
 from tests.waits import until
 
@@ -66,9 +66,10 @@ def test_a_cluster_is_whole_again_after_one_heartbeat_each(valkey: Valkey, empty
     assert [recorded.count(kind) for kind in ("failover", "valkey_lost", "valkey_back")] == [1, 1, 1]
 
 
+# A Sentinel that was paused for 2 s takes no part in a failover for the next 30 s.
+@pytest.mark.timeout(300)
 def test_a_failover_by_sentinels_is_recorded_once_with_both_nodes() -> None:
-    sentinels = SentinelCluster().start()
-    try:
+    with SentinelCluster() as sentinels:
         agents = [
             Agent(
                 instance(name),
@@ -89,14 +90,12 @@ def test_a_failover_by_sentinels_is_recorded_once_with_both_nodes() -> None:
                 agent.heartbeat()
             return all(agent.is_leased for agent in agents)
 
-        until(is_back, "the new primary", 60)
+        until(is_back, "the new primary", 120)
         new = sentinels.primary()
         [failover] = [event for event in registry_of(new).events() if event.kind == "failover"]
         addresses = (failover.details["former"], failover.details["address"])
         assert addresses == (f"127.0.0.1:{former.port}", f"127.0.0.1:{new.port}")
         assert kinds(new).count("valkey_back") == 1
-    finally:
-        sentinels.destroy()
 
 
 def test_a_drained_cluster_leaves_only_its_history(valkey: Valkey) -> None:
@@ -124,6 +123,7 @@ def many_records() -> list[SessionRecord]:
 
 @patched
 def test_very_many_sessions_that_begin_and_end_at_once_are_all_told_and_contact_is_kept() -> None:
+    wait_patiently(pytest.MonkeyPatch())
     with a_valkey() as valkey, structlog.testing.capture_logs() as logs:
         sessions = Sessions()
         agent = make_agent("a", valkey, sessions)
@@ -153,6 +153,7 @@ def test_very_many_sessions_that_begin_and_end_at_once_are_all_told_and_contact_
 
 @patched
 def test_connections_that_are_all_in_use_neither_lose_contact_nor_delay_a_heartbeat() -> None:
+    wait_patiently(pytest.MonkeyPatch())
     with a_valkey() as valkey, structlog.testing.capture_logs() as logs:
         client = connect(valkey.url)
         sessions = Sessions(record("a"))
@@ -170,6 +171,7 @@ def test_connections_that_are_all_in_use_neither_lose_contact_nor_delay_a_heartb
 
 @patched
 def test_many_callers_of_a_new_heartbeat_at_once_cost_the_server_two() -> None:
+    wait_patiently(pytest.MonkeyPatch())
     with a_valkey() as valkey:
         agent = make_agent("a", valkey, Sessions())
         agent.heartbeat()
@@ -187,18 +189,26 @@ def test_writes_that_a_frozen_server_did_not_take_are_there_after_the_next_good_
     with a_valkey() as valkey:
         sessions = Sessions(*many_records())
         agent = make_agent("a", valkey, sessions)
-        agent.heartbeat()
+        until(lambda: agent.heartbeat() or agent.is_leased, "the first heartbeat")
         valkey.freeze()
         ended, sessions.held = sessions.held[:1000], sessions.held[1000:]
         for each in ended:
             agent.withdraw(each.id, each.epoch)
-        began_at = time.monotonic()
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            while True:
+                greenlets.sleep(0.1)
+                turns += 1
+
+        greenlets.spawn("turns", turn)
         agent.publish(sessions.held[0])
-        # No request waits longer than 2 s for a store that hangs; the rest is for a slow machine.
-        assert time.monotonic() - began_at < 4.0
+        # No request waits longer than 2 s for a store that hangs. A pause of this machine is one turn.
+        assert turns <= 20
         assert agent.is_leased
         valkey.thaw()
-        agent.heartbeat()
-        assert agent.is_leased
+        until(lambda: agent.heartbeat() or agent.is_leased, "a good heartbeat")
+        wait_patiently(pytest.MonkeyPatch())
         found = ValkeyRegistry(connect(valkey.url)).sessions_of("a")
         assert {each.id for each in found} == {each.id for each in sessions.held}

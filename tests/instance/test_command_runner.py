@@ -6,17 +6,23 @@ from typing import Any
 import pytest
 
 from netstacks.errors import DeviceLoginRefused, LimitReached, OpeningAbandoned, StoreUnavailable
+from netstacks.instance import command_runner
 from netstacks.instance.command_runner import Batch, CommandRunner, Run
 from netstacks.instance.targets import ConnectRequest
 from netstacks.store.audit import Actor
+from netstacks.terminal import cli
 from netstacks.terminal.unattended import UnattendedDialogue
-from tests.terminal.test_cli import Desk
+from tests.clocks import SteadyClock
+from tests.terminal.test_cli import CLOCK_STEP_SECS, Desk
 
 WISH = ConnectRequest(Actor("ana", None, None), None, "device-x", None, None, "vt100", 200, 50)
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    clock = SteadyClock(CLOCK_STEP_SECS)
+    for module in (cli, command_runner):
+        monkeypatch.setattr(module, "time", clock)
     desk = Desk(is_in_use=False)
     desk.device.says(b"R1#")
     yield desk

@@ -8,12 +8,14 @@ import pytest
 
 from netstacks import greenlets
 from netstacks.cluster.model import Snapshot
+from netstacks.instance import forecasts as module
 from netstacks.instance.forecasts import Forecasts
 from netstacks.recording.chunks import Event, EventKind, make_chunk
 from netstacks.recording.recorder import Recorder
 from netstacks.recording.session_recording import Recording
 from netstacks.store.deferred_writes import DeferredWrites
 from netstacks.store.pool import Database
+from netstacks.terminal import risk
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.session import Session
 from tests.cluster.facts import instance
@@ -21,6 +23,13 @@ from tests.terminal.test_hub import add
 
 NOWHERE = Database("postgresql://nobody@127.0.0.1:1/x")
 COMMIT = b"lab@mx# commit confirmed 5\r\ncommit complete\r\nlab@mx> "
+
+
+@pytest.fixture(autouse=True)
+def time_to_examine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of this machine leaves all sessions the time to be examined, and makes no device silent."""
+    monkeypatch.setattr(module, "_EXAMINE_SECS", 60.0)
+    monkeypatch.setattr(risk, "OUTPUT_SECS", 60.0)
 
 
 @pytest.fixture
@@ -94,7 +103,8 @@ def test_fifty_sessions_are_listed_and_all_are_counted(hub: Hub) -> None:
     assert "60 sessions are in configuration mode" in found["warning"]
 
 
-def test_the_work_is_bounded_and_what_was_not_examined_is_told(hub: Hub) -> None:
+def test_the_work_is_bounded_and_what_was_not_examined_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EXAMINE_SECS", 1.5)
     for number in range(4):
         shows(hub, f"r{number}", b"R1(config)#")
     times = iter([0.0, 0.1, 1.0, 2.0])

@@ -46,7 +46,7 @@ def hours(watched: History) -> dict[str, history.Hour]:
     watched.refresh()
     # Only the first reading is waited for.
     if watched._look._run is not None:
-        watched._look._run.join(10)
+        watched._look._run.join(60)
     return dict(watched.hours())
 
 

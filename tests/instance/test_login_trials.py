@@ -60,9 +60,9 @@ def test_a_refused_secret_is_not_sent_again_for_a_while_that_grows(
 ) -> None:
     for hold_off_secs in (*HOLD_OFFS_SECS, HOLD_OFFS_SECS[-1]):
         assert tried(database, place, outcome=refusal())
-        set_back(database, hold_off_secs - 5)
+        set_back(database, hold_off_secs - 30)
         assert not tried(database, place)
-        set_back(database, 5)
+        set_back(database, 30)
 
 
 def test_a_change_of_the_credential_or_the_device_ends_the_wait(database: Database, place: CredentialAddress) -> None:

@@ -8,6 +8,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.instance import loop_watch
 from netstacks.instance.loop_watch import LAG, LoopWatch
+from tests.clocks import SteadyClock
 from tests.waits import until
 
 
@@ -51,6 +52,8 @@ def test_a_loop_that_stands_still_more_than_it_runs_is_blocked(monkeypatch: pyte
 
 def test_a_loop_that_is_busy_and_goes_on_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_watch, "WINDOW_SECS", 3.0)
+    # Each step is a tick and less than a stall.
+    monkeypatch.setattr(loop_watch, "_now", SteadyClock(0.3).monotonic)
     watch = LoopWatch(10.0)
     watch.start()
     # Each tick, due every 0.1 s, is a little late.

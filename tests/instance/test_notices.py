@@ -71,7 +71,7 @@ class Instance:
         """Queues what has happened, and sends it."""
         self.notices.look_at_events()
         self.notices.look_at_licence()
-        assert self.writes.flush(10)
+        assert self.writes.flush(60)
         self.notices.send_due()
 
 

@@ -59,6 +59,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observer, "FRESH_SECS", 0)
     monkeypatch.setattr(observer, "PATIENCE_SECS", 0.05)
     monkeypatch.setattr(database_look, "FRESH_SECS", 0)
+    # Not of PostgreSQL, on a machine that pauses.
+    monkeypatch.setattr(database_look, "_TIMEOUT_SECS", 30.0)
 
 
 def test_concurrent_viewers_share_one_query(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +200,7 @@ def test_the_figures_of_postgresql_stay_while_it_is_away(database: Database, mon
 def test_the_figures_of_postgresql_are_read_less_often_than_the_counts(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database_look, "FIGURES_SECS", 600)
     look = DatabaseLook(database)
     first = look.look([], [], 10)
     make_session(database, owner="ctrl-x")

@@ -45,7 +45,10 @@ def peers() -> Peers:
 
 
 @pytest.fixture
-def survey(database: Database, peers: Peers) -> SessionSurvey:
+def survey(database: Database, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> SessionSurvey:
+    # A pause of this machine makes no figure old and no owner slow.
+    monkeypatch.setattr(session_survey, "_FRESH_SECS", 600.0)
+    monkeypatch.setattr(session_survey, "_PATIENCE_SECS", 60.0)
     hub = SimpleNamespace(find=lambda session_id: None)
     return SessionSurvey(database, cast(Any, peers), cast(Any, hub), "ctrl-own")
 

@@ -11,6 +11,7 @@ from netstacks.instance import startup as module
 from netstacks.instance.startup import Startup
 from netstacks.store.pool import Database
 from netstacks.store.vault import Vault
+from tests.waits import until
 
 KEY = "5e" * 32
 
@@ -25,14 +26,6 @@ def begin(database: Database, prepare: Callable[[], None] = lambda: None) -> tup
     startup = Startup(database, Vault(database, KEY), prepare=prepare, on_ready=ready.set)
     startup.start()
     return startup, ready
-
-
-def wait_for_problem(startup: Startup) -> str:
-    for _ in range(500):
-        if startup.problem:
-            return startup.problem
-        greenlets.sleep(0.02)
-    raise AssertionError("no problem was told")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +45,7 @@ def test_each_failure_is_named_and_tried_again(database: Database, error: Except
             raise errors[0]
 
     startup, ready = begin(database, prepare)
-    assert said in wait_for_problem(startup)
+    assert said in until(lambda: startup.problem, "a problem")
     assert not startup.background.has_died
     mended.set()
     assert ready.wait(30)

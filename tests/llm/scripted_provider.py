@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 MODEL = "scripted-1"
@@ -85,6 +86,13 @@ class Exchange:
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
+    def is_unread(self) -> bool:
+        """Whether the client has yet to read a part of what was sent, by the kernel's list of both ends."""
+        here, there = (_listed(*end[:2]) for end in (self.connection.getsockname(), self.connection.getpeername()))
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        ends = [line for line in lines if line[1:3] in ([here, there], [there, here])]
+        return any(int(size, 16) for line in ends for size in line[4].split(":"))
+
     def reset(self) -> None:
         """Ends the connection by RST."""
         self.keeps = False
@@ -104,6 +112,11 @@ class Exchange:
                         raise ClientLeft
         finally:
             self.connection.settimeout(None)
+
+
+def _listed(host: str, port: int) -> str:
+    """An address as in /proc/net/tcp."""
+    return f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}:{port:04X}"
 
 
 Behaviour = Callable[[Exchange], None]
@@ -303,12 +316,13 @@ def cut_by_fin(text: str) -> Behaviour:
 
 
 def cut_by_rst(text: str) -> Behaviour:
-    """Resets the connection in the middle, when the client has had time to read what came before."""
+    """Resets the connection in the middle, when the client has read what came before: a reset discards the rest."""
 
     def behave(exchange: Exchange) -> None:
         exchange.head()
         exchange.send(_beginning(exchange, text))
-        time.sleep(0.1)
+        while exchange.is_unread():
+            time.sleep(0.01)
         exchange.reset()
 
     return behave

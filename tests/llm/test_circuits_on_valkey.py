@@ -17,9 +17,16 @@ from netstacks.registry.valkey import ValkeyRegistry
 from tests.controller import ROOT, until
 from tests.llm.probing_process import COOLDOWN_SECS, FAILURES, PROVIDER, circuits
 from tests.patched import patched
+from tests.patience import wait_patiently
 from tests.valkey import Valkey
 
 TIMED_OUT = ProviderTimeout("sent nothing")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of this machine fails no call to Valkey; a test that is patched has its own limits."""
+    wait_patiently(monkeypatch)
 
 
 @pytest.fixture
@@ -132,6 +139,7 @@ def test_a_frozen_valkey_holds_up_no_call_and_learns_of_it_later() -> None:
         assert not a.circuit_for(PROVIDER, "m").is_closed
         assert b.circuit_for(PROVIDER, "m").is_closed
         valkey.thaw()
+        wait_patiently(pytest.MonkeyPatch())
         until(lambda: (a.refresh(), b.refresh(), not b.circuit_for(PROVIDER, "m").is_closed)[2], "the news")
         assert stored(valkey).failures == FAILURES
     finally:
@@ -141,6 +149,7 @@ def test_a_frozen_valkey_holds_up_no_call_and_learns_of_it_later() -> None:
 @pytest.mark.parametrize("empty", [False, True])
 @patched
 def test_open_circuits_outlive_the_loss_of_valkey(empty: bool) -> None:
+    wait_patiently(pytest.MonkeyPatch())
     valkey = Valkey().start()
     try:
         a, b = circuits(valkey.url, "a"), circuits(valkey.url, "b")

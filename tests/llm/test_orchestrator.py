@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
 import structlog
 
 from netstacks.errors import InvalidInput
+from netstacks.llm import attempts, orchestrator
 from netstacks.llm.conversation import (
     ChatRequest,
     Finished,
@@ -540,11 +542,17 @@ def test_the_total_is_one_for_all_providers(two: World) -> None:
 
 
 @pytest.mark.parametrize(("silent_secs", "is_blamed"), [(0.5, False), (1.1, True)])
-def test_a_provider_that_got_too_little_time_is_blamed_if_it_fell_silent(silent_secs: float, is_blamed: bool) -> None:
+def test_a_provider_that_got_too_little_time_is_blamed_if_it_fell_silent(
+    silent_secs: float, is_blamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = World(provider("first", 0, total_secs=30, first_token_secs=1))
+    now = 1000.0
+    for module in (orchestrator, attempts):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
 
     def slow(*_: object, **__: object) -> Generator[Piece]:
-        time.sleep(1.2)
+        nonlocal now
+        now += 1.2
         raise ProviderTimeout("did not finish its answer within 1.1 s", silent_secs=silent_secs)
         yield DONE
 

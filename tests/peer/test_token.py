@@ -4,7 +4,7 @@ import hmac
 import re
 import time
 import uuid
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from types import SimpleNamespace
 
 import jwt
@@ -22,21 +22,23 @@ TOKENS = PeerTokens(SECRET)
 
 
 class Clock(datetime):
-    """The wall clock, as far as tokens are issued and read by it."""
+    """The wall clock, as far as tokens are issued and read by it. It moves by `ahead_secs` only."""
 
+    began_at = 0.0
     ahead_secs = 0.0
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) + timedelta(seconds=cls.ahead_secs)
+        return datetime.fromtimestamp(cls.began_at + cls.ahead_secs, tz)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    monkeypatch.setattr(Clock, "began_at", time.time())
     monkeypatch.setattr(Clock, "ahead_secs", 0.0)
     monkeypatch.setattr("jwt.api_jwt.datetime", Clock)
-    true_time = time.time
-    monkeypatch.setattr("netstacks.peer.token.time", SimpleNamespace(time=lambda: true_time() + Clock.ahead_secs))
+    wall_clock = SimpleNamespace(time=lambda: Clock.began_at + Clock.ahead_secs)
+    monkeypatch.setattr("netstacks.peer.token.time", wall_clock)
     return Clock
 
 

@@ -1,17 +1,20 @@
 """Commands that a program types: the end of a command, and the output of devices in between."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from netstacks import greenlets
 from netstacks.errors import DeviceError
+from netstacks.terminal import cli
 from netstacks.terminal.cli import MOST_OUTPUT_CHARS, CommandLine
 from netstacks.terminal.output_log import OutputLog
+from tests.clocks import SteadyClock
 from tests.terminal.test_session import Device, Room
 
-PATIENCE_SECS = 10
+PATIENCE_SECS = 60
+# Less than any silence by which the end of a command is recognised.
+CLOCK_STEP_SECS = 0.05
 
 
 class Console(Device):
@@ -66,14 +69,15 @@ class Desk:
             raise DeviceError("left")
 
     def find_prompt(self) -> None:
-        self.line.find_prompt(time.monotonic() + PATIENCE_SECS)
+        self.line.find_prompt(cli.time.monotonic() + PATIENCE_SECS)
 
     def run(self, command: str, secs: float = PATIENCE_SECS) -> tuple[bool, str]:
-        return self.line.run(command, time.monotonic() + secs), self.line.output(command)
+        return self.line.run(command, cli.time.monotonic() + secs), self.line.output(command)
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(cli, "time", SteadyClock(CLOCK_STEP_SECS))
     desk = Desk()
     yield desk
     desk.room.close()

@@ -45,6 +45,10 @@ def computing(monkeypatch: pytest.MonkeyPatch) -> Computing:
     computing = Computing()
     monkeypatch.setattr(redraws, "_painted", computing)
     monkeypatch.setattr(redraws, "_POLL_SECS", 0.01)
+    # No client gives up, and no result expires, while this machine pauses.
+    monkeypatch.setattr(redraws, "_WAIT_SECS", 60.0)
+    monkeypatch.setattr(redraws, "_KEPT_SECS", 600.0)
+    monkeypatch.setattr(redraws, "_ACCOUNT_SECS", 600.0)
     return computing
 
 
@@ -114,6 +118,7 @@ def test_a_screen_that_costs_too_much_is_shown_as_sent_and_not_tried_again(compu
 
 def test_the_redraws_of_a_session_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redraws, "CELLS", 20_000)
+    monkeypatch.setattr(redraws, "_ACCOUNT_SECS", 600.0)
     all_redraws, session_id = Redraws(), uuid4()
     told = [TOLD in all_redraws.redraw(session_id, b"lab> %d" % number, 80, 24) for number in range(200)]
     assert told == sorted(told)

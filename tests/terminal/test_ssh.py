@@ -23,6 +23,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.errors import DeviceError, DeviceLoginRefused, DeviceUnreachable, OpeningAbandoned
 from netstacks.terminal import libssh, ssh_client
+from netstacks.terminal import shell as shell_module
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.host_key import HostKey
 from netstacks.terminal.libssh import Counter
@@ -145,8 +146,10 @@ def test_other_types_of_keys_log_in(server: Sshd, key: SshTarget, tmp_path: Path
         open_shell(SshTarget(other.host, other.port, other.user, private_key=private_key)).close()
 
 
-def test_the_echo_of_each_key_comes_by_itself(key: SshTarget) -> None:
+def test_the_echo_of_each_key_comes_by_itself(key: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     """libssh reads in every call: what it takes in while errors are looked for must not wait for the next key."""
+    # Longer than this machine pauses.
+    monkeypatch.setattr(shell_module, "_SILENCE_SECS", 30.0)
     with quiet(key) as shell:
         shell.write(b"exec cat\n")
         for number in range(5000):
@@ -154,11 +157,18 @@ def test_the_echo_of_each_key_comes_by_itself(key: SshTarget) -> None:
             output = b""
             while not output.endswith(b"\n"):
                 piece = shell.read(100)
-                assert piece is not None, f"after five seconds {number} has not come back"
+                assert piece is not None, f"{number} has not come back"
                 output += piece
             assert output == b"%d\n" % number
 
 
+@pytest.fixture
+def exit_status_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late a busy machine sends it."""
+    monkeypatch.setattr(shell_module, "_EXIT_STATUS_SECS", 30.0)
+
+
+@pytest.mark.usefixtures("exit_status_is_waited_for")
 def test_errors_of_the_shell_are_output_like_any_other(key: SshTarget) -> None:
     """Without a terminal the device sends them apart. More than a window of them must not stop the shell."""
     command = "sh -c 'seq 1 500000 >&2; echo done; echo failed >&2; exit 3'"
@@ -218,8 +228,9 @@ def test_every_byte_comes_however_slowly_it_is_read(key: SshTarget, folder: Path
         shell.write(f"cat {folder / 'file'}\n".encode())
         while size < len(sent):
             piece = shell.read(random.choice([1, 4096, 65536]) if size < 100_000 else 65536)
-            digest.update(piece)
-            size += len(piece)
+            assert piece != b"", shell.close_reason
+            digest.update(piece or b"")
+            size += len(piece or b"")
             if random.random() < 0.02:
                 greenlets.sleep(0.05)
     assert digest.digest() == hashlib.sha256(sent).digest()
@@ -233,11 +244,12 @@ def test_a_device_whose_output_is_not_read_is_held_back(key: SshTarget, folder: 
         def rounds() -> int:
             return (folder / "rounds").stat().st_size
 
+        until((folder / "rounds").exists, "the first round")
         before, now = -1, 0
         while now != before:
             before = now
             greenlets.sleep(0.5)
-            now = rounds() if (folder / "rounds").exists() else 0
+            now = rounds()
         assert now < 1000
         for _ in range(200):
             shell.read(65536)
@@ -246,7 +258,7 @@ def test_a_device_whose_output_is_not_read_is_held_back(key: SshTarget, folder: 
 
 
 def test_a_shell_that_fell_silent_calls_when_it_speaks(key: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netstacks.terminal.shell._SILENCE_SECS", 0.2)
+    monkeypatch.setattr(shell_module, "_SILENCE_SECS", 0.2)
     with quiet(key) as shell:
         while shell.read(65536) is not None:
             pass
@@ -266,13 +278,15 @@ def test_a_shell_that_fell_silent_calls_when_it_speaks(key: SshTarget, monkeypat
 def test_a_long_paste_into_a_device_that_does_not_read_arrives_whole(key: SshTarget, folder: Path) -> None:
     pasted = random.Random(2).randbytes(4_000_000)
     with quiet(key) as shell:
-        shell.write(f"echo go; sleep 1; head -c {len(pasted)} > {folder / 'pasted'}; echo done\n".encode())
+        waits = f"until [ -e {folder / 'reads'} ]; do sleep 0.1; done"
+        shell.write(f"echo go; {waits}; head -c {len(pasted)} > {folder / 'pasted'}; echo done\n".encode())
         read_until(shell, b"go\n")
         taken = 0
         while written := shell.try_write(pasted[taken:]):
             taken += written
         assert taken < len(pasted)
         typist = greenlets.spawn("typist", shell.write, pasted[taken:])
+        (folder / "reads").touch()
         read_until(shell, b"done\n")
         typist.join()
     assert (folder / "pasted").read_bytes() == pasted
@@ -287,6 +301,7 @@ def test_the_device_gets_the_window_and_its_changes(key: SshTarget) -> None:
         read_until(shell, b"43 132\n")
 
 
+@pytest.mark.usefixtures("exit_status_is_waited_for")
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
