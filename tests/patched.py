@@ -13,7 +13,7 @@ import importlib, json, sys
 module, name, arguments = sys.argv[1:]
 getattr(importlib.import_module(module), name).__wrapped__(**json.loads(arguments))
 """
-_LIMIT_SECS = 120
+_LIMIT_SECS = 240
 
 
 def patched(test: Callable[..., None]) -> Callable[..., None]:

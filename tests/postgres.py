@@ -47,6 +47,7 @@ class Postgres:
         )
 
     def start(self) -> "Postgres":
+        """Waits until it answers. A server that does not start in time leaves nothing behind."""
         command = [
             _BIN / "postgres",
             "-D",
@@ -64,11 +65,19 @@ class Postgres:
             self._process = subprocess.Popen(
                 [*command, *self._options], user=self._user, cwd=self._folder, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 30
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.destroy()
+            raise
+        return self
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + 60
         while True:
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=2).close()
-                return self
+                return
             except psycopg.OperationalError:
                 if time.monotonic() > deadline:
                     raise RuntimeError((self._folder / "log").read_text()) from None

@@ -44,13 +44,18 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Valkey":
+        """Waits until it answers. A server that does not start in time leaves nothing behind."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, env=self._environ())
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            if time.monotonic() > deadline:
-                raise RuntimeError((self._folder / "log").read_text())
-            time.sleep(0.02)
+        deadline = time.monotonic() + 60
+        try:
+            while not self._answers():
+                if time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text())
+                time.sleep(0.02)
+        except BaseException:
+            self.destroy()
+            raise
         return self
 
     def _environ(self) -> dict[str, str]:
@@ -131,6 +136,8 @@ class SentinelCluster:
     MASTER_NAME = "mymaster"
     # A busy machine lets a second pass by.
     DOWN_AFTER_MS = 2000
+    # A Sentinel that was paused for 2 s declares nothing dead for the next 30 s (its TILT mode).
+    FAILOVER_SECS = 90.0
 
     def __init__(self, password: str = "", program: str | None = None) -> None:
         self._password = password
@@ -143,23 +150,31 @@ class SentinelCluster:
         self.url = f"redis://{userinfo}" + ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
 
     def __enter__(self) -> "SentinelCluster":
-        try:
-            return self.start()
-        except BaseException:
-            self.destroy()
-            raise
+        return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.destroy()
 
     def start(self) -> "SentinelCluster":
-        for node in (*self.nodes, *self.sentinels):
-            node.start()
-        deadline = time.monotonic() + 30
-        while not all(self._is_whole(each) for each in self.sentinels):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the Sentinels did not find each other and the replicas")
-            time.sleep(0.05)
+        """Waits until it is whole. A cluster that does not become so in time leaves nothing behind."""
+        try:
+            for node in (*self.nodes, *self.sentinels):
+                node.start()
+            deadline = time.monotonic() + 60
+            while not all(self._is_whole(each) for each in self.sentinels):
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the Sentinels did not find each other and the replicas")
+                time.sleep(0.05)
+        except BaseException:
+            self.destroy()
+            raise
+        return self
+
+    def keep_primary(self) -> "SentinelCluster":
+        """From now on, only a silence of minutes makes the Sentinels replace the primary: no pause of the machine."""
+        for sentinel in self.sentinels:
+            with redis.Redis(port=sentinel.port, password=self._password or None) as client:
+                client.sentinel_set(self.MASTER_NAME, "down-after-milliseconds", 600_000)
         return self
 
     def _is_whole(self, sentinel: Valkey) -> bool:
