@@ -6,12 +6,39 @@ from typing import cast
 
 import pytest
 
-from netstacks.registry import keys
+from netstacks.registry import circuit_breaker, connection, keys, sentinel
 from netstacks.registry.base import Registry
 from netstacks.registry.connection import connect
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.valkey import ValkeyRegistry
 from tests.valkey import Valkey, needs_redis
+
+# Longer than any pause of a machine that runs several tests at once.
+PATIENCE_SECS = 30.0
+
+
+def wait_patiently(patch: pytest.MonkeyPatch) -> None:
+    """Gives each call more time than the machine pauses, and the circuit breaker no reason to open."""
+    for module, limit in (
+        (connection, "CONNECT_SECS"),
+        (connection, "REPLY_SECS"),
+        (sentinel, "ANSWER_SECS"),
+        (sentinel, "DISCOVERY_SECS"),
+        (circuit_breaker, "HUNG_SECS"),
+    ):
+        patch.setattr(module, limit, PATIENCE_SECS)
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of the machine fails no call, except in tests that use `product_limits`."""
+    if "product_limits" not in request.fixturenames:
+        wait_patiently(monkeypatch)
+
+
+@pytest.fixture
+def product_limits() -> None:
+    """The time limits of the product: for tests in which a server hangs."""
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +61,8 @@ def shared_redis() -> Iterator[Valkey]:
 class Lab:
     registry: Registry
     age: Callable[[str, float], None]
+    slack_secs: float
+    """How far the registry's clock may move during a test, beside what `age` does."""
 
 
 @pytest.fixture(params=["memory", "valkey", "redis"])
@@ -53,7 +82,7 @@ def _memory() -> Lab:
             if other != instance_id:
                 registry.heartbeat(other)
 
-    return Lab(registry, age)
+    return Lab(registry, age, 0.0)
 
 
 def _valkey(server: Valkey) -> Lab:
@@ -63,7 +92,7 @@ def _valkey(server: Valkey) -> Lab:
     def age(instance_id: str, secs: float) -> None:
         client.zincrby(keys.INSTANCES, -secs, instance_id)
 
-    return Lab(ValkeyRegistry(client), age)
+    return Lab(ValkeyRegistry(client), age, 20.0)
 
 
 @pytest.fixture

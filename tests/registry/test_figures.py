@@ -16,6 +16,7 @@ from netstacks.registry.sentinel import Sentinels
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import instance
 from tests.ports import free_port
+from tests.registry.answers import answered
 from tests.valkey import SentinelCluster, Valkey
 from tests.waits import until
 
@@ -29,7 +30,7 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[SentinelCluster]:
-    servers = SentinelCluster().start()
+    servers = SentinelCluster().start().keep_primary()
     yield servers
     servers.destroy()
 
@@ -206,8 +207,9 @@ def test_a_replica_names_its_primary_and_the_primary_its_replica(valkey: Valkey)
         assert seen.address == f"127.0.0.1:{replica.port}"
         assert seen.lag_secs is not None
         assert seen.behind_bytes is not None
-        found = figures_of(at(replica))
-        assert (found.role, found.upstream) == ("replica", f"127.0.0.1:{valkey.port}, link up")
+        upstream = f"127.0.0.1:{valkey.port}, link up"
+        until(lambda: figures_of(at(replica)).upstream == upstream, "the link that the replica tells")
+        assert figures_of(at(replica)).role == "replica"
     finally:
         replica.destroy()
 
@@ -238,12 +240,12 @@ def through(cluster: SentinelCluster, *more: str) -> ValkeyRegistry:
 def test_every_sentinel_is_asked_for_its_view(cluster: SentinelCluster) -> None:
     absent = f"127.0.0.1:{free_port()}"
     registry = through(cluster, absent)
-    registry.register(instance("a"))
+    answered(lambda: registry.register(instance("a")))
     status = with_views(registry)
     primary = f"127.0.0.1:{cluster.primary().port}"
     assert status.figures is not None
     assert status.mode == "sentinel"
-    assert status.figures.address == registry.heartbeat("a").address == primary
+    assert status.figures.address == answered(lambda: registry.heartbeat("a")).address == primary
     assert {each.state for each in status.figures.replicas} == {"online"}
     assert len(status.figures.replicas) == 2
     assert status.sentinels is not None
@@ -276,7 +278,7 @@ def test_a_majority_that_is_missing_is_a_problem_of_the_quorum() -> None:
             return found.quorum_problem if found else None
 
         # The last Sentinel notices the loss of the others after DOWN_AFTER_MS.
-        until(lambda: "NOQUORUM" in (problem() or ""), "the missing majority")
+        until(lambda: "NOQUORUM" in (problem() or ""), "the missing majority", SentinelCluster.FAILOVER_SECS)
     finally:
         servers.destroy()
 

@@ -14,7 +14,9 @@ from netstacks.registry.problems import explain
 from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import instance, record
 from tests.ports import free_port
+from tests.registry.answers import answered
 from tests.valkey import Sentinel, Valkey
+from tests.waits import until
 
 CALLS: tuple[Callable[[ValkeyRegistry], object], ...] = (
     lambda registry: registry.heartbeat("a"),
@@ -133,8 +135,16 @@ def test_protected_mode_is_told() -> None:
 
 def test_too_many_clients_are_told() -> None:
     with running("--maxclients", "1") as server, redis.Redis(port=server.port) as client:
-        client.ping()
+        # The connection that looked whether the server answers may not have left yet.
+        until(lambda: answers(client), "a connection")
         assert "too many clients: raise maxclients" in refusal(at(server.url))
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 def own_address() -> str:
@@ -171,7 +181,9 @@ def test_another_program_is_told_apart_from_a_valkey() -> None:
     assert f"127.0.0.1:{port}" in told
 
 
-def test_a_server_that_hangs_up_may_expect_tls() -> None:
+def test_a_server_that_hangs_up_may_expect_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The time that a second connection waits in vain for a refusal.
+    monkeypatch.setattr("netstacks.registry.connection.CONNECT_SECS", 0.3)
     with answering(b"") as port:
         told = refusal(at(f"redis://127.0.0.1:{port}"))
         by_sentinels = str(at_sentinel(port).status().error)
@@ -193,9 +205,10 @@ def test_a_server_without_tls_is_told_with_its_address(plain: Valkey) -> None:
     assert f"127.0.0.1:{plain.port}" in told
 
 
+@pytest.mark.usefixtures("product_limits")
 def test_a_frozen_server_is_told_with_its_address(plain: Valkey) -> None:
     registry = at(plain.url)
-    registry.now()
+    answered(registry.now)
     plain.freeze()
     try:
         assert f"127.0.0.1:{plain.port}" in refusal(registry)
