@@ -137,6 +137,7 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_waiting(
     assert not spool.restore(database)
 
 
+@pytest.mark.usefixtures("product_limits")
 def test_without_a_database_it_stays_where_it_is(spool: Spool, tmp_path: Path) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/x")
     away.open()

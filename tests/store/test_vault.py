@@ -114,6 +114,7 @@ def test_nothing_is_stored_before_the_first_unlock(database: Database) -> None:
         put(database, Vault(database, OLD), "x")
 
 
+@pytest.mark.usefixtures("product_limits")
 def test_an_unreachable_database_is_not_a_wrong_key() -> None:
     database = Database("postgresql://127.0.0.1:1/none")
     database.open()
