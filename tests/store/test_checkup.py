@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psycopg
@@ -78,7 +79,8 @@ def test_a_database_that_was_set_read_only_is_named_and_recovers(
         change(database_url, "ALTER DATABASE {database} RESET default_transaction_read_only")
         until(lambda: is_well(checkup, database), "writes")
         write(others)
-    assert [each["event"] for each in logged] == ["database.fault", "database.mended"]
+    told = [each["event"] for each in logged if each["event"].startswith("database.")]
+    assert told == ["database.fault", "database.mended"]
     others.close()
 
 
@@ -87,7 +89,7 @@ def test_a_write_that_fails_is_enough_to_know(database: Database, checkup: Check
         tx.execute("SET TRANSACTION READ ONLY; INSERT INTO settings (key, value) VALUES ('x', '1')")
     assert database.contact.fault is not None
     # A new connection finds that it takes writes.
-    assert checkup.check() == WELL
+    until(lambda: checkup.check() == WELL, "what the new connection found")
     write(database)
 
 
@@ -105,7 +107,8 @@ def test_hosts_that_are_silent_do_not_hold_up_the_look(
         return psycopg.Connection.connect(url, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_WAIT_SECS", 0.05)
-    monkeypatch.setattr(WritingConnection, "connect", silent)
+    # Not the connections of the pool, which it replaces when the fault is over.
+    monkeypatch.setattr(module, "WritingConnection", SimpleNamespace(connect=silent))
     for _ in range(2):
         assert checkup.check() == Condition(True, str(fault))
     assert len(dials) == 1
@@ -128,7 +131,7 @@ def test_one_connection_that_stayed_read_only_is_replaced_by_itself(
     with one.transaction() as tx:
         tx.execute("SET default_transaction_read_only = on")
     if found_by == "look":
-        assert checkup.check().problem
+        assert problem(checkup)
     else:
         with pytest.raises(StoreUnavailable):
             write(one)
@@ -159,6 +162,7 @@ def test_a_role_without_rights_is_named_and_recovers(database: Database, databas
     limited.close()
 
 
+@pytest.mark.usefixtures("product_limits")
 def test_a_refused_log_in_is_named_and_recovers(database: Database, database_url: str) -> None:
     change(database_url, "CREATE ROLE stranger NOLOGIN")
     change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO stranger")
@@ -222,10 +226,11 @@ def test_other_texts_of_connecting_are_told_apart() -> None:
         assert faults.of_connecting(psycopg.OperationalError(f"{_ATTEMPT}{text}")) is None
 
 
+@pytest.mark.usefixtures("product_limits")
 def test_a_limit_of_connections_is_named_and_recovers(database: Database, database_url: str) -> None:
     change(database_url, "CREATE ROLE crowded LOGIN CONNECTION LIMIT 2")
     change(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded")
-    crowded = Database(database_url.replace("postgres@", "crowded@"))
+    crowded = Database(database_url.replace("postgres@", "crowded@"), idle_in_transaction_secs=60)
     crowded.open()
     checkup = Checkup(crowded)
     until(lambda: is_well(checkup, crowded), "a well database")
@@ -294,8 +299,7 @@ def test_after_a_failover_pools_and_witness_are_on_the_server_that_takes_writes(
         database = _opened(both)
         checkup, witness = Checkup(database), Witness(database.url, database, "ctrl-test")
         until(lambda: is_well(checkup, database), "a well database")
-        witness.renew()
-        assert witness.of("ctrl-test") == "held"
+        until(lambda: witness.renew() or witness.of("ctrl-test") == "held", "the lock")
 
         alone = _opened(standby.url(urlsplit(url).path[1:]))
         attempt = Attempt("ana", "192.0.2.1")
@@ -311,9 +315,8 @@ def test_after_a_failover_pools_and_witness_are_on_the_server_that_takes_writes(
         change(server.url("postgres"), "ALTER SYSTEM SET default_transaction_read_only = on")
         change(server.url("postgres"), "SELECT pg_reload_conf()")
         until(lambda: is_well(checkup, database) and _port(database) == standby.port, "writes at the new primary")
-        witness.renew()
+        until(lambda: witness.renew() or witness.of("ctrl-test") == "held", "the lock at the new primary")
         assert witness.is_held
-        assert witness.of("ctrl-test") == "held"
         database.close()
         alone.close()
     finally:

@@ -64,8 +64,7 @@ def test_a_standby_and_what_a_role_without_rights_sees_of_it(own_postgres: Postg
     standby = own_postgres.standby().start()
     primary = opened(url)
     try:
-        [replica] = until(lambda: figures(primary).replicas, "the standby")
-        assert replica.state == "streaming"
+        until(lambda: [each.state for each in figures(primary).replicas] == ["streaming"], "the standby")
         until(lambda: figures(primary).replicas[0].lag_secs == 0.0, "a standby that has replayed everything")
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE ROLE limited LOGIN")

@@ -138,8 +138,8 @@ def test_a_known_users_failures_do_not_prolong_a_shared_wait(database: Database)
     with database.transaction() as tx:
         for number in range(100):
             note(tx, Attempt("lee", f"192.0.2.{number}"))
-        tx.execute("UPDATE failed_logins SET last_at = last_at - interval '4 seconds'")
     with database.transaction() as tx:
+        tx.execute("UPDATE failed_logins SET last_at = now() - interval '4 seconds'")
         throttle = reserve(tx, known)
         assert (throttle.wait_secs, throttle.is_for_all) == (0, False)
         assert throttle.shared_secs is not None

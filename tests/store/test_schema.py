@@ -48,6 +48,13 @@ def is_waiting(connection: psycopg.Connection[tuple[int]], kind: str) -> bool:
     return bool(row and row[0])
 
 
+def is_alone(connection: psycopg.Connection[tuple[int]]) -> bool:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+    ).fetchone()
+    return row == (1,)
+
+
 def read(connection: psycopg.Connection[tuple[int]], tables: tuple[str, ...]) -> None:
     """Raises LockNotAvailable if a table is locked."""
     connection.execute("SET lock_timeout = '1s'")
@@ -98,7 +105,7 @@ def test_the_audit_log_is_read_three_times_by_its_migration(former_url: str) -> 
             assert row is not None
             return int(row[0])
 
-        until(rows_read, "the statistics of the migration")
+        until(lambda: is_alone(connection), "the end of the migration's connections, which completes the statistics")
         # For rows of a clock that was ahead, the index and the bound.
         assert rows_read() == 3 * 20000
 
