@@ -12,6 +12,7 @@ import structlog
 
 from netstacks import greenlets
 from netstacks.errors import StoreUnavailable
+from tests.waits import until
 
 
 def test_a_deadline_raises_the_given_error_and_nothing_once_it_is_left() -> None:
@@ -41,7 +42,8 @@ def test_a_crash_reaches_the_log_with_the_greenlets_name() -> None:
     with structlog.testing.capture_logs() as logs:
         greenlets.joinall([greenlets.spawn("doomed", crash)])
         greenlets.sleep(0)
-    assert [(entry["event"], entry["greenlet"]) for entry in logs] == [("greenlet.crashed", "doomed")]
+    # Greenlets that an earlier test has left behind may log, too.
+    assert [entry["event"] for entry in logs if entry.get("greenlet") == "doomed"] == ["greenlet.crashed"]
 
 
 def test_a_failed_round_does_not_end_the_period() -> None:
@@ -96,6 +98,7 @@ def test_a_watch_calls_once_for_each_call(pipe: tuple[int, int]) -> None:
     ):
         watch.call(lambda occasion=occasion: calls.append(occasion))
         happen()
+        until(lambda occasion=occasion: occasion in calls, occasion)
         greenlets.sleep(0.02)
     assert calls == ["output", "more of it", "a wake-up", "the end"]
 
@@ -168,7 +171,7 @@ def test_greenlets_that_work_for_long_leave_others_their_turns() -> None:
     steps: list[str] = []
 
     def work(name: str) -> None:
-        for _ in range(20_000):
+        for _ in range(1_000_000):
             if "over" in steps[-1:]:
                 break
             sum(range(2000))
@@ -178,8 +181,8 @@ def test_greenlets_that_work_for_long_leave_others_their_turns() -> None:
     workers = [greenlets.spawn("worker", work, name) for name in "ab"]
     for _ in range(20):
         greenlets.sleep(0.001)
-    assert 0 < steps.count("a") < 20_000
-    assert 0 < steps.count("b") < 20_000
+    assert 0 < steps.count("a") < 1_000_000
+    assert 0 < steps.count("b") < 1_000_000
     steps.append("over")
     greenlets.joinall(workers)
 
@@ -197,15 +200,17 @@ def test_a_short_step_does_not_give_way() -> None:
 
 
 def test_a_timer_that_is_started_after_a_stall_does_not_fire_at_once() -> None:
-    fired: list[bool] = []
+    fired_at: list[float] = []
     greenlets.sleep(0.001)
     # The stall is longer than the timer, which is far longer than the wait inside.
     stall_until = time.monotonic() + 1.2
     while time.monotonic() < stall_until:
         pass
-    with greenlets.Timer(1.0, lambda: fired.append(True)):
+    began_at = time.monotonic()
+    with greenlets.Timer(1.0, lambda: fired_at.append(time.monotonic())):
         greenlets.sleep(0.01)
-    assert not fired
+    # The machine itself may pause for as long as that.
+    assert not [at for at in fired_at if at - began_at < 0.9]
 
 
 def test_a_wait_that_begins_after_a_stall_is_not_cut_short() -> None:
@@ -217,8 +222,12 @@ def test_a_wait_that_begins_after_a_stall_is_not_cut_short() -> None:
     while time.monotonic() < stall_until:
         pass
     greenlets.spawn("writer", os.write, writer, b"x")
-    assert watch.wait(read=True, timeout_secs=1.0)
+    began_at = time.monotonic()
+    # The machine itself may pause for as long as that.
+    assert watch.wait(read=True, timeout_secs=1.0) or time.monotonic() - began_at >= 0.9
     watch.close()
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_connection_is_readable_when_data_or_its_end_has_come() -> None:

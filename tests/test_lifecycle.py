@@ -4,9 +4,10 @@ import gc
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import structlog
 
-from netstacks import greenlets
+from netstacks import greenlets, lifecycle
 from netstacks.cluster.model import Snapshot
 from netstacks.instance.drain_control import DrainControl
 from netstacks.lifecycle import Lifecycle
@@ -82,7 +83,10 @@ def _write_slowly(tx: Transaction) -> None:
     audit.append(tx, audit.SYSTEM, "test.handed_over", "session:1")
 
 
-def test_audit_rows_that_still_wait_are_stored_before_a_drained_instance_leaves(database: Database) -> None:
+def test_audit_rows_that_still_wait_are_stored_before_a_drained_instance_leaves(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_DEFERRED_WRITES_SECS", 30.0)
     instance = Instance(database)
     instance.lifecycle.drain()
     assert instance.rows_at_the_end is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -374,6 +375,7 @@ class Lines(logging.Handler):
 def _export(collector: Collector, headers: str | None = None) -> tuple[Exporter, Lines]:
     """A running exporter that collects and pauses for moments only, and its log."""
     exporter._COLLECT_SECS, exporter._PAUSES_SECS = 0.01, (0.01, 0.02)
+    exporter._TIMEOUT = httpx2.Timeout(60.0)
     lines = exporter.log = Lines()  # type: ignore[assignment]
     exporting = Exporter(collector.url, headers, "ctrl-1")
     exporting.start()
