@@ -16,16 +16,40 @@ _LARGE = bytes(64 * 1024 * 1024)
 
 
 @pytest.fixture
-def connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    monkeypatch.setattr(client_socket, "HEAD_SECS", 1.0)
-    monkeypatch.setattr(client_socket, "BODY_SECS", 1.0)
-    monkeypatch.setattr(client_socket, "STALL_SECS", 1.0)
+def limit_secs() -> float:
+    """The time limit of each stage."""
+    return 1.0
+
+
+patient = pytest.mark.parametrize("limit_secs", [30.0], ids=["patient"])
+"""For a test in which no limit of time is reached, even if the machine pauses."""
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch, limit_secs: float) -> Iterator[Connection]:
+    monkeypatch.setattr(client_socket, "HEAD_SECS", limit_secs)
+    monkeypatch.setattr(client_socket, "BODY_SECS", limit_secs)
+    monkeypatch.setattr(client_socket, "STALL_SECS", limit_secs)
     connection = Connection(limits())
     yield connection
     connection.close()
 
 
+class Clock:
+    """In the place of `time`; `moves_secs` is what each look at it takes."""
+
+    def __init__(self, moves_secs: float = 0.0) -> None:
+        self.now = 0.0
+        self._moves_secs = moves_secs
+
+    def monotonic(self) -> float:
+        self.now += self._moves_secs
+        return self.now
+
+
 def test_a_head_that_comes_byte_by_byte_has_one_deadline(connection: Connection) -> None:
+    # There before the deadline, however slowly the thread of the client starts.
+    connection.client.sendall(b"G")
     with streaming(connection):
         received = list(iter(lambda: connection.sock.recv(1), b""))
     assert 0 < len(received) < STREAMED_BYTES
@@ -35,22 +59,29 @@ def test_a_connection_that_sends_nothing_has_the_same_deadline(connection: Conne
     assert connection.sock.recv(1) == b""
 
 
-def test_the_deadline_of_a_later_head_begins_with_its_first_byte(connection: Connection) -> None:
+@patient
+def test_the_deadline_of_a_later_head_begins_with_its_first_byte(
+    connection: Connection, limit_secs: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(client_socket, "time", clock)
     connection.sock.begin_request()
     connection.sock.end_request(0)
-    # Longer than a head may take.
-    greenlets.sleep(1.2)
-    with streaming(connection):
-        received = list(iter(lambda: connection.sock.recv(1), b""))
-    assert 1 < len(received) < STREAMED_BYTES
+    clock.now += 2 * limit_secs
+    with sending(connection, b"GET", piece=1, pause_secs=0.1):
+        assert [connection.sock.recv(1) for _ in range(3)] == [b"G", b"E", b"T"]
+    clock.now += 2 * limit_secs
+    assert connection.sock.recv(1) == b""
 
 
+@patient
 def test_a_head_that_does_not_end_is_given_up(connection: Connection) -> None:
     with sending(connection, bytes(2 * HEAD_BYTES)):
         received = list(iter(lambda: connection.sock.recv(1000), b""))
     assert HEAD_BYTES - 1000 <= len(b"".join(received)) <= HEAD_BYTES
 
 
+@patient
 def test_the_rest_of_a_body_is_read_before_the_next_head(connection: Connection) -> None:
     with sending(connection, bytes(10 * HEAD_BYTES)):
         connection.sock.begin_request()
@@ -62,6 +93,7 @@ def test_the_rest_of_a_body_is_read_before_the_next_head(connection: Connection)
 
 
 def test_a_body_that_comes_byte_by_byte_has_one_deadline(connection: Connection) -> None:
+    connection.client.sendall(b"{")
     connection.sock.begin_request()
     received: list[bytes] = []
     with streaming(connection), pytest.raises(ConnectionResetError, match="not complete"):
@@ -96,9 +128,14 @@ def test_a_client_that_reads_a_byte_now_and_then_reads_nothing(connection: Conne
         connection.sock.sendall(_LARGE)
 
 
-def test_a_download_goes_on_for_as_long_as_it_makes_progress(connection: Connection) -> None:
+@patient
+def test_a_download_goes_on_for_as_long_as_it_makes_progress(
+    connection: Connection, limit_secs: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two looks for each wait: they take far longer together than a client may read nothing.
+    clock = Clock(moves_secs=2.0)
+    monkeypatch.setattr(client_socket, "time", clock)
     connection.sock.begin_request()
-    # For two seconds at least: much longer than a client may read nothing.
     sent = bytes(range(256)) * 16 * 1024
     with reading(connection, 20 * 1024) as read:
         connection.sock.sendall(sent)
@@ -106,6 +143,7 @@ def test_a_download_goes_on_for_as_long_as_it_makes_progress(connection: Connect
         while len(read) < len(sent):
             greenlets.sleep(0.01)
     assert read == sent
+    assert clock.now > 3 * limit_secs
 
 
 def test_each_answer_has_the_whole_time(connection: Connection) -> None:
@@ -173,6 +211,7 @@ def test_a_client_that_waits_for_its_answers_is_not_made_to_give_way(connection:
     assert turns_of_others(serve, 1000) == 0
 
 
+@patient
 def test_a_body_of_many_more_bytes_than_it_may_have_is_cut_off(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

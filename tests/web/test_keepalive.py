@@ -23,6 +23,8 @@ class Client:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    # Clients that an earlier test has left behind would keep it running.
+    keepalive._due_at.clear()
     monkeypatch.setattr(keepalive, "LOOK_SECS", 0.005)
     monkeypatch.setattr(keepalive, "_ROUND_SECS", 0.001)
     yield Counter()

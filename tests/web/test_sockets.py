@@ -5,6 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,6 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from netstacks.web.ws.websocket import CLOSE_TIMEOUT_SECS
 from tests.controller import until
 from tests.web.websocket_peer import (
     ACCEPT,
@@ -31,13 +31,26 @@ from tests.web.websocket_peer import (
 from tests.web.websocket_server import WebSocketServer
 
 MIB = 1024 * 1024
+PATIENCE_SECS = 8.0
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[WebSocketServer]:
-    server = WebSocketServer()
+    with running(WebSocketServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def patient_server() -> Iterator[WebSocketServer]:
+    """One that waits for a peer that is to close for longer than a machine pauses."""
+    with running(WebSocketServer(PATIENCE_SECS)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: WebSocketServer) -> Iterator[WebSocketServer]:
     try:
-        until(server.is_up, "the start of the server")
+        until(server.is_up, "the start of the server", 60)
         yield server
     finally:
         server.stop()
@@ -300,12 +313,13 @@ def test_closed_connections_are_no_failures(server: WebSocketServer, name: str) 
         [frame(BINARY, b"x" * MIB, fin=False), frame(CONTINUATION, b"x")],
     ],
 )
-def test_message_above_the_limit_is_closed_with_1009(server: WebSocketServer, frames: list[bytes]) -> None:
-    peer = Peer(server.port, "/echo")
+def test_message_above_the_limit_is_closed_with_1009(patient_server: WebSocketServer, frames: list[bytes]) -> None:
+    peer = Peer(patient_server.port, "/echo")
     peer.send(*frames)
     assert peer.receive().close_code == 1009
     for _ in range(100):
         peer.send(frame(BINARY, b"x" * 100_000))
+    peer.socket.shutdown(socket.SHUT_WR)
     assert peer.at_end()
     peer.close()
 
@@ -357,8 +371,8 @@ def test_peer_that_does_not_read_does_not_hold_the_closer(server: WebSocketServe
     peer.close()
 
 
-def test_client_that_is_sending_is_not_reset_by_a_close(server: WebSocketServer) -> None:
-    peer = Peer(server.port, "/closes/4001", glued=frame(BINARY, b"x" * 10_000) * 20)
+def test_client_that_is_sending_is_not_reset_by_a_close(patient_server: WebSocketServer) -> None:
+    peer = Peer(patient_server.port, "/closes/4001", glued=frame(BINARY, b"x" * 10_000) * 20)
     assert peer.receive().close_code == 4001
     for _ in range(100):
         peer.send(frame(BINARY, b"x" * 100_000))
@@ -367,15 +381,15 @@ def test_client_that_is_sending_is_not_reset_by_a_close(server: WebSocketServer)
     peer.close()
 
 
-def test_slow_reader_gets_everything_before_the_close(server: WebSocketServer) -> None:
+def test_slow_reader_gets_everything_before_the_close(patient_server: WebSocketServer) -> None:
     pieces = 8
     size = pieces * 50_000
-    peer = Peer(server.port, f"/farewell/{size}", receive_buffer_bytes=4096)
+    peer = Peer(patient_server.port, f"/farewell/{size}", receive_buffer_bytes=4096)
     assert peer.receive().opcode == PING
     head = bytes([0x80 | BINARY, 127]) + size.to_bytes(8, "big")
     assert peer.exactly(len(head)) == head
     for _ in range(pieces):
-        time.sleep(CLOSE_TIMEOUT_SECS / 4)
+        time.sleep(PATIENCE_SECS / 6)
         peer.send(frame(PONG, b"in the middle of it"))
         assert peer.exactly(size // pieces) == b"x" * (size // pieces)
     assert peer.receive().close_code == 4001

@@ -188,6 +188,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(viewer_connection, "OwnerSocket", lambda upstream, handshake: upstream)
+    # An earlier test may have left relays behind.
+    monkeypatch.setattr(relays, "_active", set())
     world = World()
     yield world
     world.ws.leaves()

@@ -1,6 +1,7 @@
 """A small application of WebSocket routes, run by `websocket_server` under gunicorn. `/said` returns their notes."""
 
 import hashlib
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from flask import Blueprint, Flask, jsonify, request
 from werkzeug.exceptions import Forbidden
 
 from netstacks import greenlets
+from netstacks.web.ws import websocket
 from netstacks.web.ws.routes import ConnectionClosed, Sock, WebSocket
+
+websocket.CLOSE_TIMEOUT_SECS = float(os.environ["CLOSE_TIMEOUT_SECS"])
 
 app = Flask(__name__)
 sock = Sock(app)

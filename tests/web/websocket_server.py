@@ -9,6 +9,7 @@ from pathlib import Path
 
 import requests
 
+from netstacks.web.ws.websocket import CLOSE_TIMEOUT_SECS
 from tests.ports import free_port
 
 HERE = Path(__file__).parent
@@ -17,16 +18,23 @@ OPTIONS = ("--worker-class=gevent", "--no-control-socket", "--graceful-timeout=1
 
 
 class WebSocketServer:
-    """One gunicorn process on a free port of 127.0.0.1."""
+    """One gunicorn process on a free port of 127.0.0.1.
 
-    def __init__(self) -> None:
+    `close_timeout_secs` replaces the product's time for a peer that is to close.
+    """
+
+    def __init__(self, close_timeout_secs: float = CLOSE_TIMEOUT_SECS) -> None:
         self.port = free_port()
         self._log = Path(tempfile.mkstemp(prefix="websocket-server-", suffix=".log")[1])
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", *OPTIONS, f"--bind=127.0.0.1:{self.port}", APP],
                 cwd=HERE,  # The project's own gunicorn.conf.py is not meant for this application.
-                env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(HERE.parents[1]),
+                    "CLOSE_TIMEOUT_SECS": str(close_timeout_secs),
+                },
                 stdout=log,
                 stderr=log,
             )
