@@ -54,6 +54,33 @@ PASSWORD = "correct horse battery"
 _PASSWORD_HASH = hash_password(PASSWORD)
 
 
+# Time limits of the product that a pause of the machine would reach: tests of them set their own.
+_LIMITS = (
+    "netstacks.instance.database_look._TIMEOUT_SECS",
+    "netstacks.instance.drain_control._NOTICE_SECS",
+    "netstacks.instance.forecasts._EXAMINE_SECS",
+    "netstacks.instance.history.PATIENCE_SECS",
+    "netstacks.instance.observer.PATIENCE_SECS",
+    "netstacks.instance.session_survey._PATIENCE_SECS",
+    "netstacks.web.api.login.REFRESH_SECS",
+    "netstacks.web.auth.factor_states._ASK_SECS",
+    "netstacks.web.auth.login_states.ASK_SECS",
+    "netstacks.web.auth.oidc_http.TOTAL_SECS",
+    "netstacks.web.pages.ha_live._PATIENCE_SECS",
+    "netstacks.web.viewers.shared._DATABASE_SECS",
+)
+_PATIENCE_SECS = 30.0
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of the machine fails no request."""
+    for limit in _LIMITS:
+        monkeypatch.setattr(limit, _PATIENCE_SECS)
+    if "own_postgres" not in request.fixturenames:
+        monkeypatch.setattr("netstacks.store.pool.GET_CONNECTION_SECS", _PATIENCE_SECS)
+
+
 def change_auth(api: "Api", **members: Any) -> None:
     """Has the application that `api` talks to authenticate with other settings."""
     app = api.client.application
@@ -161,7 +188,7 @@ def _llm(database: Database, vault: Vault) -> Llm:
         deferred_writes=DeferredWrites(database),
         instance_id="here",
         record_event=lambda *_, **__: None,
-        defaults=Defaults(first_token_secs=2, total_secs=5),
+        defaults=Defaults(first_token_secs=30, total_secs=60),
         breaker_failures=3,
         breaker_cooldown_secs=30,
         interval_secs=5,

@@ -189,16 +189,16 @@ def grant(status: Any, days: float, tier: Any = "enterprise") -> Grant:
 @pytest.mark.parametrize(
     ("given", "text", "may_all_see"),
     [
-        (grant("active", 20), r"The licence expires on \d{4}-\d\d-\d\d, in 20 days\.", False),
-        (grant("active", 1), r"in 1 day\.", False),
-        (grant("active", 0), r", today\.", False),
-        (grant("grace", -4), r"stays in force until .*, in 10 days: instances that start then form no cluster", True),
-        (grant("grace", -4, "team"), r"in 10 days: then this controller is Starter\.", True),
-        (grant("expired", -20), r"expired on .*, and so has its grace period\.", True),
+        (("active", 20), r"The licence expires on \d{4}-\d\d-\d\d, in 20 days\.", False),
+        (("active", 1), r"in 1 day\.", False),
+        (("active", 0), r", today\.", False),
+        (("grace", -4), r"stays in force until .*, in 10 days: instances that start then form no cluster", True),
+        (("grace", -4, "team"), r"in 10 days: then this controller is Starter\.", True),
+        (("expired", -20), r"expired on .*, and so has its grace period\.", True),
     ],
 )
-def test_what_users_should_know_of_the_licence(given: Grant, text: str, may_all_see: bool) -> None:
-    notice = notice_of(given, datetime.now(UTC))
+def test_what_users_should_know_of_the_licence(given: tuple[Any, ...], text: str, may_all_see: bool) -> None:
+    notice = notice_of(grant(*given), datetime.now(UTC))
     assert notice is not None
     assert re.search(text, notice.text)
     assert notice.may_all_see is may_all_see

@@ -8,7 +8,9 @@ import pytest
 from netstacks.store.pool import Database
 from netstacks.store.schema import migrate
 from netstacks.store.users import User
+from netstacks.web.auth import login_states
 from tests.postgres import Postgres
+from tests.waits import until
 from tests.web.conftest import PASSWORD, Api
 
 AddUser = Callable[..., User]
@@ -33,6 +35,8 @@ def own_postgres(server: Postgres) -> Iterator[Postgres]:
 def database(own_postgres: Postgres) -> Iterator[Database]:
     database = Database(own_postgres.create_database())
     database.open()
+    # The first connection may take longer than a transaction waits for one.
+    database._pool.wait(60)
     migrate(database)
     yield database
     database.close()
@@ -66,9 +70,13 @@ def test_a_log_in_outlives_the_database(anonymous: Api, add_user: AddUser, own_p
     assert "database" in refused.json["error"]
 
     own_postgres.start()
-    rotated = renew(anonymous, renewed.json["refresh_token"])
-    assert rotated.status_code == 200
-    assert rotated.json["refresh_token"] != tokens["refresh_token"]
+
+    def rotated() -> bool:
+        answer = renew(anonymous, renewed.json["refresh_token"])
+        assert answer.status_code == 200
+        return bool(answer.json["refresh_token"] != tokens["refresh_token"])
+
+    until(rotated, "another refresh token")
 
 
 def test_a_forged_or_expired_refresh_token_is_refused_all_the_same(
@@ -100,6 +108,7 @@ def test_a_page_goes_on_by_its_cookie(page: Api, own_postgres: Postgres) -> None
 def test_one_request_waits_for_the_database_and_the_others_do_not(
     anonymous: Api, add_user: AddUser, own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(login_states, "AWAY_SECS", 3600.0)
     add_user("lee")
     tokens = [tokens_of(anonymous)["access_token"] for _ in range(3)]
     states = anonymous.client.application.extensions["netstacks"].login_states
