@@ -1,5 +1,6 @@
 """A cluster for the tests of `netstacks ha`: a registry in memory that stands for Valkey."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -66,7 +67,9 @@ class Registry(MemoryRegistry):
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    registry = Registry()
+    # Its clock stands still: ages are told in whole seconds, and samples of one minute together.
+    now = time.time()
+    registry = Registry(lambda: now)
     for name in ("ctrl-a", "ctrl-b"):
         registry.register(Instance(name, "host", "192.0.2.1:9443", 0.0, "1.2.3", "active", "fingerprint", pid=1))
     monkeypatch.setattr("netstacks.commands.ha.open_registry", lambda *_: registry)

@@ -24,6 +24,7 @@ from netstacks.settings import Settings
 from tests.certificates import Authority
 from tests.cluster.facts import instance
 from tests.ports import free_port
+from tests.registry.conftest import wait_patiently
 from tests.valkey import Sentinel
 
 INFO: dict[str, Any] = {
@@ -173,7 +174,10 @@ def test_a_server_that_answers_with_an_error_is_not_to_be_started(error: bytes) 
     assert remedy(port).startswith("start it")
 
 
-def test_a_certificate_that_is_not_accepted_is_no_reason_to_start_the_server(tmp_path: Path) -> None:
+def test_a_certificate_that_is_not_accepted_is_no_reason_to_start_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_patiently(monkeypatch)
     certificate, key = Authority(tmp_path).issue("127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -191,7 +195,10 @@ def test_a_certificate_that_is_not_accepted_is_no_reason_to_start_the_server(tmp
     assert found.do.startswith("correct that")
 
 
-def test_a_primary_that_only_the_sentinels_reach_is_a_matter_of_their_announcement() -> None:
+def test_a_primary_that_only_the_sentinels_reach_is_a_matter_of_their_announcement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wait_patiently(monkeypatch)
     sentinel = Sentinel(free_port()).start()
     try:
         sentinels = Sentinels(addresses.parse(sentinel.url.removesuffix("/0")), "mymaster")
