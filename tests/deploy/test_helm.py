@@ -14,7 +14,7 @@ import yaml
 
 from netstacks import __version__
 from netstacks.settings import SECRETS, Settings, load
-from tests.controller import JWT_SECRET, MASTER_KEY, Controller
+from tests.controller import JWT_SECRET, MASTER_KEY, Controller, until
 from tests.deploy.chart import CHART, VALUES, container, environ, helm, only, pod, refusal, render
 from tests.ports import free_port
 from tests.postgres import Postgres
@@ -266,7 +266,7 @@ def test_a_controller_runs_with_the_environment_of_a_pod(in_pod: tuple[Controlle
         path = container(manifests)[probe]["httpGet"]["path"]
         assert requests.get(controller.url + path, timeout=10).status_code == 200, probe
     assert controller.health()["instance_id"].startswith("netstacks-0-")
-    assert controller.health()["valkey"] == "connected"
+    until(lambda: controller.health().get("valkey") == "connected", "the contact with Valkey")
     token = {"Authorization": "Bearer a-token-of-the-tests"}
     assert "netstacks_sessions{" in requests.get(f"{controller.url}/metrics", headers=token, timeout=10).text
     with socket.create_connection(("127.0.0.1", int(controller.environ["HA_PEER_PORT"])), timeout=10):

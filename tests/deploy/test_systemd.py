@@ -10,7 +10,7 @@ import pytest
 
 from netstacks.settings import SECRETS, Settings
 from tests.acceptance.lab import make_lab
-from tests.controller import ADMIN, JWT_SECRET, MASTER_KEY, ROOT
+from tests.controller import ADMIN, JWT_SECRET, MASTER_KEY, ROOT, until
 from tests.deploy import units
 from tests.deploy.units import FOLDER, Service, on_this_host
 from tests.ports import free_port
@@ -112,7 +112,7 @@ def test_the_unit_runs_within_its_restrictions_and_sigterm_drains_it(service: Se
     service.started()
     (worker,) = service.worker_pids()
     assert "\nSeccomp_filters:\t2\n" in Path(f"/proc/{worker}/status").read_text()
-    assert service.health()["valkey"] == "connected"
+    until(lambda: service.health().get("valkey") == "connected", "the contact with Valkey")
     assert Path(service.environ["SPOOL_DIR"]).stat().st_mode & 0o777 == 0o700
     terminal = make_lab(service.login(), sshd).open()
     terminal.type("echo within-$((6*7))-limits\n")
