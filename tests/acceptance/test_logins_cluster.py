@@ -47,10 +47,19 @@ def guess(cluster: Cluster, addresses: list[str]) -> Counter[int]:
     return Counter(try_at(cluster, number, each, "wrong").status_code for number, each in enumerate(addresses))
 
 
+def hold_waits(cluster: Cluster) -> None:
+    """Keeps the waits of ten seconds from ending: a failure by a clock that is ahead counts as one of this moment."""
+    with psycopg.connect(cluster.database_url) as connection:
+        connection.execute("UPDATE failed_logins SET last_at = now() + interval '1 hour'")
+
+
 def test_one_user_is_guessed_at_from_one_ipv6_network_ten_times_by_whatever_instances(
     cluster: Cluster, lee: str
 ) -> None:
-    assert guess(cluster, [f"2001:db8::{number:x}" for number in range(60)]) == {401: 10, 429: 50}
+    addresses = [f"2001:db8::{number:x}" for number in range(60)]
+    assert guess(cluster, addresses[:10]) == {401: 10}
+    hold_waits(cluster)
+    assert guess(cluster, addresses[10:]) == {429: 50}
 
 
 def test_a_storm_from_many_addresses_is_slowed_and_the_user_gets_in(cluster: Cluster, lee: str) -> None:
@@ -58,8 +67,11 @@ def test_a_storm_from_many_addresses_is_slowed_and_the_user_gets_in(cluster: Clu
         assert try_at(cluster, 0, "198.51.100.1", PASSWORD, browser, **PAGE).status_code == 200
     assert try_at(cluster, 1, "198.51.100.2", PASSWORD).status_code == 200
 
-    # A refusal takes a second, and after ten of them one attempt is let through.
-    assert guess(cluster, [f"192.0.2.{number % 30}" for number in range(102)]) == {401: 100, 429: 2}
+    addresses = [f"192.0.2.{number % 30}" for number in range(102)]
+    assert guess(cluster, addresses[:100]) == {401: 100}
+    hold_waits(cluster)
+    # Only two, because each of them takes a second.
+    assert guess(cluster, addresses[100:]) == {429: 2}
     stranger = try_at(cluster, 0, "203.0.113.1", PASSWORD)
     assert stranger.status_code == 429
     assert 0 < int(stranger.headers["Retry-After"]) <= 60
