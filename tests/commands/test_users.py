@@ -32,6 +32,8 @@ def url(postgres: Postgres) -> str:
 def database(url: str) -> Iterator[Database]:
     database = Database(url)
     database.open()
+    # The first connection may take longer than a transaction waits for one.
+    database._pool.wait(60)
     migrate(database)
     yield database
     database.close()

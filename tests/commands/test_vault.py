@@ -23,6 +23,8 @@ def url(postgres: Postgres) -> Iterator[str]:
     url = postgres.create_database()
     database = Database(url)
     database.open()
+    # The first connection may take longer than a transaction waits for one.
+    database._pool.wait(60)
     migrate(database)
     vault = Vault(database, OLD)
     vault.unlock()

@@ -274,6 +274,7 @@ from netstacks.store.pool import Database
 from netstacks.store.users import ensure_administrator
 database = Database(sys.argv[1])
 database.open()
+database._pool.wait(60)
 print("ready", flush=True)
 sys.stdin.read()
 print(ensure_administrator(database, "root", None))
