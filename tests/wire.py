@@ -79,6 +79,9 @@ class Wire:
         self._flowing.set()
 
     def close(self) -> None:
+        # A close alone does not end the waiting `accept`: it would take another connection.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
         self.thaw()

@@ -425,6 +425,9 @@ class ScriptedProvider:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
+        # A close alone does not end the waiting `accept`: it would take a connection of the next provider.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
             for connection in self._connections:
