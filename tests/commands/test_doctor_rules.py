@@ -23,8 +23,8 @@ from netstacks.registry.valkey import ValkeyRegistry
 from netstacks.settings import Settings
 from tests.certificates import Authority
 from tests.cluster.facts import instance
+from tests.patience import wait_patiently
 from tests.ports import free_port
-from tests.registry.conftest import wait_patiently
 from tests.valkey import Sentinel
 
 INFO: dict[str, Any] = {

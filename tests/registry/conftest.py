@@ -6,27 +6,13 @@ from typing import cast
 
 import pytest
 
-from netstacks.registry import circuit_breaker, connection, keys, sentinel
+from netstacks.registry import keys
 from netstacks.registry.base import Registry
 from netstacks.registry.connection import connect
 from netstacks.registry.memory import MemoryRegistry
 from netstacks.registry.valkey import ValkeyRegistry
+from tests.patience import wait_patiently
 from tests.valkey import Valkey, needs_redis
-
-# Longer than any pause of a machine that runs several tests at once.
-PATIENCE_SECS = 30.0
-
-
-def wait_patiently(patch: pytest.MonkeyPatch) -> None:
-    """Gives each call more time than the machine pauses, and the circuit breaker no reason to open."""
-    for module, limit in (
-        (connection, "CONNECT_SECS"),
-        (connection, "REPLY_SECS"),
-        (sentinel, "ANSWER_SECS"),
-        (sentinel, "DISCOVERY_SECS"),
-        (circuit_breaker, "HUNG_SECS"),
-    ):
-        patch.setattr(module, limit, PATIENCE_SECS)
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from netstacks.registry.valkey import ValkeyRegistry, open_registry
 from tests.cluster.facts import SESSION, instance, record
 from tests.controller import until
 from tests.patched import patched
+from tests.patience import wait_patiently
 from tests.registry.answers import answered
-from tests.registry.conftest import wait_patiently
 from tests.valkey import SentinelCluster, Valkey
 from tests.wire import Wire
 
