@@ -97,7 +97,7 @@ def test_the_models_are_those_of_the_view(document: dict[str, Any]) -> None:
         "type": "integer",
     }
     assert created["x-permission"] == "devices.manage"
-    assert {"201", "400", "401", "403", "409", "422", "503"} <= created["responses"].keys()
+    assert {"201", "400", "401", "403", "408", "409", "422", "503"} <= created["responses"].keys()
     assert "200" not in created["responses"]
 
 

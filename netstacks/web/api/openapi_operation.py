@@ -20,6 +20,7 @@ REASONS = {
     403: "The permission is missing, or the CSRF token is.",
     404: "There is no such object, or the user must not see it.",
     405: "An id in the path is none, and another route that takes any text there does not take this method.",
+    408: "The body did not arrive in time.",
     409: "It conflicts with what is stored, or a limit is reached.",
     413: "The body is too large.",
     414: "The address is too long.",
@@ -70,7 +71,7 @@ def statuses(view: Callable[..., Any], method: str, path_parameters: list[dict[s
     # NUL in a path or query is invalid everywhere, and every view may find its services unavailable.
     found |= {422, 503}
     if its.body or its.body_type:
-        found |= {400, 404, 413}  # The body may name another object.
+        found |= {400, 404, 408, 413}  # The body may name another object.
     if guard.requires_login(view):
         found |= {401, 403}
     if path_parameters:
