@@ -218,7 +218,7 @@ def _handler_of(provider: OidcProvider) -> type[BaseHTTPRequestHandler]:
                 answer["error"] = provider.authorization_error
             else:
                 answer["code"] = provider.code_for(query)
-            if provider.authorization_issuer:
+            if provider.authorization_issuer is not None:
                 answer["iss"] = provider.authorization_issuer
             return f"{query['redirect_uri']}?{urlencode(answer)}"
 

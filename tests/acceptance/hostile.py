@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 from unittest.mock import MagicMock
 
+from pydantic import BaseModel
+
 from netstacks.settings import Settings
-from netstacks.web.api.view_facts import facts_of
 from netstacks.web.app import create_app
+from netstacks.web.http.declarations import declared
 from tests.controller import JWT_SECRET, MASTER_KEY
 
 NASTY_PATHS = (
@@ -28,9 +30,12 @@ NASTY_PATHS = (
 _QUERIES = (
     *("before", "since", "until", "limit", "q", "search", "state", "actor", "event", "resource", "range", "next"),
     *("site", "device_type", "tag", "reachability", "credential", "sort", "order", "cursor"),
-    *("device", "session_id", "share", "token"),
+    *("device", "session_id", "share", "token", "use", "after_host", "after_port", "kind", "instance", "owner"),
 )
-_READING = ("/admin/audit", "/admin/devices", "/share", "/terminal/", "/ws/")
+_READING = (
+    *("/admin/audit", "/admin/credentials", "/admin/devices", "/admin/ha", "/admin/host-keys"),
+    *("/login", "/share", "/terminal", "/ws/"),
+)
 NASTY_QUERIES = (
     *("%00", "%ff", "%5c", "%25", "%5b", "//%5b", "-1", "9" * 30, "1e400", "NaN", "infinity"),
     *("0001-01-01T00:00:00%2b23:59", "9999-12-31T23:59:59-23:59", "9999-12-31", "-5000-01-01"),
@@ -133,12 +138,16 @@ def routes(*, with_head: bool = False) -> Iterator[Route]:
     )
     app = create_app(cast(Any, MagicMock(settings=settings)))
     for rule in sorted(app.url_map.iter_rules(), key=lambda each: each.rule == _LAST):
-        facts = facts_of(app.view_functions[rule.endpoint])
-        members = {each.alias or name for model in facts.bodies for name, each in model.model_fields.items()}
-        queries = {each.alias or name for model in facts.queries for name, each in model.model_fields.items()}
+        its = declared(app.view_functions[rule.endpoint])
+        members, queries = _names(its.body), _names(its.query)
         for method in sorted((rule.methods or set()) - (set() if with_head else {"HEAD", "OPTIONS"})):
             if rule.rule not in _LEFT_OUT:
                 path = re.sub(r"<any\('([^']*)'[^>]*>", r"\1", rule.rule)
                 if path.startswith(_READING):
                     queries |= {*_QUERIES}
-                yield Route(method, path, tuple(sorted(members)), tuple(sorted(queries | facts.arguments)))
+                yield Route(method, path, tuple(sorted(members)), tuple(sorted(queries)))
+
+
+def _names(model: type[BaseModel] | None) -> set[str]:
+    """The names by which requests give the members."""
+    return {each.alias or name for name, each in model.model_fields.items()} if model else set()

@@ -46,7 +46,7 @@ from netstacks.web.auth.parts import auth_parts, install
 from netstacks.web.auth.share_tokens import ShareTokens
 from netstacks.web.auth.tokens import Tokens
 from netstacks.web.context import Services
-from tests.web.answer_types import check_type
+from tests.web.answer_types import check_answer
 
 JWT_SECRET = "a secret of this test that is long enough"
 MASTER_KEY = "5e" * 32
@@ -92,13 +92,13 @@ def change_auth(api: "Api", **members: Any) -> None:
 class Api:
     """A client that sends `headers` with every request; `user` is the user they authenticate.
 
-    `checks_types`: an answer must have the type that its view names.
+    `checks_answers`: an answer must be as its view declares.
     """
 
     client: FlaskClient
     headers: dict[str, str] = field(default_factory=dict)
     user: dict[str, Any] = field(default_factory=dict)
-    checks_types: bool = True
+    checks_answers: bool = True
 
     def get(self, path: str, **kwargs: Any) -> TestResponse:
         return self.send("GET", path, **kwargs)
@@ -115,8 +115,8 @@ class Api:
     def send(self, method: str, path: str, **kwargs: Any) -> TestResponse:
         headers = self.headers | kwargs.pop("headers", {})
         answer = self.client.open(path, method=method, headers=headers, **kwargs)
-        if self.checks_types:
-            check_type(self.client.application, answer)
+        if self.checks_answers:
+            check_answer(self.client.application, answer)
         return answer
 
     @property

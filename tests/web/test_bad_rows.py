@@ -64,7 +64,7 @@ def paths(app: Flask) -> Iterator[str]:
 def read(api: Api, page: Api, path: str) -> str:
     """The answer, which is whole JSON where it is JSON."""
     # What something else has written may be of another type.
-    answer = replace(api if path.startswith("/api/") else page, checks_types=False).get(path)
+    answer = replace(api if path.startswith("/api/") else page, checks_answers=False).get(path)
     assert answer.status_code < 500, f"{path}: {answer.text}"
     if answer.is_json:
         json.loads(answer.text, parse_constant=pytest.fail)

@@ -53,6 +53,7 @@ def test_sharing(admin: Api, operator: Api, theirs: UUID, audited: Callable[[str
     assert answer.json["error"] == (
         "Sharing of sessions is switched off for your role, operator. An administrator can change that."
     )
+    assert operator.post(path, data="no JSON").json == answer.json
     assert admin.post(path, json={}).status_code == 201
     switch(admin, "features.sharing", enabled=False)
     assert "Sharing of sessions is switched off." in admin.post(path, json={}).json["error"]

@@ -129,6 +129,7 @@ def test_with_ai_switched_off_nothing_is_run_for_it_and_tests_of_changes_are(
     assert off.status_code == 200
     answer = operator.post(PATH, json={"session_definition_id": f"device-{device.id}", "command": "show version"})
     assert (answer.status_code, answer.json["code"]) == (503, "NOT_CONFIGURED")
+    assert operator.post(PATH, data="no JSON").json == answer.json
     assert not opener.wishes
     path = f"/api/devices/{device.id}/exec-command"
     answer = operator.post(path, json={"command": "show version", "timeout_secs": 5})

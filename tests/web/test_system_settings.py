@@ -108,6 +108,8 @@ def test_unknown_settings(admin: Api) -> None:
     for method in ("GET", "PUT", "DELETE"):
         answer = admin.send(method, "/api/v1/settings/no.such", **({} if method == "GET" else {"json": {"value": 1}}))
         assert answer.status_code == 404
+    assert admin.put("/api/v1/settings/no.such", data="no JSON").status_code == 404
+    assert admin.delete("/api/v1/settings/no.such?version=x").status_code == 404
     assert admin.put(IDLE, json={}).status_code == 422
 
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from netstacks.web.admin.api import api
 from netstacks.web.admin.layout import blueprint, render_page
+from netstacks.web.http.declarations import takes_query
 from netstacks.web.http.fields import Moment
-from netstacks.web.http.inputs import parse_query
 
 _ROWS = 50
 _TABS = (("All", ""), ("Live", "live"), ("Ended", "ended"))
@@ -25,8 +25,8 @@ class SessionsQuery(BaseModel):
 
 
 @blueprint.get("/sessions")
-def sessions() -> str:
-    query = parse_query(SessionsQuery)
+@takes_query(SessionsQuery)
+def sessions(query: SessionsQuery) -> str:
     filters = {name: text for name, text in query.model_dump(exclude={"before"}).items() if text}
     before = query.before and query.before.isoformat()
     found = api().get("/api/v1/sessions", {**filters, "before": before, "limit": _ROWS})

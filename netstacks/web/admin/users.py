@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from netstacks.web.admin.api import api
 from netstacks.web.admin.layout import blueprint, render_page
-from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.declarations import takes_query
 
 _ROWS = 50
 
@@ -23,8 +23,8 @@ class UsersQuery(BaseModel):
 
 
 @blueprint.get("/users")
-def users() -> str:
-    query = parse_query(UsersQuery)
+@takes_query(UsersQuery)
+def users(query: UsersQuery) -> str:
     asked = {"search": query.q or None, "role": query.role or None, "state": query.state or None}
     found = api().get("/api/v1/users", {**asked, "limit": _ROWS, "offset": query.offset})
     filters = {name: value for name, value in query.model_dump(exclude={"offset"}).items() if value}

@@ -29,8 +29,8 @@ from netstacks.web.api.conversations import AgentChat, Ask, Chat, Highlights, Sc
 from netstacks.web.api.findings import HighlightJson, ScriptJson, found_script, found_values, placed_highlights
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, produces, takes_body
 from netstacks.web.http.hang_up import has_hung_up
-from netstacks.web.http.inputs import parse
 
 blueprint = Blueprint("ai", __name__)
 log = structlog.get_logger()
@@ -110,8 +110,13 @@ def refuse(error: NetstacksError) -> Response:
     return response
 
 
+# Decorates the views whose answer comes from a language model.
+asks_model = answers(429, 499, 502, 504)
+
+
 @blueprint.get("/api/ai/status")
 @guard.requires()
+@answers(400)  # NUL in the query, as `refuse` answers it.
 def status() -> AiStatus:
     """The providers for the client's picker; none where AI is switched off."""
     providers = services().llm.assistant.providers(guard.identity().role)
@@ -125,9 +130,10 @@ def status() -> AiStatus:
 
 @blueprint.post("/api/ai/agent-chat")
 @guard.requires()
-def agent_chat() -> AgentAnswer:
+@takes_body(AgentChat)
+@asks_model
+def agent_chat(body: AgentChat) -> AgentAnswer:
     """One answer of the model in a conversation with tools."""
-    body = parse(AgentChat)
     answer = _complete(body.request(), body.hint(), "agent-chat")
     return {
         "text": answer.text or None,
@@ -140,25 +146,29 @@ def agent_chat() -> AgentAnswer:
 
 @blueprint.post("/api/ai/agent-chat-stream")
 @guard.requires()
-def agent_chat_stream() -> Response:
+@takes_body(AgentChat)
+@asks_model
+@produces("text/event-stream")
+def agent_chat_stream(body: AgentChat) -> Response:
     """Server-sent events. A failure before the first piece of an answer is an HTTP error."""
-    body = parse(AgentChat)
     return stream(body.request(), body.hint(), "agent-chat-stream")
 
 
 @blueprint.post("/api/ai/chat")
 @guard.requires()
-def chat() -> ChatAnswer:
+@takes_body(Chat)
+@asks_model
+def chat(body: Chat) -> ChatAnswer:
     """One answer of the model in a conversation."""
-    body = parse(Chat)
     return {"response": _complete(chat_request(body, prompts.CHAT), body.hint(), "chat").text}
 
 
 @blueprint.post("/api/ai/generate-script")
 @guard.requires()
-def generate_script() -> ScriptJson:
+@takes_body(Script)
+@asks_model
+def generate_script(body: Script) -> ScriptJson:
     """A script, written by the model."""
-    body = parse(Script)
     script: ScriptJson = _find(
         single_question(prompts.SCRIPT, Text(body.prompt)), body.hint(), "generate-script", found_script
     )
@@ -167,9 +177,10 @@ def generate_script() -> ScriptJson:
 
 @blueprint.post("/api/ai/analyze-highlights")
 @guard.requires()
-def analyze_highlights() -> HighlightAnswer:
+@takes_body(Highlights)
+@asks_model
+def analyze_highlights(body: Highlights) -> HighlightAnswer:
     """The client sends three requests per burst of output, each with its whole buffer; hence the cache."""
-    body = parse(Highlights)
     key = hashlib.sha256(f"{body.mode}\0{body.cli_flavor}\0{body.output}".encode("utf-8", "replace")).digest()
     # Per user: text that is redacted for one user may appear in the answer for another.
     cached, cache_key = services().highlights, (guard.identity().user_id, key)
@@ -185,9 +196,11 @@ def analyze_highlights() -> HighlightAnswer:
 
 @blueprint.post("/api/v1/ai/ask")
 @guard.requires()
-def ask() -> Response:
+@takes_body(Ask)
+@asks_model
+@produces("text/event-stream")
+def ask(body: Ask) -> Response:
     """The assistant of our own terminal page: a question about the screen, answered as a stream."""
-    body = parse(Ask)
     if body.session_id is not None:
         _check_session(body.session_id)
     return stream(body.request(prompts.ASSISTANT), Hint(), "assistant", body.session_id)

@@ -14,8 +14,8 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
 from netstacks.web.http import csv_rows
+from netstacks.web.http.declarations import produces, takes_query
 from netstacks.web.http.fields import Moment
-from netstacks.web.http.inputs import parse_query
 from netstacks.web.http.json_response import JsonResponse
 
 blueprint = Blueprint("audit", __name__)
@@ -51,12 +51,12 @@ class EventPage(TypedDict):
 
 @blueprint.get("/api/audit")
 @guard.requires("audit.view")
-def list_events() -> EventPage:
+@takes_query(PageQuery)
+def list_events(query: PageQuery) -> EventPage:
     """A page, newest first; `next` is the `before` of the next page, null on the last one.
 
     A user with a scope of devices may get fewer items than `limit`, with a `next`.
     """
-    query = parse_query(PageQuery)
     bounds = query.model_dump(exclude={"before", "limit"})
     part = next(slices(services().database, bounds, sight("audit.view"), query.before, query.limit, guard.lasting()))
     return {"items": [event_json(row) for row in part.rows], "next": part.next}
@@ -64,9 +64,10 @@ def list_events() -> EventPage:
 
 @blueprint.get("/api/audit/export")
 @guard.requires("audit.view")
-def export_events() -> Response | JsonResponse[list[EventJson]]:
+@takes_query(ExportQuery)
+@produces("text/csv")
+def export_events(query: ExportQuery) -> Response | JsonResponse[list[EventJson]]:
     """All matching events, newest first, as a download. The export itself is audited."""
-    query = parse_query(ExportQuery)
     filters = query.model_dump(exclude={"format"})
     with guard.transaction() as tx:
         given = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)

@@ -13,8 +13,8 @@ from netstacks.store.pool import Transaction
 from netstacks.web.api.audit_filter import AuditFilter
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Name
-from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("audit_filters", __name__)
 
@@ -64,9 +64,10 @@ def list_filters() -> SavedFilters:
 
 @blueprint.post("/api/v1/audit/filters")
 @guard.requires("audit.view")
-def save_filter() -> tuple[SavedFilterJson, int]:
+@takes_body(SavedFilter)
+@answers(201)
+def save_filter(saved: SavedFilter) -> tuple[SavedFilterJson, int]:
     """Saves a filter; one of the same name is replaced."""
-    saved = parse(SavedFilter)
     with guard.transaction() as tx:
         others = [each for each in _stored(tx) if each.name != saved.name]
         if len(others) >= _MOST_FILTERS:
@@ -77,9 +78,11 @@ def save_filter() -> tuple[SavedFilterJson, int]:
 
 @blueprint.delete("/api/v1/audit/filters")
 @guard.requires("audit.view")
-def delete_filter() -> tuple[str, int]:
+@takes_query(NamedFilter)
+@answers(204, 404)
+def delete_filter(query: NamedFilter) -> tuple[str, int]:
     """The name is in the query: it may have any character, and a path may not."""
-    name = parse_query(NamedFilter).name
+    name = query.name
     with guard.transaction() as tx:
         stored = _stored(tx)
         others = [each for each in stored if each.name != name]

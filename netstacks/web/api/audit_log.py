@@ -23,7 +23,7 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import Services, services
 from netstacks.web.http import csv_rows
-from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.declarations import produces, takes_query
 
 blueprint = Blueprint("audit_log", __name__)
 
@@ -102,13 +102,14 @@ class Chain(TypedDict):
 
 @blueprint.get("/api/v1/audit")
 @guard.requires("audit.view")
-def list_events() -> NamedEventPage:
+@takes_query(PageQuery)
+def list_events(query: PageQuery) -> NamedEventPage:
     """A page, newest first; `next` is the `before` of the next page, null on the last one.
 
     A search for a text, and one by a user with a scope of devices, ends after some rows, with fewer items than `limit`
     and a `next`: `searched` is their number.
     """
-    query, seen_by = parse_query(PageQuery), sight("audit.view")
+    seen_by = sight("audit.view")
     database, bounds = services().database, query.bounds(datetime.now(UTC))
     size = _EXPORT_PAGE if query.q or seen_by.is_limited else query.limit
     found: list[dict[str, Any]] = []
@@ -127,9 +128,10 @@ def list_events() -> NamedEventPage:
 
 @blueprint.get("/api/v1/audit/export")
 @guard.requires("audit.view")
-def export_events() -> Response:
+@takes_query(ExportQuery)
+@produces("application/x-ndjson", "text/csv")
+def export_events(query: ExportQuery) -> Response:
     """All matching events, newest first, as a download. The export itself is audited."""
-    query = parse_query(ExportQuery)
     with guard.transaction() as tx:
         given = query.model_dump(mode="json", exclude={"format"}, exclude_none=True)
         audit.append(tx, guard.actor(), "audit.exported", "audit", format=query.format, filter=given)
@@ -152,12 +154,13 @@ def _pages(
 
 @blueprint.get("/api/v1/audit/stream")
 @guard.requires("audit.view")
-def stream() -> Response:
+@takes_query(StreamQuery)
+@produces("text/event-stream")
+def stream(query: StreamQuery) -> Response:
     """New rows as server-sent events, a few seconds after they were written: `items` as those of a page.
 
     Rows come in the order of the hash chain: none is left out, also when its transaction was committed late.
     """
-    query = parse_query(StreamQuery)
     after = request.headers.get("Last-Event-ID", "")
     if after.isascii() and after.isdigit():
         query = query.model_copy(update={"after": min(int(after), 2**62)})

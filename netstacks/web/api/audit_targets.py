@@ -18,8 +18,8 @@ from netstacks.store.pool import Transaction
 from netstacks.urls import check_host, check_text
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Name, Seen, SeenVersion
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("audit_targets", __name__)
@@ -75,9 +75,8 @@ class TargetTest(TypedDict):
     """What happened, as a sentence."""
 
 
-def _parsed() -> TargetFacts:
-    """The target in the request. Raises InvalidInput that names the wrong member."""
-    facts = parse(TargetFacts)
+def _check(facts: TargetFacts) -> None:
+    """Raises InvalidInput that names the wrong member."""
     try:
         check_text(facts.address)
         if facts.type == "webhook":
@@ -91,7 +90,6 @@ def _parsed() -> TargetFacts:
             tls_context(facts.ca)
         except DeliveryFailed as error:
             raise InvalidInput(f"ca: {error}") from None
-    return facts
 
 
 def _check_place(address: str) -> None:
@@ -125,9 +123,11 @@ def list_targets() -> Targets:
 
 @blueprint.post("/api/v1/audit/targets")
 @guard.requires("audit.manage")
-def create_target() -> tuple[TargetJson, int]:
+@takes_body(TargetFacts)
+@answers(201)
+def create_target(facts: TargetFacts) -> tuple[TargetJson, int]:
     """Adds a target for the rows that are written from now on."""
-    facts = _parsed()
+    _check(facts)
     with guard.transaction() as tx:
         _check_scope()
         target = audit_targets.create(tx, services().vault, facts.secret, **facts.stored())
@@ -144,9 +144,10 @@ def get_target(target_id: UUID) -> TargetJson:
 
 @blueprint.put("/api/v1/audit/targets/<uuid:target_id>")
 @guard.requires("audit.manage")
-def update_target(target_id: UUID) -> TargetJson:
+@takes_body(TargetFacts)
+def update_target(facts: TargetFacts, target_id: UUID) -> TargetJson:
     """Replaces a target; its position in the log stays."""
-    facts = _parsed()
+    _check(facts)
     with guard.transaction() as tx:
         _check_scope()
         old = audit_targets.lock(tx, target_id)
@@ -161,11 +162,12 @@ def update_target(target_id: UUID) -> TargetJson:
 
 @blueprint.delete("/api/v1/audit/targets/<uuid:target_id>")
 @guard.requires("audit.manage")
-def delete_target(target_id: UUID) -> tuple[str, int]:
-    seen = parse_query(SeenVersion).version
+@takes_query(SeenVersion)
+@answers(204)
+def delete_target(seen: SeenVersion, target_id: UUID) -> tuple[str, int]:
     with guard.transaction() as tx:
         target = audit_targets.lock(tx, target_id)
-        audit_targets.delete(tx, target, seen=seen)
+        audit_targets.delete(tx, target, seen=seen.version)
         _audit(tx, "deleted", target, waiting=target.waiting)
     return "", 204
 

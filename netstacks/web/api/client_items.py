@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any, cast
 from uuid import UUID
 
-from flask import Blueprint, Response, request
-from pydantic import ConfigDict, with_config
+from flask import Blueprint, Response
+from pydantic import BaseModel, ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from netstacks.errors import InvalidInput, NotFound
@@ -18,7 +18,7 @@ from netstacks.store.client_items import ClientItem
 from netstacks.web.api.user_settings import Stored
 from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.http.inputs import json_body
+from netstacks.web.http.declarations import answers, takes_json, takes_query
 from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import timestamp
 
@@ -30,6 +30,10 @@ _MEMORY = "ai/memory"
 _ADDED = ("id", "created_at", "updated_at")
 # Settings of the client's pages, and their values before the user has set one.
 _SETTINGS: dict[str, Any] = {"keybindings": None, "workspace-defaults": None, "workspaces": []}
+
+
+class MemoryQuery(BaseModel):
+    category: str | None = None
 
 
 @with_config(ConfigDict(extra="allow", use_attribute_docstrings=True))
@@ -61,22 +65,26 @@ def list_items(collection: str) -> list[ClientItemJson]:
 
 @blueprint.get("/api/ai/memory")
 @guard.requires()
-def list_memories() -> Memories:
-    category = request.args.get("category")
+@takes_query(MemoryQuery)
+def list_memories(query: MemoryQuery) -> Memories:
     found = _items(_MEMORY)
-    return {"memories": [each for each in found if category in (None, "", each.get("category"))]}
+    return {"memories": [each for each in found if query.category in (None, each.get("category"))]}
 
 
 @blueprint.post(_PATH)
 @guard.requires()
-def add_item(collection: str) -> tuple[ClientItemJson, int]:
-    return _add(collection)
+@takes_json
+@answers(201)
+def add_item(body: Any, collection: str) -> tuple[ClientItemJson, int]:
+    return _add(collection, body)
 
 
 @blueprint.post("/api/ai/memory")
 @guard.requires()
-def add_memory() -> tuple[ClientItemJson, int]:
-    return _add(_MEMORY)
+@takes_json
+@answers(201)
+def add_memory(body: Any) -> tuple[ClientItemJson, int]:
+    return _add(_MEMORY, body)
 
 
 @blueprint.get(f"{_PATH}/<uuid:item_id>")
@@ -88,24 +96,28 @@ def get_item(collection: str, item_id: UUID) -> ClientItemJson:
 
 @blueprint.put(f"{_PATH}/<uuid:item_id>")
 @guard.requires()
-def change_item(collection: str, item_id: UUID) -> ClientItemJson:
-    return _change(collection, item_id)
+@takes_json
+def change_item(body: Any, collection: str, item_id: UUID) -> ClientItemJson:
+    return _change(collection, item_id, body)
 
 
 @blueprint.put("/api/ai/memory/<uuid:item_id>")
 @guard.requires()
-def change_memory(item_id: UUID) -> ClientItemJson:
-    return _change(_MEMORY, item_id)
+@takes_json
+def change_memory(body: Any, item_id: UUID) -> ClientItemJson:
+    return _change(_MEMORY, item_id, body)
 
 
 @blueprint.delete(f"{_PATH}/<uuid:item_id>")
 @guard.requires()
+@answers(204)
 def delete_item(collection: str, item_id: UUID) -> Response:
     return _delete(collection, item_id)
 
 
 @blueprint.delete("/api/ai/memory/<uuid:item_id>")
 @guard.requires()
+@answers(204)
 def delete_memory(item_id: UUID) -> Response:
     return _delete(_MEMORY, item_id)
 
@@ -122,9 +134,10 @@ def get_setting(key: str) -> JsonResponse[Stored]:
 
 @blueprint.put(_SETTING)
 @guard.requires()
-def put_setting(key: str) -> Response:
+@takes_json
+@answers(204)
+def put_setting(body: Any, key: str) -> Response:
     """The value itself, or in the form `{"value": ...}` of the desktop client."""
-    body = json_body()
     value = body["value"] if isinstance(body, dict) and body.keys() == {"value"} else body
     with guard.transaction() as tx:
         user_settings.put(tx, guard.identity().user_id, _stored_under(key), value)
@@ -140,14 +153,14 @@ def _items(collection: str) -> list[ClientItemJson]:
         return [_as_json(each) for each in client_items.list_all(tx, guard.identity().user_id, collection)]
 
 
-def _add(collection: str) -> tuple[ClientItemJson, int]:
-    item = _body()
+def _add(collection: str, body: Any) -> tuple[ClientItemJson, int]:
+    item = _item(body)
     with guard.transaction() as tx:
         return _as_json(client_items.add(tx, guard.identity().user_id, collection, item)), 201
 
 
-def _change(collection: str, item_id: UUID) -> ClientItemJson:
-    item = _body()
+def _change(collection: str, item_id: UUID, body: Any) -> ClientItemJson:
+    item = _item(body)
     with guard.transaction() as tx:
         return _as_json(client_items.change(tx, guard.identity().user_id, collection, item_id, item))
 
@@ -158,8 +171,7 @@ def _delete(collection: str, item_id: UUID) -> Response:
     return Response(status=204)
 
 
-def _body() -> dict[str, Any]:
-    body = json_body()
+def _item(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput("The request body must be a JSON object.")
     return {name: value for name, value in body.items() if name not in _ADDED}

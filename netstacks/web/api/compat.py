@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from netstacks import __version__
 from netstacks.errors import NotFound
 from netstacks.web.auth import guard
+from netstacks.web.http.declarations import answers
 from netstacks.web.http.json_response import JsonResponse, json_response
 
 blueprint = Blueprint("compat", __name__)
@@ -127,6 +128,7 @@ blueprint.add_url_rule(f"{_FAMILY}/<path:rest>", "not_offered_below", _not_offer
 
 @blueprint.post("/api/terminals/<path:terminal>/log/start")
 @guard.requires()
+@answers(501)
 def start_logging(terminal: str) -> tuple[Response, int]:
     """Refused: the controller records every session by itself."""
     return jsonify(error="This controller records every session by itself: see Sessions on its pages."), 501
@@ -134,6 +136,7 @@ def start_logging(terminal: str) -> tuple[Response, int]:
 
 @blueprint.put("/api/sessions/<path:session>")
 @guard.requires()
+@answers(501)
 def change_session(session: str) -> tuple[Response, int]:
     """Refused: a session has no properties that are stored."""
     return jsonify(error="This controller does not store properties of a session."), 501

@@ -15,8 +15,8 @@ from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Description, Name, OptionalHost, OptionalPort, OptionalText, Seen, SeenVersion
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import timestamp
 
@@ -119,27 +119,32 @@ def list_personal() -> Credentials:
 
 @blueprint.post("/api/credentials/personal")
 @guard.requires()
-def create_personal() -> tuple[CredentialJson, int]:
-    return _create(guard.identity().user_id)
+@takes_body(NewCredential)
+@answers(201)
+def create_personal(body: NewCredential) -> tuple[CredentialJson, int]:
+    return _create(body, guard.identity().user_id)
 
 
 @blueprint.put("/api/credentials/personal/<uuid:credential_id>")
 @guard.requires()
-def update_personal(credential_id: UUID) -> CredentialJson:
-    return _update(credential_id, guard.identity().user_id)
+@takes_body(CredentialChange)
+def update_personal(body: CredentialChange, credential_id: UUID) -> CredentialJson:
+    return _update(body, credential_id, guard.identity().user_id)
 
 
 @blueprint.delete("/api/credentials/personal/<uuid:credential_id>")
 @guard.requires()
-def delete_personal(credential_id: UUID) -> DeletedCredential:
-    return _delete(credential_id, guard.identity().user_id)
+@takes_query(SeenVersion)
+def delete_personal(seen: SeenVersion, credential_id: UUID) -> DeletedCredential:
+    return _delete(seen, credential_id, guard.identity().user_id)
 
 
 @blueprint.post("/api/credentials/personal/<uuid:credential_id>/reveal")
 @guard.requires()
-def reveal_personal(credential_id: UUID) -> RevealedSecret:
+@takes_body(Reveal)
+def reveal_personal(body: Reveal, credential_id: UUID) -> RevealedSecret:
     """Shows a secret to its owner. The reason that the owner gives is audited."""
-    reason = parse(Reveal).reason
+    reason = body.reason
     with guard.transaction() as tx:
         credential = credentials.lock(tx, credential_id, guard.identity().user_id, within=guard.identity().reach)
         secret = services().vault.open(tx, credential_id, "secret")
@@ -157,8 +162,10 @@ def list_shared() -> Credentials:
 
 @blueprint.post("/api/credentials")
 @guard.requires("credentials.manage")
-def create_shared() -> tuple[CredentialJson, int]:
-    return _create(None)
+@takes_body(NewCredential)
+@answers(201)
+def create_shared(body: NewCredential) -> tuple[CredentialJson, int]:
+    return _create(body, None)
 
 
 @blueprint.get("/api/credentials/<uuid:credential_id>")
@@ -170,14 +177,16 @@ def get_shared(credential_id: UUID) -> CredentialJson:
 
 @blueprint.put("/api/credentials/<uuid:credential_id>")
 @guard.requires("credentials.manage")
-def update_shared(credential_id: UUID) -> CredentialJson:
-    return _update(credential_id, None)
+@takes_body(CredentialChange)
+def update_shared(body: CredentialChange, credential_id: UUID) -> CredentialJson:
+    return _update(body, credential_id, None)
 
 
 @blueprint.delete("/api/credentials/<uuid:credential_id>")
 @guard.requires("credentials.manage")
-def delete_shared(credential_id: UUID) -> DeletedCredential:
-    return _delete(credential_id, None)
+@takes_query(SeenVersion)
+def delete_shared(seen: SeenVersion, credential_id: UUID) -> DeletedCredential:
+    return _delete(seen, credential_id, None)
 
 
 def as_json(credential: Credential) -> CredentialJson:
@@ -198,8 +207,7 @@ def as_json(credential: Credential) -> CredentialJson:
     }
 
 
-def _create(owner_id: UUID | None) -> tuple[CredentialJson, int]:
-    body = parse(NewCredential)
+def _create(body: NewCredential, owner_id: UUID | None) -> tuple[CredentialJson, int]:
     with guard.transaction() as tx:
         credential = credentials.create(tx, services().vault, body.secrets(), owner_id=owner_id, **body.facts())
         credential_reach.check(tx, None, credential, within=guard.identity().reach)
@@ -207,8 +215,7 @@ def _create(owner_id: UUID | None) -> tuple[CredentialJson, int]:
     return as_json(credential), 201
 
 
-def _update(credential_id: UUID, owner_id: UUID | None) -> CredentialJson:
-    body = parse(CredentialChange)
+def _update(body: CredentialChange, credential_id: UUID, owner_id: UUID | None) -> CredentialJson:
     secrets = body.secrets()
     with guard.transaction() as tx:
         reach = guard.identity().reach
@@ -220,14 +227,13 @@ def _update(credential_id: UUID, owner_id: UUID | None) -> CredentialJson:
     return as_json(credential)
 
 
-def _delete(credential_id: UUID, owner_id: UUID | None) -> DeletedCredential:
+def _delete(seen: SeenVersion, credential_id: UUID, owner_id: UUID | None) -> DeletedCredential:
     """Returns the devices of the role whose default credential it was: they have no default any more."""
-    seen = parse_query(SeenVersion).version
     with guard.transaction() as tx:
         reach = guard.identity().reach
         credential = credential_reach.lock(tx, credential_id, owner_id, within=reach)
         affected = credentials.devices_using(tx, credential, within=EVERYWHERE)
-        devices = credentials.delete(tx, credential, within=reach, seen=seen)
+        devices = credentials.delete(tx, credential, within=reach, seen=seen.version)
         _audit(tx, "credential.deleted", credential, devices=affected)
     return {"devices": devices}
 

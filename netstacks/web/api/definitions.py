@@ -18,8 +18,8 @@ from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import answers, takes_body
 from netstacks.web.http.fields import Description, Host, Name, Port
-from netstacks.web.http.inputs import parse
 from netstacks.web.http.organisation import ORG_ID
 from netstacks.web.http.outputs import timestamp
 
@@ -93,8 +93,10 @@ def list_definitions() -> Definitions:
 
 @blueprint.post(_ROOT)
 @guard.requires("devices.manage")
-def create_definition() -> tuple[DefinitionJson, int]:
-    values = parse(NewDefinition).model_dump(exclude_unset=True)
+@takes_body(NewDefinition)
+@answers(201)
+def create_definition(body: NewDefinition) -> tuple[DefinitionJson, int]:
+    values = body.model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         _check_credential(tx, values)
         definition = definitions.create(tx, created_by=guard.identity().user_id, **values)
@@ -115,8 +117,9 @@ def get_definition(definition_id: UUID) -> DefinitionJson:
 
 @blueprint.put(f"{_ROOT}/<uuid:definition_id>")
 @guard.requires("devices.manage")
-def update_definition(definition_id: UUID) -> DefinitionJson:
-    values = parse(DefinitionChange).model_dump(exclude_unset=True)
+@takes_body(DefinitionChange)
+def update_definition(body: DefinitionChange, definition_id: UUID) -> DefinitionJson:
+    values = body.model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         _check_credential(tx, values)
         old = definitions.lock(tx, definition_id, within=guard.identity().reach)
@@ -128,6 +131,7 @@ def update_definition(definition_id: UUID) -> DefinitionJson:
 
 @blueprint.delete(f"{_ROOT}/<uuid:definition_id>")
 @guard.requires("devices.manage")
+@answers(204)
 def delete_definition(definition_id: UUID) -> Response:
     """Deletes a definition, and removes it from the folders of all users."""
     with guard.transaction() as tx:

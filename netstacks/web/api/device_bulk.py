@@ -24,8 +24,8 @@ from netstacks.web.api.devices import check_place, default_credential
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import Changes, changes
+from netstacks.web.http.declarations import takes_body
 from netstacks.web.http.fields import OptionalText, Tags
-from netstacks.web.http.inputs import parse
 
 blueprint = Blueprint("device_bulk", __name__)
 
@@ -107,9 +107,9 @@ class _Fate:
 
 @blueprint.patch("/api/v1/devices")
 @guard.requires("devices.manage")
-def change_devices() -> BulkAnswer:
+@takes_body(BulkRequest)
+def change_devices(body: BulkRequest) -> BulkAnswer:
     """Changes or deletes all the devices, or none of them. `dry_run` answers what would change."""
-    body = parse(BulkRequest)
     if (body.changes is None) == (not body.delete):
         raise InvalidInput("Send either changes, or delete.")
     with services().database.transaction(timeout_secs=BULK_SECS) as tx:

@@ -18,7 +18,7 @@ from netstacks.store import audit, device_contacts, device_lists
 from netstacks.store.devices import Contact
 from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body
 
 blueprint = Blueprint("device_check", __name__)
 
@@ -48,9 +48,11 @@ class Checked(TypedDict):
 
 @blueprint.post("/api/v1/devices/check")
 @guard.requires("sessions.connect")
-def check_devices() -> Checked:
+@takes_body(CheckRequest)
+@answers(429)
+def check_devices(body: CheckRequest) -> Checked:
     """Only addresses of stored devices are dialled. The outcome is stored as their last contact."""
-    wanted = list(dict.fromkeys(parse(CheckRequest).ids))
+    wanted = list(dict.fromkeys(body.ids))
     _take_turn(guard.identity().user_id)
     with guard.transaction() as tx:
         found = list(device_lists.lock_all(tx, wanted, within=guard.identity().reach))

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, NotRequired
 
-from flask import Blueprint, request
-from pydantic import BaseModel, Field
+from flask import Blueprint
+from pydantic import BaseModel, Field, model_validator
 from typing_extensions import TypedDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from netstacks.errors import Conflict, InvalidInput
+from netstacks.errors import Conflict
 from netstacks.store import audit, device_changes
 from netstacks.store.devices import Device
 from netstacks.store.pool import Transaction
@@ -19,7 +19,7 @@ from netstacks.web.api.import_plan import Fate, Kind
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import Changes
-from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.declarations import takes_csv, takes_query
 from netstacks.web.http.json_response import JsonResponse, json_with_list
 
 blueprint = Blueprint("device_import", __name__)
@@ -40,6 +40,12 @@ class ImportQuery(BaseModel):
     dry_run: bool = False
     digest: Annotated[str, Field(min_length=_DIGEST_CHARS, max_length=_DIGEST_CHARS)] | None = None
     skip_refused: bool = False
+
+    @model_validator(mode="after")
+    def _has_digest(self) -> "ImportQuery":
+        if not self.dry_run and self.digest is None:
+            raise ValueError("digest: is missing: make a dry run first, and send its digest with the same file")
+        return self
 
 
 class ImportCounts(TypedDict):
@@ -76,12 +82,10 @@ class Import(TypedDict):
 
 @blueprint.post("/api/v1/devices/import")
 @guard.requires("devices.manage")
-def import_devices() -> JsonResponse[Import]:
+@takes_query(ImportQuery)
+@takes_csv
+def import_devices(data: bytes, query: ImportQuery) -> JsonResponse[Import]:
     """The body is the file. Either all rows are imported, or with `skip_refused` all that are valid, or none."""
-    query = parse_query(ImportQuery)
-    if not query.dry_run and query.digest is None:
-        raise InvalidInput("digest: is missing: make a dry run first, and send its digest with the same file")
-    data = request.get_data()
     rows = device_rows.read(data)
     with guard.transaction() as tx:
         stock = import_plan.stock(tx, rows, guard.identity().reach)

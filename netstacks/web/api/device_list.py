@@ -24,7 +24,7 @@ from netstacks.web.api.devices import DeviceJson, as_json
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http import csv_rows
-from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.declarations import produces, takes_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("device_list", __name__)
@@ -95,8 +95,8 @@ class Facets(TypedDict):
 
 @blueprint.get("/api/v1/devices")
 @guard.requires("devices.access")
-def list_devices() -> DevicePage:
-    query = parse_query(DeviceQuery)
+@takes_query(DeviceQuery)
+def list_devices(query: DeviceQuery) -> DevicePage:
     after = _cursor(query.cursor, query.sort) if query.cursor else None
     reach = guard.identity().reach
     with services().database.transaction() as tx:
@@ -133,9 +133,10 @@ def list_facets() -> Facets:
 
 @blueprint.get("/api/v1/devices/export")
 @guard.requires("devices.access")
-def export_devices() -> Response:
+@takes_query(DeviceFilter)
+@produces("text/csv")
+def export_devices(query: DeviceFilter) -> Response:
     """The devices of a filter in the columns that an import reads."""
-    query = parse_query(DeviceFilter)
     reach = guard.identity().reach
     with guard.transaction() as tx:
         names = device_rows.names_of(credentials.shared(tx, within=guard.identity().reach))

@@ -17,8 +17,8 @@ from netstacks.store.pool import Transaction
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Description, Host, Name, OptionalText, Port, Seen, SeenVersion, Tags
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.organisation import ORG_ID
 from netstacks.web.http.outputs import timestamp
 
@@ -112,8 +112,8 @@ class DeletedDevice(TypedDict):
 
 @blueprint.get("/api/devices/browse")
 @guard.requires("devices.access")
-def browse_devices() -> Devices:
-    query = parse_query(BrowseQuery)
+@takes_query(BrowseQuery)
+def browse_devices(query: BrowseQuery) -> Devices:
     with services().database.transaction() as tx:
         page, total = devices.list_page(tx, within=guard.identity().reach, **query.model_dump())
     return {
@@ -126,8 +126,10 @@ def browse_devices() -> Devices:
 
 @blueprint.post("/api/devices")
 @guard.requires("devices.manage")
-def create_device() -> tuple[DeviceJson, int]:
-    values = parse(NewDevice).model_dump(exclude_unset=True, exclude={"version"})
+@takes_body(NewDevice)
+@answers(201)
+def create_device(body: NewDevice) -> tuple[DeviceJson, int]:
+    values = body.model_dump(exclude_unset=True, exclude={"version"})
     with guard.transaction() as tx:
         check_default_credential(tx, values, values["host"], values.get("port", 22))
         device = devices.create(tx, **_with_level(values, "modern"))
@@ -148,9 +150,9 @@ def get_device(device_id: UUID) -> DeviceJson:
 
 @blueprint.put("/api/devices/<uuid:device_id>")
 @guard.requires("devices.manage")
-def update_device(device_id: UUID) -> DeviceJson:
+@takes_body(DeviceChange)
+def update_device(body: DeviceChange, device_id: UUID) -> DeviceJson:
     """Changes the sent members. An empty description counts as absent (docs/protocol.md, 5.2); null removes it."""
-    body = parse(DeviceChange)
     values = body.model_dump(exclude_unset=True, exclude={"version"})
     if values.get("description") == "":
         del values["description"]
@@ -167,13 +169,13 @@ def update_device(device_id: UUID) -> DeviceJson:
 
 @blueprint.delete("/api/devices/<uuid:device_id>")
 @guard.requires("devices.manage")
-def delete_device(device_id: UUID) -> DeletedDevice:
+@takes_query(SeenVersion)
+def delete_device(seen: SeenVersion, device_id: UUID) -> DeletedDevice:
     """Removes the device from the list, and returns the number of live sessions on it, which continue."""
-    seen = parse_query(SeenVersion).version
     with guard.transaction() as tx:
         device = devices.lock(tx, device_id, within=guard.identity().reach)
         live_sessions = devices.live_sessions(tx, device_id)
-        devices.delete(tx, device, seen=seen)
+        devices.delete(tx, device, seen=seen.version)
         _audit(tx, "device.deleted", device, host=device.host, port=device.port, live_sessions=live_sessions)
     return {"live_sessions": live_sessions}
 

@@ -13,8 +13,8 @@ from netstacks.store.definitions import Assignment
 from netstacks.store.folders import Folder
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body
 from netstacks.web.http.fields import Name
-from netstacks.web.http.inputs import parse
 from netstacks.web.http.organisation import ORG_ID
 from netstacks.web.http.outputs import timestamp
 
@@ -75,22 +75,25 @@ def list_folders() -> list[FolderJson]:
 
 @blueprint.post("/api/session-definitions/folders")
 @guard.requires("devices.access")
-def create_folder() -> tuple[FolderJson, int]:
-    body = parse(NewFolder)
+@takes_body(NewFolder)
+@answers(201)
+def create_folder(body: NewFolder) -> tuple[FolderJson, int]:
     with guard.transaction() as tx:
         return as_json(folders.create(tx, guard.identity().user_id, body.name, body.parent_id)), 201
 
 
 @blueprint.put("/api/session-definitions/folders/<uuid:folder_id>")
 @guard.requires("devices.access")
-def update_folder(folder_id: UUID) -> FolderJson:
-    values = parse(FolderChange).model_dump(exclude_unset=True)
+@takes_body(FolderChange)
+def update_folder(body: FolderChange, folder_id: UUID) -> FolderJson:
+    values = body.model_dump(exclude_unset=True)
     with guard.transaction() as tx:
         return as_json(folders.update(tx, guard.identity().user_id, folder_id, values))
 
 
 @blueprint.delete("/api/session-definitions/folders/<uuid:folder_id>")
 @guard.requires("devices.access")
+@answers(204)
 def delete_folder(folder_id: UUID) -> Response:
     """Deletes a folder; its contents move to the top level."""
     with guard.transaction() as tx:
@@ -108,9 +111,9 @@ def list_assignments() -> list[AssignmentJson]:
 
 @blueprint.put("/api/session-definitions/<uuid:definition_id>/folder")
 @guard.requires("devices.access")
-def file_definition(definition_id: UUID) -> AssignmentJson:
+@takes_body(Filing)
+def file_definition(body: Filing, definition_id: UUID) -> AssignmentJson:
     """Moves a definition to one of the user's folders, or to the top level."""
-    body = parse(Filing)
     user_id = guard.identity().user_id
     with guard.transaction() as tx:
         definitions.lock(tx, definition_id, within=guard.identity().reach)

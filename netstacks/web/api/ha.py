@@ -27,8 +27,8 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import Services, services
+from netstacks.web.http.declarations import answers, produces, takes_query
 from netstacks.web.http.fields import Moment
-from netstacks.web.http.inputs import parse_query
 from netstacks.web.http.json_response import JsonResponse
 from netstacks.web.http.outputs import moment, timestamp
 
@@ -140,20 +140,23 @@ def get_history() -> HistoryJson:
 
 @blueprint.get("/api/v1/ha/events")
 @guard.requires("ha.view")
-def list_events() -> ClusterEvents:
+@takes_query(EventQuery)
+def list_events(query: EventQuery) -> ClusterEvents:
     """The newest events that match, newest first."""
-    return {"items": events(services(), parse_query(EventQuery), sight("ha.view"))}
+    return {"items": events(services(), query, sight("ha.view"))}
 
 
 @blueprint.get("/api/v1/ha/sessions")
 @guard.requires("ha.view")
-def list_sessions() -> ClusterSessions:
+@takes_query(SessionQuery)
+def list_sessions(query: SessionQuery) -> ClusterSessions:
     """A page of live sessions, newest first; `next` is the `before` of the next page, null on the last one."""
-    return sessions(services(), parse_query(SessionQuery), sight("ha.view"))
+    return sessions(services(), query, sight("ha.view"))
 
 
 @blueprint.get("/api/v1/ha/stream")
 @guard.requires("ha.view")
+@produces("text/event-stream")
 def stream() -> Response:
     """The status as server-sent events: one event per change."""
     parts, seen_by = services(), sight("ha.view")
@@ -204,6 +207,7 @@ def _changes(parts: Services, seen_by: Sight, may_look: Callable[[], bool]) -> I
 
 @blueprint.delete("/api/v1/ha/lost/<instance_id>")
 @guard.requires("ha.manage")
+@answers(204)
 def dismiss(instance_id: str) -> tuple[str, int]:
     """Removes a lost instance from the list: it will not come back, and nothing replaces it."""
     services().observer.dismiss(instance_id, by=guard.identity().username)

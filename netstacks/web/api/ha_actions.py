@@ -30,7 +30,7 @@ from netstacks.web.api.shares import share_url
 from netstacks.web.auth import features, guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body
 
 blueprint = Blueprint("ha_actions", __name__)
 log = structlog.get_logger()
@@ -74,9 +74,11 @@ def _seen(forecast: DrainForecast) -> DrainForecast:
 
 @blueprint.post(f"{_INSTANCE}/drain")
 @guard.requires("ha.manage")
-def drain(instance_id: str) -> tuple[InstanceDrain, int]:
+@takes_body(_Drain)
+@answers(202)
+def drain(body: _Drain, instance_id: str) -> tuple[InstanceDrain, int]:
     """Requests that an instance hand over its sessions and shut down; it reads the request at its next heartbeat."""
-    force = parse(_Drain).force
+    force = body.force
     parts = services()
     check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
     log.info("instance.drain_requested", instance_id=instance_id, by=guard.identity().username)
@@ -94,6 +96,7 @@ def drain(instance_id: str) -> tuple[InstanceDrain, int]:
 
 @blueprint.delete(f"{_INSTANCE}/drain")
 @guard.requires("ha.manage")
+@answers(200, 202)
 def cancel_drain(instance_id: str) -> tuple[InstanceDrain, int]:
     """Cancels a drain: 200 when the instance serves again, 202 when it will read that at its next heartbeat."""
     parts, by = services(), guard.identity().username
@@ -170,6 +173,7 @@ def cancel_drain_for_peer() -> Response:
 
 @blueprint.get(f"{_SESSION}/forecast")
 @guard.requires("ha.manage")
+@answers(409)
 def forecast_move(session_id: UUID) -> MoveForecast:
     """What a move of the session would do now."""
     with services().database.transaction() as tx:
@@ -179,6 +183,7 @@ def forecast_move(session_id: UUID) -> MoveForecast:
 
 @blueprint.post(f"{_SESSION}/move")
 @guard.requires("ha.manage")
+@answers(202)
 def move(session_id: UUID) -> tuple[SessionMove, int]:
     """Has the owner hand the session over; its client continues at another instance."""
     by = guard.identity().username
@@ -193,6 +198,7 @@ def move(session_id: UUID) -> tuple[SessionMove, int]:
 
 @blueprint.post(f"{_SESSION}/watch")
 @guard.requires("sessions.manage")
+@answers(201)
 def watch(session_id: UUID) -> tuple[Watch, int]:
     """Makes a read-only share for one viewer, after the session's user was told."""
     features.check(services().system_settings.get, SHARING)

@@ -12,8 +12,8 @@ from netstacks.store.host_key_lists import ListedKey, WaitingPrompt
 from netstacks.web.api.hostkeys import HostKeyJson, PromptJson, as_json, prompt_as_json
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import takes_query
 from netstacks.web.http.fields import Host
-from netstacks.web.http.inputs import parse_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("host_key_list", __name__)
@@ -63,8 +63,8 @@ class WaitingPrompts(TypedDict):
 
 @blueprint.get("/api/v1/host-keys")
 @guard.requires("devices.access")
-def list_keys() -> HostKeyPage:
-    query = parse_query(KeyQuery)
+@takes_query(KeyQuery)
+def list_keys(query: KeyQuery) -> HostKeyPage:
     after = (query.after_host, query.after_port) if query.after_host else None
     with services().database.transaction() as tx:
         found = host_key_lists.page(

@@ -16,8 +16,8 @@ from netstacks.store.pool import Transaction
 from netstacks.store.prompts import Prompt
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body
 from netstacks.web.http.fields import Host, Port
-from netstacks.web.http.inputs import parse
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("hostkeys", __name__)
@@ -75,9 +75,10 @@ def list_host_keys() -> list[HostKeyJson]:
 
 @blueprint.post("/api/host-keys")
 @guard.requires("hostkeys.manage")
-def approve_host_key() -> tuple[HostKeyJson, int]:
+@takes_body(NewHostKey)
+@answers(201)
+def approve_host_key(body: NewHostKey) -> tuple[HostKeyJson, int]:
     """Approves a key before the first connection. It replaces any other key of that address."""
-    body = parse(NewHostKey)
     key_type, public_key = hostkeys.parse_public_key(body.public_key)
     with guard.transaction() as tx:
         reach = guard.identity().reach
@@ -91,6 +92,7 @@ def approve_host_key() -> tuple[HostKeyJson, int]:
 
 @blueprint.delete("/api/host-keys/<host>/<int:port>")
 @guard.requires("hostkeys.manage")
+@answers(204)
 def forget_host_key(host: str, port: int) -> Response:
     """Deletes a key. The next connection to that address prompts again, also users who rejected the key before."""
     with guard.transaction() as tx:
@@ -110,6 +112,7 @@ def list_prompts() -> Prompts:
 
 @blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/approve")
 @guard.requires("sessions.connect")
+@answers(204)
 def approve_prompt(prompt_id: UUID) -> Response:
     """Approves a key. A changed key, and the key of another user's connection, need `hostkeys.manage`."""
     return _answer(prompt_id, approve=True)
@@ -117,6 +120,7 @@ def approve_prompt(prompt_id: UUID) -> Response:
 
 @blueprint.post("/api/host-keys/prompts/<uuid:prompt_id>/reject")
 @guard.requires()
+@answers(204)
 def reject_prompt(prompt_id: UUID) -> Response:
     return _answer(prompt_id, approve=False)
 

@@ -15,7 +15,7 @@ from netstacks.store.external_identities import Link
 from netstacks.web.api.identity_providers import PATH, administration, check_gives
 from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("identity_links", __name__)
@@ -54,9 +54,10 @@ def list_identity_links(provider_id: UUID) -> Links:
 
 @blueprint.post(f"{PATH}/<uuid:provider_id>/links")
 @guard.requires("sso.manage")
-def create_identity_link(provider_id: UUID) -> tuple[LinkJson, int]:
+@takes_body(NewLink)
+@answers(201)
+def create_identity_link(body: NewLink, provider_id: UUID) -> tuple[LinkJson, int]:
     """Lets a user log in by this provider, with the role that the user has here."""
-    body = parse(NewLink)
     with administration() as tx:
         provider = identity_providers.lock(tx, provider_id)
         check_gives(tx, provider)
@@ -74,6 +75,7 @@ def create_identity_link(provider_id: UUID) -> tuple[LinkJson, int]:
 
 @blueprint.delete(f"{PATH}/<uuid:provider_id>/links/<uuid:link_id>")
 @guard.requires("sso.manage")
+@answers(204)
 def delete_identity_link(provider_id: UUID, link_id: UUID) -> Response:
     """Removes a link, and ends the user's log-ins: some of them may have come by it."""
     with services().database.transaction() as tx:

@@ -26,8 +26,8 @@ from netstacks.web.auth.oidc_errors import ProviderUnavailable
 from netstacks.web.auth.parts import auth_parts
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import SeenVersion
-from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("identity_providers", __name__)
 
@@ -56,8 +56,9 @@ def list_identity_providers() -> IdentityProviders:
 
 @blueprint.post(PATH)
 @guard.requires("sso.manage")
-def create_identity_provider() -> tuple[IdentityProviderJson, int]:
-    body = parse(Facts)
+@takes_body(Facts)
+@answers(201)
+def create_identity_provider(body: Facts) -> tuple[IdentityProviderJson, int]:
     with administration() as tx:
         _check_role(tx, body.default_role)
         secret, by = body.client_secret, guard.identity().username
@@ -76,8 +77,8 @@ def get_identity_provider(provider_id: UUID) -> IdentityProviderJson:
 
 @blueprint.put(f"{PATH}/<uuid:provider_id>")
 @guard.requires("sso.manage")
-def update_identity_provider(provider_id: UUID) -> IdentityProviderJson:
-    body = parse(Change)
+@takes_body(Change)
+def update_identity_provider(body: Change, provider_id: UUID) -> IdentityProviderJson:
     with administration() as tx:
         old = identity_providers.lock(tx, provider_id, body.version)
         check_gives(tx, old)
@@ -94,10 +95,11 @@ def update_identity_provider(provider_id: UUID) -> IdentityProviderJson:
 
 @blueprint.delete(f"{PATH}/<uuid:provider_id>")
 @guard.requires("sso.manage")
-def delete_identity_provider(provider_id: UUID) -> Response:
-    seen = parse_query(SeenVersion).version
+@takes_query(SeenVersion)
+@answers(204)
+def delete_identity_provider(seen: SeenVersion, provider_id: UUID) -> Response:
     with administration() as tx:
-        provider = identity_providers.lock(tx, provider_id, seen)
+        provider = identity_providers.lock(tx, provider_id, seen.version)
         check_gives(tx, provider)
         identity_providers.delete(tx, provider_id)
         users.require_an_administrator(tx)
@@ -107,8 +109,9 @@ def delete_identity_provider(provider_id: UUID) -> Response:
 
 @blueprint.put(f"{PATH}/order")
 @guard.requires("sso.manage")
-def put_identity_provider_order() -> IdentityProviders:
-    ids = parse(Order).ids
+@takes_body(Order)
+def put_identity_provider_order(body: Order) -> IdentityProviders:
+    ids = body.ids
     with administration() as tx:
         before = identity_providers.list_all(tx)
         after = identity_providers.reorder(tx, ids)
@@ -147,8 +150,9 @@ def try_identity_provider(provider_id: UUID) -> ProviderTest:
 
 @blueprint.post(f"{PATH}/<uuid:provider_id>/mappings")
 @guard.requires("sso.manage")
-def create_group_mapping(provider_id: UUID) -> tuple[IdentityProviderJson, int]:
-    body = parse(NewMapping)
+@takes_body(NewMapping)
+@answers(201)
+def create_group_mapping(body: NewMapping, provider_id: UUID) -> tuple[IdentityProviderJson, int]:
     with administration() as tx:
         provider = identity_providers.lock(tx, provider_id)
         check_gives(tx, provider)
@@ -161,6 +165,7 @@ def create_group_mapping(provider_id: UUID) -> tuple[IdentityProviderJson, int]:
 
 @blueprint.delete(f"{PATH}/<uuid:provider_id>/mappings/<uuid:mapping_id>")
 @guard.requires("sso.manage")
+@answers(204)
 def delete_group_mapping(provider_id: UUID, mapping_id: UUID) -> Response:
     with administration() as tx:
         provider = identity_providers.lock(tx, provider_id)
@@ -172,8 +177,9 @@ def delete_group_mapping(provider_id: UUID, mapping_id: UUID) -> Response:
 
 @blueprint.put(f"{PATH}/<uuid:provider_id>/mappings/order")
 @guard.requires("sso.manage")
-def put_group_mapping_order(provider_id: UUID) -> IdentityProviderJson:
-    ids = parse(Order).ids
+@takes_body(Order)
+def put_group_mapping_order(body: Order, provider_id: UUID) -> IdentityProviderJson:
+    ids = body.ids
     with administration() as tx:
         provider = identity_providers.lock(tx, provider_id)
         check_gives(tx, provider)

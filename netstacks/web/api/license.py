@@ -9,7 +9,7 @@ from netstacks.store import audit
 from netstacks.web.auth import guard
 from netstacks.web.auth.licensing import LicenseFacts, LicenseStatus
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import takes_body
 from netstacks.web.http.outputs import as_sentence, timestamp
 
 blueprint = Blueprint("license", __name__)
@@ -37,9 +37,10 @@ def facts() -> LicenseFacts:
 
 @blueprint.post("/api/admin/license/activate")
 @guard.requires("license.manage")
-def activate() -> Response | LicenseStatus:
+@takes_body(ActivationInput)
+def activate(body: ActivationInput) -> Response | LicenseStatus:
     """Activates a licence, and returns its status. An invalid key is a 400 here (docs/protocol.md, 13)."""
-    key = parse(ActivationInput).license_key
+    key = body.license_key
     try:
         with guard.transaction() as tx:
             license = services().licensing.activate(tx, key)

@@ -30,8 +30,8 @@ from netstacks.web.api.provider_check import ProviderTrial, check_provider
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Seen, SeenVersion
-from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("llm_providers", __name__)
 
@@ -95,8 +95,9 @@ def list_providers() -> LlmProviders:
 
 @blueprint.post(_PATH)
 @guard.requires("llm.manage")
-def create_provider() -> tuple[LlmProviderJson, int]:
-    body = parse(NewProvider)
+@takes_body(NewProvider)
+@answers(201)
+def create_provider(body: NewProvider) -> tuple[LlmProviderJson, int]:
     with guard.transaction() as tx:
         key, by = body.key or None, guard.identity().username
         provider = llm_providers.create(tx, services().vault, body.facts(), key=key, by=by)
@@ -115,8 +116,8 @@ def get_provider(provider_id: UUID) -> LlmProviderJson:
 
 @blueprint.put(f"{_PATH}/<uuid:provider_id>")
 @guard.requires("llm.manage")
-def update_provider(provider_id: UUID) -> LlmProviderJson:
-    body = parse(ProviderChange)
+@takes_body(ProviderChange)
+def update_provider(body: ProviderChange, provider_id: UUID) -> LlmProviderJson:
     with guard.transaction() as tx:
         old = llm_providers.lock(tx, provider_id)
         facts = _checked(old, body)
@@ -131,11 +132,12 @@ def update_provider(provider_id: UUID) -> LlmProviderJson:
 
 @blueprint.delete(f"{_PATH}/<uuid:provider_id>")
 @guard.requires("llm.manage")
-def delete_provider(provider_id: UUID) -> Response:
-    seen = parse_query(SeenVersion).version
+@takes_query(SeenVersion)
+@answers(204)
+def delete_provider(seen: SeenVersion, provider_id: UUID) -> Response:
     with guard.transaction() as tx:
         provider = llm_providers.lock(tx, provider_id)
-        llm_providers.delete(tx, provider, seen=seen)
+        llm_providers.delete(tx, provider, seen=seen.version)
         _audit(tx, "deleted", provider)
     services().llm.circuits.forget(provider_id)
     _refresh()
@@ -144,8 +146,9 @@ def delete_provider(provider_id: UUID) -> Response:
 
 @blueprint.put(f"{_PATH}/order")
 @guard.requires("llm.manage")
-def put_order() -> LlmProviders:
-    ids = parse(Order).ids
+@takes_body(Order)
+def put_order(body: Order) -> LlmProviders:
+    ids = body.ids
     with guard.transaction() as tx:
         ordered = llm_providers.reorder(tx, ids, by=guard.identity().username)
         names = [provider.name for provider in ordered]
@@ -157,9 +160,10 @@ def put_order() -> LlmProviders:
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/test")
 @guard.requires("llm.manage")
-def try_provider(provider_id: UUID) -> ProviderTrial:
+@takes_body(Trial)
+def try_provider(body: Trial, provider_id: UUID) -> ProviderTrial:
     """Tests a provider with one cheap call and its stored settings, even when it is disabled."""
-    model = parse(Trial).model
+    model = body.model
     with guard.transaction() as tx:
         entry = llm_providers.find(tx, provider_id)
     if model is not None and model not in entry.models:
@@ -172,9 +176,9 @@ def try_provider(provider_id: UUID) -> ProviderTrial:
 
 @blueprint.post(f"{_PATH}/<uuid:provider_id>/trip")
 @guard.requires("llm.manage")
-def trip(provider_id: UUID) -> LlmProviderJson:
+@takes_body(Trip)
+def trip(body: Trip, provider_id: UUID) -> LlmProviderJson:
     """Opens the circuits of a provider, for all its models, on every instance: no calls go to it for a while."""
-    body = parse(Trip)
     by = guard.identity().username
     reason = f"opened by {by}: {body.reason}" if body.reason else f"opened by {by}"
     return _decide(provider_id, "tripped", lambda breaker: breaker.trip(body.secs, reason), secs=body.secs)
@@ -210,9 +214,9 @@ def get_settings() -> AiSettings:
 
 @blueprint.put("/api/v1/llm/settings")
 @guard.requires("llm.manage")
-def put_settings() -> AiSettings:
+@takes_body(Switch)
+def put_settings(body: Switch) -> AiSettings:
     """Switches AI on or off: for all users by `enabled`, for users of some roles by `disabled_roles`."""
-    body = parse(Switch)
     new = Feature(body.enabled, sorted(set(body.disabled_roles)))
     with guard.transaction() as tx:
         roles.check_known(tx, new.disabled_roles)

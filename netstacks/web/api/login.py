@@ -23,7 +23,7 @@ from netstacks.web.auth.licensing import SeatLimitReached
 from netstacks.web.auth.second_factor import Method, SecondStep
 from netstacks.web.auth.tokens import ACCESS_TTL, Claims, Subject, TokenType
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body
 from netstacks.web.http.json_response import JsonResponse, Refused, json_response, refused
 
 log = structlog.get_logger()
@@ -132,12 +132,13 @@ class LocalProvider(TypedDict):
 
 
 @blueprint.post("/api/auth/login")
-def log_in() -> Begun | Refused[Literal[401], SecondFactorRequired]:
+@takes_body(LoginInput)
+@answers(401, 403, 429)
+def log_in(body: LoginInput) -> Begun | Refused[Literal[401], SecondFactorRequired]:
     """Logs a user in: with tokens, or with the page cookie when the request has the header `X-NetStacks-Page`.
 
     A user with a second factor is asked for it, unless the code is in `code` or follows the password.
     """
-    body = parse(LoginInput)
     with metrics.counting_refusals():
         proof = authenticate(body.name, body.password, may_end_in_code=not is_page() and not body.code)
         if proof is None:
@@ -190,9 +191,11 @@ def begin(proof: Authenticated, client_type: ClientType) -> Begun:
 
 
 @blueprint.post("/api/auth/refresh")
-def refresh() -> Tokens:
+@takes_body(RefreshInput)
+@answers(401)
+def refresh(body: RefreshInput) -> Tokens:
     """New tokens for a refresh token; without PostgreSQL the same refresh token is returned."""
-    token = parse(RefreshInput).refresh_token
+    token = body.refresh_token
     claims = services().tokens.read(TokenType.REFRESH, token)
     if claims is None:
         raise Unauthorized(_ENDED)
@@ -207,6 +210,7 @@ def refresh() -> Tokens:
 
 
 @blueprint.post("/api/auth/logout")
+@answers(401, 403)
 def log_out() -> LoggedOut:
     """Ends the log-in of the bearer token or of the page cookie.
 
@@ -219,6 +223,7 @@ def log_out() -> LoggedOut:
 
 @blueprint.delete("/api/auth/logins/<uuid:login_id>")
 @guard.requires()
+@answers(204)
 def end_own_login(login_id: UUID) -> Response:
     """Ends another log-in of the same user, such as one on a lost device."""
     user_id = guard.identity().user_id

@@ -14,7 +14,7 @@ from netstacks.web.auth import metrics, passkeys, second_factor
 from netstacks.web.auth.authenticate import Authenticated
 from netstacks.web.auth.passkeys import Asked, PasskeyOptions
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body
 
 blueprint = Blueprint("login_steps", __name__)
 
@@ -41,9 +41,10 @@ class PasskeyInput(Client):
 
 
 @blueprint.post("/api/auth/login/code")
-def give_code() -> Begun:
+@takes_body(CodeInput)
+@answers(401, 403, 429)
+def give_code(body: CodeInput) -> Begun:
     """Completes a log-in by the code of an authenticator app or by a recovery code."""
-    body = parse(CodeInput)
     with metrics.counting_refusals():
         proof, signed = second_factor.read_ticket(body.ticket)
         spend = partial(second_factor.spend, ticket=body.ticket, signed=signed)
@@ -52,9 +53,11 @@ def give_code() -> Begun:
 
 
 @blueprint.post("/api/auth/login/passkey/options")
-def passkey_options() -> PasskeyOptions:
+@takes_body(OptionsInput)
+@answers(401, 403)
+def passkey_options(body: OptionsInput) -> PasskeyOptions:
     """The options for `navigator.credentials.get`, with a challenge that is good for one log-in."""
-    ticket = parse(OptionsInput).ticket
+    ticket = body.ticket
     site = passkeys.required_site()
     if ticket is None:
         return passkeys.request_options(site, _ALONE)
@@ -65,9 +68,10 @@ def passkey_options() -> PasskeyOptions:
 
 
 @blueprint.post("/api/auth/login/passkey")
-def give_passkey() -> Begun:
+@takes_body(PasskeyInput)
+@answers(401, 403)
+def give_passkey(body: PasskeyInput) -> Begun:
     """Completes a log-in by a passkey, or logs in by a passkey alone, without a user name and a password."""
-    body = parse(PasskeyInput)
     with metrics.counting_refusals():
         proof = _proof(body)
     return login.begin(proof, body.client_type)

@@ -15,8 +15,8 @@ from netstacks.web.api.openapi_operation import operation
 from netstacks.web.api.openapi_paths import Paths, paths_of
 from netstacks.web.api.openapi_schemas import Schemas
 from netstacks.web.api.view_answers import answer_of, refusals_of
-from netstacks.web.api.view_facts import facts_of
 from netstacks.web.auth import page_cookie
+from netstacks.web.http.declarations import declared
 
 # They refuse what NetStacks Terminal requests and this controller does not offer: 404, or 501 for a change.
 LEFT_OUT = frozenset({"compat.not_offered", "compat.not_offered_below"})
@@ -34,10 +34,9 @@ _SECURITY = {
 def document(app: Flask) -> dict[str, Any]:
     """The whole document, for the routes of `app` under /api/."""
     rules = sorted((rule for rule in app.url_map.iter_rules() if is_described(rule)), key=lambda rule: rule.rule)
-    facts = {rule.endpoint: facts_of(*_functions(app, rule)) for rule in rules}
     views = [app.view_functions[rule.endpoint] for rule in rules]
     schemas = Schemas(
-        bodies=[model for each in facts.values() for model in each.bodies],
+        bodies=[model for view in views if (model := declared(view).body)],
         answers={view: answer_of(view) for view in views} | openapi_health.ANSWERS,
         refusals={(view, status): kind for view in views for status, kind in refusals_of(view).items()},
     )
@@ -45,7 +44,7 @@ def document(app: Flask) -> dict[str, Any]:
     for rule in rules:
         for template, parameters in paths_of(rule):
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-                found = operation(app.view_functions[rule.endpoint], method, parameters, facts[rule.endpoint], schemas)
+                found = operation(app.view_functions[rule.endpoint], method, parameters, schemas)
                 paths.add(template, method, {"operationId": _id(method, template), "tags": [_tag(rule)], **found})
     for template, found in openapi_health.operations(schemas):
         paths.add(template, "GET", {"operationId": _id("GET", template), "tags": [openapi_health.TAG], **found})
@@ -61,12 +60,6 @@ def document(app: Flask) -> dict[str, Any]:
 
 def is_described(rule: Rule) -> bool:
     return rule.rule.startswith("/api/") and rule.endpoint not in LEFT_OUT
-
-
-def _functions(app: Flask, rule: Rule) -> list[Any]:
-    """The view, and the error handlers of its blueprint, which answer for it."""
-    handlers = app.error_handler_spec.get(rule.endpoint.partition(".")[0], {})
-    return [app.view_functions[rule.endpoint], *(each for kinds in handlers.values() for each in kinds.values())]
 
 
 def _id(method: str, template: str) -> str:

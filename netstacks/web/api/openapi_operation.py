@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from netstacks.web.api.openapi_schemas import Schemas, query_parameters
-from netstacks.web.api.view_facts import SUCCESSES, Facts
 from netstacks.web.auth import guard
+from netstacks.web.http.declarations import declared
 
 REASONS = {
     200: "Success.",
@@ -20,6 +20,7 @@ REASONS = {
     403: "The permission is missing, or the CSRF token is.",
     404: "There is no such object, or the user must not see it.",
     405: "An id in the path is none, and another route that takes any text there does not take this method.",
+    408: "The body did not arrive in time.",
     409: "It conflicts with what is stored, or a limit is reached.",
     413: "The body is too large.",
     414: "The address is too long.",
@@ -32,14 +33,16 @@ REASONS = {
     504: "Another server did not answer in time.",
 }
 _SAFE_METHODS = ("GET",)
+# The schemas of bodies without a model, by content type.
+_FREE_BODIES: dict[str, dict[str, Any]] = {"application/json": {}, "text/csv": {"type": "string"}}
 # A reference to the source of the contract, which readers of the document do not have.
 _SECTION = re.compile(r" \(docs/[^)]*\)")
 
 
 def operation(
-    view: Callable[..., Any], method: str, parameters: list[dict[str, Any]], facts: Facts, schemas: Schemas
+    view: Callable[..., Any], method: str, path_parameters: list[dict[str, Any]], schemas: Schemas
 ) -> dict[str, Any]:
-    """The operation of `view` for `method`; `parameters` are those of the path."""
+    """The operation of `view` for `method`."""
     summary, description = words(view)
     found: dict[str, Any] = {"summary": summary}
     if permission := guard.permission_of(view):
@@ -47,11 +50,36 @@ def operation(
         found["x-permission"] = permission
     if description:
         found["description"] = description
-    found["parameters"] = [*parameters, *_query(facts)]
-    if body := _body(facts, schemas):
+    found["parameters"] = [*path_parameters, *_query(view)]
+    if body := _body(view, schemas):
         found["requestBody"] = {"required": True, "content": body}
     found["security"] = _security(view, method)
-    found["responses"] = _responses(view, method, found, facts, schemas)
+    found["responses"] = {
+        str(status): _success(view, status, schemas) if status < 400 else _error(view, status, schemas)
+        for status in sorted(statuses(view, method, path_parameters))
+    }
+    return found
+
+
+def statuses(view: Callable[..., Any], method: str, path_parameters: list[dict[str, Any]]) -> set[int]:
+    """Those that `view` may answer with: what it declares, and what follows from the kind of the view."""
+    its = declared(view)
+    found = set(its.statuses)
+    refuses_all = inspect.unwrap(view).__annotations__.get("return") is NoReturn or 501 in found
+    if not refuses_all and not any(each < 400 for each in found):
+        found.add(200)
+    # NUL in a path or query is invalid everywhere, and every view may find its services unavailable.
+    found |= {422, 503}
+    if its.body or its.body_type:
+        found |= {400, 404, 408, 413}  # The body may name another object.
+    if guard.requires_login(view):
+        found |= {401, 403}
+    if path_parameters:
+        found |= {404, 405}
+    if path_parameters or its.query:
+        found.add(414)
+    if method not in _SAFE_METHODS:
+        found.add(409)
     return found
 
 
@@ -67,21 +95,16 @@ def words(view: Callable[..., Any]) -> tuple[str, str]:
     return first.removesuffix("."), rest
 
 
-def _query(facts: Facts) -> list[dict[str, Any]]:
-    modelled = [each for model in facts.queries for each in query_parameters(model)]
-    own = [
-        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
-        for name in sorted(facts.arguments)
-    ]
-    return modelled + own
+def _query(view: Callable[..., Any]) -> list[dict[str, Any]]:
+    query = declared(view).query
+    return [] if query is None else list(query_parameters(query))
 
 
-def _body(facts: Facts, schemas: Schemas) -> dict[str, Any]:
-    if facts.bodies:
-        return {"application/json": {"schema": schemas.of(facts.bodies[0])}}
-    if facts.takes_json:
-        return {"application/json": {"schema": {}}}
-    return {"text/csv": {"schema": {"type": "string"}}} if facts.takes_file else {}
+def _body(view: Callable[..., Any], schemas: Schemas) -> dict[str, Any]:
+    its = declared(view)
+    if its.body:
+        return {"application/json": {"schema": schemas.of(its.body)}}
+    return {its.body_type: {"schema": _FREE_BODIES[its.body_type]}} if its.body_type else {}
 
 
 def _security(view: Callable[..., Any], method: str) -> list[dict[str, list[str]]]:
@@ -91,37 +114,12 @@ def _security(view: Callable[..., Any], method: str) -> list[dict[str, list[str]
     return [{"bearer": []}, page if method in _SAFE_METHODS else page | {"csrf": []}]
 
 
-def _responses(
-    view: Callable[..., Any], method: str, found: dict[str, Any], facts: Facts, schemas: Schemas
-) -> dict[str, Any]:
-    responses = {str(status): _success(view, status, facts, schemas) for status in sorted(_successes(view, facts))}
-    # NUL in a path or query is invalid everywhere, and every view may find its services unavailable.
-    errors = (facts.statuses - SUCCESSES - {302}) | {422, 503}
-    if "requestBody" in found:
-        errors |= {400, 404, 413}  # The body may name another object.
-    if guard.requires_login(view):
-        errors |= {401, 403}
-    if any(each["in"] == "path" for each in found["parameters"]):
-        errors |= {404, 405}
-    if found["parameters"]:
-        errors.add(414)
-    if method not in _SAFE_METHODS:
-        errors.add(409)
-    return responses | {str(status): _error(view, status, schemas) for status in sorted(errors)}
-
-
-def _successes(view: Callable[..., Any], facts: Facts) -> set[int]:
-    if inspect.unwrap(view).__annotations__.get("return") is NoReturn or 501 in facts.statuses:
-        return set()
-    return facts.statuses & (SUCCESSES | {302}) or {200}
-
-
-def _success(view: Callable[..., Any], status: int, facts: Facts, schemas: Schemas) -> dict[str, Any]:
+def _success(view: Callable[..., Any], status: int, schemas: Schemas) -> dict[str, Any]:
     if status in (204, 302):
         return {"description": REASONS[status]}
     schema = schemas.of_answer(view)
     content = {} if schema is None else {"application/json": {"schema": schema}}
-    content |= {each: {"schema": {}} for each in sorted(facts.content_types)}
+    content |= {each: {"schema": {}} for each in sorted(declared(view).content_types)}
     return {"description": REASONS[status], "content": content}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
@@ -22,8 +22,8 @@ from netstacks.web.auth import features, guard
 from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, produces, takes_body, takes_query
 from netstacks.web.http.fields import Moment
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import finite, moment
 
 blueprint = Blueprint("recordings", __name__)
@@ -43,6 +43,13 @@ class _Create(BaseModel):
 
 class _Rename(BaseModel):
     name: str | None = Field(None, max_length=200)
+
+
+class _Reading(BaseModel):
+    """`download`, with any value, makes the answer a download. `input=1` adds the recorded keystrokes."""
+
+    download: str | None = None
+    input: str | None = None
 
 
 def find(tx: Transaction, recording_id: UUID) -> dict[str, Any]:
@@ -98,9 +105,9 @@ def as_json(row: dict[str, Any]) -> RecordingJson:
 
 @blueprint.get("/api/recordings")
 @guard.requires("recordings.view")
-def browse() -> list[RecordingJson]:
+@takes_query(_Query)
+def browse(query: _Query) -> list[RecordingJson]:
     """A page of recordings, newest first."""
-    query = parse_query(_Query)
     with services().database.transaction() as tx:
         rows = storage.list_page(
             tx, session_id=query.session_id, seen_by=sight(), before=query.before, limit=query.limit
@@ -110,9 +117,10 @@ def browse() -> list[RecordingJson]:
 
 @blueprint.post("/api/recordings")
 @guard.requires("recordings.view")
-def create() -> tuple[RecordingJson, int]:
+@takes_body(_Create)
+@answers(201)
+def create(wanted: _Create) -> tuple[RecordingJson, int]:
     """Returns the recording that the controller makes of the session; nothing is created."""
-    wanted = parse(_Create)
     if wanted.session_id is None:
         raise InvalidInput(f"session_id: is missing. {_MADE_HERE}")
     with services().database.transaction() as tx:
@@ -129,9 +137,9 @@ def show(recording_id: UUID) -> RecordingJson:
 
 @blueprint.put("/api/recordings/<uuid:recording_id>")
 @guard.requires("recordings.view")
-def rename(recording_id: UUID) -> RecordingJson:
+@takes_body(_Rename)
+def rename(wanted: _Rename, recording_id: UUID) -> RecordingJson:
     """Renames a recording. Its other members cannot be changed and are ignored."""
-    wanted = parse(_Rename)
     with guard.transaction() as tx:
         find(tx, recording_id)
         if wanted.name:
@@ -149,6 +157,7 @@ def refuse(recording_id: UUID) -> NoReturn:
 
 @blueprint.delete("/api/recordings/<uuid:recording_id>")
 @guard.requires("sessions.manage")
+@answers(204)
 def delete(recording_id: UUID) -> tuple[str, int]:
     """Hides the recording at once; retention deletes its content within minutes (instance/retention.py)."""
     with guard.transaction() as tx:
@@ -162,11 +171,13 @@ def delete(recording_id: UUID) -> tuple[str, int]:
 
 @blueprint.get("/api/recordings/<uuid:recording_id>/data")
 @guard.requires("recordings.view")
-def data(recording_id: UUID) -> Response:
+@takes_query(_Reading)
+@produces("application/x-asciicast")
+def data(query: _Reading, recording_id: UUID) -> Response:
     """The recording as asciicast v2; `?input=1` adds the recorded keystrokes, which is audited."""
-    if request.args.get("download"):
+    if query.download:
         features.check(services().system_settings.get, REPLAY_DOWNLOAD)
-    with_input = request.args.get("input") == "1"
+    with_input = query.input == "1"
     if with_input and not guard.identity().may("recordings.input"):
         raise Forbidden(f"You need the recordings.input permission to {PURPOSES['recordings.input']}.")
     database = services().database
@@ -184,7 +195,7 @@ def data(recording_id: UUID) -> Response:
         with_input=with_input,
     )
     response = Response(body, mimetype="application/x-asciicast")
-    if request.args.get("download"):
+    if query.download:
         response.headers["Content-Disposition"] = f'attachment; filename="{recording_id}.cast"'
     return response
 

@@ -20,8 +20,8 @@ from netstacks.web.auth import guard
 from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Description
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("roles", __name__)
@@ -117,8 +117,9 @@ def get_role(name: str) -> RoleJson:
 
 @blueprint.post(_PATH)
 @guard.requires("roles.manage")
-def create_role() -> tuple[RoleJson, int]:
-    body = parse(NewRole)
+@takes_body(NewRole)
+@answers(201)
+def create_role(body: NewRole) -> tuple[RoleJson, int]:
     role = _role(body.name, body)
     with _administration() as tx:
         guard.check_gives(role)
@@ -129,9 +130,9 @@ def create_role() -> tuple[RoleJson, int]:
 
 @blueprint.put(f"{_PATH}/<name>")
 @guard.requires("roles.manage")
-def update_role(name: str) -> RoleJson:
+@takes_body(RoleChange)
+def update_role(body: RoleChange, name: str) -> RoleJson:
     """Changes what a role permits. Terminals of users who may not have them any more end, on all instances."""
-    body = parse(RoleChange)
     role = _role(name, body)
     with _administration() as tx:
         old = roles.get(tx, name)
@@ -148,9 +149,11 @@ def update_role(name: str) -> RoleJson:
 
 @blueprint.delete(f"{_PATH}/<name>")
 @guard.requires("roles.manage")
-def delete_role(name: str) -> Response:
+@takes_query(Version)
+@answers(204)
+def delete_role(query: Version, name: str) -> Response:
     """Deletes a role that no user has."""
-    version = parse_query(Version).version
+    version = query.version
     with _administration() as tx:
         guard.check_gives(roles.get(tx, name).role)
         roles.delete(tx, name, version=version)

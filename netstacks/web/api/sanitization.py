@@ -13,8 +13,8 @@ from netstacks.store.sanitization import CustomPattern, SanitizationConfig
 from netstacks.web.auth import guard
 from netstacks.web.context import services
 from netstacks.web.http.changes import changes
+from netstacks.web.http.declarations import takes_body
 from netstacks.web.http.fields import Name, Seen
-from netstacks.web.http.inputs import parse
 
 blueprint = Blueprint("sanitization", __name__)
 
@@ -98,8 +98,8 @@ def get_config() -> ConfigJson:
 
 @blueprint.put("/api/admin/sanitization/config")
 @guard.requires("llm.manage")
-def put_config() -> ConfigJson:
-    body = parse(ConfigInput)
+@takes_body(ConfigInput)
+def put_config(body: ConfigInput) -> ConfigJson:
     config = body.config()
     with guard.transaction() as tx:
         changed = changes(sanitization.stored(tx)[0], config)
@@ -110,12 +110,13 @@ def put_config() -> ConfigJson:
 
 @blueprint.post("/api/ai/sanitization/test")
 @guard.requires()
-def test() -> Sanitized:
+@takes_body(TestInput)
+def test(body: TestInput) -> Sanitized:
     """Returns a text as a provider would receive it.
 
     Does not redact the secrets of the vault: the answer would tell a user whether a guessed text is one of them.
     """
-    text = parse(TestInput).text
+    text = body.text
     with services().database.transaction() as tx:
         config = sanitization.get(tx)
     redactor = Redactor(config, ())

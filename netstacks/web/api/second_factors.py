@@ -32,7 +32,7 @@ from netstacks.web.auth.authenticate import is_own_password
 from netstacks.web.auth.authenticator_app import AppSetup
 from netstacks.web.auth.passkeys import Asked, PasskeyOptions
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body
 
 blueprint = Blueprint("second_factors", __name__)
 
@@ -94,9 +94,10 @@ def confirmation_options() -> PasskeyOptions:
 
 @blueprint.post("/api/v1/account/confirmation")
 @guard.requires()
-def confirm() -> Confirmation:
+@takes_body(ConfirmationInput)
+@answers(429)
+def confirm(body: ConfirmationInput) -> Confirmation:
     """A confirmation for changes in the next minutes by this log-in, for the current password or a passkey."""
-    body = parse(ConfirmationInput)
     me = guard.identity()
     if body.credential is not None:
         with _refused_as_forbidden():
@@ -112,18 +113,19 @@ def confirm() -> Confirmation:
 
 @blueprint.post("/api/v1/account/totp")
 @guard.requires()
-def prepare_app() -> AppSetup:
+@takes_body(Confirmed)
+def prepare_app(body: Confirmed) -> AppSetup:
     """A new secret for an authenticator app, as text, as address and as a QR code. Nothing is stored yet."""
-    _check_confirmed(parse(Confirmed))
+    _check_confirmed(body)
     me = guard.identity()
     return authenticator_app.prepare(me.user_id, me.username)
 
 
 @blueprint.put("/api/v1/account/totp")
 @guard.requires()
-def set_app_up() -> RecoveryCodes:
+@takes_body(AppInput)
+def set_app_up(body: AppInput) -> RecoveryCodes:
     """Sets the authenticator app up that shows this code, in place of a former one."""
-    body = parse(AppInput)
     me = guard.identity()
     with _change(body) as tx:
         held = second_factors.of_user(tx, me.user_id)
@@ -135,8 +137,10 @@ def set_app_up() -> RecoveryCodes:
 
 @blueprint.delete("/api/v1/account/totp")
 @guard.requires()
-def remove_app() -> Response:
-    with _change(parse(Confirmed)) as tx:
+@takes_body(Confirmed)
+@answers(204)
+def remove_app(body: Confirmed) -> Response:
+    with _change(body) as tx:
         second_factors.remove_totp(tx, guard.identity().user_id)
         _audit(tx, "second_factor.removed", kind="totp")
         _check_last(tx)
@@ -145,9 +149,10 @@ def remove_app() -> Response:
 
 @blueprint.post("/api/v1/account/passkeys/options")
 @guard.requires()
-def passkey_options() -> PasskeyOptions:
+@takes_body(Confirmed)
+def passkey_options(body: Confirmed) -> PasskeyOptions:
     """Options for `navigator.credentials.create`."""
-    _check_confirmed(parse(Confirmed))
+    _check_confirmed(body)
     me = guard.identity().user_id
     with services().database.transaction() as tx:
         user, existing = users.get(tx, me), second_factors.passkeys_of(tx, me)
@@ -156,8 +161,9 @@ def passkey_options() -> PasskeyOptions:
 
 @blueprint.post("/api/v1/account/passkeys")
 @guard.requires()
-def add_passkey() -> tuple[AddedPasskey, int]:
-    body = parse(PasskeyInput)
+@takes_body(PasskeyInput)
+@answers(201)
+def add_passkey(body: PasskeyInput) -> tuple[AddedPasskey, int]:
     me = guard.identity().user_id
     site = passkeys.required_site()
     with _change(body) as tx:
@@ -171,8 +177,8 @@ def add_passkey() -> tuple[AddedPasskey, int]:
 
 @blueprint.put("/api/v1/account/passkeys/<uuid:passkey_id>")
 @guard.requires()
-def rename_passkey(passkey_id: UUID) -> PasskeyJson:
-    body = parse(NameInput)
+@takes_body(NameInput)
+def rename_passkey(body: NameInput, passkey_id: UUID) -> PasskeyJson:
     with _change(body) as tx:
         passkey = second_factors.rename_passkey(tx, guard.identity().user_id, passkey_id, body.name)
         _audit(tx, "second_factor.renamed", kind="passkey", name=passkey.name)
@@ -181,8 +187,10 @@ def rename_passkey(passkey_id: UUID) -> PasskeyJson:
 
 @blueprint.delete("/api/v1/account/passkeys/<uuid:passkey_id>")
 @guard.requires()
-def remove_passkey(passkey_id: UUID) -> Response:
-    with _change(parse(Confirmed)) as tx:
+@takes_body(Confirmed)
+@answers(204)
+def remove_passkey(body: Confirmed, passkey_id: UUID) -> Response:
+    with _change(body) as tx:
         passkey = second_factors.remove_passkey(tx, guard.identity().user_id, passkey_id)
         _audit(tx, "second_factor.removed", kind="passkey", name=passkey.name)
         _check_last(tx)
@@ -191,9 +199,10 @@ def remove_passkey(passkey_id: UUID) -> Response:
 
 @blueprint.post("/api/v1/account/recovery-codes")
 @guard.requires()
-def renew_recovery_codes() -> RecoveryCodes:
+@takes_body(Confirmed)
+def renew_recovery_codes(body: Confirmed) -> RecoveryCodes:
     """New recovery codes, shown by this answer only; the former ones are no longer accepted."""
-    with _change(parse(Confirmed)) as tx:
+    with _change(body) as tx:
         if second_factors.of_user(tx, guard.identity().user_id).is_empty:
             raise Conflict("recovery codes stand for a second factor: set one up first")
         codes = _new_codes(tx)

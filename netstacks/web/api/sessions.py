@@ -15,8 +15,8 @@ from netstacks.store import audit, session_lists, sessions
 from netstacks.web.auth import guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_query
 from netstacks.web.http.fields import Moment
-from netstacks.web.http.inputs import parse_query
 
 blueprint = Blueprint("sessions", __name__)
 
@@ -83,9 +83,9 @@ class FoundSessions(TypedDict):
 
 @blueprint.get("/api/sessions")
 @guard.requires()
-def browse() -> Sessions:
+@takes_query(_Page)
+def browse(query: _Page) -> Sessions:
     """The user's own sessions, newest first; with `sessions.manage` those of all users."""
-    query = parse_query(_Page)
     identity = guard.identity()
     with services().database.transaction() as tx:
         page = session_lists.page(
@@ -100,12 +100,12 @@ def browse() -> Sessions:
 
 @blueprint.get("/api/v1/sessions")
 @guard.requires("sessions.manage")
-def search() -> FoundSessions:
+@takes_query(_Search)
+def search(query: _Search) -> FoundSessions:
     """The sessions of all users that match, newest first.
 
     A search by device ends after some sessions, with fewer items than `limit` and a `next`.
     """
-    query = parse_query(_Search)
     with services().database.transaction() as tx:
         page = session_lists.page(
             tx,
@@ -154,6 +154,7 @@ def _text(at: datetime | None) -> str | None:
 
 @blueprint.delete("/api/sessions/<uuid:session_id>")
 @guard.requires()
+@answers(204)
 def end(session_id: UUID) -> tuple[str, int]:
     """Ends a session on any instance: one of the user's own, or any with `sessions.manage`."""
     identity = guard.identity()

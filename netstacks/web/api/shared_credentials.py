@@ -16,8 +16,8 @@ from netstacks.store.shared_credentials import LastUse, SharedCredential
 from netstacks.web.api.credentials import CredentialJson, SecretText, as_json
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Seen
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("shared_credentials", __name__)
@@ -99,8 +99,8 @@ class RotatedCredential(CredentialJson):
 
 @blueprint.get("/api/v1/credentials")
 @guard.requires("credentials.manage")
-def list_credentials() -> SharedCredentials:
-    query = parse_query(CredentialQuery)
+@takes_query(CredentialQuery)
+def list_credentials(query: CredentialQuery) -> SharedCredentials:
     with services().database.transaction() as tx:
         found = shared_credentials.list_all(tx, within=guard.identity().reach, **query.model_dump())
     return {"items": [_as_item(each) for each in found]}
@@ -127,9 +127,10 @@ def list_uses(credential_id: UUID) -> CredentialUses:
 
 @blueprint.post("/api/v1/credentials/<uuid:credential_id>/rotate")
 @guard.requires("credentials.manage")
-def rotate(credential_id: UUID) -> RotatedCredential:
+@takes_body(Rotation)
+@answers(502)
+def rotate(body: Rotation, credential_id: UUID) -> RotatedCredential:
     """Replaces the secret. Nothing is stored when the test of the new one fails (502)."""
-    body = parse(Rotation)
     if body.secret is None:
         raise InvalidInput("secret: is missing")
     tested_on = None

@@ -27,7 +27,7 @@ from netstacks.web.auth import features, guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.auth.share_tokens import Invitation
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import after, answers, takes_body
 from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import timestamp
 
@@ -89,12 +89,17 @@ def browse(session_id: UUID) -> list[ShareJson]:
     return [_item(share) for share in found]
 
 
+def _check_sharing() -> None:
+    features.check(services().system_settings.get, SHARING)
+
+
 @blueprint.post(_SHARES)
 @guard.requires()
-def create(session_id: UUID) -> tuple[NewShareJson, int]:
+@after(_check_sharing)
+@takes_body(_NewShare)
+@answers(201)
+def create(wanted: _NewShare, session_id: UUID) -> tuple[NewShareJson, int]:
     """Shares a session by a link."""
-    features.check(services().system_settings.get, SHARING)
-    wanted = parse(_NewShare)
     with guard.transaction() as tx:
         if _managed(tx, session_id).state == "ended":
             raise Conflict("This session has ended. Only a live one can be shared.")
@@ -128,6 +133,7 @@ def show(session_id: UUID, token: str) -> SingleShareJson:
 
 @blueprint.delete(f"{_SHARES}/<token>")
 @guard.requires()
+@answers(202, 204)
 def revoke(session_id: UUID, token: str) -> JsonResponse[LateRevocation] | Response:
     """Revokes a share and ends its views. Idempotent."""
     return _revoke(session_id, _share_id(session_id, token))
@@ -135,6 +141,7 @@ def revoke(session_id: UUID, token: str) -> JsonResponse[LateRevocation] | Respo
 
 @blueprint.delete(_SHARES)
 @guard.requires()
+@answers(202, 204)
 def revoke_all(session_id: UUID) -> JsonResponse[LateRevocation] | Response:
     """Revokes every share of the session and ends all its views."""
     return _revoke(session_id, None)
@@ -167,6 +174,7 @@ def watching(session_id: UUID) -> Viewers:
 
 @blueprint.delete(f"{_VIEWERS}/<uuid:viewer_id>")
 @guard.requires()
+@answers(204)
 def end_view(session_id: UUID, viewer_id: UUID) -> tuple[str, int]:
     """Ends one view. The share stays valid: the viewer can come back until it is revoked."""
     with guard.transaction() as tx:

@@ -29,8 +29,8 @@ from netstacks.web.api import read_only
 from netstacks.web.api.ai import refuse
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import after, answers, takes_body
 from netstacks.web.http.hang_up import has_hung_up
-from netstacks.web.http.inputs import parse
 from netstacks.web.ws.terminal import check_open
 
 blueprint = Blueprint("ssh_execute", __name__)
@@ -97,13 +97,18 @@ class _Destination:
     target: Target
 
 
-@blueprint.post("/api/ai/ssh-execute")
-@guard.requires("sessions.connect")
-def ssh_execute() -> RunJson:
-    """Runs commands for a model. One that fails or is not allowed is a 200 with `success` false: the model reads it."""
+def _check_ai() -> None:
     if not services().llm.directory.may_use(guard.identity().role):
         raise NotConfigured("AI is switched off for you on this controller. An administrator can switch it on.")
-    body = parse(Execution)
+
+
+@blueprint.post("/api/ai/ssh-execute")
+@guard.requires("sessions.connect")
+@after(_check_ai)
+@takes_body(Execution)
+@answers(429)
+def ssh_execute(body: Execution) -> RunJson:
+    """Runs commands for a model. One that fails or is not allowed is a 200 with `success` false: the model reads it."""
     if (body.command is None) == (body.commands is None):
         raise InvalidInput("command: send either command or commands")
     commands = [body.command] if body.command is not None else body.commands or []
@@ -118,9 +123,10 @@ def ssh_execute() -> RunJson:
 
 @blueprint.post("/api/devices/<device_id>/exec-command")
 @guard.requires("sessions.connect")
-def exec_command(device_id: str) -> RunJson:
+@takes_body(SingleExecution)
+@answers(429)
+def exec_command(body: SingleExecution, device_id: str) -> RunJson:
     """Runs one command for the test of a change, by the same rules but without AI."""
-    body = parse(SingleExecution)
     name = device_id if device_id.startswith(targets.DEVICE_PREFIX) else f"{targets.DEVICE_PREFIX}{device_id}"
     return _execute("device", "commands", name, _batch([body.command], body.timeout_secs), is_list=False)
 

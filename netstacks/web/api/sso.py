@@ -28,7 +28,7 @@ from netstacks.web.auth.parts import auth_parts
 from netstacks.web.auth.tokens import Subject
 from netstacks.web.context import services
 from netstacks.web.http import cookies
-from netstacks.web.http.inputs import parse
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.json_response import JsonResponse, json_response
 from netstacks.web.http.outputs import as_sentence
 from netstacks.web.http.own_path import own_path
@@ -59,6 +59,15 @@ class Start(BaseModel):
         return own_path(self.next) if len(self.next) <= _LONGEST_PATH else "/"
 
 
+class ProviderAnswer(BaseModel):
+    """The query string that the provider sends the browser back with."""
+
+    code: str | None = None
+    error: str | None = None
+    iss: str | None = None
+    state: str | None = None
+
+
 class SsoProvider(TypedDict):
     """An identity provider on the log-in page."""
 
@@ -82,13 +91,14 @@ class Refusal(TypedDict):
 
 
 @blueprint.post("/api/auth/sso/<uuid:provider_id>/start")
-def start(provider_id: UUID) -> JsonResponse[Started]:
+@takes_body(Start)
+@answers(403, 502)
+def start(body: Start, provider_id: UUID) -> JsonResponse[Started]:
     """Begins a log-in: sets the cookie that the callback needs, and returns the address at the provider.
 
     The page's header Origin says which address users open, and the provider's entry must name it: the header Host,
     which it also has to match, is what the client writes.
     """
-    body = parse(Start)
     with services().database.transaction() as tx:
         provider = identity_providers.find(tx, provider_id)
     if not provider.enabled:
@@ -107,18 +117,20 @@ def start(provider_id: UUID) -> JsonResponse[Started]:
 
 
 @blueprint.get("/api/auth/sso/<uuid:provider_id>/callback")
-def callback(provider_id: UUID) -> Response:
+@takes_query(ProviderAnswer, keeps_empty=True)
+@answers(302)
+def callback(query: ProviderAnswer, provider_id: UUID) -> Response:
     """The way back from the provider: logs the user in, or leads to the log-in page, which says what is wrong.
 
     Each provider has an address of its own, so that the answer of one is never taken for that of another (RFC 9700,
     section 4.4).
     """
-    flow = _flow(provider_id)
+    flow = _flow(provider_id, query)
     try:
         if flow is None:
             raise SsoRefused("not_begun", _NOT_BEGUN)
         with metrics.counting_refusals():
-            subject = _finish(flow)
+            subject = _finish(flow, query)
         page_cookie.issue(subject)
         response = cast(Response, redirect(flow.next))
     except (NetstacksError, HTTPException) as error:
@@ -199,15 +211,14 @@ def _confirmed_origin(provider: IdentityProvider) -> str:
     return origin
 
 
-def _flow(provider_id: UUID) -> Flow | None:
+def _flow(provider_id: UUID, query: ProviderAnswer) -> Flow | None:
     """The log-in at this provider that this browser has begun with the state of this answer."""
-    state = request.args.get("state", "")
     values = cookies.values(request, _FLOW_COOKIE)
-    flows = (oidc_flow.flow_of(services().tokens, value, state) for value in values)
+    flows = (oidc_flow.flow_of(services().tokens, value, query.state or "") for value in values)
     return next((flow for flow in flows if flow and flow.provider_id == str(provider_id)), None)
 
 
-def _finish(flow: Flow) -> Subject:
+def _finish(flow: Flow, query: ProviderAnswer) -> Subject:
     """Raises SsoRefused, and TooManyRequests after many answers that the provider has refused."""
     with services().database.transaction() as tx:
         provider = sso_users.current_provider(tx, UUID(flow.provider_id))
@@ -223,9 +234,9 @@ def _finish(flow: Flow) -> Subject:
             text = f"Too many log-ins with {provider.name} have failed. Try again in {wait_secs} seconds."
             raise TooManyRequests(text, retry_after=wait_secs)
         try:
-            code = _code(provider)
+            code = _code(provider, query)
             exchange = CodeExchange(auth_parts().oidc, services().tokens, provider, secret, flow)
-            profile = profile_of(provider, exchange.claims(code, request.args.get("iss")))
+            profile = profile_of(provider, exchange.claims(code, query.iss))
         except ProviderUnavailable as error:
             raise oidc_flow.of_provider(provider, error) from error
         except SsoRefused as error:
@@ -238,17 +249,16 @@ def _finish(flow: Flow) -> Subject:
     return sso_users.log_in(provider, profile)
 
 
-def _code(provider: IdentityProvider) -> str:
+def _code(provider: IdentityProvider, query: ProviderAnswer) -> str:
     """The code of the provider's answer. Raises SsoRefused when the provider has refused the log-in."""
-    if "error" in request.args:
-        named = oidc_flow.word(request.args["error"])
+    if query.error is not None:
+        named = oidc_flow.word(query.error)
         if named == "access_denied":
             raise SsoRefused("access_denied", f"The log-in was cancelled or refused at {provider.name}.")
         raise SsoRefused("provider_error", f"{provider.name} refused the log-in{f' ({named})' if named else ''}.")
-    code = request.args.get("code", "")
-    if not code:
+    if not query.code:
         raise SsoRefused("no_code", f"{provider.name} sent neither a code nor an error. Log in again.")
-    return code
+    return query.code
 
 
 def _to_login_page(flow: Flow | None, text: str) -> Response:

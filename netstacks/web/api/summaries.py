@@ -24,6 +24,7 @@ from netstacks.web.api import ai, prompts, recordings
 from netstacks.web.api.answer_events import AnswerPieces, event_stream
 from netstacks.web.auth import guard
 from netstacks.web.context import services
+from netstacks.web.http.declarations import produces
 
 blueprint = Blueprint("summaries", __name__)
 
@@ -78,6 +79,8 @@ def show(session_id: UUID) -> SummaryJson:
 
 @blueprint.post("/api/sessions/<uuid:session_id>/summary")
 @guard.requires("recordings.view")
+@ai.asks_model
+@produces("text/event-stream")
 def summarise(session_id: UUID) -> Response:
     """Server-sent events, like the assistant's answers. A complete summary is stored before the event `done`."""
     database = services().database

@@ -1,6 +1,8 @@
 """`/api/v1/settings`: the system settings, and `/api/v1/auth/notice`, the text before log-in (docs/settings.md)."""
 
-from typing import Annotated, Any, Literal, NotRequired, cast
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, NotRequired, TypeVar, cast
 
 from flask import Blueprint, request
 from pydantic import BaseModel, WithJsonSchema
@@ -17,13 +19,15 @@ from netstacks.store.setting_types import Setting, as_json
 from netstacks.web.auth import guard
 from netstacks.web.auth.purposes import PURPOSES
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Seen, SeenVersion
-from netstacks.web.http.inputs import parse, parse_query
 from netstacks.web.http.outputs import as_sentence, timestamp
 
 blueprint = Blueprint("system_settings", __name__)
 
 _HIDDEN = "(hidden)"
+
+Answer = TypeVar("Answer")
 
 SettingValue = Annotated[
     Any, WithJsonSchema({"description": "A value of the type of the setting; whether there is one, for a secret."})
@@ -105,22 +109,33 @@ def list_settings() -> SettingList:
     return {"items": items, "sections": list(SECTIONS), "roles": names}
 
 
+def _with_setting(view: Callable[[Setting[Any]], Answer]) -> Callable[[str], Answer]:
+    """Decorates a view, which gets the setting with the key in the path. Raises as `_find` does."""
+
+    @wraps(view)
+    def finding(key: str) -> Answer:
+        return view(_find(key))
+
+    return finding
+
+
 @blueprint.get("/api/v1/settings/<key>")
 @guard.requires("settings.manage")
-def get_setting(key: str) -> SettingJson:
-    setting = _find(key)
+@_with_setting
+def get_setting(setting: Setting[Any]) -> SettingJson:
     with services().database.transaction() as tx:
         return _shown(tx, setting)
 
 
 @blueprint.put("/api/v1/settings/<key>")
 @guard.requires("settings.manage")
-def put_setting(key: str) -> ChangedSettingJson:
+@_with_setting
+@takes_body(NewValue)
+def put_setting(body: NewValue, setting: Setting[Any]) -> ChangedSettingJson:
     """Changes a setting. It takes effect on this instance at once, and on the others within a heartbeat.
 
     `note` tells of a secret that this has deleted, because it was for the former value.
     """
-    setting, body = _find(key), parse(NewValue)
     value = setting.read(body.value)
     with guard.transaction() as tx:
         _check_may_change(setting)
@@ -137,13 +152,14 @@ def put_setting(key: str) -> ChangedSettingJson:
 
 @blueprint.delete("/api/v1/settings/<key>")
 @guard.requires("settings.manage")
-def reset_setting(key: str) -> ChangedSettingJson:
+@_with_setting
+@takes_query(SeenVersion)
+def reset_setting(seen: SeenVersion, setting: Setting[Any]) -> ChangedSettingJson:
     """Sets a setting back to its default, with `note` as for a change. Idempotent."""
-    setting, seen = _find(key), parse_query(SeenVersion).version
     with guard.transaction() as tx:
         _check_may_change(setting)
         before = _known(tx, setting)
-        system_settings.remove(tx, services().vault, setting, guard.identity().username, seen=seen)
+        system_settings.remove(tx, services().vault, setting, guard.identity().username, seen=seen.version)
         answer = _changed(tx, setting, before)
     services().system_settings.look()
     return answer
@@ -151,6 +167,7 @@ def reset_setting(key: str) -> ChangedSettingJson:
 
 @blueprint.post("/api/v1/settings/mail/test")
 @guard.requires("settings.manage")
+@answers(502)
 def send_test_mail() -> SentMail:
     """Sends a test message now. 502 with a sentence about what failed, 422 when a setting is missing."""
     server = services().notices.send_test(guard.identity().username)

@@ -16,7 +16,7 @@ from netstacks.store.user_lists import Filter, ListedUser, State
 from netstacks.web.auth import guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
-from netstacks.web.http.inputs import parse_query
+from netstacks.web.http.declarations import answers, takes_query
 from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("user_access", __name__)
@@ -110,9 +110,9 @@ class UserSessions(TypedDict):
 
 @blueprint.get("/api/v1/users")
 @guard.requires("users.manage")
-def list_users() -> UserPage:
+@takes_query(UserQuery)
+def list_users(query: UserQuery) -> UserPage:
     """A page of users by name, with their log-ins and live sessions counted; and the lengths of new passwords."""
-    query = parse_query(UserQuery)
     with services().database.transaction() as tx:
         wanted = Filter(query.search or None, query.role, query.state)
         found, total = user_lists.page(tx, wanted, limit=query.limit, offset=query.offset)
@@ -165,6 +165,7 @@ def list_sessions(user_id: UUID) -> UserSessions:
 
 @blueprint.delete(f"{_USER}/logins/<uuid:login_id>")
 @guard.requires("users.manage")
+@answers(204)
 def revoke_login(user_id: UUID, login_id: UUID) -> Response:
     """Ends one log-in. The user's sessions go on, without the connections of that log-in."""
     with services().database.transaction() as tx:

@@ -9,7 +9,7 @@ from netstacks.errors import NotFound
 from netstacks.store import user_settings
 from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.http.inputs import json_body
+from netstacks.web.http.declarations import answers, takes_json
 from netstacks.web.http.json_response import JsonResponse, json_response
 
 blueprint = Blueprint("user_settings", __name__)
@@ -30,8 +30,9 @@ def get_setting(key: str) -> JsonResponse[Stored]:
 
 @blueprint.put("/api/user-settings/<key>")
 @guard.requires()
-def put_setting(key: str) -> Response:
-    value = json_body()
+@takes_json
+@answers(204)
+def put_setting(value: Any, key: str) -> Response:
     with guard.transaction() as tx:
         user_settings.put(tx, guard.identity().user_id, key, value)
     return Response(status=204)
@@ -39,6 +40,7 @@ def put_setting(key: str) -> Response:
 
 @blueprint.delete("/api/user-settings/<key>")
 @guard.requires()
+@answers(204)
 def delete_setting(key: str) -> Response:
     """Deletes a setting; also succeeds when it was not set."""
     with guard.transaction() as tx:

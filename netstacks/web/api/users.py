@@ -26,8 +26,8 @@ from netstacks.web.api.user_json import UserJson, as_json
 from netstacks.web.auth import guard
 from netstacks.web.auth.authenticate import is_own_password
 from netstacks.web.context import services
+from netstacks.web.http.declarations import answers, takes_body, takes_query
 from netstacks.web.http.fields import Seen, SeenVersion
-from netstacks.web.http.inputs import parse, parse_query
 
 blueprint = Blueprint("users", __name__)
 
@@ -78,8 +78,9 @@ def list_users() -> Users:
 
 @blueprint.post("/api/users")
 @guard.requires("users.manage")
-def create_user() -> tuple[UserJson, int]:
-    body = parse(NewUser)
+@takes_body(NewUser)
+@answers(201)
+def create_user(body: NewUser) -> tuple[UserJson, int]:
     with services().database.transaction() as tx:
         rules = users.password_role(roles.role_named(tx, body.role))
     password_rules.check(
@@ -103,12 +104,12 @@ def get_user(user_id: UUID) -> UserJson:
 
 @blueprint.put("/api/users/<uuid:user_id>")
 @guard.requires("users.manage")
-def update_user(user_id: UUID) -> UserJson:
+@takes_body(UserChange)
+def update_user(body: UserChange, user_id: UUID) -> UserJson:
     """Replaces the profile. A deactivated user is logged out everywhere.
 
     Terminals end when the user is deactivated or the new role may not open any.
     """
-    body = parse(UserChange)
     with _administration(user_id) as tx:
         before, role = _get(tx, user_id), roles.role_named(tx, body.role)
         guard.check_gives(role)
@@ -135,11 +136,12 @@ def update_user(user_id: UUID) -> UserJson:
 
 @blueprint.delete("/api/users/<uuid:user_id>")
 @guard.requires("users.manage")
-def delete_user(user_id: UUID) -> Response:
-    seen = parse_query(SeenVersion).version
+@takes_query(SeenVersion)
+@answers(204)
+def delete_user(seen: SeenVersion, user_id: UUID) -> Response:
     with _administration(user_id) as tx:
         user = _get(tx, user_id)
-        users.delete(tx, user_id, seen=seen)
+        users.delete(tx, user_id, seen=seen.version)
         _end_sessions(tx, user)
         revoked = _revoke_shares(tx, user)
         _audit(tx, "user.deleted", user_id, username=user.username)
@@ -149,9 +151,11 @@ def delete_user(user_id: UUID) -> Response:
 
 @blueprint.put("/api/users/<uuid:user_id>/password")
 @guard.requires("users.manage")
-def set_password(user_id: UUID) -> Response:
+@takes_body(NewPassword)
+@answers(204)
+def set_password(body: NewPassword, user_id: UUID) -> Response:
     """Sets a user's password, ends all log-ins of the user and their terminals."""
-    password = parse(NewPassword).password
+    password = body.password
     with services().database.transaction() as tx:
         user = users.get(tx, user_id)
         rules = users.password_role(roles.role_named(tx, user.role))
@@ -169,6 +173,7 @@ def set_password(user_id: UUID) -> Response:
 
 @blueprint.delete("/api/users/<uuid:user_id>/logins")
 @guard.requires("users.manage")
+@answers(204)
 def revoke_logins(user_id: UUID) -> Response:
     """Ends all log-ins and terminals of a user."""
     with _administration(user_id) as tx:
@@ -182,6 +187,7 @@ def revoke_logins(user_id: UUID) -> Response:
 
 @blueprint.delete("/api/v1/users/<uuid:user_id>/second-factors")
 @guard.requires("users.manage")
+@answers(204)
 def reset_second_factors(user_id: UUID) -> Response:
     """Removes all second factors of another user, who has lost them, and ends the user's log-ins and terminals."""
     if user_id == guard.identity().user_id:
@@ -200,9 +206,10 @@ def reset_second_factors(user_id: UUID) -> Response:
 
 @blueprint.put("/api/auth/password")
 @guard.requires()
-def change_own_password() -> Response:
+@takes_body(OwnPassword)
+@answers(204, 429)
+def change_own_password(body: OwnPassword) -> Response:
     """Changes the user's own password, given the current one, and ends the user's other log-ins."""
-    body = parse(OwnPassword)
     me = guard.identity()
     with services().database.transaction() as tx:
         user, current_hash = users.get(tx, me.user_id), users.password_hash_of(tx, me.user_id)

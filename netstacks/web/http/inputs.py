@@ -49,9 +49,12 @@ def parse(model: type[Model]) -> Model:
     return validated(model, body)
 
 
-def parse_query(model: type[Model]) -> Model:
-    """The query string as `model`; empty values count as absent. Raises InvalidInput that names the wrong one."""
-    return validated(model, {name: value for name, value in request.args.items() if value})
+def parse_query(model: type[Model], *, keeps_empty: bool = False) -> Model:
+    """The query string as `model`. Raises InvalidInput that names the wrong member.
+
+    Empty values count as absent, unless `keeps_empty`.
+    """
+    return validated(model, {name: value for name, value in request.args.items() if value or keeps_empty})
 
 
 def validated(model: type[Model], values: dict[str, Any]) -> Model:

@@ -11,8 +11,8 @@ from netstacks.web.admin.replay import replay_facts, with_player
 from netstacks.web.auth import guard
 from netstacks.web.auth.seeing import sight
 from netstacks.web.context import services
+from netstacks.web.http.declarations import takes_query
 from netstacks.web.http.fields import Moment
-from netstacks.web.http.inputs import parse_query
 from netstacks.web.pages.layout import blueprint, render_page
 
 _PAGE_ROWS = 50
@@ -24,8 +24,8 @@ class SessionsQuery(BaseModel):
 
 
 @blueprint.get("/sessions")
-def session_list() -> str:
-    query = parse_query(SessionsQuery)
+@takes_query(SessionsQuery)
+def session_list(query: SessionsQuery) -> str:
     with services().database.transaction() as tx:
         page = session_lists.page(
             tx,
