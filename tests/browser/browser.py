@@ -29,6 +29,8 @@ PHONE = (390, 844)
 _SCRIPT_SECS = 100
 # What a busy machine needs at most, not what a page may take.
 _WAIT_SECS = 60
+# What a page says when PostgreSQL stood still for two seconds; a user does what it says.
+_TRY_AGAIN = ("are busy: try again in a moment", "did not answer in time: try again")
 
 _FLAGS = (
     "--headless",
@@ -104,6 +106,7 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome, origin: str) -> None:
         self.driver = driver
         self.origin = origin
+        self._has_tried_again = False
         old = driver.window_handles
         self.new_tab()
         new = driver.current_window_handle
@@ -129,7 +132,17 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     def open(self, path: str) -> None:
-        self.driver.get(self.origin + path)
+        def is_open() -> bool:
+            self.driver.get(self.origin + path)
+            return not self._must_try_again()
+
+        until(is_open, f"an answer to {path}")
+
+    def _must_try_again(self) -> bool:
+        text = self.text
+        must = any(each in text for each in _TRY_AGAIN)
+        self._has_tried_again |= must
+        return must
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
@@ -257,7 +270,17 @@ class Browser:
         self.open("/login")
         self.fill(username=username, password=password)
         self.type(Keys.ENTER)
-        self.wait_for("Log out")
+
+        def is_in() -> bool:
+            if self._must_try_again():
+                if self.path.startswith("/login"):
+                    self.fill(username=username, password=password)
+                    self.type(Keys.ENTER)
+                else:
+                    self.driver.refresh()
+            return "Log out" in self.text
+
+        until(is_in, f"the log-in of {username} in {self.text!r}", _WAIT_SECS)
 
     def switch_to_new_tab(self) -> None:
         """Goes to the second tab, once there is one."""
@@ -293,6 +316,10 @@ class Browser:
         self.driver.save_screenshot(str(ARTEFACTS / f"{name}.png"))
 
     def errors(self) -> list[str]:
-        """The browser's complaints since the last call: scripts that failed, policies that were violated."""
+        """The browser's complaints since the last call: scripts that failed, policies that were violated.
+
+        An answer after which this class has tried again is none.
+        """
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
-        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+        found = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+        return [each for each in found if not (self._has_tried_again and "status of 503" in each)]
