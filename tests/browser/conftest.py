@@ -1,6 +1,7 @@
 """A browser, a network that can be cut, a controller and a device behind it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -11,6 +12,15 @@ from tests.controller import ADMIN, Api, Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
 from tests.wire import Wire
+
+# A test waits for several things, each for longer than it takes, and the first one of a file for its servers besides.
+_TEST_SECS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_TEST_SECS))
 
 
 @pytest.fixture(scope="session")

@@ -70,9 +70,19 @@ def text_of(browser: Browser, element_id: str) -> str:
 
 def confirm(browser: Browser) -> None:
     """Presses the main button of the open dialog, once that is possible."""
-    button = browser.find("dialog[open] [type=submit]")
-    until(button.is_enabled, "the button can be pressed")
-    button.click()
+    until(lambda: browser.find("dialog[open] [type=submit]").is_enabled(), "the button can be pressed")
+    browser.click_on("dialog[open] [type=submit]")
+
+
+def foreseen(browser: Browser, *texts: str) -> None:
+    """Waits until the open dialog foresees one of these texts; asks again when an instance has not answered in time."""
+
+    def is_foreseen() -> bool:
+        if "It is not known" in browser.text:
+            browser.click("Ask again")
+        return any(text in browser.text for text in texts)
+
+    until(is_foreseen, f"one of {texts} in the forecast", timeout_secs=60)
 
 
 def soon(cluster: Cluster, condition: Callable[[], Any], what: str, *, beats: int) -> None:
@@ -92,7 +102,7 @@ def soon(cluster: Cluster, condition: Callable[[], Any], what: str, *, beats: in
 
 
 def id_of(controller: Controller) -> str:
-    instance_id: str = controller.health()["instance_id"]
+    instance_id: str = until(lambda: controller.health().get("instance_id"), "its health")
     return instance_id
 
 

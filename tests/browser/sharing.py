@@ -1,6 +1,7 @@
 """Helpers of the tests of shared terminals."""
 
 from tests.browser.browser import Browser
+from tests.browser.silence import note_states
 from tests.controller import until
 
 
@@ -27,6 +28,7 @@ class Tabs:
         self._browser.new_tab()
         self._guests = self._browser.driver.current_window_handle
         self._browser.driver.get(link.replace("127.0.0.1", "localhost"))
+        note_states(self._browser)
         return self._browser
 
     def to_owner(self) -> None:

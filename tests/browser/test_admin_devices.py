@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import PHONE, Browser
-from tests.browser.ha import WIDE, findings, shoot
+from tests.browser.ha import WIDE, confirm, findings, shoot
 from tests.controller import ADMIN, Api, Controller, until
 from tests.ports import free_port
 from tests.sshd import Sshd
@@ -84,20 +84,8 @@ def choose_found(browser: Browser, name: str) -> None:
     """Searches the device in the dialog, by Enter too, and chooses it for the test."""
     browser.find("dialog[open] [type=search]").send_keys(name, Keys.ENTER)
     until(lambda: choices(browser, "test_device_id") == {"No test", name}, "the device is found")
-    selected = "return document.querySelector('dialog[open] [name=test_device_id]').selectedOptions[0].text"
-
-    def choose() -> bool:
-        """The list of a former search may be replaced while the name is typed."""
-        browser.find("dialog[open] [name=test_device_id]").send_keys(name)
-        return bool(browser.run(selected) == name)
-
-    until(choose, "the device is chosen")
-
-
-def submit(browser: Browser) -> None:
-    button = browser.find("dialog[open] [type=submit]")
-    until(button.is_enabled, "the button can be pressed")
-    button.click()
+    # The list of a former search may be replaced while the name is typed.
+    browser.pick("dialog[open] [name=test_device_id]", name)
 
 
 def test_selected_devices_are_changed_after_a_preview(browser: Browser, admin: Api, devices: dict[str, str]) -> None:
@@ -356,7 +344,7 @@ def test_a_terminal_leaves_its_contact_and_the_use_of_its_credential(
     browser.wait_for("The first 100 of ")
     assert not choices(browser, "test_device_id") & {"b-lab"}
     choose_found(browser, "b-lab")
-    submit(browser)
+    confirm(browser)
     browser.wait_for("The new secret is not stored, the test has failed")
     browser.screenshot("admin-credentials-rotate")
     assert findings(browser) == []
@@ -364,7 +352,7 @@ def test_a_terminal_leaves_its_contact_and_the_use_of_its_credential(
     browser.click("Rotate Team key")
     browser.run("document.querySelector('dialog[open] textarea').value = arguments[0]", sshd.private_key)
     choose_found(browser, "b-lab")
-    submit(browser)
+    confirm(browser)
     browser.wait_for("Team key has its new secret.")
     events = admin.get(f"/api/audit?resource=credential:{credential['id']}")
     rows = events if isinstance(events, list) else events["items"]
@@ -376,7 +364,7 @@ def test_a_terminal_leaves_its_contact_and_the_use_of_its_credential(
     shoot(browser, "admin-host-keys", WIDE)
     assert findings(browser) == []
     browser.find("[aria-label^='Forget the key']").click()
-    browser.find("dialog[open] [type=submit]").click()
+    browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("The key was forgotten.")
     browser.wait_for("No host key matches")
 
@@ -400,7 +388,7 @@ def test_a_key_that_waits_is_answered_and_a_changed_one_is_red(
     shoot(browser, "admin-host-keys-changed", WIDE)
     assert findings(browser) == []
     browser.click("Approve the key of c-waits")
-    browser.find("dialog[open] [type=submit]").click()
+    browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("The key was approved.")
     terminal.connected()
     terminal.leave()

@@ -10,6 +10,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.browser.silence import note_states, wait_for_hint
 from tests.controller import Api, Controller, until
 from tests.llm.scripted_provider import (
     Behaviour,
@@ -53,7 +54,8 @@ def controller(postgres: Postgres, chromium: object) -> Iterator[Controller]:
         postgres.create_database(),
         SESSION_DETACH_TTL_SECS="60",
         LLM_BREAKER_FAILURES="1",
-        LLM_BREAKER_COOLDOWN_SECS="4",
+        # Long enough to be seen, and to ask once more meanwhile.
+        LLM_BREAKER_COOLDOWN_SECS="12",
         HA_HEARTBEAT_INTERVAL_SECS="1",
     ).start()
     yield controller
@@ -100,6 +102,7 @@ def terminal(browser: Browser, known_lab: str) -> Browser:
     browser.wait_for("Connected")
     browser.type("PS1='lab> '; clear; echo on-the-scr''een", Keys.ENTER)
     until(lambda: browser.screen.strip() == "on-the-screen\nlab>", "a clear screen")
+    note_states(browser)
     return browser
 
 
@@ -283,7 +286,7 @@ def test_a_command_is_put_at_the_prompt_and_waits_for_enter(panel: Browser, prov
     panel.screenshot("assistant-answer")
     panel.click("Put at the prompt: echo the-only-command")
     until(lambda: panel.screen.rstrip().endswith("lab> echo the-only-command"), "the command at the prompt")
-    panel.wait_for("It runs when you press Enter")
+    wait_for_hint(panel, "It runs when you press Enter")
     panel.type(Keys.ENTER)
     until(lambda: "\nthe-only-command" in panel.screen, "the command's output")
     panel.click("Put at the prompt: echo second-of-two")
@@ -300,14 +303,16 @@ def test_signs_that_are_not_seen_are_not_typed(panel: Browser, provider: Scripte
     until(lambda: panel.screen.rstrip().endswith("lab> echo abc d e"), "the command at the prompt")
 
 
-@pytest.mark.parametrize("what", ["\\033[?1049h", "--More--"])
-def test_no_command_is_put_where_single_keys_act(panel: Browser, provider: ScriptedProvider, what: str) -> None:
+@pytest.mark.parametrize(("start", "shown"), [("\\033[?1049h", "an editor"), ("", "--More--")])
+def test_no_command_is_put_where_single_keys_act(
+    panel: Browser, provider: ScriptedProvider, start: str, shown: str
+) -> None:
     provider.next(answer("```\nreload\n```"))
     ask(panel, "What now?")
     put = panel.button("Put at the prompt: reload")
     panel.run("document.querySelector('.xterm-helper-textarea').focus()")
-    panel.type(f"clear; printf -- '{what}'; read -r line", Keys.ENTER)
-    until(lambda: panel.screen.strip() in ("", "--More--"), "what the device shows")
+    panel.type(f"clear; printf -- '{start}{shown}'; read -r line", Keys.ENTER)
+    until(lambda: panel.screen.strip() == shown, "what the device shows")
     put.click()
     panel.wait_for("Not typed: a pager")
     assert "reload" not in panel.screen

@@ -71,7 +71,7 @@ def test_a_log_in_leads_to_ha_status_which_is_live(browser: Browser, terminal: T
     session_id = terminal.info["session_id"]
     until(lambda: session_row(browser, session_id), "the session")
     browser.screenshot("controller-admin-ha")
-    browser.find(f"#session-{session_id} button[data-action=end]").send_keys(Keys.ENTER)
+    browser.press_on(f"#session-{session_id} button[data-action=end]")
     confirm(browser)
     browser.wait_for("The session was ended.")
     assert "admin" in terminal.ended()
@@ -98,7 +98,7 @@ def test_a_session_is_watched_through_it(browser: Browser, terminal: Terminal) -
     session_id = terminal.info["session_id"]
     browser.open("/admin/sessions?state=live")
     until(lambda: session_row(browser, session_id), "the session")
-    browser.find(f"#session-{session_id} button[data-dialog=watch]").send_keys(Keys.ENTER)
+    browser.press_on(f"#session-{session_id} button[data-dialog=watch]")
     confirm(browser)
     browser.switch_to_new_tab()
     until(lambda: browser.path.startswith("/share#"), "the page of the link")
@@ -114,7 +114,7 @@ def test_a_recording_is_replayed_through_it(browser: Browser, terminal: Terminal
     browser.open("/admin/sessions?state=ended")
     session_id = terminal.info["session_id"]
     until(lambda: session_row(browser, session_id), "the session")
-    browser.find(f"#session-{session_id} a[href$=replay]").send_keys(Keys.ENTER)
+    browser.press_on(f"#session-{session_id} a[href$=replay]")
     until(lambda: browser.path == f"/admin/sessions/{session_id}/replay", "the page of the replay")
     script = "return document.querySelector('.ap-term')?.innerText ?? ''"
     until(lambda: "recorded" in browser.run(script), "what the device has printed")
@@ -132,7 +132,7 @@ def test_users_change_their_password_and_end_their_log_ins_through_it(
     browser.click("Log out")
     until(lambda: browser.path.startswith("/login"), "the log-in page")
     browser.log_in("kim", PASSWORD)
-    browser.find(".account a").click()
+    browser.click_on(".account a")
     until(lambda: browser.path == "/admin/account", "the account")
     rows = "return document.querySelectorAll('[data-fragment] table tbody tr').length"
     until(lambda: browser.run(rows) == 2, "both log-ins")

@@ -9,7 +9,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cluster import HEARTBEAT_SECS, TTL_SECS, Cluster
 from tests.browser.browser import PHONE, Browser
-from tests.browser.ha import alarms, confirm, id_of, is_healthy, note_alarms, row, said, soon, watch
+from tests.browser.ha import alarms, confirm, foreseen, id_of, is_healthy, note_alarms, row, said, soon, text_of, watch
 from tests.controller import Api, Controller, until
 from tests.postgres import Postgres
 
@@ -68,7 +68,7 @@ def test_a_lost_instance_is_dismissed(browser: Browser, cluster: Cluster) -> Non
     killed = id_of(b)
     watch(browser)
     b.kill()
-    browser.click(f"Dismiss {killed}")
+    browser.press(f"Dismiss {killed}")
     browser.wait_for(f"Dismiss {killed}?")
     browser.screenshot("ha-dismiss")
     confirm(browser)
@@ -95,16 +95,17 @@ def test_a_drain_is_foreseen_before_it_is_requested(browser: Browser, cluster: C
     _, _, c = cluster.controllers
     drained = id_of(c)
     watch(browser)
-    browser.click(f"Drain {drained}")
+    browser.press(f"Drain {drained}")
     browser.wait_for(f"Drain {drained}?")
-    until(lambda: browser.find("dialog[open] [type=submit]").is_enabled(), "the forecast")
-    browser.wait_for("The instance has no sessions")
+    foreseen(browser, "The instance has no sessions")
+    until(lambda: browser.find("dialog[open] [type=submit]").is_enabled(), "the button can be pressed")
     browser.screenshot("ha-drain-dialog")
     # Only the dialog's button drains; opening and closing it does nothing.
     browser.type(Keys.ESCAPE)
-    assert is_healthy(browser, drained)
-    assert c.health()["status"] == "healthy"
-    browser.click(f"Drain {drained}")
+    until(lambda: is_healthy(browser, drained), "its row")
+    until(lambda: c.health().get("status") == "healthy", "its health")
+    assert f"requested the drain of {drained}" not in text_of(browser, "ha-events")
+    browser.press(f"Drain {drained}")
     confirm(browser)
     browser.wait_for(f"{drained} shut down")
     assert c.process is not None
@@ -138,7 +139,7 @@ def test_without_valkey_the_page_says_so_and_shows_what_was_last_seen(browser: B
 def test_selected_text_focus_and_open_details_survive_updates(browser: Browser, cluster: Cluster) -> None:
     own = id_of(cluster.controllers[0])
     watch(browser)
-    browser.click(f"History of {own}")
+    browser.press(f"History of {own}")
     until(lambda: len(browser.driver.find_elements("css selector", ".uplot")) == 5, "five charts")
     browser.screenshot("ha-history")
     browser.run(
@@ -191,7 +192,7 @@ def test_the_page_is_complete_without_javascript(browser: Browser, cluster: Clus
 def test_the_page_fits_a_phone(browser: Browser, cluster: Cluster) -> None:
     browser.resize(PHONE)
     watch(browser)
-    browser.click(f"History of {id_of(cluster.controllers[0])}")
+    browser.press(f"History of {id_of(cluster.controllers[0])}")
     browser.screenshot("ha-phone")
     assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0]
 

@@ -7,8 +7,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.lab import Lab
-from tests.browser.browser import Browser
-from tests.browser.ha import confirm, id_of, session_row, text_of, watch
+from tests.browser.browser import Browser, is_done
+from tests.browser.ha import confirm, foreseen, id_of, session_row, text_of, watch
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -19,7 +19,8 @@ PRINTS = "while sleep .2; do echo ti''ck; done\r"
 
 @pytest.fixture(scope="module")
 def cluster(postgres: Postgres) -> Iterator[Cluster]:
-    with Cluster(postgres, 2, DRAIN_TIMEOUT_SECS="120") as cluster:
+    # No instance is declared dead here, however long the machine stands still.
+    with Cluster(postgres, 2, DRAIN_TIMEOUT_SECS="120", HA_STALE_INSTANCE_TTL_SECS="60") as cluster:
         yield cluster
 
 
@@ -50,8 +51,12 @@ def click(browser: Browser, terminal: Terminal, action: str) -> None:
     """Presses a button in the row of the session."""
     until(lambda: row(browser, terminal), "the session is listed")
     selector = f"#session-{terminal.info['session_id']} button"
-    [button] = [each for each in browser.driver.find_elements("css selector", selector) if each.text == action]
-    button.send_keys(Keys.ENTER)
+
+    def press() -> None:
+        [button] = [each for each in browser.driver.find_elements("css selector", selector) if each.text == action]
+        button.send_keys(Keys.ENTER)
+
+    until(lambda: is_done(press), f"the key on {action!r}")
 
 
 def test_a_session_is_moved_away(browser: Browser, terminal: Terminal, cluster: Cluster) -> None:
@@ -59,7 +64,7 @@ def test_a_session_is_moved_away(browser: Browser, terminal: Terminal, cluster: 
     watch(browser)
     until(lambda: b in row(browser, terminal), "its owner")
     click(browser, terminal, "Move away")
-    browser.wait_for(f"It goes to {a} on ")
+    foreseen(browser, f"It goes to {a} on ")
     browser.screenshot("ha-move")
     confirm(browser)
     browser.wait_for("The session moves to another instance.")
@@ -72,7 +77,7 @@ def test_a_session_is_moved_away(browser: Browser, terminal: Terminal, cluster: 
 def test_a_session_is_ended(browser: Browser, terminal: Terminal) -> None:
     watch(browser)
     click(browser, terminal, "End")
-    until(lambda: "At risk now" in browser.text or "No configuration and no output" in browser.text, "the forecast")
+    foreseen(browser, "At risk now", "No configuration and no output")
     browser.screenshot("ha-end")
     confirm(browser)
     browser.wait_for("The session was ended.")
@@ -96,41 +101,35 @@ def test_a_drain_can_be_cancelled(browser: Browser, terminal: Terminal, cluster:
     watch(browser)
     terminal.type(PRINTS)
     terminal.expect("tick")
-    browser.click(f"Drain {b}")
-    browser.wait_for("At risk now")
+    browser.press(f"Drain {b}")
+    foreseen(browser, "At risk now")
     browser.screenshot("ha-drain-forecast")
     confirm(browser)
-    until(lambda: cluster.controllers[1].health()["status"] == "draining", "the drain begins")
+    until(lambda: cluster.controllers[1].health().get("status") == "draining", "the drain begins")
     # The button that was pressed has become another one, while it had the focus.
     until(lambda: "Cancel drain" in text_of(browser, f"row-{b}"), "the button")
-    browser.click(f"Cancel drain of {b}")
+    browser.press(f"Cancel drain of {b}")
     browser.screenshot("ha-cancel-drain")
     confirm(browser)
     browser.wait_for(f"{b} stays.")
     browser.wait_for("cancelled")
-    until(lambda: cluster.controllers[1].health()["status"] == "healthy", "it is healthy again")
+    until(lambda: cluster.controllers[1].health().get("status") == "healthy", "it is healthy again")
 
 
 def test_a_forecast_that_fails_says_so_and_does_not_prevent_the_action(
     browser: Browser, terminal: Terminal, cluster: Cluster
 ) -> None:
     watch(browser)
+    owner = row_owner(browser, terminal)
     cluster.controllers[1].freeze()
     try:
-        browser.click(f"Drain {row_owner(browser, terminal)}")
+        browser.press(f"Drain {owner}")
         browser.wait_for("It is not known what would happen.")
         browser.screenshot("ha-no-forecast")
-        assert browser.find("dialog[open] [type=submit]").is_enabled()
+        until(lambda: browser.find("dialog[open] [type=submit]").is_enabled(), "the button can be pressed")
     finally:
         cluster.controllers[1].thaw()
-
-    def is_foreseen() -> bool:
-        # The thawed instance may need a moment; if it was declared dead meanwhile, it has no sessions.
-        if "It is not known" in browser.text:
-            browser.click("Ask again")
-        return "in use now" in browser.text or "The instance has no sessions" in browser.text
-
-    until(is_foreseen, "the forecast")
+    foreseen(browser, "in use now")
     browser.type(Keys.ESCAPE)
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cluster import Cluster, come_back
 from tests.browser.browser import Browser
-from tests.browser.ha import alarms, confirm, id_of, note_alarms, row, session_row, text_of, watch
+from tests.browser.ha import alarms, confirm, foreseen, id_of, note_alarms, row, session_row, text_of, watch
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -33,8 +32,8 @@ def test_its_session_goes_to_another_instance(browser: Browser, cluster: Cluster
     until(lambda: drained in session_row(browser, session_id), "its owner")
     note_alarms(browser)
 
-    browser.click(f"Drain {drained}")
-    browser.wait_for("1 session: 1 in use now.")
+    browser.press(f"Drain {drained}")
+    foreseen(browser, "1 session: 1 in use now.")
     forecast = browser.find("dialog[open] [data-slot=forecast]").text
     assert any(f"The one in use moves to {each} on " in forecast for each in others)
     browser.screenshot("ha-drain-of-three")
@@ -67,10 +66,11 @@ def test_a_session_of_a_killed_instance_can_only_be_ended(browser: Browser, clus
     c.kill()
     terminal.vanish()
     until(lambda: f"none (was {killed})" in session_row(browser, session_id), "no owner", timeout_secs=60)
-    buttons = browser.driver.find_elements("css selector", f"#session-{session_id} button")
-    assert [each.text for each in buttons] == ["End"]
+    selector = f"#session-{session_id} button"
+    names = "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent.trim())"
+    assert browser.run(names, selector) == ["End"]
     browser.screenshot("ha-orphan")
-    buttons[0].send_keys(Keys.ENTER)
+    browser.press_on(selector)
     confirm(browser)
     until(lambda: not session_row(browser, session_id), "it is ended")
     assert browser.errors() == []

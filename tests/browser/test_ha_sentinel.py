@@ -37,14 +37,18 @@ def panel(browser: Browser) -> str:
 
 def test_the_panel_names_the_sentinels_and_the_replicas(browser: Browser, sentinels: SentinelCluster) -> None:
     watch(browser)
-    until(lambda: "a failover is possible" in panel(browser), "the Sentinels' answers")
-    until(lambda: panel(browser).count("online") == 2, "both replicas")
-    shown = panel(browser)
+
+    def whole() -> str:
+        """The panel, when the three Sentinels have answered and both replicas follow."""
+        shown = panel(browser)
+        is_whole = "a failover is possible" in shown and shown.count("online") == 2 and shown.count("sees ") == 3
+        return shown if is_whole else ""
+
+    shown = until(whole, "the Sentinels' answers and both replicas", timeout_secs=60)
     for each in (*sentinels.nodes, *sentinels.sentinels):
         assert f"127.0.0.1:{each.port}" in shown
     assert f"Sentinels of {SentinelCluster.MASTER_NAME}" in shown
     assert "Quorum 2 of 3" in shown
-    assert shown.count("sees ") == 3
     shoot(browser, "ha-sentinel", WIDE)
 
 
@@ -64,7 +68,7 @@ def test_a_failover_is_an_event_and_no_alarm(browser: Browser, cluster: Cluster,
     finally:
         old.start()
     until(lambda: panel(browser).count("online") == 2, "the former primary is a replica", timeout_secs=60)
-    until(lambda: all(is_healthy(browser, each) for each in ids), "all are healthy")
+    until(lambda: all(is_healthy(browser, each) for each in ids), "all are healthy", timeout_secs=60)
     until(lambda: "2 of 2 instances" in browser.text, "the cluster is healthy", timeout_secs=60)
     shoot(browser, "ha-failover", WIDE)
     # The headline may say that Valkey is away; no instance is called dead for it.

@@ -17,7 +17,7 @@ def test_it_says_that_no_other_instance_takes_over(browser: Browser, drained: st
     watch(browser)
     browser.wait_for("Single instance")
     browser.wait_for("VALKEY_URL")
-    assert is_healthy(browser, drained)
+    until(lambda: is_healthy(browser, drained), "its row")
     assert "Degraded" not in browser.text
     browser.screenshot("ha-single")
     assert browser.errors() == []
@@ -27,7 +27,7 @@ def test_the_drain_of_the_last_instance_is_asked_for_twice(
     browser: Browser, controller: Controller, drained: str
 ) -> None:
     watch(browser)
-    browser.click(f"Drain {drained}")
+    browser.press(f"Drain {drained}")
     browser.wait_for("Proceed although no other instance can take the sessions over")
     submit = browser.find("dialog[open] [type=submit]")
     assert not submit.is_enabled()

@@ -8,7 +8,8 @@ import requests
 
 from tests.acceptance.cluster import Cluster
 from tests.browser.browser import Browser
-from tests.browser.ha import said, watch
+from tests.browser.ha import id_of, said, watch
+from tests.browser.silence import pace
 from tests.controller import ADMIN, Api, Controller, until
 from tests.postgres import Postgres
 from tests.wire import Wire
@@ -38,6 +39,11 @@ def listen(browser: Browser) -> None:
     browser.run(_LISTEN)
 
 
+def be_patient(browser: Browser) -> None:
+    """The page does not take a pause of the machine for a loss of the connection."""
+    pace(browser, 1 / 3)
+
+
 def renewed(wire: Wire) -> None:
     """Ends the stream and waits for the next one."""
     before = wire.connections
@@ -47,6 +53,7 @@ def renewed(wire: Wire) -> None:
 
 def test_a_stream_that_ends_is_renewed_unseen(browser: Browser, wire: Wire) -> None:
     listen(browser)
+    be_patient(browser)
     for _ in range(3):
         renewed(wire)
     # Something that only a new stream can show.
@@ -57,8 +64,9 @@ def test_a_stream_that_ends_is_renewed_unseen(browser: Browser, wire: Wire) -> N
 
 
 def test_another_instance_goes_on_when_one_is_gone(browser: Browser, cluster: Cluster, wire: Wire) -> None:
-    a, b = (each.health()["instance_id"] for each in cluster.controllers)
+    a, b = (id_of(each) for each in cluster.controllers)
     listen(browser)
+    be_patient(browser)
     browser.wait_for(f"Seen by {a}")
     wire.lead_to(cluster.controllers[1].port)
     wire.abort()

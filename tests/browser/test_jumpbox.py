@@ -6,6 +6,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.browser.silence import note_states, wait_for_hint
 from tests.controller import ADMIN, Api, until
 from tests.sshd import Sshd
 from tests.wire import Wire
@@ -51,11 +52,12 @@ def test_from_the_prompt_to_the_device_and_back(box: Browser, sshd: Sshd) -> Non
 def test_a_lost_network_is_told_and_another_connection_offered(box: Browser, wire: Wire, known_lab: str) -> None:
     box.type("connect lab-1", Keys.ENTER)
     box.wait_for("Connected")
+    note_states(box)
     wire.cut()
     box.wait_for("Disconnected")
     box.wait_for("kept for some minutes")
     box.type("x")
-    box.wait_for("Not sent: the jump box is not connected")
+    wait_for_hint(box, "Not sent: the jump box is not connected")
     box.screenshot("jumpbox-lost")
     wire.restore()
     box.type(Keys.CONTROL + Keys.SHIFT + Keys.ARROW_UP)
@@ -89,6 +91,9 @@ def test_the_last_line_is_whole_and_long_lines_stay_in_theirs(box: Browser, size
     box.screenshot(f"jumpbox-{size[0]}")
     last = box.screen.rstrip().split("\n")[-1]
     assert last.startswith("jump> ")
-    below = box.run("return document.querySelector('.xterm-screen').getBoundingClientRect().bottom - innerHeight")
-    assert below <= 0
-    assert box.run("return document.documentElement.scrollWidth <= innerWidth")
+    below = "return document.querySelector('.xterm-screen').getBoundingClientRect().bottom - innerHeight"
+    # A terminal takes its new size a moment later.
+    until(lambda: box.run(below) <= 0, "the last line is whole")
+    until(
+        lambda: box.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the page"
+    )

@@ -47,7 +47,7 @@ def test_a_provider_is_added_tested_changed_and_deleted(
     browser.click("Add provider")
     browser.run("document.querySelector('dialog[open] [name=type]').value = 'custom'")
     browser.fill(name="Local", base_url="http://127.0.0.1:1/v1", models=f"small{Keys.ENTER}large", key="sk-secret")
-    browser.find("dialog[open] [type=submit]").click()
+    browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("The provider was added.")
     [stored] = admin.get("/api/v1/llm/providers")["items"]
     assert (stored["models"], stored["has_key"], stored["daily_tokens"]) == (["small", "large"], True, 0)
@@ -57,7 +57,7 @@ def test_a_provider_is_added_tested_changed_and_deleted(
     browser.wait_for("Check the base URL")
     browser.click("Edit Local")
     browser.fill(daily_tokens="1000", base_url=provider.chat_url, key="sk-other")
-    browser.find("dialog[open] [type=submit]").click()
+    browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("Local was saved.")
     changed = admin.get(f"/api/v1/llm/providers/{stored['id']}")
     assert (changed["daily_tokens"], changed["has_key"], changed["connect_secs"]) == (1000, True, None)
@@ -74,7 +74,7 @@ def test_a_wrong_value_is_said_at_its_field(browser: Browser, admin: Api) -> Non
     browser.open("/admin/llm")
     browser.click("Add provider")
     browser.fill(name="Local", base_url="ftp://x", models="small")
-    browser.find("dialog[open] [type=submit]").click()
+    browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("Base URL: ")
     assert admin.get("/api/v1/llm/providers")["items"] == []
 
@@ -101,7 +101,7 @@ def test_the_switch_and_the_redaction_are_saved_and_tried(browser: Browser, admi
     browser.open("/admin/llm")
     browser.find("#switch [name=enabled]").click()
     browser.fill(disabled_roles="viewer")
-    browser.find("#switch [type=submit]").click()
+    browser.click_on("#switch [type=submit]")
     browser.wait_for("The switch was saved.")
     stored = admin.get("/api/v1/llm/settings")
     assert (stored["enabled"], stored["disabled_roles"]) == (False, ["viewer"])
@@ -111,9 +111,7 @@ def test_the_switch_and_the_redaction_are_saved_and_tried(browser: Browser, admi
     browser.type("Site code", Keys.TAB, "a site", Keys.TAB, "SITE-(")
     browser.click("Save redaction")
     until(lambda: browser.find("#redaction [role=alert]").text, "why the pattern is refused")
-    regex = browser.find("[name=pattern-regex]")
-    regex.clear()
-    regex.send_keys(r"SITE-\d+")
+    browser.fill(**{"pattern-regex": r"SITE-\d+"})
     browser.click("Save redaction")
     browser.wait_for("The redaction was saved.")
     [pattern] = admin.get("/api/admin/sanitization/config")["custom_patterns"]
@@ -134,14 +132,14 @@ def test_of_two_administrators_the_later_one_is_told(browser: Browser, admin: Ap
     admin.call("PUT", "/api/v1/llm/settings", json={"enabled": True, "disabled_roles": ["viewer"]})
     browser.click("Save redaction")
     browser.wait_for("The redaction was changed meanwhile by admin")
-    browser.find("#switch [type=submit]").click()
+    browser.click_on("#switch [type=submit]")
     browser.wait_for("The setting AI was changed meanwhile by admin")
-    browser.find("#redaction [data-newest]").click()
+    browser.click_on("#redaction [data-newest]")
     until(lambda: value(browser, "allowlist") == "example.net", "the values of the other one")
     assert value(browser, "disabled_roles") == "viewer"
     for form in ("redaction", "switch"):
         for _ in range(2):
-            browser.find(f"#{form} [type=submit]").click()
+            browser.click_on(f"#{form} [type=submit]")
             browser.wait_for(f"The {form} was saved.")
             browser.run("document.getElementById('toast').textContent = ''")
     assert admin.get("/api/admin/sanitization/config")["allowlist"] == ["example.net"]
@@ -187,7 +185,7 @@ def test_sessions_are_filtered_and_ended(browser: Browser, admin: Api, known_lab
     browser.wait_for("No such sessions")
     browser.open("/admin/sessions?state=live")
     session_id = admin.get("/api/v1/sessions?state=live")["items"][0]["id"]
-    browser.find(f"#session-{session_id} [data-method=DELETE]").send_keys(Keys.ENTER)
+    browser.press_on(f"#session-{session_id} [data-method=DELETE]")
     confirm(browser)
     browser.wait_for("The session was ended.")
     until(lambda: not session_row(browser, session_id), "it is no longer listed")

@@ -91,7 +91,7 @@ def test_everything_that_can_be_used_has_a_name(browser: Browser, inhabited: str
 
 def test_a_recording_is_replayed(browser: Browser, recorded: str) -> None:
     browser.open("/sessions")
-    browser.find(f'a[href="/sessions/{recorded}/replay"]').click()
+    browser.click_on(f'a[href="/sessions/{recorded}/replay"]')
     wait_for_replay(browser)
     browser.find("[name=speed]").send_keys("4")
     wait_for_replay(browser)
@@ -115,7 +115,7 @@ def test_a_device_is_added_changed_and_deleted(browser: Browser) -> None:
     browser.wait_for("Berlin")
     browser.click("Delete edge-7")
     browser.wait_for("Delete edge-7?")
-    browser.find("dialog[open] [type=submit]").click()
+    browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("edge-7 was deleted.")
     browser.wait_for("192.0.2.7", gone=True)
 
@@ -156,7 +156,7 @@ def test_how_a_device_is_spoken_to_is_folded_away_and_kept(
     browser.fill(name=name)
     browser.type(Keys.ENTER)
     until(lambda: not browser.run(is_folded), "the wrong field is shown")
-    assert browser.run("return document.activeElement.name") == "lines"
+    until(lambda: browser.run("return document.activeElement.name") == "lines", "the focus is there")
     browser.click("Cancel")
 
     # So is one that only the controller finds wrong.
@@ -166,7 +166,7 @@ def test_how_a_device_is_spoken_to_is_folded_away_and_kept(
     browser.fill(name=name)
     browser.type(Keys.ENTER)
     browser.wait_for("Character set: 'utf-16' cannot be used")
-    assert not browser.run(is_folded)
+    until(lambda: not browser.run(is_folded), "the wrong field is shown")
 
     browser.open("/")
     browser.click("Add device")

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.acceptance.cluster import TEAMS_LICENSE
-from tests.browser.browser import PHONE, Browser
+from tests.browser.browser import PHONE, Browser, unless_replaced
 from tests.browser.ha import WIDE, confirm, findings, shoot
 from tests.controller import Api, Controller, until
 from tests.postgres import Postgres
@@ -198,8 +198,12 @@ def test_by_keyboard_alone(browser: Browser) -> None:
     browser.type(Keys.CONTROL, "a")
     browser.type("7", Keys.ENTER)
     until(lambda: value(browser, "sessions.per_user") == "7", "the new value")
-    focused = until(lambda: browser.driver.switch_to.active_element.accessible_name, "the focus")
-    assert focused == "Change Sessions of one user"
+
+    def focused() -> str:
+        return browser.driver.switch_to.active_element.accessible_name
+
+    # The list, and the button in it, is replaced.
+    until(lambda: unless_replaced(focused) == "Change Sessions of one user", "the focus at the button")
 
 
 def test_an_operator_has_neither_page_nor_entry(stranger: Browser, admin: Api) -> None:

@@ -10,6 +10,7 @@ from tests.acceptance.cluster import Cluster
 from tests.browser.browser import DESKTOP, PHONE, Browser
 from tests.browser.ha import findings
 from tests.browser.sharing import Tabs, make_link
+from tests.browser.silence import wait_for_hint, wait_for_state
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.wire import Wire
@@ -61,13 +62,13 @@ def test_a_guest_watches_what_the_owner_does_until_sharing_stops(owner: Browser)
     assert "lab-1" in guest.text
     assert re.search(r"a session of admin, shared until \d+:\d+", guest.text)
     guest.type("x")
-    guest.wait_for("This link allows watching only")
+    wait_for_hint(guest, "This link allows watching only")
     guest.screenshot("share-viewing")
     guest.resize(PHONE)
     width = "return document.querySelector('.xterm-screen').offsetWidth"
     until(lambda: guest.run(width) < DESKTOP[0] / 2, "the owner's whole lines on a small screen")
     guest.screenshot("share-viewing-phone")
-    assert guest.run("return document.documentElement.scrollWidth") <= PHONE[0]
+    until(lambda: guest.run("return document.documentElement.scrollWidth") <= PHONE[0], "nothing is wider than it")
     for scheme in ("dark", "light"):
         guest.prefer(scheme)
         assert findings(guest) == [], scheme
@@ -139,7 +140,7 @@ def test_a_guest_comes_back_by_itself_when_the_owner_of_the_session_was_killed(
     guest.wait_for("Viewing")
     wire.lead_to(b.port)
     a.kill()
-    guest.wait_for("Trying again in")
+    wait_for_state(guest, "Connection lost", "Trying again in")
     guest.screenshot("share-lost")
     tabs.to_owner()
     until(lambda: "the SSH connection was re-established" in owner.screen, "the new shell")
@@ -165,7 +166,7 @@ def test_a_guest_is_told_that_the_session_waits_for_its_user(owner: Browser, clu
     guest.wait_for("Waiting")
     guest.wait_for("It continues when its user reconnects")
     guest.type("x")
-    guest.wait_for("Not sent")
+    wait_for_hint(guest, "Not sent")
     guest.screenshot("share-unowned")
     tabs.to_owner()
     owner.driver.get(terminal)

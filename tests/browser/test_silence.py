@@ -2,13 +2,12 @@
 
 import hashlib
 import re
-import time
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import PHONE, Browser
-from tests.browser.silence import connect, states
+from tests.browser.silence import connect, pace, states, stop_clock_at, wait_for_state
 from tests.controller import until
 from tests.wire import Wire
 
@@ -26,10 +25,11 @@ def test_a_silent_network_is_told_and_the_page_comes_back_by_itself_at_the_exact
     connections = wire.connections
     wire.freeze()
     terminal.type("typed-blindly")
-    terminal.wait_for("No answer for 3 s")
+    wait_for_state(terminal, "No answer", "for 3 s")
     terminal.screenshot("terminal-no-answer")
     terminal.resize(PHONE)
     terminal.screenshot("terminal-no-answer-phone")
+    wait_for_state(terminal, "Connecting")
     until(lambda: wire.connections > connections, "a new connection")
     wire.thaw()
     terminal.wait_for("Connected")
@@ -41,9 +41,11 @@ def test_a_silent_network_is_told_and_the_page_comes_back_by_itself_at_the_exact
 
 
 def test_an_answer_in_time_ends_the_alarm(terminal: Browser, wire: Wire) -> None:
+    # The answer comes in time, however slow this test is.
+    stop_clock_at(terminal, "No answer")
     wire.freeze()
     terminal.type("echo in''ti", "me", Keys.ENTER)
-    terminal.wait_for("No answer for 3 s")
+    wait_for_state(terminal, "No answer", "for 3 s")
     wire.thaw()
     terminal.wait_for("Connected")
     until(lambda: "\nintime" in terminal.screen, "what was typed meanwhile")
@@ -52,24 +54,31 @@ def test_an_answer_in_time_ends_the_alarm(terminal: Browser, wire: Wire) -> None
 
 
 def test_a_controller_that_answers_is_never_called_silent_though_the_device_is(terminal: Browser) -> None:
+    pace(terminal, 1 / 3)
     terminal.type("stty -echo; echo si''lent; cat >/dev/null", Keys.ENTER)
     until(lambda: "\nsilent" in terminal.screen, "the silent device")
-    since = terminal.run("return performance.now()")
-    typing_ends_at = time.monotonic() + 9
-    while time.monotonic() < typing_ends_at:
+    clock = "return Date.now()"
+    since, frames = terminal.run(clock), terminal.frames
+
+    def has_typed_for_long() -> bool:
+        """For longer than the page's patience with a silence; only the controller's answers can come meanwhile."""
         terminal.type("x")
-        time.sleep(0.1)
-    assert terminal.longest_silence_secs(since) < 5
+        return terminal.run(clock) - since > 6_500 and terminal.frames - frames >= 4
+
+    until(has_typed_for_long, "answers to the page's questions", timeout_secs=90)
     assert states(terminal) == []
 
 
 def test_a_large_paste_on_a_slow_line_is_no_silence(terminal: Browser, wire: Wire) -> None:
+    # It is about the time since the paste.
+    pace(terminal, 0)
     terminal.type("stty -echo -icanon; echo re''ady; head -c 1000000 | sha256sum; stty sane", Keys.ENTER)
     until(lambda: "\nready" in terminal.screen, "the reader of the paste")
     wire.delay(0.6)
     terminal.paste("0123456789" * 100_000)
+    pace(terminal, 1)
     digest = hashlib.sha256(b"0123456789" * 100_000).hexdigest()
-    until(lambda: digest in terminal.screen, "the checksum of what was pasted", timeout_secs=60)
+    until(lambda: digest in terminal.screen, "the checksum of what was pasted", timeout_secs=90)
     assert states(terminal) == []
 
 
@@ -85,14 +94,16 @@ def test_a_large_paste_on_a_slow_line_is_no_silence(terminal: Browser, wire: Wir
 def test_a_page_that_wakes_up_checks_the_connection_at_once_without_a_key(
     terminal: Browser, wire: Wire, event: str
 ) -> None:
+    pace(terminal, 1 / 3)
+    frames = terminal.frames
     terminal.run(event)
-    # Longer than the page's question and the controller's answer take. Without the answer, the page would complain.
-    time.sleep(2)
+    until(lambda: terminal.frames > frames, "the answer to the page's question")
     assert states(terminal) == []
+    pace(terminal, 1)
     wire.freeze()
     terminal.run(event)
-    terminal.wait_for("No answer for 3 s")
-    until(lambda: "Connecting" in states(terminal), "a new attempt")
+    wait_for_state(terminal, "No answer", "for 3 s")
+    wait_for_state(terminal, "Connecting")
     wire.thaw()
     terminal.wait_for("Connected")
     assert "typed while" not in terminal.screen

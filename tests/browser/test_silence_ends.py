@@ -8,7 +8,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.acceptance.cluster import Cluster
 from tests.browser.browser import DESKTOP, PHONE, Browser
 from tests.browser.sharing import Tabs, make_link
-from tests.browser.silence import NEW_SHELL, NOTICE, connect, details, states
+from tests.browser.silence import NEW_SHELL, NOTICE, connect, states, wait_for_hint, wait_for_state
 from tests.controller import Controller, until
 from tests.postgres import Postgres
 from tests.wire import Wire
@@ -35,13 +35,9 @@ def test_a_new_connection_that_is_not_accepted_is_given_up_too(terminal: Browser
     terminal.resize(PHONE)
     wire.freeze()
     terminal.type("x")
-    terminal.wait_for("No answer for 3 s")
-    # The first countdown lasts half a second: a busy machine may not look at the page meanwhile.
-    until(
-        lambda: any("Reconnecting in" in said for said in details(terminal, "No answer")),
-        "the countdown",
-        timeout_secs=60,
-    )
+    wait_for_state(terminal, "No answer", "for 3 s")
+    # The first countdown lasts half a second.
+    wait_for_state(terminal, "No answer", "Reconnecting in", timeout_secs=60)
     connections = wire.connections
     until(lambda: wire.connections > connections, "another connection")
     wire.thaw()
@@ -54,9 +50,9 @@ def test_a_new_connection_that_is_not_accepted_is_given_up_too(terminal: Browser
 
 def test_keys_typed_while_the_page_reconnects_are_told_once_and_never_sent(terminal: Browser, wire: Wire) -> None:
     wire.cut()
-    terminal.wait_for("Connection lost")
+    wait_for_state(terminal, "Connection lost")
     terminal.type("ab")
-    terminal.wait_for("Not sent: the terminal is not connected")
+    wait_for_hint(terminal, "Not sent: the terminal is not connected")
     told = "[the terminal is not connected: input is neither sent nor kept for later]"
     until(lambda: told in terminal.screen, "the line that tells")
     terminal.screenshot("terminal-not-sent")
@@ -78,9 +74,10 @@ def test_a_full_screen_program_is_not_written_across(terminal: Browser, wire: Wi
     connections = wire.connections
     wire.freeze()
     terminal.type("dd")
+    wait_for_state(terminal, "Connecting")
     until(lambda: wire.connections > connections, "a new connection")
     wire.thaw()
-    terminal.wait_for(f"2 keys {NOTICE}")
+    wait_for_hint(terminal, f"2 keys {NOTICE}")
     terminal.screenshot("terminal-keys-lost-in-full-screen")
     terminal.resize(PHONE)
     terminal.screenshot("terminal-keys-lost-in-full-screen-phone")
@@ -93,7 +90,7 @@ def test_a_frozen_owner_is_told_left_and_replaced(terminal: Browser, cluster: Cl
     a.freeze()
     try:
         terminal.type("echo un''sent", Keys.ENTER)
-        terminal.wait_for("No answer for 3 s")
+        wait_for_state(terminal, "No answer", "for 3 s")
         until(lambda: NEW_SHELL in terminal.screen, "the line that tells", timeout_secs=90)
         terminal.wait_for("Connected")
         until(lambda: f"[14 keys {NOTICE}" in terminal.screen, "the line about the keys")
@@ -122,14 +119,14 @@ def test_a_typing_guest_is_told_of_a_frozen_owner_too(terminal: Browser, cluster
     a.freeze()
     try:
         guest.type("id")
-        guest.wait_for("No answer for 3 s")
+        wait_for_state(guest, "No answer", "for 3 s")
         guest.screenshot("share-no-answer")
         guest.wait_for("No answer", gone=True)
         guest.type("z")
-        guest.wait_for("Not sent: the terminal is not connected")
+        wait_for_hint(guest, "Not sent: the terminal is not connected")
         tabs.to_owner()
         terminal.type("echo un''sent", Keys.ENTER)
-        terminal.wait_for("No answer for 3 s")
+        wait_for_state(terminal, "No answer", "for 3 s")
         until(lambda: NEW_SHELL in terminal.screen, "the line that tells", timeout_secs=90)
         until(lambda: f"[14 keys {NOTICE}" in terminal.screen, "the line about the keys")
         terminal.screenshot("terminal-keys-lost")

@@ -7,6 +7,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import DESKTOP, PHONE, Browser
+from tests.browser.silence import connect, pace, stop_clock_at, wait_for_hint, wait_for_state
 from tests.controller import ADMIN, Api, until
 from tests.sshd import Sshd
 from tests.wire import Wire
@@ -15,17 +16,18 @@ from tests.wire import Wire
 @pytest.fixture
 def terminal(browser: Browser, known_lab: str) -> Browser:
     """The browser with a terminal that is connected, its prompt in sight."""
-    browser.eavesdrop()
-    browser.open(f"/terminals/new?device={known_lab}")
-    browser.wait_for("Connected")
-    browser.type("PS1='lab> '; clear", Keys.ENTER)
-    until(lambda: browser.screen.strip() == "lab>", "a clear screen")
-    return browser
+    return connect(browser, known_lab)
 
 
 def count_slowly(browser: Browser, lines: int) -> None:
     """Makes the device print numbered lines for some seconds."""
     browser.type(f"for i in $(seq -w {lines}); do echo line-$i; sleep 0.01; done; echo counted-$?", Keys.ENTER)
+
+
+def keep(browser: Browser) -> None:
+    """Sets a variable, by which the shell is known again."""
+    browser.type("here=kept; echo no''ted", Keys.ENTER)
+    until(lambda: "\nnoted" in browser.screen, "the shell has it")
 
 
 def test_from_the_log_in_to_the_device(stranger: Browser, lab: str, sshd: Sshd) -> None:
@@ -56,14 +58,17 @@ def test_from_the_log_in_to_the_device(stranger: Browser, lab: str, sshd: Sshd) 
 def test_a_cut_network_costs_no_byte_and_repeats_none(terminal: Browser, wire: Wire) -> None:
     count_slowly(terminal, 400)
     until(lambda: "line-100" in terminal.received, "a good part of the output")
+    # The countdown does not end before the button is pressed.
+    stop_clock_at(terminal, "Connection lost")
     wire.cut()
     terminal.wait_for("Connection lost")
     until(lambda: re.search(r"Reconnecting in \d+ s", terminal.text), "the countdown")
     terminal.type("x")
-    terminal.wait_for("Not sent: the terminal is not connected")
+    wait_for_hint(terminal, "Not sent: the terminal is not connected")
     terminal.screenshot("terminal-lost")
     wire.restore()
     terminal.click("Reconnect now")
+    pace(terminal, 1)
     terminal.wait_for("Connected")
     until(lambda: "counted-0" in terminal.screen, "the end of the output")
     printed = re.findall(r"line-(\d+)\r", terminal.received)
@@ -73,7 +78,7 @@ def test_a_cut_network_costs_no_byte_and_repeats_none(terminal: Browser, wire: W
 
 def test_the_page_reconnects_by_itself(terminal: Browser, wire: Wire) -> None:
     wire.cut()
-    terminal.wait_for("Connection lost")
+    wait_for_state(terminal, "Connection lost")
     wire.restore()
     terminal.wait_for("Connected")
     terminal.type("echo a''live", Keys.ENTER)
@@ -96,7 +101,10 @@ def test_a_reload_shows_the_newest_output_and_goes_on(terminal: Browser) -> None
 def test_the_device_gets_the_size_of_the_window(terminal: Browser) -> None:
     terminal.type("stty size", Keys.ENTER)
     size = until(lambda: re.search(r"^(\d+) (\d+)$", terminal.screen, re.MULTILINE), "a size")
+    shown = "return document.querySelectorAll('.xterm-rows > div').length"
+    before = terminal.run(shown)
     terminal.resize((900, 500))
+    until(lambda: terminal.run(shown) < before, "a terminal with fewer rows")
     terminal.type("clear; stty size", Keys.ENTER)
     until(
         lambda: (found := re.search(r"^(\d+) (\d+)$", terminal.screen, re.MULTILINE)) and found[0] != size[0],
@@ -113,8 +121,9 @@ def test_the_last_line_is_whole(terminal: Browser, size: tuple[int, int]) -> Non
     terminal.type("seq 100; echo l''ast", Keys.ENTER)
     until(lambda: "\nlast" in terminal.screen, "the end of the output")
     terminal.screenshot(f"terminal-{size[0]}")
-    below = terminal.run("return document.querySelector('.xterm-screen').getBoundingClientRect().bottom - innerHeight")
-    assert below <= 0
+    below = "return document.querySelector('.xterm-screen').getBoundingClientRect().bottom - innerHeight"
+    # A terminal takes its new size a moment later.
+    until(lambda: terminal.run(below) <= 0, "the last line is whole")
 
 
 def test_a_large_paste_arrives_whole(terminal: Browser) -> None:
@@ -145,7 +154,7 @@ def test_a_session_is_ended_after_asking(terminal: Browser) -> None:
 
 def test_a_second_window_takes_over_and_the_first_takes_it_back(terminal: Browser) -> None:
     first = terminal.driver.current_window_handle
-    terminal.type("here=kept", Keys.ENTER)
+    keep(terminal)
     path = terminal.path
     terminal.new_tab()
     terminal.open(path)
@@ -160,10 +169,10 @@ def test_a_second_window_takes_over_and_the_first_takes_it_back(terminal: Browse
 
 
 def test_an_expired_log_in_is_renewed_over_the_terminal(terminal: Browser, wire: Wire) -> None:
-    terminal.type("here=kept", Keys.ENTER)
+    keep(terminal)
     terminal.driver.delete_cookie("netstacks_page")
     wire.cut()
-    terminal.wait_for("Connection lost")
+    wait_for_state(terminal, "Connection lost")
     wire.restore()
     terminal.wait_for("Your log-in has expired")
     terminal.screenshot("terminal-log-in-expired")

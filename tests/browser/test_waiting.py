@@ -9,12 +9,12 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import PHONE, Browser
-from tests.browser.silence import connect
+from tests.browser.silence import connect, note_all_states, pace, stop_clock_at, wait_for_state
 from tests.controller import Api, Controller, until
 from tests.wire import Wire
 
-# More than one page waits for its turn: at 25 a second it is some seconds.
-_CROWD = 300
+# More than one page waits for its turn: at 25 a second it is long enough for a page to be opened and used.
+_CROWD = 500
 
 
 class Crowd:
@@ -26,13 +26,13 @@ class Crowd:
 
     def come(self) -> None:
         for _ in range(_CROWD):
+            self._connections.append(socket.create_connection(("127.0.0.1", self._api.controller.port)))
+        for connection in self._connections:
             query = urlencode({"reconnect_token": uuid4(), "offset": 0, "epoch": 1, "token": self._api.token})
-            connection = socket.create_connection(("127.0.0.1", self._api.controller.port))
             connection.sendall(
                 f"GET /ws/ssh?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
             )
-            self._connections.append(connection)
 
     def leave(self) -> None:
         for each in self._connections:
@@ -49,10 +49,10 @@ def crowd(admin: Api) -> Iterator[Crowd]:
 def test_a_new_terminal_that_waits_says_its_place_and_opens_in_its_turn(
     browser: Browser, known_lab: str, crowd: Crowd
 ) -> None:
+    note_all_states(browser)
     crowd.come()
     browser.open(f"/terminals/new?device={known_lab}")
-    browser.wait_for("Waiting for a terminal")
-    assert "place" in browser.text
+    wait_for_state(browser, "Waiting for a terminal", "place")
     browser.screenshot("terminal-waits")
     browser.resize(PHONE)
     browser.screenshot("terminal-waits-phone")
@@ -66,7 +66,7 @@ def test_a_terminal_that_waits_can_be_given_up(browser: Browser, known_lab: str,
     crowd.come()
     browser.open(f"/terminals/new?device={known_lab}")
     browser.wait_for("Waiting for a terminal")
-    browser.button("Cancel").click()
+    browser.click("Cancel")
     browser.wait_for("Not connected")
 
 
@@ -75,12 +75,16 @@ def test_a_session_that_lost_its_instance_says_that_it_is_restored(
 ) -> None:
     terminal = connect(browser, known_lab)
     path = terminal.path
+    # It tries again when the crowd has come.
+    stop_clock_at(terminal, "Connection lost")
     wire.cut()
+    terminal.wait_for("Connection lost")
     controller.kill()
     controller.start()
     crowd.come()
     wire.restore()
-    terminal.wait_for("Restoring your session")
+    pace(terminal, 1)
+    wait_for_state(terminal, "Restoring your session")
     terminal.screenshot("terminal-restores")
     terminal.wait_for("Connected")
     assert terminal.path == path

@@ -22,8 +22,36 @@ _ATTACH_SECS = 4
 _STAY_SECS = 120
 # How long most users are away at most, and the share of the others that are away for longer.
 _AWAY_SECS, _LONG_AWAY_SHARE = 3, 0.3
+# A client looks at its connection more often than after such a pause.
+_TICK_SECS, _PAUSE_SECS = 0.05, 0.6
 ENDED = 4001
 _SESSION_INFO = 0x08
+
+
+class PauseWatch(threading.Thread):
+    """Notices when this process stood still: what it sees right afterwards may have happened meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(name="pause watch", daemon=True)
+        self._awake_at = time.time()
+        self._pause = 0.0, 0.0
+
+    def run(self) -> None:
+        while True:
+            time.sleep(_TICK_SECS)
+            now = time.time()
+            if now - self._awake_at > _PAUSE_SECS:
+                self._pause = self._awake_at, now
+            self._awake_at = now
+
+    def earliest(self) -> float:
+        """Since when that may be which is seen now."""
+        now, awake_at = time.time(), self._awake_at
+        began_at, ended_at = (awake_at, now) if now - awake_at > _PAUSE_SECS else self._pause
+        return began_at if now - ended_at < _PAUSE_SECS else now
+
+
+_pauses = PauseWatch()
 
 
 class Client(threading.Thread):
@@ -43,6 +71,8 @@ class Client(threading.Thread):
         self._typed: list[int] = []
         self._served_at = 0.0
         self._heard = 0, 0.0
+        if not _pauses.is_alive():
+            _pauses.start()
 
     def stop(self) -> None:
         """Ends the client's thread, and waits for its end."""
@@ -85,7 +115,7 @@ class Client(threading.Thread):
         """Cuts the connection and notes what came over it."""
         terminal = self._terminal
         assert terminal is not None
-        parted_at = time.time()
+        parted_at = max(self._served_at, _pauses.earliest()) if terminal.close else time.time()
         cut(terminal)
         self._look_for_the_end(terminal)
         self._terminal = None
