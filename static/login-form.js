@@ -101,7 +101,7 @@ export class LoginForm {
 /** Logs in by a passkey: after the password with its ticket, or else alone. Resolves with the controller's answer. */
 export async function logInByPasskey(ticket = null, { inField = false, signal } = {}) {
   const options = await logIn("/passkey/options", { ticket });
-  if (options.error) return options;
+  if (options.error) throw new Error(options.error);
   const credential = await usePasskey(options, { inField, signal });
   return logIn("/passkey", { ticket, credential });
 }

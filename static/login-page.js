@@ -17,7 +17,14 @@ form.addEventListener("step", ({ detail }) => {
   offer.abort();
   alone.hidden = detail !== "password" || !arePossible;
 });
-alone.addEventListener("click", () => usePasskey({}));
+alone.addEventListener("click", async () => {
+  alert.textContent = "";
+  offer.abort();
+  alone.disabled = true;
+  const answer = await logInByPasskey().catch((error) => ({ error: error.message }));
+  alone.disabled = false;
+  finish(answer);
+});
 offerInField();
 
 /** Offers passkeys among the suggestions for the user name, where the browser can. */
@@ -28,19 +35,15 @@ async function offerInField() {
     offer = new AbortController();
     offerInField();
   }, OFFERED_MS);
-  await usePasskey({ inField: true, signal: offer.signal });
+  // An offer that fails before the user takes it is not an error: the page shows nothing.
+  const answer = await logInByPasskey(null, { inField: true, signal: offer.signal }).catch(() => null);
   clearTimeout(timer);
+  if (answer) finish(answer);
 }
 
-async function usePasskey({ inField = false, signal }) {
-  alert.textContent = "";
-  if (!inField) offer.abort();
-  alone.disabled = !inField;
-  const answer = await logInByPasskey(null, { inField, signal }).catch((error) => ({ error: error.message }));
-  alone.disabled = false;
-  if (!answer.error) goOn();
-  // An offer that the user has not taken is no error.
-  else if (!inField) alert.textContent = answer.error;
+function finish(answer) {
+  if (answer.error) alert.textContent = answer.error;
+  else goOn();
 }
 
 function goOn() {

@@ -273,6 +273,16 @@ def test_a_passkey_alone_logs_in(site: Browser) -> None:
     site.wait_for("Work laptop")
 
 
+def test_a_passkey_that_is_refused_when_the_field_offers_it_is_explained(site: Browser, admin: Api) -> None:
+    add_passkey(site)
+    keep_codes(site)
+    (lee,) = (each for each in admin.get("/api/users")["items"] if each["username"] == "lee")
+    admin.call("DELETE", f"/api/v1/users/{lee['id']}/second-factors")
+    # The authenticator of this test takes the offer as soon as the page makes it.
+    site.open("/login")
+    site.wait_for("The passkey was not accepted. Try again, or log in another way.")
+
+
 def test_an_authenticator_without_a_passkey_is_explained(site: Browser) -> None:
     log_out(site)
     site.click("Log in with a passkey")
