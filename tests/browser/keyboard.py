@@ -1,5 +1,7 @@
 """A browser that is used by the keyboard alone, and users of custom roles."""
 
+from pathlib import Path
+
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -13,6 +15,7 @@ MOST_STOPS = 300
 
 _NAME = """((element) => element.getAttribute("aria-label") ?? (element.labels?.[0] ?? element).textContent.trim())
   (document.activeElement)"""
+_NOTE_CHOOSER = "document.activeElement.addEventListener('cancel', ({ target }) => (target.dataset.wasOpen = true))"
 _IN_DIALOG = "(document.activeElement.closest('dialog') === document.querySelector('dialog[open]'))"
 
 
@@ -46,6 +49,15 @@ class Keyboard:
             if self.browser.run("return document.activeElement.matches('input:not([type=checkbox]), textarea')"):
                 ActionChains(self.browser.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
             self.press(value)
+
+    def choose_file(self, label: str, path: Path) -> None:
+        """Opens the file chooser of the field by Space, and chooses the file in the place of the system's dialog."""
+        self.go_to(label)
+        self.browser.run(_NOTE_CHOOSER)
+        self.press(Keys.SPACE)
+        # No file is chosen: a browser without a screen closes the chooser at once.
+        until(lambda: self.browser.run("return document.activeElement.dataset.wasOpen"), "the file chooser")
+        self.browser.type(str(path))
 
     def submit(self) -> None:
         self._tab_until(f"return {_IN_DIALOG} && document.activeElement.matches('dialog [type=submit]')")
