@@ -38,7 +38,7 @@ function open(dialog, opener) {
   const form = dialog.querySelector("form");
   form.reset();
   for (const part of form.querySelectorAll("details")) part.open = false;
-  Object.assign(form.dataset, { url: opener.url, method: opener.method, done: opener.done ?? "" });
+  Object.assign(form.dataset, { url: opener.url, method: opener.method, done: opener.done ?? "", former: opener.values ?? "{}" });
   setText(dialog, "[data-slot=heading]", opener.heading);
   setText(dialog, "[data-slot=text]", opener.text);
   setText(dialog, "[data-slot=submit]", opener.submit);
@@ -87,25 +87,34 @@ function showChosen(select) {
 async function submit(form) {
   showError(form, "");
   try {
-    const isDone = await whileBusy([form.querySelector("[type=submit]")], () => send(form));
+    const answer = await whileBusy([form.querySelector("[type=submit]")], () => send(form));
     // The dialog may be opened again while the list is refreshed.
-    if (isDone) await showDone(form.dataset.done);
+    if (answer !== undefined) await showDone(form.dataset.done, undoOf(form, answer));
   } catch (error) {
     showRefusal(form, error);
   }
 }
 
-/** Calls the API with the fields and closes the form; returns false when the page goes on with the answer itself. */
+/** Calls the API with the fields, closes the form and returns the answer; undefined when the page goes on with it itself. */
 async function send(form) {
   const body = values(form);
   // A page whose fields are not the members of the call changes them.
   form.dispatchEvent(new CustomEvent("form-values", { bubbles: true, detail: body }));
   const answer = await api(form.dataset.url, { method: form.dataset.method, body });
   const done = new CustomEvent("form-done", { bubbles: true, cancelable: true, detail: answer });
-  if (!form.dispatchEvent(done)) return false;
+  if (!form.dispatchEvent(done)) return undefined;
   form.closest("dialog")?.close();
   form.reset();
-  return true;
+  return answer;
+}
+
+/** The button that puts back what a change has replaced, for a form that is marked `data-undo`; null for other forms. */
+function undoOf({ dataset }, answer) {
+  if (dataset.undo === undefined || dataset.method !== "PUT") return null;
+  const { url, method, former } = dataset;
+  // The version of the answer: after yet another change the API refuses the undo.
+  const body = JSON.stringify({ ...JSON.parse(former), version: answer.version });
+  return { label: "Undo", act: () => act({ dataset: { url, method, body, done: "The change was undone." } }) };
 }
 
 /** Shows the error; after a change by another administrator, the form also offers the newest values. */
@@ -144,11 +153,11 @@ async function act({ dataset }) {
 }
 
 /** The list is refreshed first: its buttons name the versions of the objects. */
-async function showDone(text) {
+async function showDone(text, button = null) {
   try {
     if (document.querySelector("[data-fragment]")) await refreshFragment();
   } finally {
-    announce(text);
+    announce(text, button);
   }
 }
 

@@ -51,10 +51,16 @@ function show(details, history, step) {
   if (!history) return;
   const start = Date.parse(history.from) / 1000;
   const times = history.sessions.map((_, at) => start + at * step);
-  const data = SERIES.map(([, name]) => [times, history[name]]);
+  const data = seriesOf(details).map(([, name]) => [times, history[name]]);
   const charts = drawn.get(details);
   if (charts) charts.plots.forEach((plot, at) => plot.setData(data[at]));
   drawn.set(details, { data, plots: charts?.plots ?? draw(details, data) });
+}
+
+/** A single instance has no latency of Valkey. */
+function seriesOf(details) {
+  const names = details.dataset.series.split(" ");
+  return SERIES.filter(([, name]) => names.includes(name));
 }
 
 function redraw(details) {
@@ -73,7 +79,7 @@ function draw(details, data) {
   const colours = getComputedStyle(place);
   const colour = (name) => colours.getPropertyValue(`--chart-${name}`);
   place.replaceChildren();
-  return SERIES.map(([label, , unit], at) => {
+  return seriesOf(details).map(([label, , unit], at) => {
     const figure = place.appendChild(document.createElement("figure"));
     const caption = figure.appendChild(document.createElement("figcaption"));
     caption.textContent = unit ? `${label}, ${unit}` : label;

@@ -5,7 +5,7 @@ from functools import partial
 
 import structlog
 from flask import Flask, Response, g, jsonify, render_template, request
-from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException, NotFound
 
 from netstacks import errors, resources, tracing
 from netstacks.store.setting_definitions import SECOND_FACTOR
@@ -292,7 +292,9 @@ def _http_error(error: HTTPException) -> Response:
     if error is request.routing_exception:
         # Breaks a reference cycle: the traceback refers to the request, and the request to this exception.
         error.__traceback__ = error.__context__ = None
-    return _answer(error.code or 500, error.description or error.name, headers)
+    # The default text of werkzeug does not use our words.
+    text = "There is nothing at this address." if error.description == NotFound.description else error.description
+    return _answer(error.code or 500, text or error.name, headers)
 
 
 def _unexpected(error: Exception) -> Response:

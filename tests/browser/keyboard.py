@@ -1,6 +1,7 @@
 """A browser that is used by the keyboard alone, and users of custom roles."""
 
 import time
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -20,6 +21,7 @@ _HAS_PICKED = """
 const field = document.activeElement;
 return !field.matches("select") || field.selectedOptions[0].text.startsWith(arguments[0]);
 """
+_NOTE_CHOOSER = "document.activeElement.addEventListener('cancel', ({ target }) => (target.dataset.wasOpen = true))"
 _IN_DIALOG = "(document.activeElement.closest('dialog') === document.querySelector('dialog[open]'))"
 
 
@@ -57,6 +59,15 @@ class Keyboard:
                 # The browser takes keys that follow within a second for more of the same text.
                 time.sleep(1.2)
                 self.press(value)
+
+    def choose_file(self, label: str, path: Path) -> None:
+        """Opens the file chooser of the field by Space, and chooses the file in the place of the system's dialog."""
+        self.go_to(label)
+        self.browser.run(_NOTE_CHOOSER)
+        self.press(Keys.SPACE)
+        # No file is chosen: a browser without a screen closes the chooser at once.
+        until(lambda: self.browser.run("return document.activeElement.dataset.wasOpen"), "the file chooser")
+        self.browser.type(str(path))
 
     def submit(self) -> None:
         self._tab_until(f"return {_IN_DIALOG} && document.activeElement.matches('dialog [type=submit]')")

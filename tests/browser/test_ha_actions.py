@@ -9,6 +9,7 @@ from tests.acceptance.cluster import Cluster, come_back
 from tests.acceptance.lab import Lab
 from tests.browser.browser import Browser, is_done
 from tests.browser.ha import confirm, foreseen, id_of, session_row, text_of, watch
+from tests.browser.keyboard import Keyboard
 from tests.controller import Controller, Terminal, until
 from tests.postgres import Postgres
 from tests.sshd import Sshd
@@ -96,21 +97,27 @@ def test_a_session_is_watched(browser: Browser, terminal: Terminal) -> None:
     until(lambda: "visible" in browser.screen, "the terminal in the new tab")
 
 
-def test_a_drain_can_be_cancelled(browser: Browser, terminal: Terminal, cluster: Cluster) -> None:
+def test_a_drain_is_begun_and_cancelled_by_the_keyboard_alone(
+    browser: Browser, terminal: Terminal, cluster: Cluster
+) -> None:
     b = id_of(cluster.controllers[1])
     watch(browser)
     terminal.type(PRINTS)
     terminal.expect("tick")
-    browser.press(f"Drain {b}")
+    keyboard = Keyboard(browser)
+    keyboard.open(f"Drain {b}")
     foreseen(browser, "At risk now")
     browser.screenshot("ha-drain-forecast")
-    confirm(browser)
+    keyboard.leave(f"Drain {b}")
+    keyboard.open(f"Drain {b}")
+    foreseen(browser, "At risk now")
+    keyboard.submit()
     until(lambda: cluster.controllers[1].health().get("status") == "draining", "the drain begins")
     # The button that was pressed has become another one, while it had the focus.
     until(lambda: "Cancel drain" in text_of(browser, f"row-{b}"), "the button")
-    browser.press(f"Cancel drain of {b}")
+    keyboard.open(f"Cancel drain of {b}")
     browser.screenshot("ha-cancel-drain")
-    confirm(browser)
+    keyboard.submit()
     browser.wait_for(f"{b} stays.")
     browser.wait_for("cancelled")
     until(lambda: cluster.controllers[1].health().get("status") == "healthy", "it is healthy again")

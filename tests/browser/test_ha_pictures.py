@@ -71,6 +71,7 @@ def _is(condition: str, problem: str, **members: Any) -> dict[str, Any]:
 
 
 _NOT_JUDGED = "no heartbeat for 40 s: heartbeats are not judged until Valkey has been back for 30 s"
+_SETTINGS = "Settings differ: HA_STALE_INSTANCE_TTL_SECS is 30 at 2 instances and 60 at 1 instance"
 _NO_FIGURES: dict[str, Any] = {"replicas": [], "connection": "disconnected", "mode": "plain"}
 STATES = {
     "valkey-away": Shown(
@@ -84,11 +85,11 @@ STATES = {
     "warnings": Shown(
         "Settings differ",
         _degraded(
-            "Settings differ; PostgreSQL does not answer",
+            f"PostgreSQL does not answer (no route to host); {_SETTINGS}",
             inconsistencies=[
                 {
                     "kind": "settings",
-                    "problem": "Settings differ: HA_STALE_INSTANCE_TTL_SECS is 30 at 2 instances and 60 at 1 instance",
+                    "problem": _SETTINGS,
                     "remedy": "Give all instances the same value and restart those that had another one.",
                     "instances": ["ctrl-00000000", "ctrl-00000001", "ctrl-00000002"],
                 }

@@ -1,9 +1,11 @@
 """The HA status page of a single instance: nothing takes over, and a drain needs a second thought."""
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import Browser
-from tests.browser.ha import confirm, id_of, is_healthy, watch
+from tests.browser.ha import id_of, is_healthy, watch
+from tests.browser.keyboard import Keyboard
 from tests.controller import Controller, until
 
 
@@ -27,13 +29,14 @@ def test_the_drain_of_the_last_instance_is_asked_for_twice(
     browser: Browser, controller: Controller, drained: str
 ) -> None:
     watch(browser)
-    browser.press(f"Drain {drained}")
+    keyboard = Keyboard(browser)
+    keyboard.open(f"Drain {drained}")
     browser.wait_for("Proceed although no other instance can take the sessions over")
     submit = browser.find("dialog[open] [type=submit]")
     assert not submit.is_enabled()
     browser.screenshot("ha-force")
-    browser.choose("Proceed although")
+    keyboard.fill(force=Keys.SPACE)
     until(submit.is_enabled, "the button")
-    confirm(browser)
+    keyboard.submit()
     assert controller.process is not None
     assert controller.process.wait(60) == 0

@@ -1,6 +1,7 @@
 """What administrators do besides creating and changing objects, by the keyboard alone, with the least permissions."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -126,7 +127,7 @@ def test_a_setting_is_changed_refused_and_set_back(keyboard: Keyboard, admin: Ap
     browser.wait_for("Licence is on.")
 
 
-def test_a_licence_is_activated(keyboard: Keyboard, admin: Api) -> None:
+def test_a_licence_is_activated_from_a_file(keyboard: Keyboard, admin: Api, tmp_path: Path) -> None:
     browser = keyboard.browser
     log_in_with(browser, admin, "license.manage")
     browser.open("/admin/license")
@@ -135,7 +136,10 @@ def test_a_licence_is_activated(keyboard: Keyboard, admin: Api) -> None:
     keyboard.submit()
     browser.wait_for("This is not a licence key")
     assert keyboard.is_in_dialog()
-    keyboard.fill(license_key=TEAMS_LICENSE)
+    file = tmp_path / "licence.txt"
+    file.write_text(TEAMS_LICENSE)
+    keyboard.choose_file("Or a file optional", file)
+    until(lambda: keyboard.value("license_key") == TEAMS_LICENSE, "the text of the file")
     keyboard.submit()
     browser.wait_for("The licence is in force.")
     keyboard.is_back_at("Activate a licence")
@@ -205,6 +209,28 @@ def test_selected_devices_are_changed_and_are_as_before_again(keyboard: Keyboard
     keyboard.activate("Undo")
     browser.wait_for("2 devices are as before.")
     assert sites() == ["Rome", "Rome"]
+    assert browser.errors() == []
+
+
+def test_a_file_of_devices_is_imported(keyboard: Keyboard, admin: Api, tmp_path: Path) -> None:
+    browser = keyboard.browser
+    file = tmp_path / "devices.csv"
+    file.write_text("name,host\nimported-1,192.0.2.31\nimported-2,not a host!\n")
+    log_in_with(browser, admin, "devices.*")
+    browser.open("/admin/devices")
+    keyboard.activate("Import")
+    browser.wait_for("Import devices")
+    keyboard.choose_file("CSV file", file)
+    keyboard.activate("Check the file")
+    browser.wait_for("2 rows read, nothing is changed yet")
+    keyboard.activate("Refused 1")
+    browser.wait_for("imported-1", gone=True)
+    keyboard.fill(skip_refused=Keys.SPACE)
+    keyboard.activate("Import 1 device")
+    browser.wait_for("Imported: 1 added, 0 changed")
+    names = {each["name"] for each in admin.get("/api/v1/devices")["items"]}
+    assert "imported-1" in names
+    assert "imported-2" not in names
     assert browser.errors() == []
 
 

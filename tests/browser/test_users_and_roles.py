@@ -76,19 +76,19 @@ def test_a_role_is_made_from_a_preset_changed_undone_and_deleted(browser: Browse
     browser.click_on("dialog[open] [type=submit]")
     browser.wait_for("night-shift was saved.")
     until(lambda: "sessions.*" not in row(browser, "night-shift"), "the permission goes")
+    browser.click("Undo")
+    browser.wait_for("The change was undone.")
+    until(lambda: "sessions.*" in row(browser, "night-shift"), "the permission is back")
+    kept = ("description", "permissions", "device_tags", "device_sites")
+    undone = admin.get(f"{ROLES}/night-shift")
+    assert {name: undone[name] for name in kept} == {name: stored[name] for name in kept}
 
     # A reload in the middle saves nothing.
     browser.click("Edit night-shift")
     browser.fill(description="Level 9")
     browser.open("/admin/roles")
     browser.wait_for("Level 1")
-    assert admin.get(f"{ROLES}/night-shift")["version"] == 2
-
-    browser.click("Edit night-shift")
-    tick(browser, "sessions.*")
-    browser.click_on("dialog[open] [type=submit]")
-    browser.wait_for("night-shift was saved.")
-    until(lambda: "sessions.*" in row(browser, "night-shift"), "the change is undone")
+    assert admin.get(f"{ROLES}/night-shift")["version"] == 3
 
     browser.click("Delete night-shift")
     browser.click_on("#confirm [type=submit]")
@@ -126,7 +126,14 @@ def test_of_two_administrators_the_later_one_is_told(browser: Browser, admin: Ap
     browser.fill(description="mine")
     browser.type(Keys.ENTER)
     browser.wait_for("shared was saved.")
-    assert admin.get(f"{ROLES}/shared")["description"] == "mine"
+    stored = admin.get(f"{ROLES}/shared")
+    assert stored["description"] == "mine"
+
+    # An undo takes back no change of another one.
+    admin.call("PUT", f"{ROLES}/shared", json=stored | {"description": "by the other again"}, expect=200)
+    browser.click("Undo")
+    browser.wait_for("The role shared was changed meanwhile by admin")
+    assert admin.get(f"{ROLES}/shared")["description"] == "by the other again"
 
 
 def test_who_edits_or_deletes_a_user_after_another_edit_is_told_and_offered_the_newest_values(

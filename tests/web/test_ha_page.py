@@ -246,6 +246,8 @@ def test_a_single_instance_is_told_how_to_become_a_cluster(page: Api, cluster: C
     html = page.get("/admin/ha").text
     assert "<code>VALKEY_URL</code>" in html
     assert "Not used: the registry is in the memory of this instance." in html
+    assert "Loop lag" in html
+    assert "Valkey latency" not in html
 
 
 def test_problems_are_named_with_what_to_do(page: Api, cluster: Cluster) -> None:
@@ -255,7 +257,9 @@ def test_problems_are_named_with_what_to_do(page: Api, cluster: Cluster) -> None
         "remedy": "restart both",
         "instances": ["ctrl-00000001"],
     }
+    condition = {"condition": "degraded", "reason": "Valkey does not write; Settings differ"}
     cluster.status |= {
+        "cluster": cluster.status["cluster"] | condition,
         "inconsistencies": [problem],
         "unreadable": [{"key": "netstacks:instance:x", "problem": "no host"}],
         "valkey": example.valkey(persistence_problem="the last write of the append-only file failed"),
@@ -264,6 +268,9 @@ def test_problems_are_named_with_what_to_do(page: Api, cluster: Cluster) -> None
     html = page.get("/admin/ha").text
     for text in ("Settings differ.", "Restart both.", "1 record in Valkey cannot be read", "netstacks:instance:x"):
         assert text in html
+    # The headline has the other reasons; the notice has this one.
+    assert html.count("Settings differ") == 1
+    assert "<span>Valkey does not write; instances do not agree: see below.</span>" in html
     assert "the last write of the append-only file failed" in html
     assert "PostgreSQL does not answer: no route to host." in html
 

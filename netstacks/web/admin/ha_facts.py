@@ -7,12 +7,13 @@ from typing import Any
 
 from netstacks.web.admin.ha_source import Facts, coarse
 
+_VALKEY = "valkey_latency_ms"
 # Label, unit, and the member of the history.
 _SERIES = (
     ("Sessions", "", "sessions"),
     ("Heartbeat age", " s", "heartbeat_age_secs"),
     ("Loop lag", " ms", "loop_lag_ms"),
-    ("Valkey latency", " ms", "valkey_latency_ms"),
+    ("Valkey latency", " ms", _VALKEY),
     ("Memory", " MiB", "memory_mib"),
 )
 _VOLATILE = frozenset(
@@ -55,12 +56,14 @@ def facts_of(
     """
     valkey, database = status["valkey"], status["database"]
     instances, lost = status["instances"], status["lost"]
+    series = [each for each in _SERIES if each[2] != _VALKEY or valkey["connection"] != "disabled"]
     return {
         "ha-top": {
             "status": {
                 **_members(status, "cluster", "totals", "clocks", "unreadable", "inconsistencies"),
                 **_age(status, valkey["connection"], now),
                 "draining": sum(each["status"] == "draining" for each in instances),
+                "headline": _headline(status),
             },
             "valkey": _members(valkey, "connection", "error"),
             "database": _members(database, "connection", "error"),
@@ -70,7 +73,7 @@ def facts_of(
             "valkey": _members(valkey, "connection"),
             "history": history["instances"],
         },
-        "ha-history": {"rows": [*_rows(instances, history), *_rows(lost, history, is_lost=True)]},
+        "ha-history": {"rows": [*_rows(instances, history, series), *_rows(lost, history, series, is_lost=True)]},
         "ha-panels": {
             "status": {
                 "instances": [_members(each, "id", "sessions") for each in instances],
@@ -113,13 +116,26 @@ def _age(facts: Facts, connection: str, now: datetime) -> Facts:
     return {"seen_at": facts["seen_at"], "age": coarse(now - datetime.fromisoformat(facts["seen_at"]))}
 
 
-def _rows(instances: Sequence[Facts], history: Facts, *, is_lost: bool = False) -> list[Facts]:
+def _headline(status: Facts) -> str:
+    """Why the cluster is degraded, as a sentence. Inconsistencies have their own notices, each with its remedy."""
+    reason = (status["cluster"]["reason"] or "").rstrip(".")
+    problems = "; ".join(each["problem"] for each in status["inconsistencies"]).rstrip(".")
+    if problems and reason.endswith(problems):
+        others = reason.removesuffix(problems)
+        reason = f"{others}{'instances' if others else 'Instances'} do not agree: see below"
+    return f"{reason}." if reason else ""
+
+
+def _rows(
+    instances: Sequence[Facts], history: Facts, series: Sequence[tuple[str, str, str]], *, is_lost: bool = False
+) -> list[Facts]:
     hours = history["instances"]
     return [
         {
             **_members(each, "id", "host"),
             "is_lost": is_lost,
-            "series": [(label, unit, hours[each["id"]][name]) for label, unit, name in _SERIES],
+            "names": [name for _, _, name in series],
+            "series": [(label, unit, hours[each["id"]][name]) for label, unit, name in series],
         }
         for each in instances
         if each["id"] in hours

@@ -16,7 +16,7 @@ from netstacks.web.http.outputs import moment
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
-# Label, endpoint, and the permissions that the entry requires.
+# Label, endpoint, and the permissions that the entry requires. Every user may read the description of the API.
 _MENU = (
     ("HA status", "ha", "ha.view"),
     ("Sessions", "sessions", "sessions.manage"),
@@ -30,7 +30,7 @@ _MENU = (
     ("LLM", "llm", "llm.manage"),
     ("Licence", "license", "license.manage"),
     ("Settings", "settings", "settings.manage"),
-    ("API", "reference", "about.view"),
+    ("API", "reference"),
     ("About", "about", "about.view"),
 )
 _FRAME = "netstacks.frame"
@@ -61,8 +61,7 @@ def _redirect_to_login(_: Unauthorized) -> Response:
 @blueprint.get("")
 def index() -> Response:
     """The first page of the menu that the user may see."""
-    entries = menu(viewer().may)
-    return redirect(entries[0]["url"] if entries else url_for("admin.about"))
+    return redirect(menu(viewer().may)[0]["url"])
 
 
 def menu(may: Callable[[str], bool]) -> list[dict[str, Any]]:
@@ -75,6 +74,11 @@ def menu(may: Callable[[str], bool]) -> list[dict[str, Any]]:
     return [
         {"label": label, "url": url, "is_current": f"{request.path}/".startswith(f"{url}/")} for label, url in entries
     ]
+
+
+def may_administer(may: Callable[[str], bool]) -> bool:
+    """Whether a user with these permissions may open a page of administration that is not for every user."""
+    return any(permissions and all(may(each) for each in permissions) for _, _, *permissions in _MENU)
 
 
 def render_page(template: str, **context: Any) -> str:

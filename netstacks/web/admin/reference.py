@@ -13,6 +13,16 @@ from netstacks.web.admin.api import api
 from netstacks.web.admin.layout import blueprint, render_page
 
 _ROOT = "#/components/schemas/"
+# Words of tags that have another spelling in texts.
+_SPELLED = {
+    "ai": "AI",
+    "ha": "HA",
+    "hostkeys": "host keys",
+    "llm": "LLM",
+    "openapi": "OpenAPI",
+    "ssh": "SSH",
+    "sso": "SSO",
+}
 _BOUNDS = (
     ("minimum", "at least {}"),
     ("exclusiveMinimum", "more than {}"),
@@ -61,12 +71,17 @@ def _rendered(environment: jinja2.Environment, document: dict[str, Any]) -> Mark
 
 
 def _groups(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The operations by tag."""
-    groups: dict[str, list[dict[str, Any]]] = {each["name"]: [] for each in document["tags"]}
+    """The operations by the heading of their tag."""
+    groups: dict[str, list[dict[str, Any]]] = {_heading(each["name"]): [] for each in document["tags"]}
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            groups[operation["tags"][0]].append(_operation(path, method, operation))
+            groups[_heading(operation["tags"][0])].append(_operation(path, method, operation))
     return groups
+
+
+def _heading(tag: str) -> str:
+    text = " ".join(_SPELLED.get(word, word) for word in tag.split())
+    return text[:1].upper() + text[1:]
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:

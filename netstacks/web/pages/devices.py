@@ -10,9 +10,10 @@ from netstacks.errors import NotFound
 from netstacks.store import credentials, devices, sessions, shared_credentials
 from netstacks.web.admin.credentials import TYPE_NAMES
 from netstacks.web.admin.device_lists import device_list as read_list
+from netstacks.web.admin.layout import may_administer
 from netstacks.web.auth import guard
 from netstacks.web.context import services
-from netstacks.web.pages.layout import blueprint, may_administer, render_page
+from netstacks.web.pages.layout import blueprint, render_page
 
 
 @blueprint.get("/")
@@ -21,7 +22,7 @@ def device_list() -> str | Response:
     """The first page after the log-in: for users who may not see devices, another one that they may see."""
     if guard.identity().may("devices.access"):
         return render_page("devices.html", list=read_list())
-    return redirect(url_for("admin.index" if may_administer(guard.identity()) else "pages.session_list"))
+    return redirect(url_for("admin.index" if may_administer(guard.identity().may) else "pages.session_list"))
 
 
 @blueprint.get("/terminals/new")

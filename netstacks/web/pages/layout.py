@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from netstacks.store.setting_definitions import JUMP_BOX
 from netstacks.web.admin.api import Viewer
-from netstacks.web.admin.layout import Frame, install_frame, menu
+from netstacks.web.admin.layout import Frame, install_frame, may_administer
 from netstacks.web.auth import guard
 from netstacks.web.auth.guard import Identity
 from netstacks.web.context import services
@@ -47,11 +47,6 @@ def render_page(template: str, **context: Any) -> str:
     )
 
 
-def may_administer(me: Identity | Viewer) -> bool:
-    """Whether the menu of the administration has an entry for the user."""
-    return bool(menu(me.may))
-
-
 @blueprint.record_once
 def _install(state: BlueprintSetupState) -> None:
     install_frame(cast(Flask, state.app), _frame)
@@ -68,7 +63,7 @@ def _frame(me: Identity | Viewer) -> Frame:
         {"label": label, "url": url_for(endpoint), "is_current": request.endpoint == endpoint}
         for label, endpoint in entries
     ]
-    if may_administer(me):
+    if may_administer(me.may):
         is_current = request.blueprint == "admin"
         navigation.append({"label": "Admin", "url": url_for("admin.index"), "is_current": is_current})
     return Frame(url_for("pages.device_list"), url_for("pages.account"), navigation=tuple(navigation))
