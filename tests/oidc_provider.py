@@ -27,6 +27,8 @@ from joserfc.jwk import OctKey, RSAKey
 CLIENT_ID = "netstacks"
 CLIENT_SECRET = "a secret: of the + provider"
 MORE_THAN_ANYONE_READS = 40 * 1024 * 1024
+# The keys of providers that have ended: a new one takes as long as a log-in.
+_spare_keys: list[RSAKey] = []
 
 
 @dataclass
@@ -75,6 +77,7 @@ class OidcProvider:
         self.codes: dict[str, _Code] = {}
         self.access_tokens: set[str] = set()
         self.keys: list[RSAKey] = []
+        self._taken_keys: list[RSAKey] = []
         self.publishes_keys = True
         self.stopping = threading.Event()
         self.rotate()
@@ -87,10 +90,13 @@ class OidcProvider:
         self.stopping.set()
         self._server.shutdown()
         self._server.server_close()
+        _spare_keys.extend(self._taken_keys)
 
     def rotate(self) -> None:
-        """From now on a new key signs, and the former ones are gone."""
-        self.keys = [RSAKey.generate_key(2048, {"kid": secrets.token_hex(4), "use": "sig"})]
+        """From now on another key signs, which no other provider has, and the former ones are gone."""
+        key = _spare_keys.pop() if _spare_keys else _new_key()
+        self._taken_keys.append(key)
+        self.keys = [key]
 
     def count(self, path: str) -> int:
         """How often a path was requested."""
@@ -173,6 +179,10 @@ class OidcProvider:
         if authorization.removeprefix("Bearer ") not in self.access_tokens:
             return 401, {"error": "invalid_token"}
         return 200, {**self.user, "sub": self.userinfo_sub or self.user["sub"]}
+
+
+def _new_key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": secrets.token_hex(4), "use": "sig"})
 
 
 def _handler_of(provider: OidcProvider) -> type[BaseHTTPRequestHandler]:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 
 from netstacks.store.pool import Transaction
 
@@ -45,15 +46,26 @@ class _Noting(psycopg.Cursor[Any]):
 
 def readings(url: str, call: Call) -> list[Reading]:
     """The reads of each SELECT of `call`, under both plans; all changes are rolled back."""
+    calling, explaining = _connections(url)
     asked: list[tuple[str, dict[str, Any]]] = []
-    noting = type("_NotingHere", (_Noting,), {"asked": asked})
-    with psycopg.connect(url, row_factory=dict_row, cursor_factory=noting) as connection:
-        call(connection)
-        connection.rollback()
-    with psycopg.connect(url) as connection:
-        found = [reading for each in asked for reading in _explained(connection, *each)]
-        connection.rollback()
+    calling.cursor_factory = type("_NotingHere", (_Noting,), {"asked": asked})
+    try:
+        call(calling)
+        calling.rollback()
+        found = [reading for each in asked for reading in _explained(explaining, *each)]
+        explaining.rollback()
+    except BaseException:
+        _connections.cache_clear()
+        calling.close()
+        explaining.close()
+        raise
     return found
+
+
+@cache
+def _connections(url: str) -> tuple[psycopg.Connection[DictRow], psycopg.Connection[Any]]:
+    """For all calls: a new connection reads the catalogue of every partition before its first plan."""
+    return psycopg.connect(url, row_factory=dict_row), psycopg.connect(url, prepare_threshold=None)
 
 
 def _explained(connection: psycopg.Connection[Any], text: str, values: dict[str, Any]) -> Iterator[Reading]:

@@ -11,19 +11,19 @@ needs (`services.recorder = ...`) before it asks for a client. `add_user` create
 `audited` lists what the audit log says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from netstacks.cluster.model import Snapshot
-from netstacks.crypto.passwords import hash_password
 from netstacks.instance.current_settings import CurrentSettings, of_environment
 from netstacks.instance.drain_control import DrainControl
 from netstacks.instance.holdings import Holdings
@@ -46,12 +46,14 @@ from netstacks.web.auth.parts import auth_parts, install
 from netstacks.web.auth.share_tokens import ShareTokens
 from netstacks.web.auth.tokens import Tokens
 from netstacks.web.context import Services
+from tests.web import compilation
 from tests.web.answer_types import check_answer
 
 JWT_SECRET = "a secret of this test that is long enough"
 MASTER_KEY = "5e" * 32
 PASSWORD = "correct horse battery"
-_PASSWORD_HASH = hash_password(PASSWORD)
+# Cheap to verify: the cost is that of the hash, not of the program (tests/crypto/test_passwords.py looks at that one).
+_PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
 # Time limits of the product that a pause of the machine would reach: tests of them set their own.
@@ -122,6 +124,12 @@ class Api:
     @property
     def user_id(self) -> UUID:
         return UUID(self.user["id"])
+
+
+@pytest.fixture(scope="package", autouse=True)
+def compiled_once() -> Iterator[None]:
+    with compilation.once():
+        yield
 
 
 @pytest.fixture

@@ -38,6 +38,19 @@ HOSTS = {"within": "192.0.2.1", "outside": "198.51.100.66"}
 WORDS = {"within": "printed-within", "outside": "printed-outside"}
 # The tests of streams read so many pieces of each.
 PIECES = 4
+# The ages that a look may have, and the pauses of streams.
+TIMES = (
+    "instance.observer.FRESH",
+    "instance.database_look.FRESH",
+    "instance.history.FRESH",
+    "web.pages.ha_live._FRESH",
+    "web.admin.ha._STEP",
+    "web.api.audit_log._STEP",
+    "web.api.audit_log._SILENCE",
+    "web.api.ha._LOOK",
+    "web.api.ha._AGES",
+    "web.api.ha._SILENCE",
+)
 
 
 class Broker:
@@ -81,10 +94,9 @@ class World:
 
 @pytest.fixture
 def services(services: Services, database: Database, monkeypatch: pytest.MonkeyPatch) -> Services:
-    """The services of ctrl-1, which owns all sessions; PostgreSQL is asked at each look."""
-    for module in ("instance.observer", "instance.database_look", "instance.history", "web.pages.ha_live"):
-        name = "_FRESH_SECS" if module.startswith("web") else "FRESH_SECS"
-        monkeypatch.setattr(f"netstacks.{module}.{name}", 0)
+    """The services of ctrl-1, which owns all sessions; PostgreSQL is asked at each look, and a stream looks at once."""
+    for name in TIMES:
+        monkeypatch.setattr(f"netstacks.{name}_SECS", 0)
     registry = MemoryRegistry()
     me = instance("ctrl-1", last_heartbeat_at=1000.0)
     registry.register(me)
