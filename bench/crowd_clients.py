@@ -13,7 +13,7 @@ from bench.crowd_socket import Place, TerminalSocket
 from netstacks.terminal.frames import CloseCode
 
 # As in static/terminal/connection.js.
-_FIRST_DELAY_SECS, _LONGEST_DELAY_SECS, _TICK_SECS = 0.5, 15.0, 0.5
+_FIRST_DELAY_SECS, _MAX_DELAY_SECS, _TICK_SECS = 0.5, 15.0, 0.5
 _ACCEPT_WITHIN_SECS, _PING_EVERY_SECS, _ANSWER_WITHIN_SECS = 15.0, 15.0, 25.0
 _FINAL = (CloseCode.ENDED, CloseCode.REFUSED, CloseCode.SUPERSEDED)
 _ECHO_WITHIN_SECS = 15.0
@@ -131,7 +131,7 @@ class Client:
         tick_secs = random.uniform(0, _TICK_SECS)
         if self._ticket and socket.retry_after_secs:
             return socket.retry_after_secs + tick_secs
-        return min(_FIRST_DELAY_SECS * 2.0**attempts, _LONGEST_DELAY_SECS) * random.uniform(1, 1.2) + tick_secs
+        return min(_FIRST_DELAY_SECS * 2.0**attempts, _MAX_DELAY_SECS) * random.uniform(1, 1.2) + tick_secs
 
 
 class Crowd:

@@ -13,7 +13,7 @@ from bench.report import Target, at_most
 
 # The target seconds until all are back, by the number of sessions, on one standby; several share the work.
 _KILL_BOUNDS = ((400, 16), (1000, 40), (3000, 120), (5000, 200))
-_LEAST_BOUND_SECS, _DRAIN_BOUND_SECS = 16.0, 45.0
+_MIN_BOUND_SECS, _DRAIN_BOUND_SECS = 16.0, 45.0
 _LOOK_EVERY_SECS = 0.5
 
 
@@ -30,7 +30,7 @@ class Storm:
     def kill(self) -> Figures:
         """SIGKILL, as a crash is."""
         bound = next((secs for most, secs in _KILL_BOUNDS if self.sessions <= most), self.sessions / 25)
-        return self._run("kill", max(bound / self.standbys, _LEAST_BOUND_SECS))
+        return self._run("kill", max(bound / self.standbys, _MIN_BOUND_SECS))
 
     def drain(self) -> Figures:
         """SIGTERM, as a rolling upgrade sends it."""

@@ -21,7 +21,7 @@ _OPENING_CPU_SECS = 0.015
 # The assumed duration of a log-in at a device, from the first packet to the prompt.
 _DEVICE_SECS = 1.5
 # As the page's: how long after a failure it tries again, which doubles up to the longest.
-_DELAY_SECS, _LONGEST_DELAY_SECS = 1.0, 15.0
+_DELAY_SECS, _MAX_DELAY_SECS = 1.0, 15.0
 _SOFT_RESET = Strain(0.0, 0)
 
 
@@ -94,7 +94,7 @@ def attempts(first_secs: float, until_secs: float) -> list[float]:
     tries, delay_secs = [first_secs], _DELAY_SECS
     while tries[-1] < until_secs:
         tries.append(tries[-1] + CONNECT_SECS + delay_secs)
-        delay_secs = min(2 * delay_secs, _LONGEST_DELAY_SECS)
+        delay_secs = min(2 * delay_secs, _MAX_DELAY_SECS)
     return tries
 
 

@@ -5,7 +5,7 @@ import { whileBusy } from "./busy.js";
 
 const URL = "/api/v1/devices/import";
 const SHOWN_AT_ONCE = 200;
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 const TOO_LARGE =
   "The file is larger than 4 MB. Split it into several files, each with the line that names the columns, and import one after the other.";
 const NAMES = { refused: "Refused", duplicate: "Duplicate", added: "Added", changed: "Changed", unchanged: "Unchanged" };
@@ -27,7 +27,7 @@ choice.elements.file.addEventListener("change", () => (fates.hidden = true));
 
 async function dryRun() {
   file = choice.elements.file.files[0];
-  if (file.size > MOST_BYTES) return say(choice, TOO_LARGE);
+  if (file.size > MAX_BYTES) return say(choice, TOO_LARGE);
   const found = await send(choice, "dry_run=1");
   if (found === null) return;
   answer = found;

@@ -4,9 +4,9 @@ import { api } from "./api.js";
 import { changeSelected, deleteSelected } from "./devices-bulk.js";
 import { announce, refreshFragment } from "./fragment.js";
 
-const MOST_CHECKED = 50;
+const MAX_CHECKED = 50;
 // So many devices that an undo has left are named in its notice.
-const MOST_NAMED = 5;
+const MAX_NAMED = 5;
 
 const bar = document.getElementById("selection");
 const ticked = new Set();
@@ -85,7 +85,7 @@ async function undo(editId) {
   await refreshFragment();
   const restored = `${answer.changed === 1 ? "1 device is" : `${answer.changed} devices are`} as before.`;
   if (!answer.left_total) return announce(restored);
-  const named = answer.left.slice(0, MOST_NAMED).map(({ name, reason }) => `${name} ${reason}`);
+  const named = answer.left.slice(0, MAX_NAMED).map(({ name, reason }) => `${name} ${reason}`);
   const others = answer.left_total - named.length;
   const left = [...named, ...(others ? [`${others} more`] : [])].join("; ");
   announce(`${restored} ${answer.left_total === 1 ? "1 stays as it is" : `${answer.left_total} stay as they are`}: ${left}.`, { label: "Close", act: () => {} });
@@ -109,8 +109,8 @@ function show() {
   match.hidden = allMatching || total <= count || !all.length || all.some((box) => !box.checked);
   match.textContent = `Select all ${total} that match`;
   const checkButton = bar.querySelector("[data-act=check]");
-  checkButton.disabled = allMatching || ticked.size > MOST_CHECKED;
-  checkButton.title = checkButton.disabled ? `At most ${MOST_CHECKED} devices at once` : "";
+  checkButton.disabled = allMatching || ticked.size > MAX_CHECKED;
+  checkButton.title = checkButton.disabled ? `At most ${MAX_CHECKED} devices at once` : "";
   const whole = document.querySelector("[data-tick-all]");
   if (!whole) return;
   whole.checked = all.length > 0 && all.every((box) => box.checked);

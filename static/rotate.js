@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 
 const SEARCH_DELAY_MS = 200;
-const MOST_LISTED = 100;
+const MAX_LISTED = 100;
 
 const search = document.querySelector("[data-search=test_device_id]");
 const { form } = search;
@@ -30,7 +30,7 @@ list(search.value).catch(tell);
 
 async function list(text) {
   const mine = ++newest;
-  const query = new URLSearchParams({ search: text, limit: MOST_LISTED });
+  const query = new URLSearchParams({ search: text, limit: MAX_LISTED });
   const { items, total } = await api(`/api/v1/devices?${query}`);
   if (mine !== newest) return;
   const [none, ...listed] = choice.options;

@@ -18,7 +18,7 @@ from netstacks.errors import InvalidInput
 from netstacks.settings import SettingsError, load
 from netstacks.tracing import context, exporter, otlp, spans
 from netstacks.tracing.context import TraceContext
-from netstacks.tracing.exporter import BATCH, MOST_WAITING, Exporter
+from netstacks.tracing.exporter import BATCH, MAX_WAITING, Exporter
 from netstacks.tracing.spans import Kind, Span
 from tests.otlp_collector import Collector, checked
 from tests.patched import patched
@@ -460,13 +460,13 @@ def test_a_frozen_collector_costs_a_bounded_queue_and_a_bounded_flush() -> None:
         exporting, lines = _export(collector)
         _put(exporting, 10)
         until(lambda: collector.bodies, "the first batch")
-        _put(exporting, 3 * MOST_WAITING)
-        assert len(exporting) == MOST_WAITING
+        _put(exporting, 3 * MAX_WAITING)
+        assert len(exporting) == MAX_WAITING
         assert not exporting.flush(0.1)
         collector.hold.clear()
         assert exporting.flush(30)
-        assert len(collector.spans) == 10 + MOST_WAITING
-        assert sum(each["spans"] for each in lines.events) == 2 * MOST_WAITING
+        assert len(collector.spans) == 10 + MAX_WAITING
+        assert sum(each["spans"] for each in lines.events) == 2 * MAX_WAITING
 
 
 @patched

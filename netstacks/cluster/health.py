@@ -9,7 +9,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from netstacks.cluster.model import MOST_REASON, ClusterSummary, HealthStatus
+from netstacks.cluster.model import MAX_REASON, ClusterSummary, HealthStatus
 
 ValkeyStatus = Literal["connected", "disconnected", "disabled"]
 
@@ -172,7 +172,7 @@ def for_heartbeat(report: HealthReport | None) -> tuple[HealthStatus, str]:
         remaining = [text for name, text in _down(report.facts).items() if name not in ("valkey", "lease")]
         status, reason = ("degraded", "; ".join(remaining)) if remaining else ("healthy", "")
     reason = " ".join(reason.split())
-    return status, reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…"
+    return status, reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
 
 
 def _down(facts: Facts) -> dict[str, str]:

@@ -12,7 +12,7 @@ HealthStatus = Literal["healthy", "degraded", "draining", "unhealthy"]
 # "" comes from a version that does not report its health.
 ReportedHealth = Literal["", HealthStatus]
 # The longest reason that a heartbeat reports, in characters.
-MOST_REASON = 500
+MAX_REASON = 500
 EventKind = Literal[
     "joined",
     "draining",

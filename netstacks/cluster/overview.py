@@ -17,7 +17,7 @@ Condition = Literal["healthy", "degraded", "late", "stale", "draining", "refused
 ClusterState = Literal["healthy", "degraded", "single"]
 
 # The most instances that a sentence names.
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 _LATE_HEARTBEATS = 2.5
 _NOT_JUDGED = "heartbeats are not judged until Valkey has been back for {:g} s"
 
@@ -183,9 +183,9 @@ def _named(line: InstanceStatus) -> str:
 
 
 def _few(names: Sequence[str], rest: str) -> list[str]:
-    """At most _MOST_NAMED names; `rest` tells what the others are."""
-    more = len(names) - _MOST_NAMED
-    return [*names[:_MOST_NAMED], f"{more} more {rest}"] if more > 0 else list(names)
+    """At most _MAX_NAMED names; `rest` tells what the others are."""
+    more = len(names) - _MAX_NAMED
+    return [*names[:_MAX_NAMED], f"{more} more {rest}"] if more > 0 else list(names)
 
 
 def unreadable_problem(count: int) -> str | None:

@@ -14,12 +14,12 @@ _UP, _DOWN = 1.5, 0.75
 # A keystroke passes the loop twice on its way to the device and back, and must be echoed within 50 ms. The worst lag
 # within a second is several times the 90th percentile that is compared here.
 LAG_SECS = 0.01
-MOST_LAG_SECS = 0.05
+MAX_LAG_SECS = 0.05
 # With more waiting transactions, each waits for longer than it runs.
 _WAITING_FOR_CONNECTION = 6
 # The burst: unused permits of this time may be used at once.
 _BURST_SECS = 0.4
-_LEAST_BURST = 8.0
+_MIN_BURST = 8.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Strain:
     """Transactions that waited for a connection to PostgreSQL."""
 
     def is_too_much_for(self, per_sec: float) -> bool:
-        most_lag_secs = LAG_SECS if per_sec > _PLANNED_PER_SEC else MOST_LAG_SECS
+        most_lag_secs = LAG_SECS if per_sec > _PLANNED_PER_SEC else MAX_LAG_SECS
         return self.lag_secs > most_lag_secs or self.waiting_for_connection > _WAITING_FOR_CONNECTION
 
 
@@ -46,7 +46,7 @@ class Pace:
 
     @property
     def _burst(self) -> float:
-        return max(_LEAST_BURST, self.per_sec * _BURST_SECS)
+        return max(_MIN_BURST, self.per_sec * _BURST_SECS)
 
     def adapt(self, strain: Strain, *, is_wanted: bool) -> None:
         """Adapts the rate by one step. Without demand it does not rise: nothing shows that more is sustainable."""

@@ -27,7 +27,7 @@ GRACE = timedelta(days=14)
 # Warnings begin this long before the expiry.
 NOTICE = timedelta(days=30)
 EVALUATION_SEATS = 10
-_MOST_SEATS = 2**31 - 1
+_MAX_SEATS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def read(key: object, public_key: str = PUBLIC_KEY) -> License:
         )
         if claims["tier"] not in get_args(Tier):
             raise InvalidInput(f"the licence is for the tier {claims['tier']}, which this version does not know")
-        if not 0 <= int(claims["seats"]) <= _MOST_SEATS:
-            raise InvalidInput(f"the licence is for {claims['seats']} seats: at most {_MOST_SEATS} are known")
+        if not 0 <= int(claims["seats"]) <= _MAX_SEATS:
+            raise InvalidInput(f"the licence is for {claims['seats']} seats: at most {_MAX_SEATS} are known")
         return License(
             customer=str(claims["customer"]),
             tier=claims["tier"],

@@ -21,7 +21,7 @@ _PRODUCT = ("netstacks", "controller")
 _MIN_GUESSES = 6
 # zxcvbn holds the GIL for seconds on a long password with many letter substitutions, and for 20 ms on one of this
 # length. A password is at least as hard to guess as any part of it, so one strong part is enough.
-_PART, _MOST_PARTS = 16, 8
+_PART, _MAX_PARTS = 16, 8
 _BETTER = "use several words that others do not expect"
 
 
@@ -97,7 +97,7 @@ def _guessable(password: str, words: list[str]) -> str | None:
     # Imported here: only a new password needs it, and its tables take 9 MB.
     from zxcvbn_rs_py import zxcvbn
 
-    starts = range(0, len(password), _PART)[:_MOST_PARTS]
+    starts = range(0, len(password), _PART)[:_MAX_PARTS]
     if any(zxcvbn(password[start : start + _PART], words).guesses_log10 >= _MIN_GUESSES for start in starts):
         return None
     return f"is a common password, or too similar to one: {_BETTER}"

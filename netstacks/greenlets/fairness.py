@@ -9,7 +9,7 @@ from gevent import sleep
 # How long the loop may be blocked by work that can be interrupted.
 _TURN_SECS = 0.002
 # The longest block that is counted: a wall clock that is set forward looks like such work.
-_LONGEST_TURN_SECS = 0.05
+_MAX_TURN_SECS = 0.05
 # How many connections of a burst are accepted in one turn of the loop; gevent's default is 100.
 _ACCEPTED_AT_ONCE = 32
 
@@ -31,7 +31,7 @@ class _Turns:
 
         A greenlet sleeps for as long as it has worked, and longer when other such greenlets have turns before it.
         """
-        worked_secs = min(abs(time.time() - gevent.get_hub().loop.now()), _LONGEST_TURN_SECS)
+        worked_secs = min(abs(time.time() - gevent.get_hub().loop.now()), _MAX_TURN_SECS)
         if worked_secs > _TURN_SECS:
             # No yield between reading and setting `_free_at`: two greenlets would get the same turn.
             now = time.monotonic()

@@ -31,10 +31,10 @@ _CHECK_SECS = 2.0
 _CHECKS_PER_SEC = 500
 # An opening that takes longer is waiting for its device or its user, and uses no processor time.
 _COMPUTING_SECS = 3.0
-_LEAST_AT_ONCE = 8
+_MIN_AT_ONCE = 8
 # Beyond this, clients are refused until there is room.
-MOST_WAITING = 8000
-_MOST_OF_USER = 1000
+MAX_WAITING = 8000
+_MAX_OF_USER = 1000
 # How long a place is kept for a client that lost its connection, or that could not be served in its turn.
 _KEPT_SECS = 120.0
 _KEPT_PLACES = 20_000
@@ -98,7 +98,7 @@ class Admission:
 
     def is_full(self, user_id: UUID) -> bool:
         """Whether the queue has reached its limit, or this user has."""
-        return len(self._queue) >= MOST_WAITING or self._queue.waiting_of(user_id) >= _MOST_OF_USER
+        return len(self._queue) >= MAX_WAITING or self._queue.waiting_of(user_id) >= _MAX_OF_USER
 
     def wait_secs(self, place: int) -> float:
         """The estimated wait of the client at this position."""
@@ -167,7 +167,7 @@ class Admission:
         # A user may take minutes to decide on a host key. An older permit does not count, even if it is never returned.
         self._open = {grant for grant in self._open if now - grant.at < _FORGET_SECS}
         computing = sum(now - grant.at < _COMPUTING_SECS for grant in self._open)
-        if computing >= max(_LEAST_AT_ONCE, self._pace.per_sec) or not self._pace.take(now):
+        if computing >= max(_MIN_AT_ONCE, self._pace.per_sec) or not self._pace.take(now):
             return None
         grant = Grant(self)
         self._open.add(grant)
@@ -176,7 +176,7 @@ class Admission:
 
     def _speed(self) -> float:
         """Clients admitted per second lately; the pace while too few were."""
-        if len(self._admitted) < 2 * _LEAST_AT_ONCE:
+        if len(self._admitted) < 2 * _MIN_AT_ONCE:
             return self._pace.per_sec
         return len(self._admitted) / max(1.0, time.monotonic() - self._admitted[0])
 

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 INTERVAL_SECS = 1.0
 _BATCH_ROWS = 200
 _BATCH_BYTES = 1024 * 1024
-_LONGEST_PAUSE_SECS = 300.0
+_MAX_PAUSE_SECS = 300.0
 # After this many failures in a row, an audit row says that the target accepts nothing.
 _NOTED_FAILURES = 5
 
@@ -127,7 +127,7 @@ class AuditPush:
 
     def _fail(self, target: Target, error: NetstacksError) -> None:
         _FAILED.labels(target.type).inc()
-        longest_secs = min(2.0 ** min(target.failures, 20), _LONGEST_PAUSE_SECS)
+        longest_secs = min(2.0 ** min(target.failures, 20), _MAX_PAUSE_SECS)
         pause_secs = longest_secs * random.uniform(0.75, 1.0)  # noqa: S311
         log.warning("audit_push.failed", target=target.name, error=str(error), pause_secs=round(pause_secs, 1))
         with self._database.transaction() as tx:

@@ -15,8 +15,8 @@ from netstacks.terminal.unattended import UnattendedDialogue
 # Reserved at the end of the total time for interrupting the last command.
 _INTERRUPT_SECS = 2 * BREAK_SECS
 # How devices refuse a command; a refusal is short.
-_MOST_REFUSAL_LINES = 8
-_MOST_CHARS = 200
+_MAX_REFUSAL_LINES = 8
+_MAX_CHARS = 200
 _REFUSAL = re.compile(
     r"% ?(?:invalid|incomplete|ambiguous|unrecognized|unknown|bad)\b"
     r"|(?:error: ?)?(?:syntax error|unknown command|invalid command|unrecognized command)\b"
@@ -144,14 +144,14 @@ def _timed_out(line: CommandLine, secs: float, *, is_usable: bool) -> str:
     if is_usable:
         return f"it was interrupted after {secs:.0f} s"
     return (
-        f"it did not end within {secs:.0f} s, nor at Ctrl-C: the device waits behind {line.last_line[-_MOST_CHARS:]!r}"
+        f"it did not end within {secs:.0f} s, nor at Ctrl-C: the device waits behind {line.last_line[-_MAX_CHARS:]!r}"
     )
 
 
 def _refusal(output: str) -> str | None:
     """The line by which the device refuses the command, as an error text; None when it accepted the command."""
     lines = [line.strip() for line in output.splitlines()]
-    if len(lines) > _MOST_REFUSAL_LINES:
+    if len(lines) > _MAX_REFUSAL_LINES:
         return None
     refusal = next(filter(_REFUSAL.match, lines), None)
-    return f"the device did not accept the command: {refusal[:_MOST_CHARS]}" if refusal else None
+    return f"the device did not accept the command: {refusal[:_MAX_CHARS]}" if refusal else None

@@ -15,7 +15,7 @@ from netstacks.store.pool import Database
 from netstacks.store.setting_definitions import (
     ADMIN_PASSWORD_LENGTH,
     FREE_ATTEMPTS,
-    LONGEST_WAIT_SECS,
+    MAX_WAIT_SECS,
     PASSWORD_LENGTH,
     SETTINGS,
 )
@@ -53,7 +53,7 @@ class CurrentSettings:
 
     def lockout(self) -> Lockout:
         """The limit of wrong passwords."""
-        return Lockout(self.get(FREE_ATTEMPTS), self.get(LONGEST_WAIT_SECS))
+        return Lockout(self.get(FREE_ATTEMPTS), self.get(MAX_WAIT_SECS))
 
     def password_lengths(self) -> Lengths:
         """The minimum lengths of new passwords."""

@@ -14,13 +14,13 @@ from netstacks.store.devices import Contact, Device
 from netstacks.terminal.dialling import dial
 from netstacks.terminal.plain_text import plain
 
-MOST_DEVICES = 50
+MAX_DEVICES = 50
 _AT_ONCE = 10
 _STEP_SECS = 5.0
 # A server may send lines before its greeting (RFC 4253, section 4.2).
-_MOST_BYTES = 8192
+_MAX_BYTES = 8192
 _GREETING = b"SSH-"
-_MOST_CHARS = 100
+_MAX_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _software(host: str, port: int) -> str:
                 more = sock.recv(1024)
             except OSError as error:
                 raise DeviceUnreachable(f"{shown_address(host, port)} sends no SSH greeting: {error}") from error
-            if not more or len(received) > _MOST_BYTES:
+            if not more or len(received) > _MAX_BYTES:
                 raise DeviceUnreachable(f"{shown_address(host, port)} answers, but is no SSH server")
             received += more
     return line
@@ -81,5 +81,5 @@ def _software(host: str, port: int) -> str:
 def _greeting(received: bytes) -> str | None:
     for line in received.splitlines(keepends=True):
         if line.startswith(_GREETING) and line.endswith((b"\n", b"\r")):
-            return plain(line.removeprefix(_GREETING).decode("latin-1").strip())[:_MOST_CHARS]
+            return plain(line.removeprefix(_GREETING).decode("latin-1").strip())[:_MAX_CHARS]
     return None

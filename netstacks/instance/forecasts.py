@@ -24,7 +24,7 @@ from netstacks.terminal.session_facts import State
 
 # The gravest risks come first.
 _ORDER: tuple[RiskKind, ...] = ("commit-confirmed", "configuration", "output")
-_MOST_LISTED = 50
+_MAX_LISTED = 50
 # A peer waits three seconds for the answer. Sessions beyond this time are not examined.
 _EXAMINE_SECS = 1.5
 
@@ -134,7 +134,7 @@ class Forecasts:
             "has_secs": expected.plan.window_secs,
             "is_too_short": expected.plan.is_too_short,
             "targets": [_target(each) for each in expected.targets],
-            "at_risk": [_at_risk(session, risk) for session, risk in itertools.islice(found, _MOST_LISTED)],
+            "at_risk": [_at_risk(session, risk) for session, risk in itertools.islice(found, _MAX_LISTED)],
             "warning": expected.warning,
         }
 

@@ -51,7 +51,7 @@ class LogInTest:
             )
             if not login_trials.begin_test(tx, credential.id, target.host, target.port):
                 raise LimitReached(
-                    f"This credential was tested {login_trials.MOST_TESTS} times at {target.name} within"
+                    f"This credential was tested {login_trials.MAX_TESTS} times at {target.name} within"
                     f" {login_trials.TESTS_SECS // 60} minutes. Wait as long, or the device may lock the account."
                 )
         limited = replace(target, patience_secs=min(target.patience_secs or _STEP_SECS, _STEP_SECS))

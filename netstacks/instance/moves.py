@@ -11,7 +11,7 @@ from netstacks.terminal.session import Session
 
 # How long a client that comes back here is handed to another instance.
 AWAY_SECS = 60.0
-_MOST_MOVES = 10_000
+_MAX_MOVES = 10_000
 
 
 class Moves:
@@ -20,7 +20,7 @@ class Moves:
     def __init__(self, agent: Agent, ttl_secs: float) -> None:
         self._agent = agent
         self._ttl_secs = ttl_secs
-        self._moved: TTLCache[UUID, bool] = TTLCache(_MOST_MOVES, AWAY_SECS)
+        self._moved: TTLCache[UUID, bool] = TTLCache(_MAX_MOVES, AWAY_SECS)
 
     def check(self) -> None:
         """Raises Conflict when no other healthy instance could take over a session."""

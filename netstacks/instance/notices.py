@@ -42,7 +42,7 @@ log = structlog.get_logger()
 LOOK_SECS = 10.0
 # Longer than sending may take: an instance that dies meanwhile leaves the notice to another one after this time.
 _LEASE_SECS = 300.0
-_FIRST_WAIT_SECS, _LONGEST_WAIT_SECS = 30.0, 3600.0
+_FIRST_WAIT_SECS, _MAX_WAIT_SECS = 30.0, 3600.0
 _LICENSE_SECS = 600.0
 # The same event of one instance or provider is one notice in this time.
 _QUIET_SECS = 3600
@@ -171,7 +171,7 @@ class Notices:
         except StoreUnavailable:
             raise
         except NetstacksError as error:
-            wait_secs = min(_LONGEST_WAIT_SECS, _FIRST_WAIT_SECS * 2**notice.attempts)
+            wait_secs = min(_MAX_WAIT_SECS, _FIRST_WAIT_SECS * 2**notice.attempts)
             log.warning("notice.not_sent", key=notice.key, attempts=notice.attempts, error=str(error))
             with self._database.transaction() as tx:
                 notices.note_failed(tx, notice.key, str(error), wait_secs)

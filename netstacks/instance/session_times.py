@@ -13,7 +13,7 @@ from netstacks.instance.current_settings import CurrentSettings
 from netstacks.store import audit
 from netstacks.store.audit import Actor
 from netstacks.store.deferred_writes import DeferredWrites
-from netstacks.store.setting_definitions import IDLE_MINUTES, LONGEST_HOURS
+from netstacks.store.setting_definitions import IDLE_MINUTES, MAX_HOURS
 from netstacks.terminal.hub import Hub
 from netstacks.terminal.session import Session
 
@@ -78,7 +78,7 @@ class SessionTimes:
     def look(self) -> None:
         """Ends the sessions whose time is over, and warns the users of others."""
         idle_limit_secs = self._settings.get(IDLE_MINUTES) * 60
-        longest_secs = self._settings.get(LONGEST_HOURS) * 3600
+        longest_secs = self._settings.get(MAX_HOURS) * 3600
         if not (idle_limit_secs or longest_secs):
             self._warned.clear()
             return

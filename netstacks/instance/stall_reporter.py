@@ -14,8 +14,8 @@ log = structlog.get_logger()
 STALL_SECS = 0.25
 _PAUSE_SECS = 10.0
 # Gives the loop the time to tick before this thread checks again.
-_SHORTEST_SLEEP_SECS = 0.05
-_MOST_FRAMES = 25
+_MIN_SLEEP_SECS = 0.05
+_MAX_FRAMES = 25
 
 
 class StallReporter:
@@ -40,7 +40,7 @@ class StallReporter:
         while True:
             due_at, computed_secs = self._due_at(), time.process_time()
             wakes_at = max(due_at + STALL_SECS, may_report_at)
-            greenlets.sleep_in_thread(max(_SHORTEST_SLEEP_SECS, wakes_at - time.monotonic()))
+            greenlets.sleep_in_thread(max(_MIN_SLEEP_SECS, wakes_at - time.monotonic()))
             if self._due_at() != due_at:
                 continue
             overslept_secs = time.monotonic() - wakes_at
@@ -59,7 +59,7 @@ class StallReporter:
 
 def _functions(frame: FrameType | None) -> Iterator[str]:
     """The functions of a stack, the innermost first."""
-    for _ in range(_MOST_FRAMES):
+    for _ in range(_MAX_FRAMES):
         if frame is None:
             return
         yield f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}:{frame.f_lineno}"

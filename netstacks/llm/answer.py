@@ -19,7 +19,7 @@ from netstacks.llm.conversation import (
 from netstacks.llm.failures import ProviderBroken, ProviderFailure, ProviderRefused
 from netstacks.llm.outcomes import Skipped
 
-_MOST_LEVELS = 100
+_MAX_LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _finite(number: str) -> float:
 def _check_levels(value: dict[str, Any]) -> None:
     """Raises ValueError for nesting that Python can read but not write."""
     level: list[Any] = [value]
-    for _ in range(_MOST_LEVELS):
+    for _ in range(_MAX_LEVELS):
         items = (item for each in level for item in (each.values() if isinstance(each, dict) else each))
         level = [item for item in items if isinstance(item, dict | list)]
         if not level:

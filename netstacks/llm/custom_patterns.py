@@ -16,7 +16,7 @@ MAX_CHARS = 500
 # The time of all patterns on one request. A usual pattern needs a tenth of it for the longest request.
 _TIME_SECS = 0.5
 # Compilation unrolls repeats: 20,000 characters take some milliseconds, 1,000,000 a second.
-_MOST_UNROLLED = 20_000
+_MAX_UNROLLED = 20_000
 _GROUP_REPEAT = re.compile(r"\)[^({]{0,20}\{\s*(\d+)")
 _REPEAT = re.compile(r"\{\s*(\d+)")
 
@@ -64,7 +64,7 @@ def compiled(expression: str, member: str) -> "regex.Pattern[str]":
 
     if len(expression) > MAX_CHARS:
         raise InvalidInput(f"{member}: must not be longer than {MAX_CHARS} characters")
-    if _unrolled_chars(expression) > _MOST_UNROLLED:
+    if _unrolled_chars(expression) > _MAX_UNROLLED:
         raise InvalidInput(f"{member}: repeats groups too often, as in (x{{1000}}){{1000}}")
     try:
         pattern = regex.compile(expression, regex.MULTILINE)

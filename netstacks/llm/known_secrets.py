@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 # Longer secrets are few, and each of them is searched for separately.
-_LONGEST_INDEXED = 64
+_MAX_INDEXED = 64
 
 
 class KnownSecrets:
@@ -12,8 +12,8 @@ class KnownSecrets:
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
-        self._long = [secret for secret in names if len(secret) > _LONGEST_INDEXED]
-        indexed = [secret for secret in names if 0 < len(secret) <= _LONGEST_INDEXED]
+        self._long = [secret for secret in names if len(secret) > _MAX_INDEXED]
+        indexed = [secret for secret in names if 0 < len(secret) <= _MAX_INDEXED]
         self._width = min(map(len, indexed), default=0)
         lengths: dict[str, set[int]] = defaultdict(set)
         for secret in indexed:

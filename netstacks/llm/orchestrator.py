@@ -33,7 +33,7 @@ from netstacks.llm.provider import Provider
 log = structlog.get_logger()
 
 # No call begins with less time than this, because no provider could answer.
-_LEAST_SECS = 1.0
+_MIN_SECS = 1.0
 # A stream may take this multiple of a provider's total: a user who sees progress waits longer.
 _STREAM_FACTOR = 4
 # How often `is_wanted` is called.
@@ -202,7 +202,7 @@ class Orchestrator:
                 why, secs = obstacle
                 pending.skipped.append(Skipped(provider.name, why))
                 pending.retry_after_secs.append(secs)
-            elif pending.deadline - time.monotonic() < _LEAST_SECS:
+            elif pending.deadline - time.monotonic() < _MIN_SECS:
                 pending.skipped.append(Skipped(provider.name, "was not called, because the time ran out"))
             else:
                 yield provider, model

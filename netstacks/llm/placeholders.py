@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from netstacks.llm.conversation import TextDelta, Waiting
 
-_LONGEST_KIND = 40
+_MAX_KIND = 40
 _BEGINNING = "REDACTED-"
-_LONGEST = len(f"{_BEGINNING}-1234567-5D0C31FA") + _LONGEST_KIND
+_LONGEST = len(f"{_BEGINNING}-1234567-5D0C31FA") + _MAX_KIND
 _COULD_GO_ON = re.compile(r"[A-Z0-9-]+")
 
 Item = TypeVar("Item")
@@ -35,7 +35,7 @@ class Placeholders:
     def of(self, secret: str, kind: str) -> str:
         """The placeholder of `secret`, named after the first `kind` that it was found as."""
         if secret not in self._of_secret:
-            name = re.sub(r"[^A-Z0-9]+|REDACTED", "-", kind.upper()).strip("-")[:_LONGEST_KIND] or "SECRET"
+            name = re.sub(r"[^A-Z0-9]+|REDACTED", "-", kind.upper()).strip("-")[:_MAX_KIND] or "SECRET"
             self._numbers[name] += 1
             placeholder = f"REDACTED-{name}-{self._numbers[name]}-{self._nonce}"
             self._of_secret[secret] = placeholder

@@ -11,7 +11,7 @@ from netstacks import urls
 from netstacks.errors import InvalidInput
 from netstacks.llm.provider import DEFAULT_BASE_URLS, ProviderType
 
-MOST_CONCURRENT = 16
+MAX_CONCURRENT = 16
 """The default limit of concurrent calls to a provider per instance."""
 
 
@@ -96,7 +96,7 @@ class ProviderFacts(BaseModel):
     connect_secs: Seconds | None = None
     first_token_secs: Seconds | None = None
     total_secs: Seconds | None = None
-    max_concurrent: int = Field(MOST_CONCURRENT, ge=0, le=10_000)
+    max_concurrent: int = Field(MAX_CONCURRENT, ge=0, le=10_000)
     daily_tokens: int = Field(0, ge=0, le=10**15)
 
 

@@ -18,7 +18,7 @@ from netstacks.errors import Forbidden, MalformedClaims
 # By the clock of the issuing instance: a token is used within one dial.
 TTL_SECS = 15
 # By the clock of the verifying instance, when it is behind by as much as is tolerated.
-_LONGEST_VALIDITY_SECS = TTL_SECS + 2 * TOLERATED_SECS
+_MAX_VALIDITY_SECS = TTL_SECS + 2 * TOLERATED_SECS
 # Many more tokens than one instance receives within that time, even when all clients reconnect at once.
 _MAX_USED = 100_000
 
@@ -59,7 +59,7 @@ class PeerTokens:
             if each is not None
         ]
         # Kept for as long as a token can be valid here: a shorter time would allow a replay.
-        self._used: TTLCache[str, bool] = TTLCache(_MAX_USED, _LONGEST_VALIDITY_SECS)
+        self._used: TTLCache[str, bool] = TTLCache(_MAX_USED, _MAX_VALIDITY_SECS)
 
     def issue(self, audience: str, path: str, claims: Claims) -> str:
         """A token for one request to `path` of the instance `audience`."""

@@ -25,7 +25,7 @@ class EventKind(Enum):
 # Plausible limits: the year 9999, in seconds since 1970, and a century in microseconds. A clock may have been set while
 # a chunk was open.
 _LATEST = 253_402_300_799.0
-_LONGEST_MICROS = 100 * 365 * 86400 * 10**6
+_MAX_MICROS = 100 * 365 * 86400 * 10**6
 # The head of an event: kind, microseconds since the chunk began, length of the payload that follows.
 _HEAD = struct.Struct(">cQI")
 EVENT_HEAD_BYTES = _HEAD.size
@@ -103,7 +103,7 @@ class Chunk:
             position += _HEAD.size
             if position + size > len(events):
                 raise ChunkDamaged(self, "is damaged: it ends within an event")
-            if micros > _LONGEST_MICROS:
+            if micros > _MAX_MICROS:
                 raise ChunkDamaged(self, "is damaged: the time of an event is not valid")
             yield Event(self.began_at + micros / 1e6, kind, events[position : position + size])
             position += size

@@ -7,9 +7,9 @@ from netstacks.recording.login_prompts import asks_for_secret
 
 # Input without an echo within this time counts as a secret.
 ECHO_WAIT_SECS = 2.0
-_MOST_HELD_BYTES = 4096
+_MAX_HELD_BYTES = 4096
 # Only the end of the device's line counts.
-_MOST_LINE_BYTES = 256
+_MAX_LINE_BYTES = 256
 _ENTERS = (b"\r", b"\n")
 _MASK = ord("*")
 _MASKED = bytes(byte if byte < 0x20 or byte == 0x7F else _MASK for byte in range(256))
@@ -100,7 +100,7 @@ class EchoFilter:
             else:
                 self._hold(line.group(), now)
             position = line.end()
-        if len(self._held) + len(self._ahead) > _MOST_HELD_BYTES:
+        if len(self._held) + len(self._ahead) > _MAX_HELD_BYTES:
             # The rest of the paste is masked too: the output that follows may be the echo of any of its lines.
             self._mask_undecided()
             self._flood_until = now + ECHO_WAIT_SECS
@@ -118,7 +118,7 @@ class EchoFilter:
         if line_begins_at:
             self._is_hidden = False
             self._line = b""
-        self._line = (self._line + output[line_begins_at:])[-_MOST_LINE_BYTES:]
+        self._line = (self._line + output[line_begins_at:])[-_MAX_LINE_BYTES:]
         return self._take_decided()
 
     def expired(self, now: float) -> Decided:
@@ -203,4 +203,4 @@ def _is_prompt(line: bytes) -> bool:
 
 
 def _visible(line: bytes) -> str:
-    return _INVISIBLE.sub(b"", line[-_MOST_LINE_BYTES:]).decode("utf-8", "replace")
+    return _INVISIBLE.sub(b"", line[-_MAX_LINE_BYTES:]).decode("utf-8", "replace")

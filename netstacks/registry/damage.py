@@ -11,15 +11,15 @@ log = structlog.get_logger()
 # A record that was not found within this time is logged again.
 _REMEMBERED_SECS = 60.0
 # Further records are neither logged nor shown.
-MOST_RECORDS = 100
-_MOST_CHARS = 200
+MAX_RECORDS = 100
+_MAX_CHARS = 200
 
 
 class Damage:
     """The records that readers have left out, with the problem of each."""
 
     def __init__(self) -> None:
-        self._problems: TTLCache[str, str] = TTLCache(MOST_RECORDS, _REMEMBERED_SECS)
+        self._problems: TTLCache[str, str] = TTLCache(MAX_RECORDS, _REMEMBERED_SECS)
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -30,7 +30,7 @@ class Damage:
         """Notes a record that was left out."""
         key, problem = _shown(key), _shown(problem)
         if key not in self._problems:
-            if len(self._problems) >= MOST_RECORDS:
+            if len(self._problems) >= MAX_RECORDS:
                 return
             log.warning("registry.unreadable", key=key, problem=problem)
         self._problems[key] = problem
@@ -61,5 +61,5 @@ class _Noted:
 
 def _shown(text: str) -> str:
     """The text as one line without control characters, safe to print on a terminal."""
-    text = text[:_MOST_CHARS]
+    text = text[:_MAX_CHARS]
     return text if text.isprintable() else ascii(text)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from netstacks.cluster.circuits import Circuit, CircuitState
 from netstacks.cluster.model import (
-    MOST_REASON,
+    MAX_REASON,
     Event,
     EventKind,
     Instance,
@@ -36,7 +36,7 @@ LATEST = 253_402_300_799.0
 # The bound of counts, process ids and window sizes: the range of an integer in PostgreSQL.
 _MOST = 2**31 - 1
 # The bound of circuit versions and of sizes: Lua's numbers are exact up to here.
-_MOST_EXACT = 2**53 - 1
+_MAX_EXACT = 2**53 - 1
 # INSTANCE_ID, of 40 characters at most, with a random suffix.
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,59}")
 _ADDRESS = re.compile(r"(\[[^\s\[\]]+\]|[^\s:\[\]/@]+):([0-9]{1,5})")
@@ -83,7 +83,7 @@ def instance(instance_id: str, last_heartbeat_at: float, stored: Stored) -> Inst
         opens_per_sec=_number(stored, "opens_per_sec", _MOST) if "opens_per_sec" in stored else 0.0,
         waiting=_integer(stored, "waiting") if "waiting" in stored else 0,
         health=cast(ReportedHealth, _one_of({"health": "", **stored}, "health", get_args(ReportedHealth))),
-        reason=stored.get("reason", "")[:MOST_REASON],
+        reason=stored.get("reason", "")[:MAX_REASON],
         sessions=_integer(stored, "sessions"),
         last_heartbeat_at=last_heartbeat_at,
         replaces=stored.get("replaces", ""),
@@ -120,8 +120,8 @@ def sample(figures: object) -> Sample:
         raise _wrong("figures", str(figures), "six numbers") from None
     if not (all(0 <= each <= LATEST for each in (found.at, *secs)) and 0 <= found.sessions <= _MOST):
         raise _wrong("figures", str(figures), "six numbers within their limits")
-    if not 0 <= found.memory_bytes <= _MOST_EXACT:
-        raise _wrong("figures", str(figures), f"a memory up to {_MOST_EXACT}")
+    if not 0 <= found.memory_bytes <= _MAX_EXACT:
+        raise _wrong("figures", str(figures), f"a memory up to {_MAX_EXACT}")
     return found
 
 
@@ -148,7 +148,7 @@ def circuit(stored: Stored) -> Circuit:
         reason=_text(stored, "reason"),
         probe=_text(stored, "probe"),
         probe_until=_time(stored, "probe_until"),
-        version=_integer(stored, "version", _MOST_EXACT),
+        version=_integer(stored, "version", _MAX_EXACT),
         changed_at=_time(stored, "changed_at"),
     )
 

@@ -21,7 +21,7 @@ _SQL = load("audit_chain")
 # The most rows of one seal: far less than PostgreSQL and this process can seal within a tenth of a second.
 SEAL_ROWS = 1000
 # Beyond this number, waiting rows are not counted.
-MOST_COUNTED = 100_000
+MAX_COUNTED = 100_000
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _take_of_range(tx: Transaction, span: dict[str, Any]) -> list[dict[str, Any]
 
 def state(tx: Transaction) -> State:
     with tx.cursor(row_factory=row_of(State)) as cursor:
-        found = cursor.execute(_SQL["state"], {"most": MOST_COUNTED}).fetchone()
+        found = cursor.execute(_SQL["state"], {"most": MAX_COUNTED}).fetchone()
     assert found is not None
     return found
 

@@ -16,7 +16,7 @@ _KINDS = ("user", "device", "credential", "session_definition", "llm_provider", 
 _NAMING = [f"{kind}.{change}" for kind in _KINDS for change in ("created", "deleted")]
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # The most ids of one page: a row with a long list of ids must not make a query of any length.
-_MOST_IDS = 5000
+_MAX_IDS = 5000
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def names_of(tx: Transaction, rows: Iterable[dict[str, Any]]) -> dict[str, Named
         found |= dict.fromkeys(ids_in([row["resource"].partition(":")[2], row["details"]]))
     if not found:
         return {}
-    ids = [UUID(text) for text in list(found)[:_MOST_IDS]]
+    ids = [UUID(text) for text in list(found)[:_MAX_IDS]]
     values = {"ids": ids, "resources": list(resources), "events": _NAMING}
     with tx.cursor(row_factory=row_of(Named)) as cursor:
         named = cursor.execute(_SQL["names"], values).fetchall()

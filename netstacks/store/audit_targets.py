@@ -17,7 +17,7 @@ _SQL = load("audit_targets")
 TargetType = Literal["syslog_udp", "syslog_tcp", "syslog_tls", "webhook"]
 TYPES: tuple[TargetType, ...] = ("syslog_udp", "syslog_tcp", "syslog_tls", "webhook")
 # Each has a greenlet while it has rows to deliver.
-MOST_TARGETS = 10
+MAX_TARGETS = 10
 # After this time another instance delivers in place of one that has died.
 LEASE_SECS = 30.0
 _SECRET = "push_secret"  # noqa: S105 - the name of a field
@@ -75,8 +75,8 @@ def lock(tx: Transaction, target_id: UUID) -> Target:
 def create(tx: Transaction, vault: Vault, secret: str | None, **facts: Any) -> Target:
     """Adds a target for the rows that are sealed from now on. Raises InvalidInput, Conflict, VaultLocked."""
     row = tx.execute(_SQL["count"]).fetchone()
-    if row and row["targets"] >= MOST_TARGETS:
-        raise InvalidInput(f"there may be {MOST_TARGETS} targets: delete one first")
+    if row and row["targets"] >= MAX_TARGETS:
+        raise InvalidInput(f"there may be {MAX_TARGETS} targets: delete one first")
     target_id = uuid4()
     tx.execute(_SQL["create"], {**facts, "id": target_id})
     if secret:

@@ -28,7 +28,7 @@ _DIAL_SECS = 2
 _WAIT_SECS = 2.0
 # The only table without UPDATE and DELETE rights: the audit log is append-only.
 _APPEND_ONLY = "audit"
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def find(connection: psycopg.Connection[Any], *, try_space: bool = False) -> Fau
 
 def _enumerated(names: Sequence[str]) -> str:
     """The names; of many, only the first: the advice that follows must not be lost behind them."""
-    if len(names) <= _MOST_NAMED:
+    if len(names) <= _MAX_NAMED:
         return ", ".join(names)
-    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} other tables"
+    return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} other tables"
 
 
 @cache

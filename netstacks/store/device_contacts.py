@@ -10,7 +10,7 @@ from netstacks.store.queries import load
 
 _SQL = load("device_contacts")
 
-_MOST_CHARS = 500
+_MAX_CHARS = 500
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,5 @@ def note(
     is_session: bool = False,
 ) -> None:
     """Stores a contact, unless a newer one is stored. Does nothing for a device that was deleted."""
-    values = {"contact": contact, "reason": reason and reason[:_MOST_CHARS], "at": at, "by": by}
+    values = {"contact": contact, "reason": reason and reason[:_MAX_CHARS], "at": at, "by": by}
     tx.execute(_SQL["note"], {"device_id": device_id, "is_session": is_session, **values})

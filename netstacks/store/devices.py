@@ -18,7 +18,7 @@ from netstacks.store.queries import load
 
 _SQL = load("devices")
 
-_MOST_TAGS, _MOST_TAG_CHARS = 20, 40
+_MAX_TAGS, _MAX_TAG_CHARS = 20, 40
 
 # The weakest cryptography that is allowed with a device.
 Algorithms = Literal["modern", "legacy", "antique"]
@@ -91,12 +91,12 @@ def normal_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """The tags without surrounding spaces, each once, in the given order. Raises InvalidInput."""
     normal = tuple(dict.fromkeys(tag.strip() for tag in tags))
     for tag in normal:
-        if not tag or len(tag) > _MOST_TAG_CHARS:
-            raise InvalidInput(f"tags: each must have 1 to {_MOST_TAG_CHARS} characters")
+        if not tag or len(tag) > _MAX_TAG_CHARS:
+            raise InvalidInput(f"tags: each must have 1 to {_MAX_TAG_CHARS} characters")
         if not tag.isprintable() or "," in tag:
             raise InvalidInput(f"tags: {tag!r} must contain neither control characters nor commas")
-    if len(normal) > _MOST_TAGS:
-        raise InvalidInput(f"tags: a device must not have more than {_MOST_TAGS}")
+    if len(normal) > _MAX_TAGS:
+        raise InvalidInput(f"tags: a device must not have more than {_MAX_TAGS}")
     return normal
 
 

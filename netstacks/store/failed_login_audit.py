@@ -17,7 +17,7 @@ MORE_EVENT = "auth.login_failed_more"
 # The age at which a count is written. It limits the rows per hour of a continuing attack.
 COUNT_SECS = 600.0
 # The networks with the most attempts get a row each; all others share one.
-_MOST_NETWORKS = 100
+_MAX_NETWORKS = 100
 # How many networks one call writes, far below what PostgreSQL can within the statement timeout.
 _STEP = 100_000
 
@@ -37,7 +37,7 @@ def note(tx: Transaction, actor: Actor, resource: str, network: str, most_per_ho
 
 def write_counted(tx: Transaction, *, age_secs: float = COUNT_SECS) -> int:
     """Writes the counts older than `age_secs` as audit rows, and resets them; returns the number of attempts."""
-    wanted = {"age_secs": age_secs, "most": _MOST_NETWORKS, "step": _STEP}
+    wanted = {"age_secs": age_secs, "most": _MAX_NETWORKS, "step": _STEP}
     rows = tx.execute(_SQL["take_counts"], wanted).fetchall()
     for row in rows:
         details = {"attempts": row["attempts"], "since": _text(row["since"]), "until": _text(row["last_at"])}

@@ -20,15 +20,15 @@ _SQL = load("failed_logins")
 # Consecutive failures without a wait. The wait after them starts at FIRST_WAIT_SECS and doubles with each failure.
 FREE_ATTEMPTS = 10
 FIRST_WAIT_SECS = 10
-LONGEST_WAIT_SECS = 300
+MAX_WAIT_SECS = 300
 # The same for the counters of a user and of an address. Their waits are shorter, because unrelated clients share them.
-MOST_OF_ACCOUNT = 100
-MOST_OF_ADDRESS = 100
-LONGEST_SHARED_WAIT_SECS = 60
+MAX_OF_ACCOUNT = 100
+MAX_OF_ADDRESS = 100
+MAX_SHARED_WAIT_SECS = 60
 # A counter is reset this long after its last failure, or after its first one (`_Limit.is_sliding`).
 WINDOW_SECS = 900
 # The limit of rows, however many names are guessed; between two sweeps there may be more.
-MOST_ROWS = 200_000
+MAX_ROWS = 200_000
 _SWEEP_STEP = 10_000
 
 
@@ -79,7 +79,7 @@ class Lockout:
     """
 
     free_attempts: int = FREE_ATTEMPTS
-    longest_wait_secs: int = LONGEST_WAIT_SECS
+    longest_wait_secs: int = MAX_WAIT_SECS
 
 
 class _Limit(NamedTuple):
@@ -118,9 +118,9 @@ def _limits(attempt: Attempt, lockout: Lockout) -> list[_Limit]:
     shared = _SHARED if attempt.is_known else _OWN
     return [
         _Limit(attempt.pair_key, lockout.free_attempts, lockout.longest_wait_secs, True, _OWN),
-        _Limit(attempt.account_key, MOST_OF_ACCOUNT, LONGEST_SHARED_WAIT_SECS, True, shared),
+        _Limit(attempt.account_key, MAX_OF_ACCOUNT, MAX_SHARED_WAIT_SECS, True, shared),
         # Not sliding: a shared address has occasional typing errors all day.
-        _Limit(attempt.address_key, MOST_OF_ADDRESS, LONGEST_SHARED_WAIT_SECS, False, shared),
+        _Limit(attempt.address_key, MAX_OF_ADDRESS, MAX_SHARED_WAIT_SECS, False, shared),
     ]
 
 
@@ -151,7 +151,7 @@ def note(tx: Transaction, attempt: Attempt) -> bool:
     for key, statement in sorted(statements.items()):
         row = tx.execute(_SQL[statement], {"key": key, "window_secs": WINDOW_SECS}).fetchone()
         failures[key] = row["failures"] if row else 0
-    return failures[attempt.address_key] == MOST_OF_ADDRESS
+    return failures[attempt.address_key] == MAX_OF_ADDRESS
 
 
 def note_pair(tx: Transaction, attempt: Attempt) -> None:
@@ -165,8 +165,8 @@ def forgive(tx: Transaction, attempt: Attempt) -> None:
 
 
 def sweep(tx: Transaction) -> int:
-    """Deletes a bounded number of rows that are expired or beyond MOST_ROWS; returns their number."""
-    values = {"window_secs": WINDOW_SECS, "most_rows": MOST_ROWS - 1, "step": _SWEEP_STEP}
+    """Deletes a bounded number of rows that are expired or beyond MAX_ROWS; returns their number."""
+    values = {"window_secs": WINDOW_SECS, "most_rows": MAX_ROWS - 1, "step": _SWEEP_STEP}
     return tx.execute(_SQL["sweep"], values).rowcount
 
 

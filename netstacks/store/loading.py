@@ -17,9 +17,9 @@ from psycopg.types.json import set_json_loads
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 # Python reads deeper nesting than it can write.
-_MOST_LEVELS = 200
+_MAX_LEVELS = 200
 # Below Python's limit of 4300 digits for conversions between int and str.
-_MOST_DIGITS = 4000
+_MAX_DIGITS = 4000
 
 
 class _BoundedLoader(Loader):
@@ -55,14 +55,14 @@ def read_json(text: str | bytes) -> Any:
     """The JSON value; the text itself when its value could not be written as JSON again."""
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_number)
-        _check_levels(value, _MOST_LEVELS)
+        _check_levels(value, _MAX_LEVELS)
     except (ValueError, RecursionError):
         return text if isinstance(text, str) else text.decode(errors="replace")
     return value
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
+    if len(digits) > _MAX_DIGITS:
         raise ValueError("too many digits")
     return int(digits)
 

@@ -12,7 +12,7 @@ _SQL = load("login_trials")
 # How long a secret is not tried after its first, second, ... refusal. Devices lock accounts after a few failures.
 HOLD_OFFS_SECS = (60.0, 300.0, 900.0, 3600.0)
 # The most tests of new secrets with one credential at one address in TESTS_SECS, whatever their outcome.
-MOST_TESTS, TESTS_SECS = 3, 300
+MAX_TESTS, TESTS_SECS = 3, 300
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def refused(tx: Transaction, place: CredentialAddress, reason: str) -> None:
 
 
 def begin_test(tx: Transaction, credential_id: UUID, host: str, port: int) -> bool:
-    """Records that a secret that is not stored is tried now; False after MOST_TESTS of them in TESTS_SECS."""
-    values = {"credential_id": credential_id, "host": host, "port": port, "most": MOST_TESTS, "secs": TESTS_SECS}
+    """Records that a secret that is not stored is tried now; False after MAX_TESTS of them in TESTS_SECS."""
+    values = {"credential_id": credential_id, "host": host, "port": port, "most": MAX_TESTS, "secs": TESTS_SECS}
     return tx.execute(_SQL["begin_test"], values).fetchone() is not None
 
 

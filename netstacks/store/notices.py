@@ -8,9 +8,9 @@ from netstacks.store.queries import load
 
 _SQL = load("notices")
 
-MOST_WAITING = 500
+MAX_WAITING = 500
 """Further notices are dropped: a mail server that is away must not fill the database."""
-MOST_ATTEMPTS = 8
+MAX_ATTEMPTS = 8
 # A notice that was sent, or given up, is kept for this long, so that it is not sent twice.
 KEEP_DAYS = 60
 
@@ -28,13 +28,13 @@ class QueuedNotice:
 
 def put(tx: Transaction, key: str, subject: str, body: str) -> None:
     """Queues a notice, unless one with this key was queued in the last KEEP_DAYS days."""
-    limits = {"most_waiting": MOST_WAITING, "most_attempts": MOST_ATTEMPTS}
+    limits = {"most_waiting": MAX_WAITING, "most_attempts": MAX_ATTEMPTS}
     tx.execute(_SQL["put"], {"key": key, "subject": subject, "body": body, **limits})
 
 
 def take(tx: Transaction, lease_secs: float) -> QueuedNotice | None:
     """A notice that is due. For `lease_secs` no other instance takes it; afterwards it is due again unless sent."""
-    row = tx.execute(_SQL["take"], {"lease_secs": lease_secs, "most_attempts": MOST_ATTEMPTS}).fetchone()
+    row = tx.execute(_SQL["take"], {"lease_secs": lease_secs, "most_attempts": MAX_ATTEMPTS}).fetchone()
     return QueuedNotice(**row) if row else None
 
 

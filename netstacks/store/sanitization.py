@@ -19,11 +19,11 @@ _SQL = load("sanitization")
 SETTING = "ai.sanitization"
 """The key of the configuration in the settings of the installation."""
 
-MOST_SECRETS = 5000
+MAX_SECRETS = 5000
 """The most secrets that are searched for in a request; decrypting them takes some 10 ms."""
 
 # A shorter secret occurs in texts by chance.
-SHORTEST_SECRET = 6
+MIN_SECRET = 6
 
 
 @dataclass(frozen=True)
@@ -130,20 +130,20 @@ def put(tx: Transaction, config: SanitizationConfig, by: str, *, seen: int | Non
 def known_secrets(tx: Transaction, vault: Vault, user_id: UUID, session_id: UUID | None = None) -> list[str]:
     """The secrets that a device may print: those of the user's credentials and of shared credentials.
 
-    For a request about a session, also those of its user and of its credential. At most MOST_SECRETS; a warning is
+    For a request about a session, also those of its user and of its credential. At most MAX_SECRETS; a warning is
     logged when there are more. Private keys are excluded: patterns find them. Secrets that this instance cannot decrypt
     are left out. Never log or show the result.
     """
-    parameters = {"user_id": user_id, "session_id": session_id, "limit": MOST_SECRETS + 1}
+    parameters = {"user_id": user_id, "session_id": session_id, "limit": MAX_SECRETS + 1}
     rows = tx.execute(_SQL["of_user"], parameters).fetchall()
-    if len(rows) > MOST_SECRETS:
-        log.warning("ai.too_many_secrets", user_id=str(user_id), taken=MOST_SECRETS)
+    if len(rows) > MAX_SECRETS:
+        log.warning("ai.too_many_secrets", user_id=str(user_id), taken=MAX_SECRETS)
     found: dict[str, None] = {}
-    for row in rows[:MOST_SECRETS]:
+    for row in rows[:MAX_SECRETS]:
         try:
             secret = vault.open_row(row["key_id"], row["sealed"], row["credential_id"], row["field"])
         except NetstacksError:
             continue
-        if len(secret) >= SHORTEST_SECRET:
+        if len(secret) >= MIN_SECRET:
             found[secret] = None
     return list(found)

@@ -14,7 +14,7 @@ from netstacks.store.vault import Vault
 
 _SQL = load("second_factors")
 
-MOST_PASSKEYS = 20
+MAX_PASSKEYS = 20
 _TOTP = "totp"
 
 
@@ -136,9 +136,9 @@ def add_passkey(
     transports: Sequence[str],
     is_backed_up: bool,
 ) -> Passkey:
-    """Raises Conflict when the passkey is known already, or the user has MOST_PASSKEYS."""
-    if len(passkeys_of(tx, user_id)) >= MOST_PASSKEYS:
-        raise Conflict(f"a user has at most {MOST_PASSKEYS} passkeys: remove one first")
+    """Raises Conflict when the passkey is known already, or the user has MAX_PASSKEYS."""
+    if len(passkeys_of(tx, user_id)) >= MAX_PASSKEYS:
+        raise Conflict(f"a user has at most {MAX_PASSKEYS} passkeys: remove one first")
     values = {
         "id": uuid4(),
         "user_id": user_id,

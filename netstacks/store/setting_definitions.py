@@ -16,7 +16,7 @@ from netstacks.store.setting_types import (
 )
 
 _ADDRESS = re.compile(r"[^@\s,<>\"]{1,64}@[^@\s,<>\"]{1,190}")
-_MOST_ADDRESSES = 20
+_MAX_ADDRESSES = 20
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
@@ -28,8 +28,8 @@ def _address(value: str) -> str:
 
 def _addresses(value: str) -> str:
     found = [each.strip() for each in value.split(",") if each.strip()]
-    if len(found) > _MOST_ADDRESSES or not all(_ADDRESS.fullmatch(each) for each in found):
-        raise ValueError(f"must be at most {_MOST_ADDRESSES} e-mail addresses, separated by commas")
+    if len(found) > _MAX_ADDRESSES or not all(_ADDRESS.fullmatch(each) for each in found):
+        raise ValueError(f"must be at most {_MAX_ADDRESSES} e-mail addresses, separated by commas")
     return ", ".join(found)
 
 
@@ -90,7 +90,7 @@ IDLE_MINUTES = number(
     unit="minutes",
     zero="never",
 )
-LONGEST_HOURS = number(
+MAX_HOURS = number(
     "sessions.longest_hours",
     "Longest duration",
     "A session ends after this time, however busy it is; 0 is never. The terminal shows a notice 5 minutes and"
@@ -127,7 +127,7 @@ FREE_ATTEMPTS = number(
     least=3,
     most=10,
 )
-LONGEST_WAIT_SECS = number(
+MAX_WAIT_SECS = number(
     "passwords.longest_wait_secs",
     "Longest wait after failed log-ins",
     "The wait between two attempts does not become longer than this. A user who logs in elsewhere is not affected.",
@@ -208,12 +208,12 @@ MAIL_PROVIDER_OPEN = switch(
 
 SECTIONS: dict[str, tuple[Setting[Any], ...]] = {
     "Features": (AI, SHARING, INPUT_RECORDING, AD_HOC_HOSTS, JUMP_BOX, REPLAY_DOWNLOAD),
-    "Sessions": (SESSIONS_PER_USER, IDLE_MINUTES, LONGEST_HOURS),
+    "Sessions": (SESSIONS_PER_USER, IDLE_MINUTES, MAX_HOURS),
     "Passwords and log-in": (
         PASSWORD_LENGTH,
         ADMIN_PASSWORD_LENGTH,
         FREE_ATTEMPTS,
-        LONGEST_WAIT_SECS,
+        MAX_WAIT_SECS,
         SECOND_FACTOR,
         BANNER,
     ),

@@ -11,7 +11,7 @@ from netstacks.errors import InvalidInput
 
 T = TypeVar("T")
 
-_MOST_ROLES = 100
+_MAX_ROLES = 100
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _FeatureInput(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     enabled: StrictBool = True
-    disabled_roles: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field([], max_length=_MOST_ROLES)
+    disabled_roles: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field([], max_length=_MAX_ROLES)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from netstacks.terminal.session import Session
 from netstacks.terminal.transcript import Transcript
 
 # More of one command's output is not kept.
-MOST_OUTPUT_CHARS = 200_000
+MAX_OUTPUT_CHARS = 200_000
 # A line counts as the prompt when nothing follows it for this long.
 _SETTLE_SECS = 0.1
 _QUIET_SECS = 0.3
@@ -28,7 +28,7 @@ _PROMPT_TRIES = 4
 _BREAKS = (b"\x03", b"\x1e")
 BREAK_SECS = 2.0
 _ENTER = b"\r"
-_MOST_WORDS = 200
+_MAX_WORDS = 200
 _PAGER = re.compile(
     r"[-<(\[ ]{1,8}\s*more\b.{0,80}"
     r"|press (?:any key|<?(?:space|enter|return)\b).{0,80}"
@@ -123,7 +123,7 @@ class CommandLine:
             del lines[0]
         text = "\n".join(lines).strip("\n")
         if transcript.is_cut:
-            text += f"\n[The output is longer than {MOST_OUTPUT_CHARS} characters: the rest was left out.]"
+            text += f"\n[The output is longer than {MAX_OUTPUT_CHARS} characters: the rest was left out.]"
         return text
 
     @property
@@ -133,14 +133,14 @@ class CommandLine:
 
     def _last_words(self) -> str:
         lines = [*self._transcript.lines, self.last_line]
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")[-_MOST_WORDS:]
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[-_MAX_WORDS:]
 
     @property
     def _transcript(self) -> Transcript:
         return self._sink.transcript
 
     def _begin(self, keys: bytes) -> None:
-        self._sink.transcript = Transcript(MOST_OUTPUT_CHARS)
+        self._sink.transcript = Transcript(MAX_OUTPUT_CHARS)
         self._turned_page = None
         self._type(keys)
 
@@ -191,7 +191,7 @@ class _TranscriptSink:
     """The attachment's sink: collects output that would go to a client."""
 
     def __init__(self) -> None:
-        self.transcript = Transcript(MOST_OUTPUT_CHARS)
+        self.transcript = Transcript(MAX_OUTPUT_CHARS)
         self.changed = greenlets.Event()
         self.changed_at = time.monotonic()
         self.ended: str | None = None

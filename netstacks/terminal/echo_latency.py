@@ -7,7 +7,7 @@ from netstacks.terminal.metrics import ECHO_LATENCY
 # A key without output after this long has no echo, as in a password: the next key is measured instead.
 _NEXT_KEY_SECS = 1.0
 # Output after this long answers no key: it is a message of the device.
-_LONGEST_SECS = 10.0
+_MAX_SECS = 10.0
 
 
 class EchoLatency:
@@ -30,5 +30,5 @@ class EchoLatency:
         """The output before `offset` is on the client's socket. Costs next to nothing while no key is measured."""
         if self._since and offset > self._from_offset:
             took_secs, self._since = time.monotonic() - self._since, 0.0
-            if took_secs < _LONGEST_SECS:
+            if took_secs < _MAX_SECS:
                 ECHO_LATENCY.observe(took_secs)

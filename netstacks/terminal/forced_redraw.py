@@ -11,7 +11,7 @@ _REDRAW_AFTER_SECS = 0.5
 # A program that gets two SIGWINCH before it looks at its window sees the second size only, which is the old one. So the
 # old size is restored when the program has drawn something for the first, and after this long in any case: a program
 # may draw nothing.
-_REDRAW_LONGEST_SECS = 5.0
+_REDRAW_MAX_SECS = 5.0
 _REDRAW_PAUSE_SECS = 0.5
 
 
@@ -29,7 +29,7 @@ def _force_redraw(session: Session, attachment: Attachment) -> None:
     is_typing = time.monotonic() - session.typed_at < _REDRAW_AFTER_SECS
     if attachment is not session.control or not session.is_live or is_typing or session.rows < 2:
         return
-    drawn_to, ends_at = session.output.end, time.monotonic() + _REDRAW_LONGEST_SECS
+    drawn_to, ends_at = session.output.end, time.monotonic() + _REDRAW_MAX_SECS
     session.resize_device(session.cols, session.rows - 1)
     greenlets.sleep(_REDRAW_PAUSE_SECS)
     while session.is_live and session.output.end == drawn_to and time.monotonic() < ends_at:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssh.session import Session
 
-SHORTEST_RSA_BITS = 768
+MIN_RSA_BITS = 768
 
 # SSH_OPTIONS_RSA_MIN_SIZE in libssh.h, which only ever adds to the end of its list.
 _RSA_MIN_SIZE = 41
@@ -44,8 +44,8 @@ def question_instruction(session: Session) -> bytes:
 
 
 def allow_short_rsa(session: Session) -> None:
-    """Accepts RSA keys from SHORTEST_RSA_BITS on, libssh's lowest limit; its default minimum is 1024 bits."""
-    _LIBRARY.ssh_options_set(_pointer(session), _RSA_MIN_SIZE, ctypes.byref(ctypes.c_int(SHORTEST_RSA_BITS)))
+    """Accepts RSA keys from MIN_RSA_BITS on, libssh's lowest limit; its default minimum is 1024 bits."""
+    _LIBRARY.ssh_options_set(_pointer(session), _RSA_MIN_SIZE, ctypes.byref(ctypes.c_int(MIN_RSA_BITS)))
 
 
 class Counter(ctypes.Structure):

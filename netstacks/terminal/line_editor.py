@@ -14,9 +14,9 @@ from netstacks.terminal.plain_text import cells, cut, plain
 # A longer line is an accidental paste.
 MAX_LENGTH = 4096
 # The narrowest part of a line that can be edited; the prompt of a narrower terminal wraps.
-_LEAST_ROOM = 8
+_MIN_ROOM = 8
 # No key is longer: an unfinished one beyond this is dropped.
-_LONGEST_KEY = 64
+_MAX_KEY = 64
 _WORD = re.compile(" *[^ ]*")
 _CLEAR = "\x1b[H\x1b[2J"
 _BELL = "\a"
@@ -81,7 +81,7 @@ class LineEditor:
         unfinished = UNFINISHED.search(text)
         self._pending = unfinished.group() if unfinished else ""
         text = text[: len(text) - len(self._pending)]
-        if len(self._pending) > _LONGEST_KEY:
+        if len(self._pending) > _MAX_KEY:
             self._pending = ""
         shown = []
         for match in KEYS.finditer(text):
@@ -211,7 +211,7 @@ class LineEditor:
 
     def _room(self) -> int:
         """The cells after the prompt, except the last one: terminals differ in the last column."""
-        return max(_LEAST_ROOM, self.cols - cells(self._prompt_row()) - 1)
+        return max(_MIN_ROOM, self.cols - cells(self._prompt_row()) - 1)
 
     def _prompt_row(self) -> str:
         """The last row of the prompt, which precedes the line."""

@@ -16,7 +16,7 @@ SOFT_RESET = (
     b"\x18\x1b\\\x1b7\x1b[?1049l\x1b7\x1b[r\x1b8\x1b[!p\x1b[4l\x1b[?1;1000;1002;1003;1004;1006;2004l\x1b[?7;25h\x1b[0m"
 )
 # A longer line is no prompt.
-_LONGEST_LINE = 1024
+_MAX_LINE = 1024
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x1f\x7f]", re.DOTALL)
 # Moves the cursor to another line, or clears the screen: earlier output is not in the cursor's line any more.
 _PLACED = re.compile(rb"\x1b(?:\[[0-9;]*[ABEFHdfru]|\[[23]J|[8Mc])")
@@ -99,7 +99,7 @@ def _unfinished_line(session: Session, acked: int) -> bytes:
     line = _PLACED.split(seen[seen.rfind(b"\n") + 1 :])[-1]
     is_over = b"\n" in session.output.read(acked, TAIL_BYTES)
     has_text = _SEQUENCE.sub(b"", line).strip()
-    if is_over or not has_text or len(line) > _LONGEST_LINE or _is_full_screen(seen):
+    if is_over or not has_text or len(line) > _MAX_LINE or _is_full_screen(seen):
         return b""
     return b"\r\x1b[K" + line[line.rfind(b"\r") + 1 :]
 

@@ -59,7 +59,7 @@ _OVER_TEXTS = ("rollback complete", "was not confirmed", "SHUTDOWN ABORTED")
 _MAYBE = (b"confirmed", b"commit conf", b"revert timer", b"reload in", b"Reload scheduled")
 _MAYBE_OVER = tuple(text.encode() for text in _OVER_TEXTS)
 # No more lines are read, and no longer ones: the event loop waits meanwhile.
-_MOST_LINES, _LONGEST_LINE = 50, 256
+_MAX_LINES, _MAX_LINE = 50, 256
 # Junos rolls back after this time when the command names none.
 _JUNOS_MINUTES = 10
 
@@ -181,10 +181,10 @@ def _commit(newest: bytes) -> Risk | None:
     lines: list[tuple[int, bytes]] = []
     # Without the newest line: a command that was not entered yet changes nothing.
     for raw in output.split(b"\n")[:-1]:
-        if len(raw) <= _LONGEST_LINE and (b"#" in raw or b">" in raw or any(text in raw for text in _MAYBE_OVER)):
+        if len(raw) <= _MAX_LINE and (b"#" in raw or b">" in raw or any(text in raw for text in _MAYBE_OVER)):
             lines.append((offset, raw))
         offset += len(raw) + 1
-    del lines[:-_MOST_LINES]
+    del lines[:-_MAX_LINES]
     pending = pending_change(_lines(raw)[-1] for _, raw in lines)
     return Risk("commit-confirmed", pending.text(), pending, lines[pending.line][0]) if pending else None
 

@@ -12,7 +12,7 @@ from netstacks.terminal.screen_player import Player
 # The part of the output that a redraw uses: several screens of text. More would seldom change the screen.
 TAIL_BYTES = 32 * 1024
 # A sequence that does not end within this many bytes counts as text.
-_LONGEST_SEQUENCE = 4096
+_MAX_SEQUENCE = 4096
 
 # An incomplete escape sequence, control sequence or control string (ECMA-48).
 _UNFINISHED = re.compile(rb"\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[]PX^_][^\x07\x18\x1a\x1b]*\x1b?)\Z")
@@ -36,7 +36,7 @@ _EMPTY = "\x1b[0m\x1b[H\x1b[2J"
 
 def complete_prefix(output: bytes) -> int:
     """The length of the longest prefix of `output` that does not end within a sequence or a character."""
-    newest = output[-_LONGEST_SEQUENCE:]
+    newest = output[-_MAX_SEQUENCE:]
     unfinished = _UNFINISHED.search(newest)
     whole = newest[: unfinished.start()] if unfinished else newest
     return len(output) - len(newest) + frames.utf8_cut(whole)

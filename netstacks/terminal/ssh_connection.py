@@ -146,7 +146,7 @@ class Connection:
     def _why_not_connected(self, error: BaseSSHError, short_key: bytes) -> str:
         if size := re.search(rb"of size (\d+)", short_key):
             bits = int(size[1])
-            advice = "set the device's algorithms to antique" if bits >= libssh.SHORTEST_RSA_BITS else "no level helps"
+            advice = "set the device's algorithms to antique" if bits >= libssh.MIN_RSA_BITS else "no level helps"
             return f"the device's RSA host key has {bits} bits, which the level {self._level} does not allow: {advice}"
         version = ssh_reasons.text_of(self.session.get_serverbanner())
         if version.startswith("SSH-1.") and not version.startswith("SSH-1.99"):

@@ -30,7 +30,7 @@ _MAX_ROUNDS = 30
 # How often a device may accept an answer and require another method.
 _MAX_STEPS = 10
 # A longer text is not meant for a user; only its end is kept.
-_LONGEST_TEXT = 4096
+_MAX_TEXT = 4096
 # How often the user may answer again after a refusal.
 _TYPED_TRIES = 2
 
@@ -206,7 +206,7 @@ class Login:
     def _text(self, text: bytes | str | None) -> str:
         """A text of the device, cut from the front: the question is at its end."""
         text = text.decode(self._target.encoding, "replace") if isinstance(text, bytes) else text or ""
-        return text[-_LONGEST_TEXT:]
+        return text[-_MAX_TEXT:]
 
     def _try(self, what: str, call: Any, *arguments: Any) -> int:
         try:

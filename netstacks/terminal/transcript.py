@@ -7,8 +7,8 @@ from collections.abc import Callable
 from netstacks.terminal.screen import complete_prefix
 
 # A longer line is split.
-_LONGEST_LINE = 16 * 1024
-_MOST_COLUMNS = 1000
+_MAX_LINE = 16 * 1024
+_MAX_COLUMNS = 1000
 # ECMA-48: text, a control sequence, a control string, an escape sequence, a control character.
 _TOKEN = re.compile(
     r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f]+)"
@@ -66,7 +66,7 @@ class Transcript:
         else:
             self.line = line[:column].ljust(column) + text + line[column + len(text) :]
         self._column += len(text)
-        if len(self.line) > _LONGEST_LINE:
+        if len(self.line) > _MAX_LINE:
             self._end_line()
 
     def _end_line(self) -> None:
@@ -83,7 +83,7 @@ class Transcript:
             self.lines.append(line[: self._room])
 
     def _move_to(self, column: int) -> None:
-        self._column = min(max(0, column), _MOST_COLUMNS)
+        self._column = min(max(0, column), _MAX_COLUMNS)
 
     def _apply(self, final: str, parameters: str) -> None:
         # Five digits suffice, and a device may send any number of them.
@@ -102,7 +102,7 @@ class Transcript:
             case "X":
                 self.line = line[:column].ljust(column) + " " * min(count, len(line) - column) + line[column + count :]
             case "@" if column < len(line):
-                self.line = (line[:column] + " " * min(count, _MOST_COLUMNS) + line[column:])[:_LONGEST_LINE]
+                self.line = (line[:column] + " " * min(count, _MAX_COLUMNS) + line[column:])[:_MAX_LINE]
             case "C":
                 self._move_to(column + count)
             case "D":

@@ -6,7 +6,7 @@ from netstacks.errors import DeviceError
 from netstacks.terminal.dialogue import Dialogue
 from netstacks.terminal.plain_text import plain
 
-_MOST_CHARS = 200
+_MAX_CHARS = 200
 
 
 class UnattendedDialogue(Dialogue):
@@ -14,7 +14,7 @@ class UnattendedDialogue(Dialogue):
 
     def ask(self, prompt: str, **_: object) -> NoReturn:
         """Raises DeviceError."""
-        self.need_person(f"the device asks {plain(prompt).strip()[:_MOST_CHARS]!r}")
+        self.need_person(f"the device asks {plain(prompt).strip()[:_MAX_CHARS]!r}")
 
     def need_person(self, why: str) -> NoReturn:
         """Raises DeviceError."""

@@ -18,7 +18,7 @@ _MEMBER = re.compile(
     r"(?:[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
-_MOST_MEMBERS = 32
+_MAX_MEMBERS = 32
 # The specification requires the propagation of this many characters. A longer header is dropped.
 _STATE_CHARACTERS = 512
 
@@ -71,5 +71,5 @@ def _valid_state(text: str) -> str:
         return ""
     members = [member.strip(" \t") for member in text.split(",")]
     present = [member for member in members if member]
-    is_valid = len(present) <= _MOST_MEMBERS and all(_MEMBER.fullmatch(member) for member in present)
+    is_valid = len(present) <= _MAX_MEMBERS and all(_MEMBER.fullmatch(member) for member in present)
     return text if present and is_valid else ""

@@ -13,7 +13,7 @@ from netstacks.tracing.spans import Span
 
 log = structlog.get_logger()
 
-MOST_WAITING = 2048
+MAX_WAITING = 2048
 BATCH = 512
 # How long spans are collected for one batch.
 _COLLECT_SECS = 5.0
@@ -23,14 +23,14 @@ _RETRIED = (429, 502, 503, 504)
 # The pauses before another attempt with the same batch. After the last attempt the batch is lost.
 _PAUSES_SECS = (1.0, 2.0, 4.0, 8.0, 16.0)
 # A longer Retry-After would lose new spans for the sake of old ones.
-_LONGEST_PAUSE_SECS = 60.0
+_MAX_PAUSE_SECS = 60.0
 _REPORT_SECS = 60.0
 _ANSWER_BYTES = 64 * 1024
 _ANSWER_SECS = 10.0
 
 
 class Exporter:
-    """Keeps at most MOST_WAITING spans and one batch under way; further spans are lost, which the log reports."""
+    """Keeps at most MAX_WAITING spans and one batch under way; further spans are lost, which the log reports."""
 
     def __init__(self, endpoint: str, headers: str | None, instance_id: str) -> None:
         """`endpoint` is the collector's base URL, `headers` are added ones as `otlp.parse_headers` reads them."""
@@ -65,7 +65,7 @@ class Exporter:
 
     def put(self, span: Span) -> None:
         """Takes a finished span; returns at once."""
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             self._lose(1, "the collector is too slow or away")
             return
         self._waiting.append(span)
@@ -159,4 +159,4 @@ class Exporter:
 def _retry_after_secs(answer: httpx2.Response) -> float:
     """The seconds of Retry-After. Its other form, a date, counts as absent: the clocks may differ."""
     text = answer.headers.get("retry-after", "")
-    return min(float(text[:6]), _LONGEST_PAUSE_SECS) if text.isascii() and text.isdigit() else 0.0
+    return min(float(text[:6]), _MAX_PAUSE_SECS) if text.isascii() and text.isdigit() else 0.0

@@ -6,7 +6,7 @@ import { LivenessWatch, TICK_MS } from "../terminal/liveness.js";
 // The server pings every 10 seconds.
 const SILENT_FOR_MS = 35_000;
 const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 15_000;
+const MAX_DELAY_MS = 15_000;
 
 const ENDED = 4001;
 const REFUSED = 4002;
@@ -143,7 +143,7 @@ export class Viewing {
   }
 
   #wait(why) {
-    const delay = Math.min(FIRST_DELAY_MS * 2 ** this.attempts++, LONGEST_DELAY_MS);
+    const delay = Math.min(FIRST_DELAY_MS * 2 ** this.attempts++, MAX_DELAY_MS);
     this.#show({ name: "waiting", why, until: Date.now() + delay * (1 + Math.random() / 5) });
   }
 

@@ -5,7 +5,7 @@ import { Turn } from "./assistant-turn.js";
 import { UNCONFIGURED, describeAbout } from "./assistant-words.js";
 
 const LAST_LINES = 50;
-const LONGEST_CHARACTERS = 100_000;
+const MAX_CHARACTERS = 100_000;
 // With the question, at most 20 messages.
 const HISTORY_MESSAGES = 18;
 const TICK_MS = 500;
@@ -124,7 +124,7 @@ export class Assistant {
     if (!this.isAbout) return null;
     const all = this.selection || this.screen.lastLines(LAST_LINES).join("\n");
     // A cut may leave half of a surrogate pair.
-    const text = all.slice(-LONGEST_CHARACTERS).toWellFormed();
+    const text = all.slice(-MAX_CHARACTERS).toWellFormed();
     if (!text.trim()) return null;
     const lines = text.replace(/\n+$/, "").split("\n").length;
     const isSelection = this.selection !== "";

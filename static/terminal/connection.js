@@ -17,7 +17,7 @@ const ANSWER_WITHIN_MS = 25_000;
 // for minutes.
 const ACCEPT_WITHIN_MS = 20_000;
 const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 15_000;
+const MAX_DELAY_MS = 15_000;
 
 const ENDED = 4001;
 const REFUSED = 4002;
@@ -220,7 +220,7 @@ export class Connection {
   }
 
   #wait(why) {
-    const delay = Math.min(FIRST_DELAY_MS * 2 ** this.attempts++, LONGEST_DELAY_MS);
+    const delay = Math.min(FIRST_DELAY_MS * 2 ** this.attempts++, MAX_DELAY_MS);
     this.#show({ name: "waiting", why, until: Date.now() + delay * (1 + Math.random() / 5) });
   }
 

@@ -11,7 +11,7 @@ const SAY_AFTER_MS = 3_000;
 const GIVE_UP_AFTER_MS = 5_500;
 // How long the watch continues after the last key, because the user waits for its effect.
 const ATTENTIVE_MS = 5_000;
-const LONGEST_ROUND_TRIP_MS = 500;
+const MAX_ROUND_TRIP_MS = 500;
 const ASLEEP_MS = 10_000;
 // The slowest line that a paste is expected on; a Ping waits behind the paste.
 const SLOWEST_LINE_BYTES_PER_MS = 8;
@@ -50,7 +50,7 @@ export class LivenessWatch {
   /** A frame has arrived. */
   heard() {
     const now = Date.now();
-    if (this.hasAsked) this.roundTripMs = Math.min(now - this.askedAt, LONGEST_ROUND_TRIP_MS);
+    if (this.hasAsked) this.roundTripMs = Math.min(now - this.askedAt, MAX_ROUND_TRIP_MS);
     // A frame that arrives sooner than a round trip after a key was sent before the key arrived.
     this.keys = this.keys.filter((key) => now - key.at < this.roundTripMs);
     this.since = now < this.attentiveUntil ? Math.max(now, this.arrivedAt) : null;

@@ -12,7 +12,7 @@ from tests.controller import Api, until
 
 PASSWORD = "a password of theirs"
 # More than any page has.
-MOST_STOPS = 300
+MAX_STOPS = 300
 
 _NAME = """((element) => element.getAttribute("aria-label") ?? (element.labels?.[0] ?? element).textContent.trim())
   (document.activeElement)"""
@@ -99,7 +99,7 @@ class Keyboard:
         return value
 
     def _tab_until(self, condition: str, *arguments: str) -> None:
-        for _ in range(MOST_STOPS):
+        for _ in range(MAX_STOPS):
             if self.browser.run(condition, *arguments):
                 return
             self.press(Keys.TAB)

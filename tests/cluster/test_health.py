@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from netstacks.cluster.health import Facts, HealthReport, for_heartbeat, judge
-from netstacks.cluster.model import MOST_REASON, ClusterSummary
+from netstacks.cluster.model import MAX_REASON, ClusterSummary
 from netstacks.store import faults
 
 NOW = 1000.0
@@ -169,8 +169,8 @@ def test_several_problems_are_one_sentence() -> None:
             {"inconsistencies": ("a has 1, b has 2",), "disk_problem": "10 MB free"},
             ("degraded", "10 MB free; a has 1, b has 2"),
         ),
-        ({"schema_problem": "x" * (MOST_REASON + 1)}, ("unhealthy", "x" * (MOST_REASON - 1) + "…")),
-        ({"schema_problem": "x" * MOST_REASON}, ("unhealthy", "x" * MOST_REASON)),
+        ({"schema_problem": "x" * (MAX_REASON + 1)}, ("unhealthy", "x" * (MAX_REASON - 1) + "…")),
+        ({"schema_problem": "x" * MAX_REASON}, ("unhealthy", "x" * MAX_REASON)),
     ],
 )
 def test_a_heartbeat_tells_the_health_but_not_that_valkey_is_away(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from netstacks.cluster.pacing import LAG_SECS, MOST_LAG_SECS, Pace, Strain
+from netstacks.cluster.pacing import LAG_SECS, MAX_LAG_SECS, Pace, Strain
 
-CALM, SLOW_LOOP = Strain(0.0, 0), Strain(MOST_LAG_SECS * 2, 0)
+CALM, SLOW_LOOP = Strain(0.0, 0), Strain(MAX_LAG_SECS * 2, 0)
 BUSY_DATABASE = Strain(0.0, 100)
 
 
@@ -74,8 +74,8 @@ def test_a_loop_that_is_a_little_late_slows_what_is_faster_than_planned_and_noth
 @pytest.mark.parametrize(
     ("strain", "per_sec", "is_too_much"),
     [
-        (Strain(MOST_LAG_SECS, 6), 25.0, False),
-        (Strain(MOST_LAG_SECS + 0.001, 0), 25.0, True),
+        (Strain(MAX_LAG_SECS, 6), 25.0, False),
+        (Strain(MAX_LAG_SECS + 0.001, 0), 25.0, True),
         (Strain(LAG_SECS, 6), 25.5, False),
         (Strain(LAG_SECS + 0.001, 0), 25.5, True),
         (Strain(0.0, 7), 25.0, True),

@@ -108,7 +108,7 @@ def test_no_more_are_opened_at_once_than_the_instance_gets_done(
     monkeypatch.setattr(module, "_COMPUTING_SECS", 3600.0)
     monkeypatch.setattr(module.Pace, "take", lambda self, now: True)
     grants = use_up(admission)
-    assert module._LEAST_AT_ONCE <= len(grants) <= 100
+    assert module._MIN_AT_ONCE <= len(grants) <= 100
     client = Client()
     enter(admission, client)
     until(lambda: bool(client.told))

@@ -175,7 +175,7 @@ def test_a_failure_is_repeated_later_and_given_up_at_last(
     assert len(smtp.mails) == 1
     assert the_row(database)["sent_at"] is not None
     with database.transaction() as tx:
-        tx.execute("UPDATE notices SET sent_at = NULL, attempts = %s", [notices.MOST_ATTEMPTS])
+        tx.execute("UPDATE notices SET sent_at = NULL, attempts = %s", [notices.MAX_ATTEMPTS])
     make_due(database)
     instance.look()
     assert len(smtp.mails) == 1
@@ -216,11 +216,11 @@ def test_what_an_instance_has_taken_no_other_one_takes_until_it_must_have_died(d
 
 def test_the_queue_is_bounded(database: Database) -> None:
     with database.transaction() as tx:
-        for number in range(notices.MOST_WAITING + 5):
+        for number in range(notices.MAX_WAITING + 5):
             notices.put(tx, f"k{number}", "s", "b")
         row = tx.execute("SELECT count(*) AS n FROM notices").fetchone()
     assert row is not None
-    assert row["n"] == notices.MOST_WAITING
+    assert row["n"] == notices.MAX_WAITING
 
 
 def test_without_a_server_nothing_is_queued(database: Database, registry: MemoryRegistry) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from netstacks.instance.session_times import Remaining, SessionTimes, remaining
-from netstacks.store.setting_definitions import IDLE_MINUTES, LONGEST_HOURS
+from netstacks.store.setting_definitions import IDLE_MINUTES, MAX_HOURS
 from tests.instance.test_opener import World
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -61,7 +61,7 @@ class Times:
         self.told: list[str] = []
         self.audited: list[tuple[str, dict[str, Any]]] = []
         self.passed = 0.0
-        self.values = {IDLE_MINUTES.key: idle_minutes, LONGEST_HOURS.key: longest_hours}
+        self.values = {IDLE_MINUTES.key: idle_minutes, MAX_HOURS.key: longest_hours}
         settings: Any = SimpleNamespace(get=lambda setting: self.values[setting.key])
         self.times = SessionTimes(
             world.hub,

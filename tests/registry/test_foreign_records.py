@@ -243,8 +243,8 @@ def test_a_bad_record_is_told_once_and_remembered_while_it_is_found(raw: Redis) 
 
 def test_a_crowd_of_bad_records_is_bounded_and_obeyed_by_no_terminal(raw: Redis) -> None:
     registry = cluster(raw)
-    for number in range(2 * damage.MOST_RECORDS):
+    for number in range(2 * damage.MAX_RECORDS):
         raw.sadd(keys.owned("a"), f"\x1b[2J{number}" + "x" * 10_000)
     assert registry.sessions_of("a") == [record("a")]
-    assert len(registry.unreadable()) == damage.MOST_RECORDS
+    assert len(registry.unreadable()) == damage.MAX_RECORDS
     assert all(key.isprintable() and len(key) < 1000 for key in registry.unreadable())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netstacks.cluster.circuits import Circuit, CircuitState
-from netstacks.cluster.model import MOST_REASON, LossProof, LostInstance, Sample, SessionRecord, SessionState
+from netstacks.cluster.model import MAX_REASON, LossProof, LostInstance, Sample, SessionRecord, SessionState
 from netstacks.registry import hashes
 from netstacks.registry.hashes import LATEST
 from tests.cluster.facts import instance
@@ -131,9 +131,9 @@ def test_an_instance_of_an_earlier_version_reports_no_health() -> None:
 
 
 def test_the_health_of_an_instance_is_one_of_those_known_and_its_reason_is_short() -> None:
-    me = replace(instance("a"), health="unhealthy", reason="x" * (MOST_REASON + 1))
+    me = replace(instance("a"), health="unhealthy", reason="x" * (MAX_REASON + 1))
     fields = stored(hashes.to_hash(me)) | {"sessions": "0"}
     read = hashes.instance("a", 1.0, fields)
-    assert (read.health, read.reason) == ("unhealthy", "x" * MOST_REASON)
+    assert (read.health, read.reason) == ("unhealthy", "x" * MAX_REASON)
     with pytest.raises(ValueError, match="health"):
         hashes.instance("a", 1.0, fields | {"health": "unwell"})

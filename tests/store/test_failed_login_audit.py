@@ -63,7 +63,7 @@ def test_an_hour_later_each_has_its_row_again(database: Database) -> None:
 def test_however_many_networks_there_are_they_share_a_bounded_number_of_rows(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failed_login_audit, "_MOST_NETWORKS", 2)
+    monkeypatch.setattr(failed_login_audit, "_MAX_NETWORKS", 2)
     for number in range(6):
         fail(database, number + 1, f"192.0.2.{number}", most=0)
     assert tell(database) == 21

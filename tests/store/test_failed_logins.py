@@ -101,7 +101,7 @@ def test_old_rows_are_swept_and_new_ones_stay(database: Database) -> None:
 
 
 def test_however_many_names_are_guessed_the_oldest_go(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failed_logins, "MOST_ROWS", 5)
+    monkeypatch.setattr(failed_logins, "MAX_ROWS", 5)
     for number in range(12):
         with database.transaction() as tx:
             note_pair(tx, Attempt(f"name {number}", "192.0.2.1"))

@@ -36,11 +36,11 @@ def test_the_users_own_secrets_come_first_beyond_the_limit_and_a_warning_is_logg
 ) -> None:
     store.add("mine", store.ann, secret="anns password")
     store.add("ours", secret="shared password")
-    monkeypatch.setattr(sanitization, "MOST_SECRETS", 2)
+    monkeypatch.setattr(sanitization, "MAX_SECRETS", 2)
     with capture_logs() as logs:
         assert len(known(store, store.ann)) == 2
         assert logs == []
-        monkeypatch.setattr(sanitization, "MOST_SECRETS", 1)
+        monkeypatch.setattr(sanitization, "MAX_SECRETS", 1)
         assert known(store, store.ann) == ["anns password"]
     assert [each["event"] for each in logs] == ["ai.too_many_secrets"]
     assert "password" not in repr(logs)

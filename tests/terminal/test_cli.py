@@ -7,7 +7,7 @@ import pytest
 from netstacks import greenlets
 from netstacks.errors import DeviceError
 from netstacks.terminal import cli
-from netstacks.terminal.cli import MOST_OUTPUT_CHARS, CommandLine
+from netstacks.terminal.cli import MAX_OUTPUT_CHARS, CommandLine
 from netstacks.terminal.output_log import OutputLog
 from tests.clocks import SteadyClock
 from tests.terminal.test_session import Device, Room
@@ -126,8 +126,8 @@ def test_a_pager_that_shows_more_than_is_kept_is_quit(desk: Desk) -> None:
     }
     is_done, output = desk.run("showtech")
     assert is_done
-    assert MOST_OUTPUT_CHARS - 200 < len(output) < MOST_OUTPUT_CHARS + 200
-    assert output.endswith(f"[The output is longer than {MOST_OUTPUT_CHARS} characters: the rest was left out.]")
+    assert MAX_OUTPUT_CHARS - 200 < len(output) < MAX_OUTPUT_CHARS + 200
+    assert output.endswith(f"[The output is longer than {MAX_OUTPUT_CHARS} characters: the rest was left out.]")
     assert desk.device.typed.endswith(b"showtech\r  q")
 
 

@@ -558,7 +558,7 @@ def sizes(room: Room, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The windows that the device is told of, soon after each other."""
     monkeypatch.setattr(forced_redraw, "_REDRAW_AFTER_SECS", 0.05)
     monkeypatch.setattr(forced_redraw, "_REDRAW_PAUSE_SECS", 0.01)
-    monkeypatch.setattr(forced_redraw, "_REDRAW_LONGEST_SECS", 0.05)
+    monkeypatch.setattr(forced_redraw, "_REDRAW_MAX_SECS", 0.05)
     sizes: list[tuple[int, int]] = []
     monkeypatch.setattr(room.device, "resize", lambda cols, rows: sizes.append((cols, rows)))
     return sizes
@@ -577,7 +577,7 @@ def test_a_window_that_changed_is_as_before_once_the_program_has_drawn_for_it(
     room: Room, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two signals before a slow program looks at its window would be none: the size is the same again."""
-    monkeypatch.setattr(forced_redraw, "_REDRAW_LONGEST_SECS", 60)
+    monkeypatch.setattr(forced_redraw, "_REDRAW_MAX_SECS", 60)
     _, attachment = room.attach()
     force_redraw(room.session, attachment)
     until(lambda: sizes)

@@ -215,7 +215,7 @@ def test_a_client_that_waits_for_its_answers_is_not_made_to_give_way(connection:
 def test_a_body_of_many_more_bytes_than_it_may_have_is_cut_off(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_socket, "_MOST_RAW_BYTES", 5000)
+    monkeypatch.setattr(client_socket, "_MAX_RAW_BYTES", 5000)
     connection.sock.begin_request()
     received: list[bytes] = []
     with sending(connection, bytes(20_000)), pytest.raises(ConnectionResetError, match="too many bytes"):

@@ -158,7 +158,7 @@ def test_a_devices_entry_is_changed_as_a_device(admin: Api) -> None:
 def test_a_long_list_of_devices_is_cut_and_its_length_is_told(
     admin: Api, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(definitions, "_MOST_DEVICES", 3)
+    monkeypatch.setattr(definitions, "_MAX_DEVICES", 3)
     with database.transaction() as tx:
         for number in range(5):
             devices.create(tx, name=f"r{number}", host=f"192.0.2.{number}")

@@ -169,7 +169,7 @@ def test_default_credentials_are_named(admin: Api) -> None:
         (b"name,host\nr1,\x00\n", "NUL"),
         (b'name,host\n"r1,192.0.2.1\n', "is not CSV"),
         (b"\x89PNG\r\n\x1a\n", "not UTF-8"),
-        (b"name,host\n" + b"r,192.0.2.1\n" * (device_rows.MOST_ROWS + 1), "20000 rows"),
+        (b"name,host\n" + b"r,192.0.2.1\n" * (device_rows.MAX_ROWS + 1), "20000 rows"),
     ],
 )
 def test_files_that_are_refused_as_a_whole(admin: Api, file: bytes, reason: str) -> None:

@@ -97,7 +97,7 @@ def throttled(anonymous: Api, add_user: AddUser, monkeypatch: pytest.MonkeyPatch
     add_user("lee")
     attempt(anonymous)
     anonymous = at(anonymous, "127.0.0.1")
-    monkeypatch.setattr(failed_logins, "MOST_OF_ADDRESS", 20)
+    monkeypatch.setattr(failed_logins, "MAX_OF_ADDRESS", 20)
     assert [wrong(anonymous, 1, username=f"name{number}") for number in range(20)] == [[401]] * 20
     return anonymous
 
@@ -156,7 +156,7 @@ def test_where_many_names_are_guessed_users_and_other_names_get_the_same_answer(
 def test_ever_new_addresses_of_one_ipv6_network_are_throttled_together(
     anonymous: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failed_logins, "MOST_OF_ADDRESS", 20)
+    monkeypatch.setattr(failed_logins, "MAX_OF_ADDRESS", 20)
     for number in range(20):
         assert wrong(at(anonymous, f"2001:db8::{number}"), 1, username=f"name{number}") == [401]
     assert wrong(at(anonymous, "2001:db8::ffff"), 1, username="another") == [429]
@@ -186,7 +186,7 @@ def test_guesses_sent_at_once_are_no_more_than_in_a_row(anonymous: Api, add_user
 def test_one_address_takes_a_tenth_of_the_waiting_places(anonymous: Api, add_user: AddUser) -> None:
     for name in ("lee", "kim"):
         add_user(name)
-    assert password_checks.MOST_WAITING_OF_ADDRESS * 10 <= password_checks.MOST_WAITING
+    assert password_checks.MAX_WAITING_OF_ADDRESS * 10 <= password_checks.MAX_WAITING
     waiting = [greenlets.spawn("log-in", attempt, at(anonymous, "192.0.2.1")) for _ in range(40)]
     greenlets.sleep(0)
     assert attempt(anonymous, username="kim").status_code == 200
@@ -247,7 +247,7 @@ def test_instances_count_together(anonymous: Api, add_user: AddUser, services: S
 
 def test_as_many_log_ins_wait_as_may(anonymous: Api, add_user: AddUser, monkeypatch: pytest.MonkeyPatch) -> None:
     add_user("lee")
-    monkeypatch.setattr(password_checks, "MOST_WAITING_OF_ADDRESS", 0)
+    monkeypatch.setattr(password_checks, "MAX_WAITING_OF_ADDRESS", 0)
     busy = attempt(anonymous)
     assert (busy.status_code, busy.headers["Retry-After"]) == (503, "2")
     monkeypatch.undo()

@@ -18,7 +18,7 @@ from tests.web.test_login import AddUser, attempt
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals come at once, and sooner: to look at a password takes long."""
     monkeypatch.setattr(authenticate, "_REFUSAL_SECS", 0.0)
-    monkeypatch.setattr(failed_logins, "MOST_OF_ACCOUNT", 20)
+    monkeypatch.setattr(failed_logins, "MAX_OF_ACCOUNT", 20)
 
 
 def test_guesses_keep_the_user_out_nowhere_where_the_user_has_logged_in_before(
@@ -149,10 +149,10 @@ def test_strangers_take_no_place_of_a_browser_in_which_a_user_has_logged_in(
     add_user("lee")
     browser = at(anonymous, "198.51.100.1")
     assert attempt(browser).status_code == 200
-    monkeypatch.setattr(password_checks, "MOST_WAITING", 0)
+    monkeypatch.setattr(password_checks, "MAX_WAITING", 0)
     assert attempt(at(anonymous, "198.51.100.1")).status_code == 503
     assert attempt(browser).status_code == 200
-    monkeypatch.setattr(password_checks, "MOST_WAITING_MARKED", 0)
+    monkeypatch.setattr(password_checks, "MAX_WAITING_MARKED", 0)
     assert attempt(browser).status_code == 503
 
 

@@ -121,7 +121,7 @@ class TestChanges:
         assert lee.delete(f"{OWN}/totp", json=confirmed(lee)).status_code == 404
 
     def test_the_number_of_passkeys_is_limited(self, lee: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(second_factors, "MOST_PASSKEYS", 1)
+        monkeypatch.setattr(second_factors, "MAX_PASSKEYS", 1)
         add_passkey(lee)
         with pytest.raises(AssertionError, match="user has at most 1 passkeys"):
             add_passkey(lee)

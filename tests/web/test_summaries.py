@@ -147,7 +147,7 @@ def test_secrets_do_not_come_back_into_what_others_read(operator: Api, path: str
 def test_both_ends_of_a_long_recording_are_read(
     operator: Api, path: str, theirs: UUID, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summaries, "_MOST_BYTES", 40)
+    monkeypatch.setattr(summaries, "_MAX_BYTES", 40)
     operator.post(path).get_data()
     sent = asked(provider)
     left_out = len(SHOWN) - len(b"R1#\x1b[1mconf t\x1b[0m\r\n") - len(b"R1(config)#")

@@ -12,7 +12,7 @@ from netstacks.commands.examine.findings import Finding, Findings
 from netstacks.errors import InvalidInput
 
 _HTTP_SECS = 5.0
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 # Enough for a load balancer that takes turns to reach each instance of a usual cluster.
 _HEALTH_REQUESTS = 8
 # The route answers 401 to a request with the Upgrade header, and 426 when a proxy has removed it. It checks the header
@@ -131,7 +131,7 @@ def _ask(url: str, headers: dict[str, str] | None = None) -> _Answer:
         connection.request("GET", parts.path, headers=headers or {"Connection": "close"})
         answer = connection.getresponse()
         location = answer.headers.get("Location", "")
-        return _Answer(answer.status, _object(answer.read(_MOST_BYTES)), location)
+        return _Answer(answer.status, _object(answer.read(_MAX_BYTES)), location)
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from netstacks.settings import Settings
 from netstacks.store.sessions import LostCounts
 
 _ANSWER_SECS = 5.0
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 
 
 # Instances with the secrets of the cluster.
@@ -200,7 +200,7 @@ def peer_health(address: str, tls: ssl.SSLContext | None) -> tuple[dict[str, Any
         connection.request("GET", "/api/v1/health")
         answer = connection.getresponse()
         middle = (asked_at + time.time()) / 2
-        body = json.loads(answer.read(_MOST_BYTES))
+        body = json.loads(answer.read(_MAX_BYTES))
     if not isinstance(body, dict):
         raise ValueError("its health is not a JSON object")
     # The header has whole seconds: adding half a second halves the largest error.

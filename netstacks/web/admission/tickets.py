@@ -7,7 +7,7 @@ from netstacks.cluster.clocks import TOLERATED_SECS
 from netstacks.web.auth.tokens import Tokens
 
 # The maximum age of a ticket; reconnection storms are shorter.
-_LONGEST_SECS = 1800.0
+_MAX_SECS = 1800.0
 
 
 def issue(tokens: Tokens, user_id: UUID, token: UUID | None, since: float) -> str:
@@ -25,7 +25,7 @@ def since(tokens: Tokens, user_id: UUID, token: UUID | None, ticket: str) -> flo
     if not tokens.is_signed(_text(user_id, token, int(msecs)), signature):
         return now
     age_secs = now - int(msecs) / 1000
-    return int(msecs) / 1000 if -TOLERATED_SECS <= age_secs <= _LONGEST_SECS else now
+    return int(msecs) / 1000 if -TOLERATED_SECS <= age_secs <= _MAX_SECS else now
 
 
 def _text(user_id: UUID, token: UUID | None, msecs: int) -> str:

@@ -22,7 +22,7 @@ from netstacks import greenlets
 from netstacks.cluster.balancing import Room
 from netstacks.cluster.model import Instance
 from netstacks.instance import metrics
-from netstacks.instance.admission import MOST_WAITING, Grant
+from netstacks.instance.admission import MAX_WAITING, Grant
 from netstacks.instance.applicants import about
 from netstacks.terminal.frames import CloseCode
 from netstacks.web.admission import tickets
@@ -85,7 +85,7 @@ class WaitingRoom:
                 body = b"".join(self._begin(environ, response.start, grant))
                 if OWNER_OVERDUE not in environ:
                     return response.pass_on(start_response, body)
-        if len(self._arrived) >= MOST_WAITING:
+        if len(self._arrived) >= MAX_WAITING:
             return _busy(start_response)
         environ[QUEUED_AT] = time.time_ns()
         # A duplicate: gunicorn closes its own descriptor when the request ends.

@@ -19,7 +19,7 @@ from netstacks.web.http.fields import Name
 blueprint = Blueprint("audit_filters", __name__)
 
 _KEY = "audit.filters"
-_MOST_FILTERS = 50
+_MAX_FILTERS = 50
 _FilterName = Annotated[Name, StringConstraints(max_length=60)]
 
 
@@ -70,8 +70,8 @@ def save_filter(saved: SavedFilter) -> tuple[SavedFilterJson, int]:
     """Saves a filter; one of the same name is replaced."""
     with guard.transaction() as tx:
         others = [each for each in _stored(tx) if each.name != saved.name]
-        if len(others) >= _MOST_FILTERS:
-            raise InvalidInput(f"You may save {_MOST_FILTERS} filters: delete one first.")
+        if len(others) >= _MAX_FILTERS:
+            raise InvalidInput(f"You may save {_MAX_FILTERS} filters: delete one first.")
         _store(tx, [*others, saved])
     return _as_json(saved), 201
 

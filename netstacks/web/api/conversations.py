@@ -14,7 +14,7 @@ from netstacks.llm.outcomes import Hint
 MAX_TOKENS = 8192
 _DEFAULT_TOKENS = 4096
 # Above what the client sends: 20 messages, tool results of 30,000 characters each.
-_MOST_MESSAGES, _MOST_BLOCKS, _MOST_TOOLS, _MOST_CHARACTERS = 200, 200, 200, 1_000_000
+_MAX_MESSAGES, _MAX_BLOCKS, _MAX_TOOLS, _MAX_CHARACTERS = 200, 200, 200, 1_000_000
 
 # Tools that the client offers but cannot run in enterprise mode: each call of one fails and costs a turn.
 UNUSABLE_TOOLS = frozenset(
@@ -27,7 +27,7 @@ UNUSABLE_TOOLS = frozenset(
     }
 )
 
-_Words = Annotated[str, StringConstraints(max_length=_MOST_CHARACTERS)]
+_Words = Annotated[str, StringConstraints(max_length=_MAX_CHARACTERS)]
 # Ids as providers make them; some contain base64.
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:=+/|-]{1,4000}$")]
 
@@ -69,7 +69,7 @@ def _kind(content: object) -> str:
 
 
 _Content = Annotated[
-    Annotated[_Words, Tag("text")] | Annotated[list[_AnyBlock], Field(max_length=_MOST_BLOCKS), Tag("blocks")],
+    Annotated[_Words, Tag("text")] | Annotated[list[_AnyBlock], Field(max_length=_MAX_BLOCKS), Tag("blocks")],
     Discriminator(_kind),
 ]
 
@@ -103,8 +103,8 @@ class _Hinted(BaseModel):
 class AgentChat(_Hinted):
     """`/api/ai/agent-chat` and its stream (docs/protocol.md, 10.2 and 10.3)."""
 
-    messages: Annotated[list[_Message], Field(min_length=1, max_length=_MOST_MESSAGES)]
-    tools: Annotated[list[_Tool], Field(max_length=_MOST_TOOLS)] = []
+    messages: Annotated[list[_Message], Field(min_length=1, max_length=_MAX_MESSAGES)]
+    tools: Annotated[list[_Tool], Field(max_length=_MAX_TOOLS)] = []
     system_prompt: _Words | None = None
     max_tokens: Annotated[int | None, Field(ge=1)] = None
 
@@ -130,7 +130,7 @@ class _OneShot(_Hinted):
 class Chat(_OneShot):
     """`/api/ai/chat` (docs/protocol.md, 10.4). `context` is the client's current view."""
 
-    messages: Annotated[list[_Message], Field(min_length=1, max_length=_MOST_MESSAGES)]
+    messages: Annotated[list[_Message], Field(min_length=1, max_length=_MAX_MESSAGES)]
     context: dict[str, Any] | None = None
 
 
@@ -160,7 +160,7 @@ class Ask(BaseModel):
     screen: Annotated[str | None, StringConstraints(max_length=200_000)] = None
     selection: Annotated[str | None, StringConstraints(max_length=200_000)] = None
     session_id: UUID | None = None
-    history: Annotated[list[_Turn], Field(max_length=_MOST_MESSAGES)] = []
+    history: Annotated[list[_Turn], Field(max_length=_MAX_MESSAGES)] = []
 
     def request(self, system: str) -> ChatRequest:
         """The conversation so far, then the question with the device's text before it."""

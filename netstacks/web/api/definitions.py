@@ -28,7 +28,7 @@ blueprint = Blueprint("definitions", __name__)
 _ROOT = "/api/session-definitions"
 _DEVICE = f"{_ROOT}/{DEVICE_PREFIX}<uuid:device_id>"
 # The client requests this list without paging, and the device list with this limit.
-_MOST_DEVICES = 1000
+_MAX_DEVICES = 1000
 
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
@@ -84,7 +84,7 @@ def list_definitions() -> Definitions:
     with services().database.transaction() as tx:
         reach = guard.identity().reach
         stored = definitions.list_all(tx, within=reach)
-        page, total = devices.list_page(tx, within=reach, limit=_MOST_DEVICES)
+        page, total = devices.list_page(tx, within=reach, limit=_MAX_DEVICES)
         live = definitions.live_connections(tx)
     items = [as_json(each) for each in stored]
     items += [_device_as_json(each, live.get((each.host, each.port), 0)) for each in page]

@@ -29,7 +29,7 @@ from netstacks.web.http.fields import OptionalText, Tags
 
 blueprint = Blueprint("device_bulk", __name__)
 
-_MOST_DEVICES = 20_000
+_MAX_DEVICES = 20_000
 BULK_SECS = 60.0
 # So many devices are shown in full in a preview.
 SHOWN = 100
@@ -52,7 +52,7 @@ class BulkRequest(BaseModel):
     A change by `filter` requires `digest`, which the dry run has answered: other devices may match by then.
     """
 
-    ids: Annotated[list[UUID], Field(min_length=1, max_length=_MOST_DEVICES)] | None = None
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=_MAX_DEVICES)] | None = None
     filter: DeviceFilter | None = None
     expected: Annotated[int, Field(ge=0)] | None = None
     digest: Annotated[str, Field(max_length=64)] | None = None
@@ -162,10 +162,10 @@ def _wanted(tx: Transaction, body: BulkRequest, reach: Reach) -> tuple[list[UUID
         assert body.filter is not None
         if body.expected is None:
             raise InvalidInput("expected: is missing: the number of devices that match the filter")
-        wanted = device_lists.ids(tx, body.filter.wanted(), within=reach, limit=_MOST_DEVICES + 1)
+        wanted = device_lists.ids(tx, body.filter.wanted(), within=reach, limit=_MAX_DEVICES + 1)
         expected = body.expected
-    if len(wanted) > _MOST_DEVICES:
-        raise InvalidInput(f"More than {_MOST_DEVICES} devices match: choose fewer.")
+    if len(wanted) > _MAX_DEVICES:
+        raise InvalidInput(f"More than {_MAX_DEVICES} devices match: choose fewer.")
     return wanted, expected
 
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import TooManyRequests
 from netstacks.errors import NotFound
 from netstacks.formats import Uuid
 from netstacks.instance import device_check
-from netstacks.instance.device_check import MOST_DEVICES, Answer
+from netstacks.instance.device_check import MAX_DEVICES, Answer
 from netstacks.store import audit, device_contacts, device_lists
 from netstacks.store.devices import Contact
 from netstacks.web.auth import guard
@@ -23,12 +23,12 @@ from netstacks.web.http.declarations import answers, takes_body
 blueprint = Blueprint("device_check", __name__)
 
 # The checks of a user at one instance. A controller must not be a port scanner.
-_MOST_CHECKS, _WINDOW_SECS = 10, 60.0
+_MAX_CHECKS, _WINDOW_SECS = 10, 60.0
 _recent: TTLCache[UUID, list[datetime]] = TTLCache(1000, _WINDOW_SECS)
 
 
 class CheckRequest(BaseModel):
-    ids: Annotated[list[UUID], Field(min_length=1, max_length=MOST_DEVICES)]
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=MAX_DEVICES)]
 
 
 class CheckedJson(TypedDict):
@@ -72,7 +72,7 @@ def _take_turn(user_id: UUID) -> None:
     """Raises TooManyRequests (429) after too many checks within a minute."""
     now = datetime.now(UTC)
     recent = [at for at in _recent.get(user_id, []) if (now - at).total_seconds() < _WINDOW_SECS]
-    if len(recent) >= _MOST_CHECKS:
+    if len(recent) >= _MAX_CHECKS:
         wait_secs = round(_WINDOW_SECS - (now - recent[0]).total_seconds()) + 1
         raise TooManyRequests(f"Too many checks. Try again in {wait_secs} s.", retry_after=wait_secs)
     _recent[user_id] = [*recent, now]

@@ -16,7 +16,7 @@ from netstacks.web.api.devices import DeviceChange
 from netstacks.web.http import csv_rows
 from netstacks.web.http.inputs import validated
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 COLUMNS = (
     "id", "name", "host", "port", "device_type", "site", "tags", "manufacturer", "model", "description",
     "default_credential", "algorithms", "encoding", "lines", "patience_secs",
@@ -87,8 +87,8 @@ def read(data: bytes) -> list[Row]:
     try:
         columns = _columns(next(reader, []))
         for line, cells in _numbered(reader):
-            if len(rows) == MOST_ROWS:
-                raise InvalidInput(f"The file must not have more than {MOST_ROWS} rows: split it.")
+            if len(rows) == MAX_ROWS:
+                raise InvalidInput(f"The file must not have more than {MAX_ROWS} rows: split it.")
             rows.append(_row(line, columns, cells))
             greenlets.give_way()
     except csv.Error as error:

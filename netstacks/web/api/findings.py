@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-_MOST_HIGHLIGHTS = 50
-_MOST_VALUES = 100
+_MAX_HIGHLIGHTS = 50
+_MAX_VALUES = 100
 # Limits the attempts to parse JSON: each one may read the rest of the text.
-_MOST_OPENINGS = 50
+_MAX_OPENINGS = 50
 
 
 HighlightType = Literal["error", "warning", "security", "anomaly", "info"]
@@ -55,7 +55,7 @@ _HIGHLIGHT = TypeAdapter(_Highlight)
 def found_values(answer: str) -> list[Any]:
     """The values of the first JSON array in an answer."""
     values: list[Any] = _json_in(answer, "[", [])
-    return values[:_MOST_VALUES]
+    return values[:_MAX_VALUES]
 
 
 def placed_highlights(output: str, values: list[Any]) -> list[HighlightJson]:
@@ -68,7 +68,7 @@ def placed_highlights(output: str, values: list[Any]) -> list[HighlightJson]:
         except ValidationError:
             continue
         at = output.find(highlight.text)
-        while at >= 0 and len(found) < _MOST_HIGHLIGHTS:
+        while at >= 0 and len(found) < _MAX_HIGHLIGHTS:
             line = bisect_right(line_starts, at) - 1
             start = at - line_starts[line]
             found.append(
@@ -104,7 +104,7 @@ def _json_in(text: str, opening: str, default: Any) -> Any:
     """The first JSON value that begins with `opening`."""
     decoder = json.JSONDecoder()
     at = -1
-    for _ in range(_MOST_OPENINGS):
+    for _ in range(_MAX_OPENINGS):
         at = text.find(opening, at + 1)
         if at < 0:
             break

@@ -11,7 +11,7 @@ FIRST_WORDS = ("show", "display", "get", "list", "ping", "traceroute", "trace")
 _MEANING_MORE = (";", "&", "`", "$(", ">", "<", "!")
 # Control and format characters, line and paragraph separators, surrogates: a terminal acts on some of them.
 _NO_TEXT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_MOST_SHOWN = 80
+_MAX_SHOWN = 80
 
 
 def check(commands: Iterable[str]) -> None:
@@ -36,5 +36,5 @@ def _reason(command: str) -> str | None:
 
 def _shown(command: str) -> str:
     """The command, quoted, without characters that a terminal acts on."""
-    text = command if len(command) <= _MOST_SHOWN else f"{command[:_MOST_SHOWN]}…"
+    text = command if len(command) <= _MAX_SHOWN else f"{command[:_MAX_SHOWN]}…"
     return ascii(text) if any(unicodedata.category(each) in _NO_TEXT for each in text) else f"'{text}'"

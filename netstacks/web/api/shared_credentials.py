@@ -22,7 +22,7 @@ from netstacks.web.http.outputs import timestamp
 
 blueprint = Blueprint("shared_credentials", __name__)
 
-_MOST_SHOWN = 200
+_MAX_SHOWN = 200
 
 
 class CredentialQuery(BaseModel):
@@ -114,9 +114,9 @@ def list_uses(credential_id: UUID) -> CredentialUses:
         reach = guard.identity().reach
         credential = credentials.lock(tx, credential_id, None, within=reach)
         wanted = Filter(credential=credential_id)
-        page = device_lists.page(tx, wanted, within=reach, limit=_MOST_SHOWN)
+        page = device_lists.page(tx, wanted, within=reach, limit=_MAX_SHOWN)
         total = device_lists.count(tx, wanted, within=reach)
-        definitions = shared_credentials.definitions_using(tx, credential_id, within=reach, limit=_MOST_SHOWN)
+        definitions = shared_credentials.definitions_using(tx, credential_id, within=reach, limit=_MAX_SHOWN)
     return {
         "credential": as_json(credential),
         "devices": [{"id": str(each.id), "name": each.name, "host": each.host} for each in page.devices],

@@ -37,12 +37,12 @@ blueprint = Blueprint("ssh_execute", __name__)
 for _error in (NotConfigured, TooManyCalls, InvalidInput):
     blueprint.register_error_handler(_error, refuse)
 
-_MOST_COMMANDS = 10
+_MAX_COMMANDS = 10
 _RUNS_PER_USER = 2
 _RETRY_SECS = 5.0
 # The client's timeout is the sum of the commands' timeouts plus 15 s, and 600 s at most.
 _SPARE_SECS = 13.0
-_LONGEST_SECS = 595.0
+_MAX_SECS = 595.0
 # Devices wrap lines at the width of the window, and page after its height.
 _COLS, _ROWS = 200, 50
 
@@ -58,7 +58,7 @@ class Execution(BaseModel):
 
     session_definition_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
     command: Command | None = None
-    commands: Annotated[list[Command], Field(min_length=1, max_length=_MOST_COMMANDS)] | None = None
+    commands: Annotated[list[Command], Field(min_length=1, max_length=_MAX_COMMANDS)] | None = None
     stop_on_error: bool = False
     timeout_secs: Seconds = 30
 
@@ -132,7 +132,7 @@ def exec_command(body: SingleExecution, device_id: str) -> RunJson:
 
 
 def _batch(commands: list[str], timeout_secs: int, *, stop_on_error: bool = False) -> Batch:
-    total_secs = min(len(commands) * timeout_secs + _SPARE_SECS, _LONGEST_SECS)
+    total_secs = min(len(commands) * timeout_secs + _SPARE_SECS, _MAX_SECS)
     return Batch(commands, timeout_secs, total_secs, stop_on_error)
 
 

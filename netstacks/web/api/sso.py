@@ -46,7 +46,7 @@ _NOT_BEGUN = "This log-in was not begun in this browser, or it has taken more th
 
 
 # A longer path does not fit into the cookie.
-_LONGEST_PATH = 1500
+_MAX_PATH = 1500
 
 
 class Start(BaseModel):
@@ -56,7 +56,7 @@ class Start(BaseModel):
 
     @property
     def path(self) -> str:
-        return own_path(self.next) if len(self.next) <= _LONGEST_PATH else "/"
+        return own_path(self.next) if len(self.next) <= _MAX_PATH else "/"
 
 
 class ProviderAnswer(BaseModel):

@@ -29,7 +29,7 @@ from netstacks.web.http.declarations import produces
 blueprint = Blueprint("summaries", __name__)
 
 # About 35,000 tokens, which fits the context of most models.
-_MOST_BYTES = 128 * 1024
+_MAX_BYTES = 128 * 1024
 
 for _error in (NotConfigured, AllResting, TooManyCalls, NoAnswer, CallCancelled):
     blueprint.register_error_handler(_error, ai.refuse)
@@ -88,7 +88,7 @@ def summarise(session_id: UUID) -> Response:
         recordings.find(tx, session_id)
     services().recorder.flush(1.0)
     began_at = datetime.now(UTC)
-    shown = excerpt(database, session_id, _MOST_BYTES)
+    shown = excerpt(database, session_id, _MAX_BYTES)
     if not shown.beginning.strip():
         raise NotFound("There is nothing in the recording of this session that could be summarised.")
     question = Question(_request(shown), ai.requester(), "summary", session_id, is_kept=True)

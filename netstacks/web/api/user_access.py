@@ -22,7 +22,7 @@ from netstacks.web.http.outputs import timestamp
 blueprint = Blueprint("user_access", __name__)
 
 _USER = "/api/v1/users/<uuid:user_id>"
-_MOST_SESSIONS = 500
+_MAX_SESSIONS = 500
 
 
 class UserQuery(BaseModel):
@@ -159,7 +159,7 @@ def list_sessions(user_id: UUID) -> UserSessions:
     with services().database.transaction() as tx:
         users.get(tx, user_id)
         seen_by = sight("users.manage")
-        page = session_lists.page(tx, user_id=user_id, live=True, limit=_MOST_SESSIONS, seen_by=seen_by)
+        page = session_lists.page(tx, user_id=user_id, live=True, limit=_MAX_SESSIONS, seen_by=seen_by)
     return {"items": [_session(row) for row in page.rows]}
 
 

@@ -18,7 +18,7 @@ from netstacks.store.users import User
 from netstacks.web.auth import known_devices
 from netstacks.web.auth.parts import auth_parts
 
-_LONGEST_NAME = 128
+_MAX_NAME = 128
 # Stands for an unknown name in the query for known networks, so that such a name takes as long as a user's.
 _NO_USER = UUID(int=0)
 # While a throttle applies, every refusal comes this long after its request: the password of an unknown client is not
@@ -58,7 +58,7 @@ def authenticate(name: str, password: str, *, may_end_in_code: bool = False) -> 
             is_known = known_networks.is_known(tx, user_id, address)
             has_codes = may_end_in_code and "totp" in second_factors.kinds_of(tx, user_id)
         device = next((mark.device for mark in marks if mark.user_id == user_id), None)
-        account = str(user.id) if user else name.strip().lower()[:_LONGEST_NAME]
+        account = str(user.id) if user else name.strip().lower()[:_MAX_NAME]
         attempt = Attempt(account, address, device, is_known or device is not None)
         with auth_parts().password_checks.lock(attempt):
             with auth_parts().database.transaction() as tx:
@@ -99,7 +99,7 @@ def _wait(secs: float) -> None:
 
 def _note(attempt: Attempt, name: str, user: User | None, *, is_for_all: bool) -> None:
     with auth_parts().database.transaction() as tx:
-        actor = audit.Actor(name[:_LONGEST_NAME], None, request.remote_addr)
+        actor = audit.Actor(name[:_MAX_NAME], None, request.remote_addr)
         resource = f"user:{user.id}" if user else "user:unknown"
         most_per_hour = auth_parts().failed_logins_per_hour
         failed_login_audit.note(tx, actor, resource, attempt.address, most_per_hour)

@@ -14,7 +14,7 @@ _FRESH_SECS = 5.0
 _ASK_SECS = 3.0
 # While PostgreSQL is unreachable, one request per interval tries it, and the others do not wait.
 _AWAY_SECS = 5.0
-_MOST_KNOWN = 100_000
+_MAX_KNOWN = 100_000
 
 
 class FactorStates:
@@ -25,7 +25,7 @@ class FactorStates:
 
     def __init__(self) -> None:
         self._away_until = -math.inf
-        self._settled: TTLCache[UUID, bool] = TTLCache(_MOST_KNOWN, _FRESH_SECS)
+        self._settled: TTLCache[UUID, bool] = TTLCache(_MAX_KNOWN, _FRESH_SECS)
         """Log-ins that may go on. Others are looked up each time, and go on once their user has set a factor up."""
 
     def must_set_up(self, database: Database, login_id: UUID) -> bool:

@@ -20,8 +20,8 @@ FRESH_SECS = 5.0
 ASK_SECS = 3.0
 # While PostgreSQL is unreachable, one request per interval tries it, and the others do not wait.
 AWAY_SECS = 5.0
-_MOST_KNOWN = 100_000
-_MOST_ROLES = 1000
+_MAX_KNOWN = 100_000
+_MAX_ROLES = 1000
 
 
 class LoginStates:
@@ -35,14 +35,14 @@ class LoginStates:
         """`max_days` is the maximum age of a log-in."""
         self._database = database
         self._max_days = max_days
-        self._known: LRUCache[UUID, tuple[str | None, float]] = LRUCache(maxsize=_MOST_KNOWN)
+        self._known: LRUCache[UUID, tuple[str | None, float]] = LRUCache(maxsize=_MAX_KNOWN)
         """By log-in, the name of the role and the time of the answer (monotonic clock)."""
-        self._roles: LRUCache[str, Role] = LRUCache(maxsize=_MOST_ROLES)
+        self._roles: LRUCache[str, Role] = LRUCache(maxsize=_MAX_ROLES)
         """By name, the roles as PostgreSQL last returned them."""
         self._roles_changed_at = -math.inf
-        self._stale_at: LRUCache[UUID, float] = LRUCache(maxsize=_MOST_KNOWN)
+        self._stale_at: LRUCache[UUID, float] = LRUCache(maxsize=_MAX_KNOWN)
         """By user and log-in, the time before which answers of PostgreSQL are invalid."""
-        self._withdrawn: LRUCache[UUID, bool] = LRUCache(maxsize=_MOST_KNOWN)
+        self._withdrawn: LRUCache[UUID, bool] = LRUCache(maxsize=_MAX_KNOWN)
         """Users and log-ins without access, to refuse them also while PostgreSQL is unreachable."""
         self._away_until = -math.inf
         self._revocations = 0

@@ -29,7 +29,7 @@ FAILED_SECS = 5.0
 # that does not answer. The page waits for a newer answer for a short time.
 CHECKED_SECS = 30.0
 _CHECK_WAIT_SECS = 2.0
-_MOST_PROVIDERS = 50
+_MAX_PROVIDERS = 50
 # What the functions of single sign-on import. Each of its requests begins with the metadata of a provider.
 _LIBRARIES = (
     "authlib.oidc.core.claims",
@@ -72,7 +72,7 @@ class OidcDirectory:
     """The providers as this instance has last seen them. A change of a provider (its `version`) discards its entry."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[tuple[UUID, int], _Known] = LRUCache(_MOST_PROVIDERS)
+        self._known: LRUCache[tuple[UUID, int], _Known] = LRUCache(_MAX_PROVIDERS)
         self.exchanges = PasswordChecks()
         """Limits the log-ins that wait for a provider: apart from those by password, which a slow provider must not
         delay."""

@@ -17,7 +17,7 @@ from netstacks.errors import InvalidInput
 from netstacks.web.auth.oidc_errors import ProviderUnavailable
 
 TOTAL_SECS = 5.0
-MOST_BYTES = 512 * 1024
+MAX_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class _Exchange:
         # Without a size: a provider that sends a byte at a time must not hold up the checks below.
         for chunk in response.iter_raw():
             body += chunk
-            if len(body) > MOST_BYTES:
-                raise ProviderUnavailable(f"Its answer is larger than {MOST_BYTES // 1024} KiB.")
+            if len(body) > MAX_BYTES:
+                raise ProviderUnavailable(f"Its answer is larger than {MAX_BYTES // 1024} KiB.")
             if time.monotonic() >= self._end_at:
                 raise ProviderUnavailable(_LATE)
             greenlets.give_way()

@@ -9,7 +9,7 @@ from netstacks.terminal.plain_text import plain
 from netstacks.web.auth.oidc_errors import SsoRefused
 from netstacks.web.auth.oidc_flow import claim
 
-_MOST_GROUPS = 5_000
+_MAX_GROUPS = 5_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def role_of(provider: IdentityProvider, mappings: Sequence[GroupMapping], groups
 def _groups(value: Any) -> frozenset[str]:
     """The groups of a list or of a single text; anything else counts as none."""
     given = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return frozenset(each for each in given[:_MOST_GROUPS] if isinstance(each, str))
+    return frozenset(each for each in given[:_MAX_GROUPS] if isinstance(each, str))
 
 
 def _text(value: Any, longest: int) -> str | None:

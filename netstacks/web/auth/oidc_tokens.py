@@ -16,8 +16,8 @@ LEEWAY_SECS = 60
 # Signatures with public keys only: with `none`, or with a public key as the secret of HS256, anyone can sign.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _KEY_TYPES = ("RSA", "EC", "OKP")
-_MOST_KEYS = 100
-_MOST_CHARACTERS = 128 * 1024
+_MAX_KEYS = 100
+_MAX_CHARACTERS = 128 * 1024
 
 _WRONG = {
     "iss": "it names another issuer",
@@ -49,7 +49,7 @@ def public_keys(key_set: dict[str, Any]) -> list["Key"]:
 
     found = []
     entries = key_set.get("keys")
-    for entry in entries[:_MOST_KEYS] if isinstance(entries, list) else []:
+    for entry in entries[:_MAX_KEYS] if isinstance(entries, list) else []:
         if isinstance(entry, dict) and entry.get("kty") in _KEY_TYPES and entry.get("use", "sig") == "sig":
             try:
                 found.append(JWKRegistry.import_key(entry))
@@ -63,7 +63,7 @@ def read(token: object, keys: Sequence["Key"], expected: Expected, now: float) -
     from authlib.oidc.core.claims import CodeIDToken
     from joserfc.errors import ClaimError, JoseError
 
-    if not isinstance(token, str) or not token.isascii() or len(token) > _MOST_CHARACTERS:
+    if not isinstance(token, str) or not token.isascii() or len(token) > _MAX_CHARACTERS:
         raise _refusal("there is none")
     header, claims = _verified(token, keys)
     options: dict[str, Any] = {

@@ -20,9 +20,9 @@ log = structlog.get_logger()
 # An instance checks two passwords at a time (netstacks.crypto.passwords). This many requests may wait for a check, in
 # total and from one address. Users who are logged in, and browsers in which a user has logged in before, have slots
 # of their own: requests from unknown clients cannot use them up.
-MOST_WAITING = 300
-MOST_WAITING_OF_ADDRESS = 30
-MOST_WAITING_MARKED = 100
+MAX_WAITING = 300
+MAX_WAITING_OF_ADDRESS = 30
+MAX_WAITING_MARKED = 100
 _SWEEP_SECS = 60.0
 
 
@@ -44,11 +44,11 @@ class PasswordChecks:
         Raises RetryLater when no slot is free.
         """
         if is_known:
-            waiting, most = self._waiting_marked, MOST_WAITING_MARKED
+            waiting, most = self._waiting_marked, MAX_WAITING_MARKED
         else:
-            waiting, most = self._waiting, MOST_WAITING
+            waiting, most = self._waiting, MAX_WAITING
         # No yield between the check and the increment: two requests could take the last slot.
-        if waiting.total() >= most or waiting[source] >= MOST_WAITING_OF_ADDRESS:
+        if waiting.total() >= most or waiting[source] >= MAX_WAITING_OF_ADDRESS:
             raise RetryLater("Too many log-ins at once. Try again in a moment.")
         waiting[source] += 1
         try:

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Request
 
 _PREFIX = "__Host-"
 # The limit of values to try: invalid ones may come first.
-_MOST_VALUES = 16
+_MAX_VALUES = 16
 
 
 def values(wsgi_request: Request, name: str) -> list[str]:
@@ -20,7 +20,7 @@ def values(wsgi_request: Request, name: str) -> list[str]:
     that is not trusted may have terminated TLS.
     """
     plain = [] if wsgi_request.is_secure else wsgi_request.cookies.getlist(name)
-    return [*wsgi_request.cookies.getlist(_PREFIX + name), *plain][:_MOST_VALUES]
+    return [*wsgi_request.cookies.getlist(_PREFIX + name), *plain][:_MAX_VALUES]
 
 
 def put(response: Response, name: str, value: str, *, max_age_secs: float) -> None:

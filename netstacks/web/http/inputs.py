@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest
 from netstacks.errors import InvalidInput
 
 # Limits nesting: deeper JSON can be parsed, but not serialised again.
-_MOST_LEVELS = 100
+_MAX_LEVELS = 100
 # The maximum body of a client that is not logged in; for others MAX_CONTENT_LENGTH applies. A body is in memory while
 # it arrives, and unauthenticated clients can keep thousands of requests open.
 _UNAUTHENTICATED_BYTES = 64 * 1024
@@ -76,9 +76,9 @@ def _sentence(error: ValidationError) -> str:
     return f"{member}: {message}" if member else message
 
 
-def _check_storable(value: Any, levels: int = _MOST_LEVELS) -> None:
+def _check_storable(value: Any, levels: int = _MAX_LEVELS) -> None:
     if not levels:
-        raise InvalidInput(f"Lists and objects must not be nested more than {_MOST_LEVELS} levels deep.")
+        raise InvalidInput(f"Lists and objects must not be nested more than {_MAX_LEVELS} levels deep.")
     match value:
         case str():
             if "\0" in value:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from netstacks.errors import RetryLater
 
-_MOST, _MOST_OF_USER = 100, 20
+_MOST, _MAX_OF_USER = 100, 20
 
 
 class Streams:
@@ -23,8 +23,8 @@ class Streams:
         """Raises RetryLater when no other stream may be opened."""
         if len(self) >= _MOST:
             raise RetryLater(f"{_MOST} pages receive live updates already. Reload this page instead.")
-        if self._of_user[user_id] >= _MOST_OF_USER:
-            raise RetryLater(f"{_MOST_OF_USER} of your pages receive live updates already. Close one of them.")
+        if self._of_user[user_id] >= _MAX_OF_USER:
+            raise RetryLater(f"{_MAX_OF_USER} of your pages receive live updates already. Close one of them.")
 
     @contextmanager
     def taken(self, user_id: UUID) -> Iterator[None]:

@@ -28,11 +28,11 @@ BODY_INCOMPLETE = f"The request's body is incomplete. It must arrive within {BOD
 """The sentence of an answer 408."""
 # The maximum size of a body. On the wire it may be larger: chunks have headers, and extensions of any length.
 BODY_BYTES = 4 * 1024 * 1024
-_MOST_RAW_BYTES = 2 * BODY_BYTES
+_MAX_RAW_BYTES = 2 * BODY_BYTES
 # The time that a client may read nothing of an answer. Bytes that it reads are credited at a minimal rate: a download
 # continues while it makes progress, and a client that reads a byte now and then is disconnected.
 STALL_SECS = 30.0
-_LEAST_BYTES_PER_SEC = 1024
+_MIN_BYTES_PER_SEC = 1024
 # A client that sends or reads without a pause never makes its greenlet wait. After this many calls, of which a request
 # counts as several, the greenlet sleeps so that all others that are ready run; `sleep(0)` does not guarantee that.
 _STEPS_IN_A_TURN, _STEPS_OF_A_REQUEST = 16, 8
@@ -96,7 +96,7 @@ class ClientSocket(socket.socket):
             if not data:
                 raise _reset("the body of the request is not complete")
             self._body_bytes += len(data)
-            if self._body_bytes > _MOST_RAW_BYTES:
+            if self._body_bytes > _MAX_RAW_BYTES:
                 raise _reset("the body of the request comes in too many bytes")
             return data
         if self._ends_at is None:
@@ -147,7 +147,7 @@ class ClientSocket(socket.socket):
         finally:
             self._end_wait()
         delivered = undelivered + sent - self._undelivered_bytes()
-        credit_secs = delivered / _LEAST_BYTES_PER_SEC - (time.monotonic() - began_at)
+        credit_secs = delivered / _MIN_BYTES_PER_SEC - (time.monotonic() - began_at)
         self._stall_secs = min(STALL_SECS, self._stall_secs + credit_secs)
         if self._stall_secs <= 0:
             raise _reset("the client does not read its answer")
