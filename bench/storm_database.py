@@ -21,7 +21,7 @@ from tests.postgres import Postgres
 KEY = "00" * 32
 # A user has so many terminals open, and a device is logged in to so often.
 SESSIONS_PER_USER, SESSIONS_PER_DEVICE = 20, 10
-# The load is no part of what is measured: without a checkpoint in the middle of it.
+# The load is not part of what is measured: without a checkpoint in the middle of it.
 _SETTINGS = ("fsync=on", "shared_buffers=2GB", "max_wal_size=16GB", "checkpoint_timeout=1h", "autovacuum=off")
 _OPTIONS = tuple(part for setting in (*_SETTINGS, "max_connections=400") for part in ("-c", setting))
 

@@ -14,7 +14,7 @@ _ADVICE = "it must be the name of a character set that contains ASCII, such as u
 def normal_encoding(text: str) -> str:
     """Python's name for a character encoding in which every ASCII character is one byte, anywhere in a text.
 
-    Raises InvalidInput for an unknown name, for a codec that is no character encoding, and for encodings that are
+    Raises InvalidInput for an unknown name, for a codec that is not a character encoding, and for encodings that are
     stateful (UTF-7, ISO-2022), begin with a byte order mark, or encode ASCII otherwise (UTF-16, EBCDIC).
     """
     try:

@@ -289,7 +289,7 @@ def shown(name: str, value: Any) -> str:
     """A setting's value for display: secrets masked, URLs without their password."""
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     if name not in SECRETS:
-        # A URL that is no secret may have been given with a password nevertheless.
+        # A URL that is not secret may have been given with a password nevertheless.
         return urls.masked(text) if "://" in text and "@" in text else text
     return urls.masked(text) if name.endswith("_url") else "***"
 

@@ -39,6 +39,6 @@ class Stores:
         self.witness = Witness(self.database.url, self.routing_database, instance_id, ttl_secs)
 
     def open(self) -> None:
-        """Opens the databases; an unreachable PostgreSQL is no error."""
+        """Opens the databases; an unreachable PostgreSQL is not an error."""
         for database in (self.database, self.routing_database, self.vital_database):
             database.open()

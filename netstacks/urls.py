@@ -118,7 +118,7 @@ def check_host(host: str) -> str:
         try:
             IPv6Address(address)
         except ValueError:
-            raise InvalidInput("has something in brackets that is no IPv6 address") from None
+            raise InvalidInput("has something in brackets that is not an IPv6 address") from None
         if not _ZONE.fullmatch(percent + zone):
             raise InvalidInput("has an IPv6 address whose zone must follow as %25 and its name, as in [fe80::1%25eth0]")
         return decode(host[1:-1])
@@ -134,7 +134,7 @@ def check_port(text: str) -> int:
     """The port as a number. Raises InvalidInput for anything else."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
         raise InvalidInput(
-            "has a port that is no number from 1 to 65535; a '/', '?', '#' or '@' in a password is written %2F, %3F,"
+            "has a port that is not a number from 1 to 65535; a '/', '?', '#' or '@' in a password is written %2F, %3F,"
             " %23 or %40, and an IPv6 address must be in brackets"
         )
     return int(text)

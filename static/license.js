@@ -8,7 +8,7 @@ for (const input of document.querySelectorAll("[data-reads-into]")) {
     if (!file) return;
     const field = input.form.elements[input.dataset.readsInto];
     field.value = file.size > MAX_BYTES ? "" : (await file.text()).trim();
-    field.setCustomValidity(field.value ? "" : "This file is no licence: it is empty, or too large.");
+    field.setCustomValidity(field.value ? "" : "This file is not a licence: it is empty, or too large.");
     field.reportValidity();
   });
   // Text that is typed replaces what was wrong with the file.

@@ -79,6 +79,6 @@ function showDialog() {
 
 /** A user of single sign-on has no password: another window is where the log-in is renewed. */
 async function closeIfRenewed() {
-  // Without a log-in the answer is the log-in page, which is no JSON.
+  // Without a log-in the answer is the log-in page, which is not JSON.
   if (await takeNewCsrfToken().catch(() => false)) dialog.close("done");
 }

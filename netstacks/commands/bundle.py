@@ -32,7 +32,7 @@ def check(path: Path) -> None:
     if path.exists():
         raise Conflict(f"{path} exists already: name another file for the bundle")
     if not os.access(path.parent, os.W_OK):
-        raise Conflict(f"{path.parent} is no folder in which this user can write: name another file for the bundle")
+        raise Conflict(f"{path.parent} is not a folder in which this user can write: name another file for the bundle")
 
 
 def parts(loaded: Settings | None) -> Iterator[Part]:

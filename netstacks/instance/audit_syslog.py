@@ -129,4 +129,4 @@ def tls_context(ca: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=ca)
     # TypeError: characters beyond ASCII.
     except (ssl.SSLError, ValueError, TypeError) as error:
-        raise DeliveryFailed("is no certificate in PEM") from error
+        raise DeliveryFailed("is not a certificate in PEM") from error

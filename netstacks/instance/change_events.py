@@ -11,7 +11,7 @@ from netstacks.store.contact import Contact
 
 _LOOK_SECS = 2.0
 _LICENCE_SECS = 300.0
-# A shorter series of failures is no outage: a single connection breaks, a pool reconnects.
+# A shorter series of failures is not an outage: a single connection breaks, a pool reconnects.
 _AWAY_SECS = 3.0
 # All instances notice an expiry within this time.
 _EXPIRY_ONCE_SECS = 3600.0
@@ -46,7 +46,7 @@ class ChangeEvents:
         self._disk_was_low = False
         self._disk_recorded_at: float | None = None
         self._licence_status: str | None = None
-        """By the last look; None before the first one: what changed before the start is no news."""
+        """By the last look; None before the first one: what changed before the start is not news."""
         self._looking = greenlets.Periodic("change-events", self.look, _LOOK_SECS)
         # In a greenlet of its own: it waits for PostgreSQL.
         self._judging = greenlets.Periodic("licence-watch", self.look_at_licence, _LICENCE_SECS)

@@ -73,7 +73,7 @@ def _software(host: str, port: int) -> str:
             except OSError as error:
                 raise DeviceUnreachable(f"{shown_address(host, port)} sends no SSH greeting: {error}") from error
             if not more or len(received) > _MAX_BYTES:
-                raise DeviceUnreachable(f"{shown_address(host, port)} answers, but is no SSH server")
+                raise DeviceUnreachable(f"{shown_address(host, port)} answers, but is not an SSH server")
             received += more
     return line
 

@@ -30,8 +30,8 @@ class LossMemory:
     """Remembers the instances and the losses from before an outage of the registry, and looks after them meanwhile.
 
     When this instance may judge again, it gives the registry the losses that it lacks: those that were known before,
-    and the instances that died meanwhile. Silence alone is no death: the witness lock of such an instance is free, no
-    process of it listens, and it has not removed its row in PostgreSQL, as an instance does that leaves in order.
+    and the instances that died meanwhile. Silence alone is not a death: the witness lock of such an instance is free,
+    no process of it listens, and it has not removed its row in PostgreSQL, as an instance does that leaves in order.
     """
 
     def __init__(

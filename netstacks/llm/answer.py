@@ -49,7 +49,7 @@ class AnswerBuilder:
         self.tool_uses_begun = 0
         self.why_incomplete = ""
         self.broken_tool_use: ProviderFailure | None = None
-        """The failure of a tool call whose input is no JSON object. The stop reason decides whether to raise it."""
+        """The failure of a tool call whose input is not a JSON object. The stop reason decides whether to raise it."""
 
     @property
     def text(self) -> str:
@@ -57,7 +57,7 @@ class AnswerBuilder:
         return "".join(self._texts)
 
     def add(self, piece: Piece) -> None:
-        """Adds a piece. At Finished, raises ProviderFailure when the input of a tool call was no JSON object."""
+        """Adds a piece. At Finished, raises ProviderFailure when the input of a tool call was not a JSON object."""
         match piece:
             case TextDelta(text):
                 self._texts.append(text)
@@ -100,7 +100,7 @@ def parsed_input(text: str) -> dict[str, Any]:
             return value
     except (ValueError, RecursionError):
         pass
-    raise ProviderBroken("sent a tool call whose input is no JSON object")
+    raise ProviderBroken("sent a tool call whose input is not a JSON object")
 
 
 def _finite(number: str) -> float:

@@ -50,7 +50,7 @@ class ProviderClient:
         """The pieces of the answer, the last of which is Finished. Closing the generator cancels the call.
 
         Yields Waiting for each second without a piece. The total is paused while the caller processes a piece, because
-        a slow reader is no failure of the provider; after twice the total the call ends as cancelled nevertheless.
+        a slow reader is not a failure of the provider; after twice the total the call ends as cancelled nevertheless.
         Raises ProviderFailure, and InvalidInput when the messages have no text.
         """
         return self._ask(request, model, total_secs, self._dialect.Reader(self._provider))

@@ -70,7 +70,7 @@ def compiled(expression: str, member: str) -> "regex.Pattern[str]":
         pattern = regex.compile(expression, regex.MULTILINE)
         is_empty = pattern.match("", timeout=_TIME_SECS) is not None
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:
-        raise InvalidInput(f"{member}: is no regular expression: {error}") from error
+        raise InvalidInput(f"{member}: is not a regular expression: {error}") from error
     except TimeoutError:
         raise InvalidInput(f"{member}: takes too long on the empty text") from None
     if is_empty:

@@ -42,7 +42,7 @@ class ProviderUnreachable(ProviderFailure):
 
 
 class ProviderBroken(ProviderFailure):
-    """The provider answered with a server error (5xx, 529), or with something that is no answer."""
+    """The provider answered with a server error (5xx, 529), or with something that is not an answer."""
 
 
 class StreamCut(ProviderFailure):

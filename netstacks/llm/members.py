@@ -29,7 +29,7 @@ def text(value: Any) -> str:
 def word(value: Any) -> str:
     """The id or name of a tool call, restricted to the characters that our API accepts from the client later.
 
-    Raises ProviderBroken for another text, and TypeError for a value that is no text.
+    Raises ProviderBroken for another text, and TypeError for a value that is not text.
     """
     found = text(value)
     if not _WORD.fullmatch(found):
@@ -38,7 +38,7 @@ def word(value: Any) -> str:
 
 
 def tokens(value: Any) -> int:
-    """A token count, clamped to 0 to MAX_TOKENS; 0 for a value that is no integer."""
+    """A token count, clamped to 0 to MAX_TOKENS; 0 for a value that is not an integer."""
     return max(0, min(value, MAX_TOKENS)) if isinstance(value, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""The table of patterns that an administrator can switch on: addresses and names, which are no secrets."""
+"""The table of patterns that an administrator can switch on: addresses and names, which are not secrets."""
 
 from netstacks.llm.secret_syntax import BLANKS as _S
 from netstacks.llm.secret_syntax import PLAIN, Entry

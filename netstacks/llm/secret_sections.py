@@ -46,7 +46,7 @@ def find_in_sections(text: str) -> Iterator[tuple[int, int, str]]:
     for section in _SECTIONS:
         done = 0
         while begin := section.head.search(text, done):
-            # The line of the head is no part of the section.
+            # The line of the head is not part of the section.
             start = begin.end() + 1
             end = section.following.search(text, start)
             done = end.start() if end else len(text)

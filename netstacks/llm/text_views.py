@@ -104,7 +104,7 @@ def plain_view(text: str) -> View:
 
 
 def json_view(text: str) -> View | None:
-    """The text without the escapes in its strings, with a line break after each value; None if it is no JSON."""
+    """The text without the escapes in its strings, with a line break after each value; None if it is not JSON."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
@@ -224,7 +224,7 @@ def _rests(lines: list[_Line]) -> list[int | None]:
 
 
 def _may_be_rest(text: str, openings: Counter[str]) -> bool:
-    """Whether a line may continue the previous one: it is no command, no prompt, and not set apart by punctuation."""
+    """Whether a line may continue the previous one: no command, no prompt, and not set apart by punctuation."""
     word = _first_word(text)
     return (
         bool(text)

@@ -5,7 +5,7 @@ from typing import Literal
 
 PromptKind = Literal["user name", "password", "old password", "new password", "something else"]
 
-# One-time secrets, and secrets that are no password: a stored password never answers these.
+# One-time secrets, and secrets that are not passwords: a stored password never answers these.
 _ONE_TIME = (
     r"one.?time|otp\b|token|pass.?code|pin\b|verification|authenticat(?:or|ion) code|\bcode\b|response|challenge"
     r"|securid|duo\b|yubi|sms|second factor|2fa|mfa|tan\b|captcha|passphrase|enable"

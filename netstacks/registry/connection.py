@@ -95,7 +95,7 @@ def _client(**options: Any) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         decode_responses=True,
-        # One text that is no UTF-8 must not keep the rest of an answer from being read.
+        # One text that is not UTF-8 must not keep the rest of an answer from being read.
         encoding_errors="replace",
         **options,
     )
@@ -224,4 +224,6 @@ def _verify_primary(connection: Connection) -> None:
     role = connection.read_response()[0]
     if role != "master":
         connection.disconnect()
-        raise ReadOnlyError(f"{connection.host}:{connection.port} is no primary but a {role}: a failover is under way")
+        raise ReadOnlyError(
+            f"{connection.host}:{connection.port} is not a primary but a {role}: a failover is under way"
+        )

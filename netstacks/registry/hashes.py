@@ -53,7 +53,7 @@ def of_lost(lost: LostInstance) -> list[Any]:
 
 
 def from_hash(reply: Iterable[str]) -> dict[str, str]:
-    """The fields of an HGETALL reply within a script's reply. A string is the type of a key that is no hash."""
+    """The fields of an HGETALL reply within a script's reply. A string is the type of a key that is not a hash."""
     if isinstance(reply, str):
         raise ValueError(f"it is a {reply}, not a hash")
     turns = iter(reply)

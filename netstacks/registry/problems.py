@@ -62,7 +62,7 @@ def explain(error: Exception, *, has_sentinels: bool, has_tls: bool = False, add
         case ResponseError():
             return _of_reply(text)
         case InvalidResponse():
-            return f"{address} is no Valkey server: VALKEY_URL must name one ({text})"
+            return f"{address} is not a Valkey server: VALKEY_URL must name one ({text})"
         case ConnectionError() | TimeoutError():
             located = text if address in text else f"{text.rstrip('.')} ({address})"
             return _of_connection(located, has_tls=has_tls, is_new=isinstance(error, HungUp))

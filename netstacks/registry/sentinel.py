@@ -190,8 +190,8 @@ class Sentinels:
                 )
             case ResponseError() if "unknown command" in str(error):
                 return (
-                    f"{endpoint} is no Sentinel: VALKEY_SENTINEL_URL must name Sentinels; for a Valkey server without"
-                    f" Sentinels, set VALKEY_URL instead ({error})"
+                    f"{endpoint} is not a Sentinel: VALKEY_SENTINEL_URL must name Sentinels; for a Valkey server"
+                    f" without Sentinels, set VALKEY_URL instead ({error})"
                 )
             case ResponseError() if "No such master" in str(error):
                 return (

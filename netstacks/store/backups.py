@@ -30,7 +30,7 @@ _MANIFEST = "manifest.json"
 _BLOCK_BYTES = 1 << 20
 # Compressed already.
 _STORED = ("recording_chunks",)
-# What `zipfile` raises for a damaged file: bytes that are no compressed data, an unknown method or version
+# What `zipfile` raises for a damaged file: bytes that are not compressed data, an unknown method or version
 # (NotImplementedError, a RuntimeError), a mark of encryption (RuntimeError), a name that is missing (KeyError).
 _DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, RuntimeError, ValueError, OSError)
 
@@ -133,14 +133,14 @@ def _dump(tx: Transaction, archive: zipfile.ZipFile, name: str, columns: Sequenc
 
 
 def read_manifest(file: Path) -> Manifest:
-    """What the backup in `file` is. Raises InvalidInput when it is no backup, or one of another format."""
+    """What the backup in `file` is. Raises InvalidInput when it is not a backup, or one of another format."""
     try:
         with zipfile.ZipFile(file) as archive:
             return Manifest.model_validate_json(archive.read(_MANIFEST))
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read: {error.strerror or error}") from error
     except _DAMAGES as error:  # ValidationError is a ValueError.
-        raise InvalidInput(f"{file} is no complete backup of this program ({type(error).__name__})") from error
+        raise InvalidInput(f"{file} is not a complete backup of this program ({type(error).__name__})") from error
 
 
 def restore(database: Database, file: Path, progress: Progress) -> Manifest:
@@ -158,7 +158,7 @@ def restore(database: Database, file: Path, progress: Progress) -> Manifest:
         if not _one(tx, "is_empty")["is_empty"]:
             raise InvalidInput("the database is not empty: restore into a new one, and set DATABASE_URL to it")
         schema.create(tx, manifest.schema_version)
-        # They note changes and refuse some: these rows are no changes.
+        # They note changes and refuse some: these rows are not changes.
         _for_each(tx, "disable_triggers", manifest)
         # The rows that migrations insert.
         _for_each(tx, "clear", manifest)

@@ -125,5 +125,5 @@ def _check_host(host: str) -> None:
             urls.check_host(host)
     except ValueError:
         raise InvalidInput(
-            "has a host with a ':' in it that is no IPv6 address: a port is separate, as port=5432"
+            "has a host with a ':' in it that is not an IPv6 address: a port is separate, as port=5432"
         ) from None

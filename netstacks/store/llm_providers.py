@@ -136,7 +136,7 @@ def list_all(tx: Transaction) -> list[StoredProvider]:
 def newest_revision(tx: Transaction) -> int:
     """The number of the newest change of the list, 0 before the first. While it is unchanged, so is the list.
 
-    -1 when the stored value is no number; the next change replaces it.
+    -1 when the stored value is not a number; the next change replaces it.
     """
     match settings.get(tx, REVISION_SETTING):
         case None:

@@ -59,7 +59,7 @@ def role_of_row(row: dict[str, Any]) -> Role:
 def _texts(array: list[Any]) -> list[str]:
     """An array that this program has not written may be nested, or contain nulls.
 
-    Such members are no permission. As a tag or a site they match no device, so that a scope never becomes all devices.
+    Such members are not permissions. As a tag or a site they match no device: a scope never becomes all devices.
     """
     return [each if isinstance(each, str) else "(unreadable)" for each in array]
 

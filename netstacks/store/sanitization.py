@@ -72,7 +72,7 @@ def stored(tx: Transaction) -> tuple[SanitizationConfig, list[str]]:
     if found is None:
         return SanitizationConfig(), []
     if not isinstance(found, dict):
-        return SanitizationConfig(), [f"the setting {SETTING} is no JSON object"]
+        return SanitizationConfig(), [f"the setting {SETTING} is not a JSON object"]
     values: dict[str, Any] = {}
     problems: list[str] = []
     for field in fields(SanitizationConfig):

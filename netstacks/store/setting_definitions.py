@@ -69,12 +69,12 @@ REPLAY_DOWNLOAD = feature(
     "features.replay_download",
     "Download of recordings",
     "Users who may see a recording can save it as a file. Off: recordings can only be replayed. A replay sends the"
-    " recording to the browser, so this is no protection against a user who wants a copy.",
+    " recording to the browser, so this does not protect it against a user who wants a copy.",
 )
 SESSIONS_PER_USER = number(
     "sessions.per_user",
     "Sessions of one user",
-    "The largest number of open sessions of one user; 0 is no limit. Sessions that are open already are not ended.",
+    "The largest number of open sessions of one user; 0 means no limit. Sessions that are open already are not ended.",
     500,
     most=100_000,
     zero="no limit",

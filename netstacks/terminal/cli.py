@@ -199,7 +199,7 @@ class _TranscriptSink:
 
     def send(self, *messages: bytes) -> None:
         for message in messages:
-            # The controller's notices are no output of the device.
+            # The controller's notices are not output of the device.
             if message[0] == FrameType.DATA:
                 self.transcript.feed(message[1:])
                 self.changed_at = time.monotonic()

@@ -15,7 +15,7 @@ from netstacks.terminal.session import Session
 SOFT_RESET = (
     b"\x18\x1b\\\x1b7\x1b[?1049l\x1b7\x1b[r\x1b8\x1b[!p\x1b[4l\x1b[?1;1000;1002;1003;1004;1006;2004l\x1b[?7;25h\x1b[0m"
 )
-# A longer line is no prompt.
+# A longer line is not a prompt.
 _MAX_LINE = 1024
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x1f\x7f]", re.DOTALL)
 # Moves the cursor to another line, or clears the screen: earlier output is not in the cursor's line any more.

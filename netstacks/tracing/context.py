@@ -66,7 +66,7 @@ def parse(traceparent: str | None, tracestate: str | None) -> TraceContext | Non
 
 
 def _valid_state(text: str) -> str:
-    """`text` unchanged, or empty when it is no list of at most 32 members."""
+    """`text` unchanged, or empty when it is not a list of at most 32 members."""
     if len(text) > _STATE_CHARACTERS:
         return ""
     members = [member.strip(" \t") for member in text.split(",")]

@@ -20,7 +20,7 @@ Answer = tuple[int, Mapping[str, Any]]
 _METHODS = ("GET", "HEAD", "OPTIONS")
 
 # The query of a load balancer that cuts the connections of a server whose check fails, as HAProxy's shutdown-sessions:
-# draining is no failure to it, and 404 is its word for a server that gets no new connections (disable-on-404).
+# draining is not a failure to it, and 404 is its word for a server that gets no new connections (disable-on-404).
 _DRAINING_IS_404 = "draining=404"
 
 _STARTING: tuple[int, StartingJson] = (503, {"status": "unhealthy", "reason": "starting"})

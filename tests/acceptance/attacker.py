@@ -160,7 +160,7 @@ class Attacker:
         return Target(address, {name: _filled(given, victims) for name, given in route.fine().items()})
 
     def send(self, route: Route, address: str, body: bytes = b"", *, is_logged_in: bool = True) -> None:
-        """Asserts that the answer is no failure. `address` is the route's path with values for its parameters."""
+        """Asserts that the answer is not a failure. `address` is the route's path with values for its parameters."""
         method, path = route.method, route.path
         if path in _BEFORE and body:
             self._connection.execute(_BEFORE[path], self._values)

@@ -29,7 +29,7 @@ def wrong_master_name(bench: Bench) -> None:
         assert [each["topic"] for each in faults(found) if each["topic"] in ("Sentinels", "Valkey")] == ["Sentinels"]
         with bench.started("degraded", **changed) as controller:
             reason(controller, "MyMaster", "VALKEY_SENTINEL_MASTER_NAME")
-        # A Sentinel is no Valkey server.
+        # A Sentinel is not a Valkey server.
         wrong = f"redis://127.0.0.1:{sentinels.sentinels[0].port}"
         fault(doctor(bench.first, VALKEY_URL=wrong), "Valkey", "is a Sentinel", "VALKEY_SENTINEL_URL")
         with bench.started("degraded", VALKEY_URL=wrong) as controller:

@@ -27,7 +27,7 @@ class Sender:
         self._seen = len(controller.log())
 
     def send(self, method: str, path: str, body: bytes = b"", headers: dict[str, Any] | None = None) -> int | None:
-        """The status, or None for gunicorn's end of a connection that is no HTTP. Asserts that it is no failure."""
+        """The status, or None for gunicorn's end of a connection that is not HTTP. Asserts that it is not a failure."""
         try:
             self._connection.putrequest(method, path, skip_host="Host" in (headers or {}))
             for name, value in (headers or {}).items():

@@ -68,7 +68,7 @@ def test_an_owner_whose_heartbeat_is_fresh_is_not_gone(outcome: Outcome) -> None
     # Proven: nothing listens, nothing holds the lock.
     ("blind", "free", "refused", True),
     ("alone", "free", "other_id", True),
-    # Its absence from a registry that proves nothing is no death.
+    # Its absence from a registry that proves nothing is not a death.
     ("blind", "free", "timed_out", False),
     ("alone", "free", "timed_out", False),
     ("blind", "unknown", "refused", False),

@@ -86,7 +86,7 @@ def test_a_proxy_that_passes_no_upgrade_on_is_noticed(cluster: Cluster) -> None:
     [
         ("netstacks.example", "must be a URL such as https://netstacks.example"),
         ("http://netstacks.example/terminal", "must be an origin"),
-        ("http://netstacks.example:high", "has a port that is no number"),
+        ("http://netstacks.example:high", "has a port that is not a number"),
         ("http://[::1", "an IPv6 address must be in brackets"),
         ("http://nets tacks", "has a space"),
     ],

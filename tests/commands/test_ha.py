@@ -62,7 +62,7 @@ def test_without_postgresql_sessions_without_an_owner_are_left_out(run: Run) -> 
 
 
 def test_a_drain_is_refused_for_a_dead_instance_only(run: Run, registry: Registry) -> None:
-    """After a restart of Valkey an old heartbeat is no death."""
+    """After a restart of Valkey an old heartbeat is not a death."""
     registry.age(1000, "ctrl-a")
     refused = run("drain", "ctrl-a")
     assert refused.exit_code == 1

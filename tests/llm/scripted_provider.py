@@ -517,7 +517,7 @@ def _read(connection: socket.socket) -> bytes:
 
 @contextmanager
 def _raising() -> Iterator[None]:
-    """A client that leaves is no error here."""
+    """A client that leaves is not an error here."""
     try:
         yield
     except TimeoutError:

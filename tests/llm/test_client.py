@@ -143,7 +143,7 @@ def test_a_request_has_the_key_and_asks_for_an_uncompressed_stream(type: str) ->
         assert received.headers["accept-encoding"] == "identity"
         assert received.headers["accept"] == "text/event-stream"
         content = received.body["messages"][0]["content"]
-        # A lone surrogate, which a browser can send, is no text.
+        # A lone surrogate, which a browser can send, is not text.
         assert (content[0]["text"] if type == "anthropic" else content) == "? →"
 
 

@@ -111,7 +111,7 @@ def test_a_key_that_is_wrong_in_its_own_file_is_told_as_that(tmp_path: Path) -> 
         ("https://a,b/v1", "must name one host"),
         ("https:///v1", "must name one host"),
         ("https://%2Fvar%2Frun/v1", "must name one host"),
-        ("https://llm.example.net:99999", "has a port that is no number from 1 to 65535"),
+        ("https://llm.example.net:99999", "has a port that is not a number from 1 to 65535"),
         ("https://llm.example.net/a b", "has a space"),
     ],
 )

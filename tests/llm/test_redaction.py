@@ -431,7 +431,7 @@ def test_usual_expressions_are_accepted(expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [
-        ("(", "is no regular expression"),
+        ("(", "is not a regular expression"),
         ("a" * 501, "must not be longer than 500"),
         ("a*", "matches the empty text"),
         ("(?:x{1000}){1000}", "repeats groups too often"),

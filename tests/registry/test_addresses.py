@@ -87,7 +87,7 @@ def test_a_wrong_node_is_told_without_the_password(url: str, told: str) -> None:
         ("redis://hunter2@s1,s2", "a password alone stands behind a colon"),
         ("redis://:hunter2@s1/0", "no path is allowed"),
         ("redis://:hunter2@s1?db=1", "unknown parameter 'db'"),
-        ("redis://:hunter2@s1:0,s2", "has a port that is no number"),
+        ("redis://:hunter2@s1:0,s2", "has a port that is not a number"),
         ("redis://:hunter2@s1,http://s2", "must be a URL such as redis://"),
         ("redis://:hunter2@s1,:26379", "must name a host"),
     ],

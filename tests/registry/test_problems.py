@@ -159,7 +159,7 @@ def own_address() -> str:
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """The port of a program that is no Valkey: it answers so, and closes the connection."""
+    """The port of a program that is not Valkey: it answers so, and closes the connection."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -177,7 +177,7 @@ def answering(answer: bytes) -> Iterator[int]:
 def test_another_program_is_told_apart_from_a_valkey() -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         told = refusal(at(f"redis://127.0.0.1:{port}"))
-    assert "is no Valkey server: VALKEY_URL must name one" in told
+    assert "is not a Valkey server: VALKEY_URL must name one" in told
     assert f"127.0.0.1:{port}" in told
 
 
@@ -222,7 +222,7 @@ def at_sentinel(port: int, userinfo: str = "") -> ValkeyRegistry:
 
 def test_the_port_of_a_valkey_is_no_sentinel(plain: Valkey) -> None:
     told = refusal(at_sentinel(plain.port))
-    assert f"127.0.0.1:{plain.port} is no Sentinel" in told
+    assert f"127.0.0.1:{plain.port} is not a Sentinel" in told
     assert "VALKEY_SENTINEL_URL must name Sentinels" in told
     assert "VALKEY_URL" in told
 

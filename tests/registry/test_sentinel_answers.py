@@ -107,7 +107,7 @@ def test_a_node_that_is_no_primary_is_not_used(sentinels: list[Answer], nodes: t
     command(replica, "REPLICAOF", "127.0.0.1", str(primary.port))
     sentinels += [at(replica, 1)]
     registry = through(sentinels)
-    with pytest.raises(RegistryUnavailable, match=rf"127\.0\.0\.1:{replica.port} is no primary but a slave"):
+    with pytest.raises(RegistryUnavailable, match=rf"127\.0\.0\.1:{replica.port} is not a primary but a slave"):
         registry.now()
     sentinels[0] = at(primary, 1)
     assert registry.now() > 0

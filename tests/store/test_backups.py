@@ -118,7 +118,7 @@ def test_a_damaged_file_is_refused_with_a_sentence_and_restores_nothing(
     assert content[position] != value
     content[position] = value
     file.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"the backup is damaged|is no complete backup|cannot be read: [^N]"):
+    with pytest.raises(InvalidInput, match=r"the backup is damaged|is not a complete backup|cannot be read: [^N]"):
         backups.restore(empty, file, lambda *_: None)
     with empty.transaction() as tx:
         assert tx.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public'").fetchall() == []

@@ -139,7 +139,7 @@ def _load_audit(connection: psycopg.Connection[Any]) -> None:
     found = connection.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'audit' AND indexname <> 'audit_pkey'"
     ).fetchall()
-    # Not waiting to be sealed: that is no part of these lists.
+    # Not waiting to be sealed: that is not part of these lists.
     connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_waits")
     for name, _ in found:
         connection.execute(f"DROP INDEX {name}".encode())

@@ -55,7 +55,7 @@ def test_a_check_tells_what_answers_and_stores_it(
     found = {item["id"]: item for item in answer.json["items"]}
     assert [found[each]["reachability"] for each in ids] == ["reached", "unreachable", "unreachable"]
     assert found[ids[0]]["software"] == "2.0-Cisco-1.25"
-    assert "is no SSH server" in found[ids[1]]["reason"]
+    assert "is not an SSH server" in found[ids[1]]["reason"]
     assert "refused" in found[ids[2]]["reason"]
     stored = {item["id"]: item for item in admin.get("/api/v1/devices").json["items"]}
     assert {each: stored[each]["reachability"] for each in ids} == {each: found[each]["reachability"] for each in ids}

@@ -412,7 +412,7 @@ def test_events_are_filtered_by_kind_and_instance(admin: Api, registry: Registry
     assert found("limit=1") == ["left"]
     wrong = admin.get("/api/v1/ha/events?kind=lefft")
     assert wrong.status_code == 422
-    assert "'lefft' is no kind of event: use one of joined, " in wrong.json["error"]
+    assert "'lefft' is not a kind of event: use one of joined, " in wrong.json["error"]
 
 
 def test_events_stay_while_valkey_is_away(admin: Api, registry: Registry) -> None:

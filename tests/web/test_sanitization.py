@@ -55,7 +55,10 @@ def test_a_configuration_is_stored_answered_and_audited(admin: Api, audited: Cal
     ("wrong", "problem"),
     [
         ({"custom_patterns": [{**TICKET, "regex": "(?:a{999}){999}"}]}, "custom_patterns.0.regex: repeats groups too"),
-        ({"custom_patterns": [TICKET, {**TICKET, "regex": "("}]}, "custom_patterns.1.regex: is no regular expression"),
+        (
+            {"custom_patterns": [TICKET, {**TICKET, "regex": "("}]},
+            "custom_patterns.1.regex: is not a regular expression",
+        ),
         ({"custom_patterns": [{**TICKET, "regex": "x" * 501}]}, "custom_patterns.0.regex: must not be longer"),
         ({"custom_patterns": [{**TICKET, "regex": "x?"}]}, "custom_patterns.0.regex: matches the empty text"),
         ({"custom_patterns": [{"name": "n"}]}, "custom_patterns.0.regex: is missing"),

@@ -11,7 +11,7 @@ from netstacks import settings
 from netstacks.errors import InvalidInput
 from netstacks.llm import provider_file
 
-# Variables that are no settings of ours, such as PGPASSWORD, may hold the same secrets.
+# Variables that are not settings of ours, such as PGPASSWORD, may hold the same secrets.
 _SECRET_NAME = re.compile(r"PASSW|PASS$|SECRET|TOKEN|CREDENTIAL|_KEY$|APIKEY$|_PW$", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(?:://|,)[^/@:?#,]*:([^@/]*)@|[?&]\w*password=([^&\s#]+)", re.IGNORECASE)
 _URL_USER = re.compile(r"^(?:redis|valkey)\w*://([^/@:?#]+)@")

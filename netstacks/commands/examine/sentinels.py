@@ -77,7 +77,7 @@ def judge_reports(reports: list[Report]) -> Findings:
         yield Finding("Sentinels", "error", problem, why, "start all Sentinels, and check that they reach each other")
     known = max(each.sentinels for each in reports)
     if known < _FEWEST_SENTINELS:
-        what, why = f"there are only {known} Sentinels", "when one host fails, the rest is no majority"
+        what, why = f"there are only {known} Sentinels", "when one host fails, the rest is not a majority"
         yield Finding("Sentinels", "warning", what, why, f"run at least {_FEWEST_SENTINELS}, on separate hosts")
     yield from _judge_replicas(reports[0].replicas)
 

@@ -2,7 +2,7 @@
 -- KEYS: 1 netstacks:breakers; the keys of the circuits are derived from its members
 -- ARGV: none
 -- Reply: JSON [seconds, microseconds, [name, [alternating fields and values of its hash]]...], all strings; for a key
---        that is no hash, the name of its type replaces the fields and values
+--        that is not a hash, the name of its type replaces the fields and values
 own(KEYS[1], 'set')
 local reply = redis.call('TIME')
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do

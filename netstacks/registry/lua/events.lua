@@ -1,7 +1,7 @@
 -- Returns the latest events, newest first, as JSON: parsing a thousand entries would block the caller's loop.
 -- KEYS: 1 netstacks:events
 -- ARGV: 1 the most events
--- Reply: JSON [[id, [alternating fields and values]]...], all strings; for a key that is no stream, the name of its type
+-- Reply: JSON [[id, [alternating fields and values]]...], all strings; for a key that is not a stream, the name of its type
 local type = redis.call('TYPE', KEYS[1]).ok
 if type ~= 'stream' and type ~= 'none' then
   return cjson.encode(type)

@@ -1,7 +1,7 @@
 -- Returns all lost instances, oldest loss first. Drops the names of those whose record has expired.
 -- KEYS: 1 netstacks:lost; the keys of the records are derived from its members
 -- ARGV: none
--- Reply: JSON [[id, [alternating fields and values of its hash]]...], all strings; for a key that is no hash, the name
+-- Reply: JSON [[id, [alternating fields and values of its hash]]...], all strings; for a key that is not a hash, the name
 --        of its type replaces the fields and values
 own(KEYS[1], 'zset')
 local reply = {}

@@ -1,4 +1,4 @@
--- Stores a circuit if the stored one has the expected version. A missing one, or one that is no hash, has version 0.
+-- Stores a circuit if the stored one has the expected version. A missing one, or one that is not a hash, has version 0.
 -- KEYS: 1 netstacks:breaker:{name}, 2 netstacks:breakers
 -- ARGV: 1 name, 2 the expected version, 3 seconds until it expires,
 --       4... alternating fields and values of the whole hash

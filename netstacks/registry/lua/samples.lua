@@ -1,7 +1,7 @@
 -- Returns samples of instances, as JSON: parsing hundreds of entries for each would block the caller's loop.
 -- KEYS: netstacks:samples:{id} of each instance
 -- ARGV: the first id to read of each, in the order of the keys
--- Reply: JSON, for each key [[id of the entry, its figures, or false without any]...]; for a key that is no stream, the
+-- Reply: JSON, for each key [[id of the entry, its figures, or false without any]...]; for a key that is not a stream, the
 --        name of its type
 local reply = {}
 for i, key in ipairs(KEYS) do

@@ -2,7 +2,7 @@
 -- KEYS: 1 netstacks:instances; the keys of the instances are derived from its members
 -- ARGV: none
 -- Reply: JSON [seconds, microseconds, [id, last heartbeat, [alternating fields and values of its hash]]...], all
---        strings; for a key that is no hash, the name of its type replaces the fields and values
+--        strings; for a key that is not a hash, the name of its type replaces the fields and values
 own(KEYS[1], 'zset')
 local reply = redis.call('TIME')
 local found = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')

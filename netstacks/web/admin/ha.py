@@ -70,7 +70,7 @@ def _viewed(sections: HaSections) -> Callable[[], dict[str, Markup]]:
     """The sections that the user of this request sees, as a function that outlives the request."""
     rights, filters = Rights.of(viewer()), parse_query(HaQuery).filters()
     if filters.kind and filters.kind not in sections.event_kinds():
-        raise UnprocessableEntity(f"{filters.kind!r} is no kind of event.")
+        raise UnprocessableEntity(f"{filters.kind!r} is not a kind of event.")
     return lambda: sections.current(rights, filters)
 
 

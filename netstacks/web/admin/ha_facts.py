@@ -93,7 +93,7 @@ def facts_of(
 
 
 def without_volatile(facts: Facts) -> Facts:
-    """The facts without what changes at every look and is no news: ages of heartbeats, figures of Valkey and so on."""
+    """The facts without what changes at every look and is not news: ages of heartbeats, figures of Valkey and so on."""
     stable = {name: _stable(each) if name in ("valkey", "database") else each for name, each in facts.items()}
     if "instances" in facts.get("status", {}):
         instances = [_stable(each) for each in facts["status"]["instances"]]

@@ -106,7 +106,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> dict[str, A
 
 
 def _contents(holder: dict[str, Any]) -> list[dict[str, Any]]:
-    """The content types of a body or an answer, each with its type; None for one that is no JSON."""
+    """The content types of a body or an answer, each with its type; None for one that is not JSON."""
     return [
         {"content_type": content_type, "type": _type(each["schema"]) if each.get("schema") else None}
         for content_type, each in holder.get("content", {}).items()

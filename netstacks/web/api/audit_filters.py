@@ -93,7 +93,7 @@ def delete_filter(query: NamedFilter) -> tuple[str, int]:
 
 
 def _stored(tx: Transaction) -> list[SavedFilter]:
-    """None when what is stored, which any client of the user may have done, is no list of filters."""
+    """None when what is stored, which any client of the user may have done, is not a list of filters."""
     try:
         found = _STORED.validate_python(user_settings.get(tx, guard.identity().user_id, _KEY))
     except (NotFound, ValidationError):

@@ -108,7 +108,7 @@ def _check_url(address: str) -> None:
     except ValueError:
         port = 0
     if port == 0:
-        raise InvalidInput("has a port that is no number from 1 to 65535")
+        raise InvalidInput("has a port that is not a number from 1 to 65535")
     if ":" not in parts.hostname:
         check_host(parts.hostname)
 

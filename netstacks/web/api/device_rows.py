@@ -78,7 +78,7 @@ def as_row(device: Device, credential_names: Mapping[UUID, str]) -> dict[str, An
 
 
 def read(data: bytes) -> list[Row]:
-    """The rows of a file. Raises InvalidInput for one that is no CSV file of devices as a whole."""
+    """The rows of a file. Raises InvalidInput for one that is not a CSV file of devices as a whole."""
     text = _decoded(data)
     first_line = text.split("\n", 1)[0]
     separator = ";" if first_line.count(";") > first_line.count(",") else ","

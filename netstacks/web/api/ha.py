@@ -50,7 +50,7 @@ def _kinds(text: Any) -> Any:
     kinds = tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
     known = get_args(EventKind)
     if unknown := [each for each in kinds if each not in known]:
-        raise ValueError(f"{unknown[0]!r} is no kind of event: use one of {', '.join(known)}")
+        raise ValueError(f"{unknown[0]!r} is not a kind of event: use one of {', '.join(known)}")
     return kinds
 
 

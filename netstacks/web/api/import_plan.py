@@ -27,7 +27,7 @@ CHANGED = (
     "The file is not the one of the dry run, or devices were changed since then: nothing was imported. Make another dry"
     " run."
 )
-# An empty cell is no change of a member that has no value, whichever way it is stored.
+# An empty cell is not a change of a member that has no value, whichever way it is stored.
 _NOTHING: tuple[Any, ...] = (None, "", (), [])
 
 

@@ -112,7 +112,7 @@ def _shortened(value: Any) -> Any:
 
 
 def _without_marks(value: Any) -> Any:
-    """The schema without defaults that are no valid values: they mark a member that was not sent."""
+    """The schema without defaults that are not valid values: they mark a member that was not sent."""
     if isinstance(value, list):
         return [_without_marks(each) for each in value]
     if not isinstance(value, dict):

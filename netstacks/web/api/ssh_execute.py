@@ -79,7 +79,7 @@ class ResultJson(TypedDict):
 
 
 class RunJson(TypedDict):
-    """What commands have printed. One that fails or is not allowed is no error of the request."""
+    """What commands have printed. One that fails or is not allowed is not an error of the request."""
 
     success: bool
     output: str

@@ -120,7 +120,7 @@ def _header(token: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
-        raise _refusal("it is no signed token")
+        raise _refusal("it is not a signed token")
     return header
 
 
