@@ -91,6 +91,7 @@ def test_a_failover_by_sentinels_is_recorded_once_with_both_nodes() -> None:
             return all(agent.is_leased for agent in agents)
 
         until(is_back, "the new primary", 120)
+        sentinels.keep_primary()
         new = sentinels.primary()
         [failover] = [event for event in registry_of(new).events() if event.kind == "failover"]
         addresses = (failover.details["former"], failover.details["address"])
