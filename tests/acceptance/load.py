@@ -15,8 +15,9 @@ from tests.acceptance.cluster import come_back
 from tests.acceptance.lab import Lab
 from tests.controller import Controller, until
 
-# A line every few milliseconds, numbered from 0 by each new shell.
-_COUNT = "PS1=; stty -echo; clear; i=0; while :; do echo line-$((i++)); sleep .01; done\r"
+# A line every few milliseconds, numbered from 0 by each new shell. With noflsh a Ctrl+C, which bash may miss, does not
+# make the terminal driver discard the lines that sshd has not read.
+_COUNT = "PS1=; stty -echo noflsh; clear; i=0; while :; do echo line-$((i++)); sleep .01; done\r"
 
 
 @dataclass(frozen=True)
