@@ -237,7 +237,7 @@ def test_a_rehearsal_finds_what_a_restore_would(filled: Controller, postgres: Po
     # Another key says nothing about the backup: only the damaged ones are noted.
     wrong = netstacks(filled, "rehearse-restore", str(file), "--server", server, VAULT_MASTER_KEY="0a" * 32)
     assert (wrong.returncode, "VAULT_MASTER_KEY is another one" in wrong.stderr) == (1, True), wrong.stderr
-    for name, problem in (("users", "the backup is damaged: the rows of users"), (None, "no complete backup")):
+    for name, problem in (("users", "the backup is damaged: the rows of users"), (None, "not a complete backup")):
         broken = tmp_path / f"broken-{name}"
         damage(file, broken, name)
         answer = netstacks(filled, "rehearse-restore", str(broken), "--server", server)

@@ -192,7 +192,7 @@ def test_an_existing_file_is_not_overwritten(controller: Controller, tmp_path: P
     assert (run.returncode, run.stdout) == (1, "")
     assert "exists already" in run.stderr
     assert path.read_text() == "precious"
-    assert "no folder in which this user can write" in bundled(controller, tmp_path / "missing" / "x").stderr
+    assert "not a folder in which this user can write" in bundled(controller, tmp_path / "missing" / "x").stderr
 
 
 @pytest.mark.parametrize(

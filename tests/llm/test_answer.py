@@ -39,11 +39,11 @@ def test_an_input_is_a_json_object() -> None:
     ],
 )
 def test_an_input_that_is_no_json_object_is_a_failure(text: str) -> None:
-    with pytest.raises(ProviderBroken, match="no JSON object"):
+    with pytest.raises(ProviderBroken, match="not a JSON object"):
         parsed_input(text)
 
 
 def test_an_input_of_any_depth_is_read_or_refused() -> None:
     assert parsed_input(nested(100))
-    with pytest.raises(ProviderBroken, match="no JSON object"):
+    with pytest.raises(ProviderBroken, match="not a JSON object"):
         parsed_input(nested(90_000))
