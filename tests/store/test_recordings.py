@@ -16,7 +16,7 @@ from netstacks.recording import storage
 from netstacks.recording.chunks import Chunk, Event, EventKind, make_chunk, verify
 from netstacks.recording.storage import Batch
 from netstacks.store import schema, sessions
-from netstacks.store.pool import Database
+from netstacks.store.pool import Database, Transaction
 from tests.postgres import Postgres
 from tests.rows import make_session
 from tests.waits import until
@@ -94,16 +94,24 @@ def test_a_batch_writes_to_no_index_of_the_sessions_but_the_first_one(database: 
     first, *later = chain(session_id, *[b"R1#"] * 10)
     save(database, Batch(session_id, 1, 0, [first]))
     with database.transaction() as tx:
-        # PostgreSQL counts the transactions before, too, until it has added them to its statistics: once a second.
-        tx.execute("SELECT pg_stat_force_next_flush()")
-    with database.transaction() as tx:
+        before = updates(tx)
         for chunk in later:
             storage.save(tx, [Batch(session_id, 1, chunk.end_offset, [chunk])])
-        row = tx.execute(
-            "SELECT pg_stat_get_xact_tuples_updated('sessions'::regclass) AS updated,"
-            " pg_stat_get_xact_tuples_hot_updated('sessions'::regclass) AS without_index"
-        ).fetchone()
-    assert row == {"updated": len(later), "without_index": len(later)}
+        after = updates(tx)
+    assert [now - then for then, now in zip(before, after, strict=True)] == [len(later), len(later)]
+
+
+def updates(tx: Transaction) -> list[int]:
+    """The updated rows of `sessions`, and those without an index entry.
+
+    PostgreSQL counts those of earlier transactions of the connection, too, until it adds them to its statistics.
+    """
+    row = tx.execute(
+        "SELECT pg_stat_get_xact_tuples_updated('sessions'::regclass) AS updated,"
+        " pg_stat_get_xact_tuples_hot_updated('sessions'::regclass) AS without_index"
+    ).fetchone()
+    assert row is not None
+    return [int(row["updated"]), int(row["without_index"])]
 
 
 def test_the_next_epoch_goes_on_with_size_and_times(database: Database) -> None:

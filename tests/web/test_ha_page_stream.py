@@ -36,7 +36,7 @@ def events_of(answer: TestResponse) -> Iterator[str]:
 
 def test_the_stream_sends_what_has_changed(page: Api, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ha, "_STEP_SECS", 0)
-    monkeypatch.setattr(ha_sections, "_RESTLESS_SECS", 3600)
+    monkeypatch.setattr(ha_sections, "_VOLATILE_SECS", 3600)
     events = events_of(page.get("/admin/ha/stream", buffered=False))
     first = next(events)
     for section in ("ha-top", "ha-instances", "ha-history", "ha-panels", "ha-sessions", "ha-events", "ha-seen"):

@@ -36,7 +36,7 @@ from netstacks.web.context import Services
 
 _EVENT_KINDS = sorted(get_args(EventKind))
 # What changes at every look without news for an operator: ages, latencies, sizes.
-_RESTLESS = frozenset(
+_VOLATILE = frozenset(
     {
         "seen_at",
         "up_since",
@@ -79,7 +79,7 @@ def rendered(parts: Services, view: View) -> Rendered:
     now = time.monotonic()
     if last is None or last.view is not view or now - last.at > FRESH_SECS:
         status = _status(parts, view)
-        last = Rendered(view, now, status, json.dumps(status), json.dumps(_without_restless(status)))
+        last = Rendered(view, now, status, json.dumps(status), json.dumps(_without_volatile(status)))
         parts.ha_rendered = last
     return last
 
@@ -250,10 +250,10 @@ def _fates(lost: LostInstance, counts: LostCounts) -> LostSessions:
     }
 
 
-def _without_restless(value: Any) -> Any:
+def _without_volatile(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _without_restless(each) for name, each in value.items() if name not in _RESTLESS}
+            return {name: _without_volatile(each) for name, each in value.items() if name not in _VOLATILE}
         case list():
-            return [_without_restless(each) for each in value]
+            return [_without_volatile(each) for each in value]
     return value
