@@ -149,12 +149,13 @@ def test_a_client_that_has_gone_ends_the_owners_side() -> None:
     assert ended == b""
 
 
-def test_a_side_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("ends", "stays"), [("owner", "client"), ("client", "owner")])
+def test_a_side_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, ends: str, stays: str) -> None:
     monkeypatch.setattr(module, "LINGER_SECS", 0.1)
     hop = Hop()
-    hop.owner.close()
+    getattr(hop, ends).close()
     hop.while_spliced()
-    assert hop.client.recv(10) == b""
+    assert getattr(hop, stays).recv(10) == b""
 
 
 def pumps_that_wait() -> list[str]:

@@ -74,7 +74,10 @@ def test_while_the_secret_changes_both_are_accepted() -> None:
     other = PeerTokens("another secret of these tests, that is long enough")
     both = PeerTokens("another secret of these tests, that is long enough", SECRET)
     for issuer in (TOKENS, other):
-        assert both.read("ctrl-a", PATH, issuer.issue("ctrl-a", PATH, {"a": 1})) == {"a": 1}
+        issued = issuer.issue("ctrl-a", PATH, {"a": 1})
+        assert "not valid for this request" in refusal("ctrl-b", PATH, issued, both)
+        assert "not valid for this request" in refusal("ctrl-a", PATH.replace("terminal", "end"), issued, both)
+        assert both.read("ctrl-a", PATH, issued) == {"a": 1}
     assert "another JWT_SECRET" in refusal("ctrl-a", PATH, both.issue("ctrl-a", PATH, {}))
 
 
