@@ -51,7 +51,6 @@ from netstacks.settings import Settings
 from netstacks.store.setting_definitions import RECORDING_DAYS, SESSIONS_PER_USER
 from netstacks.stores import Stores
 from netstacks.terminal.hub import Hub
-from netstacks.terminal.session import Session
 from netstacks.tracing.exporter import Exporter
 from netstacks.watches import Watches
 from netstacks.web.auth.licensing import Licensing
@@ -91,8 +90,9 @@ class Node:
             stores.deferred_writes,
             settings.session_detach_ttl_secs,
             settings.session_close_grace_secs,
-            on_gone=self._withdraw,
-            on_changed=self._republish,
+            # The agent is built around the hub.
+            on_gone=lambda session: self._agent.withdraw(session.id, session.facts.epoch),
+            on_changed=lambda session: self._agent.republish(session.record()),
         )
         holdings = Holdings(hub, stores.recorder)
         startup = Startup(
@@ -288,14 +288,6 @@ class Node:
         """What a heartbeat reports. A callback of the agent, which the health monitor is built around."""
         health, reason = for_heartbeat(self.services.health.report())
         return replace(self._admission.load(), health=health, reason=reason)
-
-    def _withdraw(self, session: Session) -> None:
-        """A callback of the hub, which the agent that it uses is built around."""
-        self._agent.withdraw(session.id, session.facts.epoch)
-
-    def _republish(self, session: Session) -> None:
-        """A callback of the hub, as `_withdraw`."""
-        self._agent.republish(session.record())
 
     def _end_detached(self, session_id: UUID, reason: str) -> None:
         """A callback of the opener, which the broker that it uses is built around."""

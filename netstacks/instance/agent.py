@@ -241,10 +241,7 @@ class Agent:
         self._sessions.recheck()
 
     def publish(self, record: SessionRecord) -> None:
-        """Publishes a session that this instance already holds; a failed attempt is repeated after a heartbeat.
-
-        Returns after the first attempt, which also closes the copy if another instance owns the session. Never raises.
-        """
+        """Publishes a session that this instance holds. Returns after the first attempt; never raises."""
         self._publisher.publish(record)
 
     def republish(self, record: SessionRecord) -> None:

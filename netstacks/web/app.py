@@ -226,9 +226,8 @@ def _is_trace_trusted(auth: AuthParts) -> bool:
 
     A stranger must not decide what is recorded, nor which ids are sent to the providers of language models.
     """
-    if "traceparent" not in request.headers or peer.is_private():
-        return True
-    return guard.signed_subject(request.environ, auth) is not None
+    is_ours = "traceparent" not in request.headers or peer.is_private()
+    return is_ours or guard.signed_subject(request.environ, auth) is not None
 
 
 def _finish(response: Response) -> Response:
@@ -292,7 +291,6 @@ def _http_error(error: HTTPException) -> Response:
     if error is request.routing_exception:
         # Breaks a reference cycle: the traceback refers to the request, and the request to this exception.
         error.__traceback__ = error.__context__ = None
-    # The default text of werkzeug does not use our words.
     text = "There is nothing at this address." if error.description == NotFound.description else error.description
     return _answer(error.code or 500, text or error.name, headers)
 

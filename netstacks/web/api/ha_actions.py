@@ -78,19 +78,18 @@ def _seen(forecast: DrainForecast) -> DrainForecast:
 @answers(202)
 def drain(body: _Drain, instance_id: str) -> tuple[InstanceDrain, int]:
     """Requests that an instance hand over its sessions and shut down; it reads the request at its next heartbeat."""
-    force = body.force
-    parts = services()
-    check_drain(lines_of(parts, parts.observer.look()), instance_id, force=force)
-    log.info("instance.drain_requested", instance_id=instance_id, by=guard.identity().username)
+    parts, by = services(), guard.identity().username
+    check_drain(lines_of(parts, parts.observer.look()), instance_id, force=body.force)
+    log.info("instance.drain_requested", instance_id=instance_id, by=by)
     if instance_id == parts.agent.me.id:
         # Directly: that takes effect at once, and works while Valkey is unreachable.
         parts.agent.on_drain()
         with contextlib.suppress(RegistryUnavailable, NotFound):
-            parts.observer.drain(instance_id, by=guard.identity().username)
+            parts.observer.drain(instance_id, by=by)
     else:
-        parts.observer.drain(instance_id, by=guard.identity().username)
+        parts.observer.drain(instance_id, by=by)
     # Deferred: the drain must work while PostgreSQL is unreachable, which may be the reason for it.
-    _note_later("instance.drain_requested", f"instance:{instance_id}", force=force)
+    _note_later("instance.drain_requested", f"instance:{instance_id}", force=body.force)
     return {"instance_id": instance_id, "state": "draining"}, 202
 
 
@@ -238,10 +237,6 @@ def _note_later(event: str, resource: str, **details: Any) -> None:
 # Operations at the session's owner: it alone has the output, and the user's terminal.
 
 
-def _forecast(session: Session) -> Mapping[str, Any]:
-    return services().forecasts.of_session(session)
-
-
 def _move(session: Session, *, by: str) -> Mapping[str, Any]:
     services().moves.move(session, by)
     return {"instance_id": session.facts.owner}
@@ -252,14 +247,15 @@ def _tell(session: Session, *, text: str) -> Mapping[str, Any]:
     return {}
 
 
-_OPERATIONS: dict[str, Callable[..., Mapping[str, Any]]] = {"forecast": _forecast, "move": _move, "tell": _tell}
+_OPERATIONS: dict[str, Callable[..., Mapping[str, Any]]] = {
+    "forecast": lambda session: services().forecasts.of_session(session),
+    "move": _move,
+    "tell": _tell,
+}
 
 
 def _at_owner(session_id: UUID, operation: str, **arguments: str) -> Mapping[str, Any]:
-    """Runs an operation at the session's owner, this instance or a peer.
-
-    Raises Conflict with the owner's refusal, and RetryLater when no owner answers.
-    """
+    """Runs an operation at the owner. Raises Conflict with its refusal, and RetryLater when no owner answers."""
     try:
         found = services().broker.ask(session_id, operation, **arguments)
     except SessionGone as error:
